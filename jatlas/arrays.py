@@ -1,0 +1,265 @@
+"""Array types by their axes, and the few primitives that every module uses.
+
+Axes, always in this order: M charts, N samples, A anchors, D features, C classes.
+
+Two rules hold in the whole library and are kept here. Arithmetic is done in float32
+at least, whatever comes in (`widen`); arrays of samples go back in the dtype they came
+in, statistics stay wide. A division or a root that could be 0/0 is guarded on both
+sides of the `where`, so that its gradient is finite too.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Real
+
+AnyArray = jax.Array | np.ndarray
+Shaped = jax.Array | np.ndarray | jax.ShapeDtypeStruct
+Number = float | int | Real[AnyArray, ""]
+Where = Bool[AnyArray, " N"] | None
+Precision = str | jax.lax.Precision | None
+
+
+def widen(x: AnyArray) -> Array:
+    """`x` in the dtype that it is computed in: float32, or wider if it is wider."""
+    x = jnp.asarray(x)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def all_rows(x: AnyArray, where: Where) -> Bool[Array, " N"]:
+    """`where`, or a mask of all N rows of `x` if it is None."""
+    return jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)
+
+
+def safe_divide(
+    numerator: AnyArray, denominator: AnyArray, otherwise: Number = jnp.nan
+) -> Array:
+    """`numerator / denominator`, and `otherwise` where the denominator is zero.
+
+    The gradient there is zero, not NaN: the division never sees the zero.
+    """
+    zero = denominator == 0
+    return jnp.where(zero, otherwise, numerator / jnp.where(zero, 1, denominator))
+
+
+def safe_sqrt(x: AnyArray) -> Array:
+    """Square root of `max(x, 0)`, with gradient zero where `x <= 0`."""
+    positive = x > 0
+    # `x * 0` keeps a NaN a NaN: it must not come out as a root of zero.
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), x * 0)
+
+
+def magnitude(x: AnyArray, axis: int) -> Array:
+    """The largest |x| along the axis (kept, of size 1), or 1 if that is zero.
+
+    To divide by before squaring, lest squares overflow or vanish. It is a constant to
+    the gradient, which is exact for what depends on it only by rounding.
+    """
+    largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0)
+    return jax.lax.stop_gradient(jnp.where(largest == 0, 1, largest))
+
+
+def unit(x: Float[AnyArray, "*rows D"]) -> Float[Array, "*rows D"]:
+    """Rows of length one; a zero row stays zero, and its gradient is zero.
+
+    Exact for rows of any scale that the dtype can hold.
+
+    >>> unit(jnp.array([[3.0, 4.0], [0.0, 0.0], [3e-30, 4e-30]]))
+    Array([[0.6, 0.8],
+           [0. , 0. ],
+           [0.6, 0.8]], dtype=float32)
+    """
+    x = jnp.asarray(x)
+    wide = widen(x)
+    wide = wide / magnitude(wide, axis=-1)
+    norm = safe_sqrt(jnp.sum(wide**2, axis=-1, keepdims=True))
+    return safe_divide(wide, norm, 0.0).astype(x.dtype)
+
+
+def squared_distances(
+    x: Float[AnyArray, "N D"], y: Float[AnyArray, "K D"]
+) -> Float[Array, "N K"]:
+    """Squared Euclidean distances between the rows of `x` and of `y`.
+
+    By differences, not by |x|^2 + |y|^2 - 2 xy, which loses half the digits of small
+    distances. One row of `y` after another, and the differences made again for the
+    gradient: broadcast, XLA often forms the (N, K, D) array.
+    """
+
+    @jax.checkpoint
+    def to_all(row: Float[Array, " D"]) -> Float[Array, " N"]:
+        return jnp.sum((x - row) ** 2, axis=-1)
+
+    return jax.lax.map(to_all, y).T
+
+
+def masked_sum(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:
+    """Sum over the rows where `where`; the others, NaN too, are not looked at."""
+    return jnp.sum(keep(x, where), axis=0)
+
+
+def keep(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:
+    """`x` with zeros in the rows where `where` is False."""
+    return jnp.where(where.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
+
+
+def centre(
+    x: Float[Array, "N D"], where: Bool[Array, " N"]
+) -> tuple[Float[Array, "N D"], Float[Array, " D"]]:
+    """The rows less their mean (zero where masked out), and the mean: NaN of no rows.
+
+    Centred twice: the mean of values near 1e4 is off by 1e-3 in float32, and a second
+    pass over what is left takes that off. What then remains of a constant feature is
+    rounding alone, and is set to zero, lest a statistic be made of it.
+    """
+    count = jnp.sum(where)
+    first = safe_divide(masked_sum(x, where), count)
+    rest = keep(x - first, where)
+    second = safe_divide(masked_sum(rest, where), count)
+    rest = keep(rest - second, where)
+    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(first)
+    constant = jnp.max(jnp.abs(rest), axis=0, initial=0) <= rounding
+    return jnp.where(constant, 0, rest), first + second
+
+
+def rescaled(
+    x: Float[Array, "N D"], where: Bool[Array, " N"]
+) -> tuple[Float[Array, "N D"], Float[Array, ""]]:
+    """The rows times a power of two that brings the largest magnitude near 1, and it.
+
+    For functions that do not depend on the scale of a space: their squares then neither
+    overflow nor vanish. A power of two rounds nothing. It is a constant to the
+    gradient. Rows that are masked out are zero.
+    """
+    kept = keep(x, where)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(kept), initial=0))
+    limits = jnp.finfo(x.dtype)
+    exponent = jnp.clip(jnp.frexp(largest)[1], limits.minexp + 2, limits.maxexp - 2)
+    factor = jnp.ldexp(jnp.ones_like(largest), -exponent)
+    return kept * factor, factor
+
+
+def one_hot(
+    labels: Int[AnyArray, " N"], num_classes: int, where: Bool[Array, " N"]
+) -> Float[Array, "N C"]:
+    """Rows of zeros and a one; zeros where masked out, NaN for a label out of range.
+
+    Under `jit` a label cannot be looked at, and `jax.nn.one_hot` would quietly drop it:
+    the NaN carries the fault into whatever is computed.
+    """
+    labels = jnp.asarray(labels)
+    valid = (labels >= 0) & (labels < num_classes)
+    ones = jax.nn.one_hot(labels, num_classes)
+    ones = jnp.where(valid[:, None], ones, jnp.nan)
+    return keep(ones, where)
+
+
+def check_rows(name: str, x: Shaped) -> None:
+    """Raise ValueError unless `x` is a matrix of floating point numbers."""
+    chex.assert_rank(
+        x,
+        2,
+        custom_message=f"{name} must be a matrix, one row a sample; stacked spaces go "
+        "through jax.vmap.",
+        exception_type=ValueError,
+    )
+    check_floating(name, x)
+
+
+def check_floating(name: str, x: Shaped | Number) -> None:
+    """Raise ValueError unless `x` holds floating point numbers."""
+    chex.assert_type(
+        x,
+        float,
+        custom_message=f"{name} must be floating point; convert it first, with "
+        "`.astype(jnp.float32)`, say.",
+        exception_type=ValueError,
+    )
+
+
+def check_mask(
+    name: str, mask: AnyArray | None, shape: tuple[int, ...], axes: str
+) -> None:
+    """Raise ValueError unless `mask` is None, or boolean and of the given shape."""
+    if mask is None:
+        return
+    chex.assert_shape(
+        mask,
+        shape,
+        custom_message=f"{name} must have the axes {axes}, here {shape}.",
+        exception_type=ValueError,
+    )
+    chex.assert_type(
+        mask,
+        bool,
+        custom_message=f"{name} must be boolean; for numbers write `{name} > 0`.",
+        exception_type=ValueError,
+    )
+
+
+def check_equal(what: str, sizes: Sequence[Any], advice: str) -> None:
+    """Raise ValueError unless all `sizes` are the same."""
+    for size in sizes[1:]:
+        chex.assert_equal(
+            sizes[0],
+            size,
+            custom_message=f"{what} must be the same, got {list(sizes)}. {advice}",
+            exception_type=ValueError,
+        )
+
+
+def check_pair(x: AnyArray, y: AnyArray, where: AnyArray | None) -> None:
+    """Raise ValueError unless both are floating point matrices of the same N rows."""
+    check_rows("x", x)
+    check_rows("y", y)
+    check_equal(
+        "the number of samples N of x and y",
+        [x.shape[0], y.shape[0]],
+        "Row n must be the same sample in both spaces.",
+    )
+    check_mask("where", where, x.shape[:1], "(N,)")
+
+
+def check_labels(
+    labels: AnyArray, num_rows: int, num_classes: int, where: Where = None
+) -> None:
+    """Raise ValueError unless labels are integers (N,) in 0..C-1 where `where`.
+
+    The values are looked at only where they can be: not under a JAX transformation,
+    nor when parts of the array live on other hosts. There a bad label becomes NaN.
+    """
+    chex.assert_shape(
+        labels,
+        (num_rows,),
+        custom_message=f"labels must be one a row, ({num_rows},).",
+        exception_type=ValueError,
+    )
+    chex.assert_type(
+        labels,
+        int,
+        custom_message="labels must be integers, the numbers of the classes.",
+        exception_type=ValueError,
+    )
+    known = [labels] if where is None else [labels, where]
+    if any(not is_concrete(array) for array in known):
+        return
+    seen = np.asarray(labels)
+    seen = seen if where is None else seen[np.asarray(where)]
+    bad = np.unique(seen[(seen < 0) | (seen >= num_classes)])
+    if bad.size:
+        raise ValueError(
+            f"labels must lie in 0..{num_classes - 1} (num_classes={num_classes}); got "
+            f"{bad[:10].tolist()}. Give the right num_classes, or mask the rows out "
+            "with `where`."
+        )
+
+
+def is_concrete(x: AnyArray) -> bool:
+    """Whether the values of `x` can be read here and now."""
+    if isinstance(x, jax.core.Tracer):
+        return False
+    return bool(getattr(x, "is_fully_addressable", True))

@@ -1,0 +1,344 @@
+"""From many charts to one space: the masked mean, merge, and the running atlas."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from jatlas import arrays
+from jatlas.arrays import Number, Precision, Shaped
+from jatlas.relative import Similarity, check_spaces, similarities
+
+Weights = Float[Array, " M"] | Float[Array, "M N"]
+Charts = Array | Sequence[Array]
+
+# Similarities that are an inner product of a map of each side: for these, similarity
+# and mean over charts are one contraction.
+_FEATURE_MAPS = {"cosine": arrays.unit, "inner": lambda x: x}
+
+
+class Atlas(NamedTuple):
+    """A running merged space: sums over the charts that have joined so far.
+
+    Attributes:
+        total: (N, A), sum of the charts' relative representations where present.
+        count: (N,), sum of the weights of these charts: their number, if unweighted.
+    """
+
+    total: Float[Array, "N A"]
+    count: Float[Array, " N"]  # type: ignore[assignment] # hides tuple.count
+
+
+@jax.jit
+def masked_mean(
+    relative: Float[Array, "M N A"],
+    presence: Bool[Array, "M N"],
+    *,
+    weights: Weights | None = None,
+    empty: Number = jnp.nan,
+) -> Float[Array, "N A"]:
+    """The atlas: every sample's mean over the charts in which it is present.
+
+    r(x) = (1/K) sum over the K charts that have x of r_k(x).
+
+    Args:
+        relative: (M, N, A), each chart's relative representation. Rows of absent
+            samples are not looked at and may hold anything, NaN too.
+        presence: (M, N), boolean.
+        weights: (M,) or (M, N), not negative; the mean is then weighted. All 1 if None.
+        empty: what stands in the rows of a sample in no chart, or whose weights are
+            all zero.
+
+    Returns:
+        (N, A) in the dtype of relative. Gradients are finite, and zero for absent rows.
+
+    Raises:
+        ValueError: if the shapes or dtypes are not these.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> relative = jnp.array([[[0.2], [0.4], [0.6]], [[0.4], [0.0], [0.0]]])
+        >>> presence = jnp.array([[True, True, False], [True, False, False]])
+        >>> masked_mean(relative, presence)
+        Array([[0.3],
+               [0.4],
+               [nan]], dtype=float32)
+
+    Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
+    """
+    arrays.check_equal(
+        "the number of axes of relative", [3, relative.ndim], "Give (M, N, A)."
+    )
+    arrays.check_floating("relative", relative)
+    num_charts, num_samples, _ = relative.shape
+    wide = arrays.widen(relative)
+    w = _chart_weights(presence, weights, (num_charts, num_samples), wide.dtype)
+    kept = jnp.where(presence[..., None], wide, 0)
+    total = jnp.einsum("mna,mn->na", kept, w, precision="highest")
+    return atlas_mean(Atlas(total, w.sum(axis=0)), empty=empty).astype(relative.dtype)
+
+
+@partial(jax.jit, static_argnames=("similarity", "precision"))
+def merge(
+    embeddings: Float[Array, "M N D"] | Sequence[Float[Array, "N _"]],
+    anchors: Float[Array, "M A D"] | Sequence[Float[Array, "A _"]],
+    presence: Bool[Array, "M N"],
+    *,
+    weights: Weights | None = None,
+    similarity: Similarity = "cosine",
+    empty: Number = jnp.nan,
+    precision: Precision = "highest",
+) -> Float[Array, "N A"]:
+    """Embeddings to the atlas: relativize, then masked_mean, with no (M, N, A) formed.
+
+    r(x) = (1/K) sum over the K charts k that have x of s(E_k(x), E_k(anchors)).
+
+    Args:
+        embeddings: (M, N, D), or M arrays (N, D_m) where the charts' dimensions differ.
+            Rows of absent samples are not looked at.
+        anchors: (M, A, D), or M arrays (A, D_m): each chart's embeddings of the same A
+            anchors in the same order.
+        presence: (M, N), boolean.
+        weights: (M,) or (M, N), not negative; all 1 if None.
+        similarity: as in `relativize`.
+        empty: what stands in the rows of a sample in no chart, or whose weights are
+            all zero.
+        precision: of the matrix products, as in `jax.lax.Precision`.
+
+    Returns:
+        (N, A) in the dtype of the embeddings, computed in float32 or wider. Gradients
+        are finite, and zero for absent rows.
+
+    Raises:
+        ValueError: if charts differ in N or A, embeddings and anchors differ in D or M,
+            presence has another shape or is not boolean, the weights are not (M,) or
+            (M, N) and floating point, or the similarity is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> embeddings = jnp.array([[[1.0, 0.0], [0.0, 2.0]], [[0.0, 3.0], [5.0, 0.0]]])
+        >>> anchors = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]]])
+        >>> merge(embeddings, anchors, jnp.array([[True, True], [True, False]]))
+        Array([[1.],
+               [0.]], dtype=float32)
+
+    Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
+    """
+    num_samples = _check_charts(embeddings, anchors)
+    dtype = jnp.result_type(*jax.tree.leaves((embeddings, anchors)))
+    wide = jnp.promote_types(dtype, jnp.float32)
+    w = _chart_weights(presence, weights, (len(embeddings), num_samples), wide)
+    total = w.sum(axis=0)
+    shares = arrays.safe_divide(w, total, 0.0)
+    merged = _shared_out(embeddings, anchors, presence, shares, similarity, precision)
+    return jnp.where(total[:, None] == 0, empty, merged).astype(dtype)
+
+
+def _shared_out(
+    embeddings: Charts,
+    anchors: Charts,
+    presence: Bool[Array, "M N"],
+    shares: Float[Array, "M N"],
+    similarity: Similarity,
+    precision: Precision,
+) -> Float[Array, "N A"]:
+    """Sum over the charts of share times similarity, one chart's (N, A) at a time."""
+
+    def add(
+        merged: Array, chart: tuple[Array, Array, Array, Array]
+    ) -> tuple[Array, None]:
+        x, a, present, share = chart
+        x = arrays.keep(arrays.widen(x), present)
+        relative = similarities(x, arrays.widen(a), similarity, precision)
+        part = arrays.keep(relative, present) * share[:, None]
+        return merged + part.astype(merged.dtype), None
+
+    merged = jnp.zeros((shares.shape[1], anchors[0].shape[0]), shares.dtype)
+    if isinstance(embeddings, Sequence) or isinstance(anchors, Sequence):
+        for chart in zip(embeddings, anchors, presence, shares, strict=True):
+            merged, _ = add(merged, chart)
+        return merged
+    if similarity in _FEATURE_MAPS:
+        feature_map = _FEATURE_MAPS[similarity]
+        x = jnp.where(presence[..., None], arrays.widen(embeddings), 0)
+        x = feature_map(x) * shares[..., None]
+        a = feature_map(arrays.widen(anchors))
+        return jnp.einsum("mnd,mad->na", x, a, precision=precision)
+    return jax.lax.scan(add, merged, (embeddings, anchors, presence, shares))[0]
+
+
+def empty_atlas(
+    num_samples: int, num_anchors: int, dtype: DTypeLike = jnp.float32
+) -> Atlas:
+    """An atlas that no chart has joined yet.
+
+    Args:
+        num_samples: N.
+        num_anchors: A.
+        dtype: of its sums; float32 where it is narrower.
+
+    Returns:
+        An `Atlas` of zeros, total (N, A) and count (N,).
+
+    Example:
+        >>> empty_atlas(3, 2).total.shape
+        (3, 2)
+    """
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    shape = (num_samples, num_anchors)
+    return Atlas(jnp.zeros(shape, dtype), jnp.zeros(num_samples, dtype))
+
+
+@jax.jit
+def add_chart(
+    atlas: Atlas,
+    relative: Float[Array, "N A"],
+    presence: Bool[Array, " N"],
+    *,
+    weights: Number | Float[Array, " N"] | None = None,
+) -> Atlas:
+    """The atlas after one more chart. Their order does not matter, but for rounding.
+
+    Args:
+        atlas: over N samples and A anchors.
+        relative: (N, A), the chart's relative representation. Rows of absent samples
+            are not looked at.
+        presence: (N,), boolean.
+        weights: a scalar or (N,), not negative; 1 if None.
+
+    Returns:
+        An `Atlas` of the same shapes, in the wider dtype of atlas and relative; never
+        narrower than float32.
+
+    Raises:
+        ValueError: if the shapes or dtypes are not these.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> one = jnp.array([[0.5], [0.1]])
+        >>> atlas = add_chart(empty_atlas(2, 1), one, jnp.array([True, False]))
+        >>> atlas_mean(add_chart(atlas, one, jnp.array([True, True])))
+        Array([[0.5],
+               [0.1]], dtype=float32)
+
+    Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3, as sums.
+    """
+    arrays.check_rows("relative", relative)
+    arrays.check_equal(
+        "the shape (N, A) of the atlas and of relative",
+        [atlas.total.shape, relative.shape],
+        "A chart joins with the same samples and the same anchors.",
+    )
+    arrays.check_mask("presence", presence, relative.shape[:1], "(N,)")
+    dtype = jnp.result_type(atlas.total.dtype, relative.dtype, jnp.float32)
+    w = _row_weights(presence, weights).astype(dtype)
+    kept = arrays.keep(relative.astype(dtype), presence)
+    return Atlas(atlas.total + kept * w[:, None], atlas.count + w)
+
+
+@jax.jit
+def combine(a: Atlas, b: Atlas) -> Atlas:
+    """One atlas of the charts of both; for parts merged on different hosts.
+
+    Args:
+        a: an atlas over N samples and A anchors.
+        b: another over the same, of other charts.
+
+    Returns:
+        An `Atlas` of the same shapes, in the wider of the two dtypes.
+
+    Raises:
+        ValueError: if they differ in N or in A.
+
+    Example:
+        >>> combine(empty_atlas(3, 2), empty_atlas(3, 2)).total.shape
+        (3, 2)
+    """
+    arrays.check_equal(
+        "the shape (N, A) of the two atlases",
+        [a.total.shape, b.total.shape],
+        "Only atlases over the same samples and anchors can be combined.",
+    )
+    return Atlas(a.total + b.total, a.count + b.count)
+
+
+@jax.jit
+def atlas_mean(atlas: Atlas, *, empty: Number = jnp.nan) -> Float[Array, "N A"]:
+    """The merged space of the charts that have joined so far.
+
+    Args:
+        atlas: over N samples and A anchors.
+        empty: what stands in the rows of a sample in no chart, or whose weights are
+            all zero.
+
+    Returns:
+        (N, A) in the dtype of the atlas: total / count.
+
+    Example:
+        >>> atlas_mean(empty_atlas(1, 2))
+        Array([[nan, nan]], dtype=float32)
+    """
+    return arrays.safe_divide(atlas.total, atlas.count[:, None], empty)
+
+
+def _chart_weights(
+    presence: Array, weights: Array | None, shape: tuple[int, int], dtype: DTypeLike
+) -> Float[Array, "M N"]:
+    """The weight of each chart for each sample, zero where absent; dtype or wider."""
+    arrays.check_mask("presence", presence, shape, "(M, N)")
+    if weights is None:
+        return presence.astype(dtype)
+    arrays.check_floating("weights", weights)
+    if weights.shape not in ((shape[0],), shape):
+        raise ValueError(
+            f"weights must be (M,) or (M, N), here {(shape[0],)} or {shape}; got "
+            f"{weights.shape}."
+        )
+    weights = weights.astype(jnp.promote_types(weights.dtype, dtype))
+    return jnp.where(presence, weights[:, None] if weights.ndim == 1 else weights, 0)
+
+
+def _row_weights(presence: Array, weights: Number | Array | None) -> Array:
+    """(N,): the weight of one chart for each sample, zero where absent."""
+    if weights is None:
+        return presence
+    arrays.check_floating("weights", weights)
+    if jnp.shape(weights) not in ((), presence.shape):
+        raise ValueError(
+            f"weights must be a scalar or (N,), here {presence.shape}; got "
+            f"{jnp.shape(weights)}."
+        )
+    return jnp.where(presence, weights, 0)
+
+
+def _check_charts(embeddings: Charts, anchors: Charts) -> int:
+    """N, or a ValueError unless the charts share M, N and A, and each has one D."""
+    x, a = _shapes("embeddings", embeddings), _shapes("anchors", anchors)
+    arrays.check_equal(
+        "the number of charts M of embeddings and anchors",
+        [len(x), len(a)],
+        "Give each chart's embeddings of the anchors, in the order of the charts.",
+    )
+    if not x:
+        raise ValueError("there are no charts to merge; give one at least.")
+    for chart, (own, its_anchors) in enumerate(zip(x, a, strict=True)):
+        check_spaces(own, its_anchors, f" of chart {chart}")
+    advice = "Charts of different samples are stacked by `jatlas.assemble`."
+    arrays.check_equal("the number of samples N", [own.shape[0] for own in x], advice)
+    advice = "All charts embed the same anchors, in the same order."
+    arrays.check_equal("the number of anchors A", [own.shape[0] for own in a], advice)
+    return x[0].shape[0]
+
+
+def _shapes(name: str, charts: Charts) -> list[Shaped]:
+    """Each chart's shape and dtype, without slicing what is stacked."""
+    if isinstance(charts, Sequence):
+        return list(charts)
+    arrays.check_equal(
+        f"the number of axes of stacked {name}", [3, charts.ndim], "Give (M, ., D)."
+    )
+    return [jax.ShapeDtypeStruct(charts.shape[1:], charts.dtype)] * charts.shape[0]

@@ -1,0 +1,457 @@
+"""Centred kernel alignment: linear in feature space, streaming too, and RBF."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jatlas import arrays
+from jatlas.arrays import Where
+
+KERNELS = ("linear", "rbf")
+MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
+
+_matmul = partial(jnp.matmul, precision="highest")
+
+
+class CkaState(NamedTuple):
+    """Moments of the rows seen so far, z = (x, y) with D = D1 + D2 features.
+
+    They are taken about the mean, so that a large mean costs no digits. The energy of a
+    row is e = (|x - mean|^2, |y - mean|^2): the diagonals of both Gram matrices, which
+    the debiased value takes out. When the mean moves, the energies change by what
+    `energy_rows` and `scatter` hold, so the state of all rows follows from the states
+    of its parts.
+
+    Attributes:
+        count: (), the number of rows.
+        mean_x, mean_y: (2, D1) and (2, D2). The mean is the sum of the two rows: a
+            value that the feature takes, and the mean of the differences from it. One
+            number near 1e4 would be off by 1e-3 in float32.
+        scatter: (D, D), sum of z z'.
+        energy_rows: (2, D), sum of e z'.
+        energies: (2, 2), sum of e e'. Fourth powers: in float32 the debiased value
+            needs rows between 1e-9 and 1e9 from the mean.
+    """
+
+    count: Float[Array, ""]  # type: ignore[assignment]  # hides tuple.count
+    mean_x: Float[Array, "2 D1"]
+    mean_y: Float[Array, "2 D2"]
+    scatter: Float[Array, "D D"]
+    energy_rows: Float[Array, "2 D"]
+    energies: Float[Array, "2 2"]
+
+
+@partial(jax.jit, static_argnames=("kernel", "median", "debiased"))
+def cka(
+    x: Float[Array, "N D1"],
+    y: Float[Array, "N D2"],
+    *,
+    kernel: str = "linear",
+    sigma: float | Array | tuple[float | Array, float | Array] | None = None,
+    median: str = "lower_nonzero",
+    debiased: bool = False,
+    where: Where = None,
+) -> Float[Array, ""]:
+    """Centred kernel alignment of two spaces of the same N samples.
+
+    CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), K and L being the kernels of x and
+    of y. The linear one is |X'Y|^2 / (|X'X| |Y'Y|) on centred columns: (D1 + D2)^2
+    memory, never (N, N). It does not change when a space is rotated, moved, or rescaled
+    as a whole; it does when a feature is rescaled.
+
+    Args:
+        x: (N, D1), floating point.
+        y: (N, D2), floating point; row n is the same sample as row n of x.
+        kernel: "linear" or "rbf", exp(-d^2 / (2 sigma^2)), which takes (N, N) memory.
+        sigma: width of the rbf kernel, in the unit of distances; one for both spaces or
+            a pair. If None, `median_distance` of each space, through which the gradient
+            goes too.
+        median: the rule of `median_distance`. Published rules differ, and CKA with
+            them; the default is that of the paper's code.
+        debiased: use the unbiased HSIC of Song et al. (2012), which needs N > 3. The
+            biased value is above zero for independent spaces, near D / (N + D).
+        where: (N,), the rows that count; all if None. The others are not looked at.
+
+    Returns:
+        A scalar in float32 or wider: in [0, 1] up to rounding, or, debiased, about it
+        and at most 1. NaN where it is not defined: a space in which nothing varies, no
+        rows, one row; if debiased, up to three rows, and a space whose rows are all
+        equally far apart; a kernel width of zero. Gradients are finite in all of these.
+
+    Raises:
+        ValueError: if x and y are not floating point matrices of one N, sigma is not a
+            number or a pair of them, or the kernel or the median rule is unknown.
+
+    Example:
+        >>> import jax
+        >>> x = jax.random.normal(jax.random.key(0), (50, 3))
+        >>> cka(x, 2 * x[:, ::-1] + 1).round(3)
+        Array(1., dtype=float32)
+
+    Source: Kornblith et al., "Similarity of neural network representations revisited"
+    (2019); debiased: Nguyen, Raghu and Kornblith (2021), equation 3.
+    """
+    arrays.check_pair(x, y, where)
+    check_kernel(kernel, sigma, median)
+    rows = arrays.all_rows(x, where)
+    dtype = jnp.result_type(x, y, jnp.float32)
+    (x, factor_x), (y, factor_y) = (
+        arrays.rescaled(space.astype(dtype), rows) for space in (x, y)
+    )
+    if kernel == "linear":
+        return cka_value(_moments(x, y, rows), debiased)
+    sigma_x, sigma_y = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    grams = (
+        _rbf_gram(x, rows, sigma_x, factor_x, median),
+        _rbf_gram(y, rows, sigma_y, factor_y, median),
+    )
+    return _gram_cka(grams, rows, debiased)
+
+
+@partial(jax.jit, static_argnames="rule")
+def median_distance(
+    x: Float[Array, "N D"], *, rule: str = "lower_nonzero", where: Where = None
+) -> Float[Array, ""]:
+    """The median Euclidean distance between rows: the usual width of an rbf kernel.
+
+    sigma = sqrt(median of |x_i - x_j|^2). Published code differs in which pairs it
+    counts, and in the median of an even number of them.
+
+    Args:
+        x: (N, D), floating point.
+        rule: "lower_nonzero", the lower of the two middle ones of the distances that
+            are not zero (the paper's code, and torch's median); "middle_nonzero", the
+            mean of their squares (NumPy's median); or "middle_all", that over all pairs
+            (i, j), each row with itself too (Kornblith's notebook).
+        where: (N,), the rows that count; all if None.
+
+    Returns:
+        A scalar in float32 or wider. NaN if there are no such pairs. Its gradient is
+        that of the pairs in the middle.
+
+    Raises:
+        ValueError: if x is not a floating point matrix, or the rule is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[0.0], [1.0], [3.0]])
+        >>> median_distance(x), median_distance(x, rule="middle_all")
+        (Array(2., dtype=float32), Array(1., dtype=float32))
+
+    Source: Kornblith et al. (2019), section 4, and the code of both papers.
+    """
+    arrays.check_rows("x", x)
+    arrays.check_mask("where", where, x.shape[:1], "(N,)")
+    check_kernel("rbf", None, rule)
+    rows = arrays.all_rows(x, where)
+    x, factor = arrays.rescaled(arrays.widen(x), rows)
+    square = _median_square(arrays.squared_distances(x, x), rows, rule)
+    return arrays.safe_sqrt(square) / factor
+
+
+def empty_cka(
+    dimension_x: int, dimension_y: int, dtype: jnp.dtype | type = jnp.float32
+) -> CkaState:
+    """A state that has seen no rows yet, of spaces with D1 and D2 features.
+
+    Args:
+        dimension_x: D1.
+        dimension_y: D2.
+        dtype: of the sums: float32, or float64 for more digits.
+
+    Returns:
+        A `CkaState`.
+
+    Example:
+        >>> cka_value(empty_cka(3, 2))
+        Array(nan, dtype=float32)
+    """
+    width = dimension_x + dimension_y
+    shapes = [
+        (),
+        (2, dimension_x),
+        (2, dimension_y),
+        (width, width),
+        (2, width),
+        (2, 2),
+    ]
+    return CkaState(*(jnp.zeros(shape, dtype) for shape in shapes))
+
+
+@jax.jit
+def add_rows(
+    state: CkaState,
+    x: Float[Array, "N D1"],
+    y: Float[Array, "N D2"],
+    where: Where = None,
+) -> CkaState:
+    """The state after N more samples. How they are cut into chunks does not matter.
+
+    Args:
+        state: from `empty_cka` or another call.
+        x: (N, D1), floating point.
+        y: (N, D2), floating point; row n is the same sample as row n of x.
+        where: (N,), the rows that count; all if None. With it the last chunk can be
+            padded to the length of the others.
+
+    Returns:
+        A `CkaState` of the same shapes, in float32 or wider.
+
+    Raises:
+        ValueError: if the shapes or dtypes are not these.
+
+    Example:
+        >>> import jax
+        >>> x = jax.random.normal(jax.random.key(0), (50, 3))
+        >>> state = add_rows(empty_cka(3, 2), x[:20], x[:20, :2])
+        >>> state = add_rows(state, x[20:], x[20:, :2])
+        >>> jnp.allclose(cka_value(state), cka(x, x[:, :2]))
+        Array(True, dtype=bool)
+    """
+    arrays.check_pair(x, y, where)
+    arrays.check_equal(
+        "the dimensions (D1, D2) of the state and of the rows",
+        [(state.mean_x.shape[1], state.mean_y.shape[1]), (x.shape[1], y.shape[1])],
+        "Rows are added of the spaces that the state began with.",
+    )
+    return combine_cka(state, _moments(x, y, arrays.all_rows(x, where)))
+
+
+@jax.jit
+def combine_cka(a: CkaState, b: CkaState) -> CkaState:
+    """One state of the rows of both; for parts seen on different hosts.
+
+    Raises:
+        ValueError: if they differ in D1 or in D2.
+
+    Example:
+        >>> combine_cka(empty_cka(3, 2), empty_cka(3, 2)).scatter.shape
+        (5, 5)
+
+    Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
+    computing sample variances" (1979), here to the fourth order.
+    """
+    arrays.check_equal(
+        "the dimensions (D1, D2) of the two states",
+        [(s.mean_x.shape[1], s.mean_y.shape[1]) for s in (a, b)],
+        "Only states of the same two spaces can be combined.",
+    )
+    mean_a, mean_b = (jnp.concatenate([s.mean_x, s.mean_y], 1) for s in (a, b))
+    count = a.count + b.count
+    share = arrays.safe_divide(b.count, count, 0.0)
+    gap = (mean_b[0] - mean_a[0]) + (mean_b[1] - mean_a[1])
+    # As in `arrays.centre`: a feature constant in both parts, at values that differ by
+    # rounding only, is constant.
+    largest = jnp.maximum(jnp.abs(mean_a[0]), jnp.abs(mean_b[0]))
+    constant = jnp.diag(a.scatter + b.scatter) == 0
+    constant &= jnp.abs(gap) <= 4 * jnp.finfo(gap.dtype).eps * largest
+    gap = jnp.where(constant, 0, gap)
+    # A value of the larger part, untouched: no sum whose rounding would matter.
+    near = jnp.where(b.count > a.count, mean_b[0], mean_a[0])
+    rest_a, rest_b = ((mean[0] - near) + mean[1] for mean in (mean_a, mean_b))
+    mean = jnp.stack([near, (1 - share) * rest_a + share * rest_b])
+    moments_a, moments_b = _about(a, share * gap), _about(b, (share - 1) * gap)
+    moments = (one + other for one, other in zip(moments_a, moments_b, strict=True))
+    split = a.mean_x.shape[1]
+    return CkaState(count, mean[:, :split], mean[:, split:], *moments)
+
+
+@partial(jax.jit, static_argnames="debiased")
+def cka_value(state: CkaState, debiased: bool = False) -> Float[Array, ""]:
+    """Linear CKA of the rows seen so far; NaN where `cka` is.
+
+    Args:
+        state: from `add_rows` or `combine_cka`.
+        debiased: as in `cka`.
+
+    Returns:
+        A scalar, the value of `cka` on all these rows at once.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[1.0], [2.0], [4.0]])
+        >>> cka_value(add_rows(empty_cka(1, 1), x, -x)).round(3)
+        Array(1., dtype=float32)
+
+    Source: as for `cka`; no Gram matrix is needed for the debiased value, since with
+    centred columns the row sums of K without its diagonal are minus that diagonal.
+    """
+    blocks = _blocks(state)
+    energy = _matmul(blocks, jnp.diag(state.scatter))
+    unit = jax.lax.stop_gradient(jnp.where(energy > 0, energy, 1))
+    lengths = _matmul(jnp.sqrt(unit), blocks)
+    scatter = state.scatter / lengths[:, None] / lengths
+    # hsic[i, j], of spaces i and j; [0, 1] is |X'Y|^2.
+    hsic = _matmul(_matmul(blocks, scatter**2), blocks.T)
+    if not debiased:
+        return _alignment(hsic, jnp.zeros(2, hsic.dtype))
+    energies = state.energies / unit[:, None] / unit
+    n = jnp.where(state.count > 3, state.count, 4)
+    diagonals = energies * n / (n - 2)
+    totals = jnp.outer(energy / unit, energy / unit) / ((n - 1) * (n - 2))
+    rounding = 32 * jnp.finfo(hsic.dtype).eps * jnp.diag(hsic + diagonals + totals)
+    value = _alignment(hsic - diagonals + totals, rounding)
+    return jnp.where(state.count > 3, value, jnp.nan)
+
+
+def _alignment(hsic: Float[Array, "2 2"], rounding: Float[Array, "2"]) -> Array:
+    """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); NaN if one of these is rounding."""
+    own = jnp.diag(hsic)
+    own = jnp.where(own <= rounding, 0, own)
+    lengths = arrays.safe_sqrt(own)
+    return arrays.safe_divide(hsic[0, 1], lengths[0] * lengths[1])
+
+
+def _moments(
+    x: Float[Array, "N D1"], y: Float[Array, "N D2"], rows: Bool[Array, " N"]
+) -> CkaState:
+    """The state of these rows alone."""
+    dtype = jnp.result_type(x, y, jnp.float32)
+    (x, mean_x), (y, mean_y) = (_centred(s.astype(dtype), rows) for s in (x, y))
+    z = jnp.concatenate([x, y], axis=1)
+    e = jnp.stack([jnp.sum(x**2, axis=1), jnp.sum(y**2, axis=1)])
+    count = jnp.sum(rows, dtype=dtype)
+    return CkaState(
+        count, mean_x, mean_y, _matmul(z.T, z), _matmul(e, z), _matmul(e, e.T)
+    )
+
+
+def _centred(
+    x: Float[Array, "N D"], rows: Bool[Array, " N"]
+) -> tuple[Float[Array, "N D"], Float[Array, "2 D"]]:
+    """The rows less their mean, and the mean in two parts; zero of no rows."""
+    rest, _ = arrays.centre(x, rows)
+    largest = jnp.max(jnp.where(rows[:, None], x, -jnp.inf), axis=0, initial=-jnp.inf)
+    near = jax.lax.stop_gradient(jnp.where(jnp.any(rows), largest, 0))
+    beyond = arrays.masked_sum(x - near, rows)
+    return rest, jnp.stack([near, arrays.safe_divide(beyond, jnp.sum(rows), 0.0)])
+
+
+def _about(
+    state: CkaState, d: Float[Array, " D"]
+) -> tuple[Float[Array, "D D"], Float[Array, "2 D"], Float[Array, "2 2"]]:
+    """The moments about mean + d instead of the mean.
+
+    With z -> z - d, and (dx, dy) = d: e_x = |x|^2 -> e_x - 2 dx.x + |dx|^2, and the
+    same for y. The sums of z vanish, those of e are the traces of the scatter.
+    """
+    n, scatter = state.count, state.scatter
+    blocks = _blocks(state)
+    parts = blocks * d  # (dx, 0) and (0, dy)
+    squares = jnp.sum(parts**2, axis=1)
+    energy = _matmul(blocks, jnp.diag(scatter))
+    towards = _matmul(parts, scatter)
+    energy_rows = state.energy_rows - 2 * towards - jnp.outer(energy + n * squares, d)
+    across = _matmul(state.energy_rows, parts.T)
+    across = jnp.outer(energy, squares) - 2 * across
+    energies = state.energies + across + across.T + 4 * _matmul(towards, parts.T)
+    energies += n * jnp.outer(squares, squares)
+    return scatter + n * jnp.outer(d, d), energy_rows, energies
+
+
+def _blocks(state: CkaState) -> Float[Array, "2 D"]:
+    """Ones where a feature is of x, and where it is of y."""
+    sizes = [state.mean_x.shape[1], state.mean_y.shape[1]]
+    return jnp.asarray(np.repeat(np.eye(2), sizes, axis=1), state.scatter.dtype)
+
+
+def _median_square(
+    squares: Float[Array, "N N"], rows: Bool[Array, " N"], rule: str
+) -> Float[Array, ""]:
+    """The median of squared distances by one of the rules `MEDIANS`."""
+    pairs = rows[:, None] & rows
+    if rule != "middle_all":
+        pairs &= squares != 0
+    # Infinities sort last, NaN after them; one more, lest the array be empty.
+    values = jnp.sort(jnp.append(jnp.where(pairs, squares, jnp.inf), jnp.inf))
+    count = jnp.sum(pairs)
+    lower, upper = (count - 1) // 2, count // 2
+    middle = (values[lower] + values[lower if rule == "lower_nonzero" else upper]) / 2
+    return jnp.where((count > 0) & ~jnp.isnan(values[-1]), middle, jnp.nan)
+
+
+def _rbf_gram(
+    x: Float[Array, "N D"],
+    rows: Bool[Array, " N"],
+    sigma: float | Array | None,
+    factor: Float[Array, ""],
+    median: str,
+) -> Float[Array, "N N"]:
+    """The rbf kernel of rows times `factor`, or the kernel less one; centred, the same.
+
+    Zero unless the width is > 0. Of a wide kernel what counts is how far it is below
+    one, of a narrow one how far above zero: so the smaller is given, which has digits.
+    """
+    squares = arrays.squared_distances(x, x)
+    if sigma is None:
+        width = _median_square(squares, rows, median)
+    else:
+        width = jnp.square(sigma * factor)
+    known = width > 0
+    exponent = -squares / (2 * jnp.where(known, width, 1))
+    pairs = rows[:, None] & rows
+    mean = arrays.safe_divide(jnp.sum(jnp.exp(exponent), where=pairs), jnp.sum(pairs))
+    gram = jnp.where(mean > 0.5, jnp.expm1(exponent), jnp.exp(exponent))
+    return jnp.where(known, gram, 0)
+
+
+def _gram_cka(
+    grams: tuple[Float[Array, "N N"], Float[Array, "N N"]],
+    rows: Bool[Array, " N"],
+    debiased: bool,
+) -> Float[Array, ""]:
+    """CKA of two Gram matrices."""
+    centred, rounding = zip(
+        *(_centred_gram(gram, rows, debiased) for gram in grams), strict=True
+    )
+    k = jnp.stack(centred)
+    value = _alignment(
+        jnp.einsum("inm,jnm->ij", k, k, precision="highest"), jnp.stack(rounding)
+    )
+    return jnp.where(jnp.sum(rows) > 3, value, jnp.nan) if debiased else value
+
+
+def _centred_gram(
+    gram: Float[Array, "N N"], rows: Bool[Array, " N"], debiased: bool
+) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
+    """The Gram matrix, its rows and columns centred, and its rounding, squared.
+
+    Debiased, they are centred without the diagonal, by sums over n - 2 (Székely and
+    Rizzo, 2014): HSIC is then an inner product of two such matrices, too.
+    """
+    gram, _ = arrays.rescaled(gram, rows)
+    pairs = rows[:, None] & rows
+    n = jnp.sum(rows)
+    if debiased:
+        pairs &= ~jnp.eye(len(rows), dtype=bool)
+        n = jnp.where(n > 3, n, 4)
+        row_divisor, total_divisor = n - 2, (n - 1) * (n - 2)
+    else:
+        n = jnp.where(n > 0, n, 1)
+        row_divisor, total_divisor = n, n**2
+    gram = jnp.where(pairs, gram, 0)
+    means = jnp.sum(gram, axis=1) / row_divisor
+    total = jnp.sum(gram) / total_divisor
+    centred = jnp.where(pairs, gram - means[:, None] - means + total, 0)
+    rounding = 16 * jnp.finfo(gram.dtype).eps
+    return centred, rounding**2 * jnp.sum(gram**2)
+
+
+def check_kernel(kernel: str, sigma: object, median: str) -> None:
+    """Raise ValueError unless the names are known and sigma is a number or two."""
+    if kernel not in KERNELS:
+        raise ValueError(f"unknown kernel {kernel!r}; known are {', '.join(KERNELS)}.")
+    if median not in MEDIANS:
+        raise ValueError(
+            f"unknown rule {median!r} for the median distance; known are "
+            f"{', '.join(MEDIANS)}."
+        )
+    widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    if len(widths) != 2 or any(jnp.shape(w) for w in widths if w is not None):
+        raise ValueError(
+            f"sigma must be a number or a pair of numbers, one a space; got {sigma!r}."
+        )

@@ -1,0 +1,190 @@
+"""Host-side assembly: (ids, embeddings) of any charts to stacked, checked arrays."""
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jatlas import arrays
+from jatlas.anchors import check_anchors, repeated
+from jatlas.arrays import AnyArray
+
+Ids = AnyArray | Sequence[Any]
+
+_KINDS = {"i": "integers", "u": "integers", "U": "text", "S": "bytes"}
+
+
+class Spaces(NamedTuple):
+    """The embeddings of M charts over one axis of N samples.
+
+    Attributes:
+        ids: (N,), integers, text or bytes: every sample that a chart has.
+        embeddings: (M, N, D); or M arrays (N, D_m) where the charts' dimensions differ.
+            `merge` takes either. Zeros in the rows of absent samples.
+        presence: (M, N), boolean: chart m has an embedding of sample n.
+    """
+
+    ids: np.ndarray
+    embeddings: Float[np.ndarray, "M N D"] | tuple[Float[np.ndarray, "N _"], ...]
+    presence: Bool[np.ndarray, "M N"]
+
+
+def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
+    """Line up the samples of M charts, and check every value. Runs on the host.
+
+    Args:
+        charts: M pairs (ids, embeddings): (N_m,) integers, text or bytes that name the
+            samples across charts, and (N_m, D_m) floating point. Each chart has its own
+            samples, in any order, and may be of any framework that gives arrays. Charts
+            need not have samples in common; anchors they do (`anchor_rows`).
+
+    Returns:
+        A `Spaces`: ids in the order in which they first appear, chart after chart;
+        embeddings in the widest of the charts' dtypes, stacked if all D_m are equal and
+        a tuple if they differ; presence.
+
+    Raises:
+        ValueError: if there are no charts, or a chart is no such pair, has no samples,
+            ids that repeat, another number of ids than embeddings, or NaN or infinity
+            in its embeddings (the first ten ids are named); if some ids are integers
+            and others text, as 1 and "1".
+
+    Example:
+        >>> import numpy as np
+        >>> first = (["cat", "dog"], np.array([[1.0, 0.0], [0.0, 1.0]]))
+        >>> second = (["owl", "dog"], np.array([[3.0, 4.0], [5.0, 6.0]]))
+        >>> spaces = assemble([first, second])
+        >>> spaces.ids.tolist(), spaces.embeddings.shape
+        (['cat', 'dog', 'owl'], (2, 3, 2))
+        >>> spaces.presence
+        array([[ True,  True, False],
+               [False,  True,  True]])
+    """
+    if len(charts) == 0:
+        raise ValueError("there are no charts to assemble; give one at least.")
+    names, rows = zip(
+        *(_chart(m, chart) for m, chart in enumerate(charts)), strict=True
+    )
+    ids, places = _union(names)
+    dtype = reduce(jnp.promote_types, (x.dtype for x in rows))
+    presence = np.zeros((len(rows), ids.size), bool)
+    embeddings = _zeros(ids.size, [x.shape[1] for x in rows], dtype)
+    for m, (place, x) in enumerate(zip(places, rows, strict=True)):
+        presence[m, place] = True
+        embeddings[m][place] = x
+    return Spaces(ids, embeddings, presence)
+
+
+def anchor_rows(spaces: Spaces, anchor_ids: Ids) -> Int[np.ndarray, " A"]:
+    """Where the anchors stand among the samples: `spaces.embeddings[:, rows]`.
+
+    Args:
+        spaces: from `assemble`.
+        anchor_ids: (A,), ids of samples that every chart has.
+
+    Returns:
+        (A,), indices into the N samples, in the order of anchor_ids.
+
+    Raises:
+        ValueError: if an id is unknown or repeats, or an anchor is absent from a chart.
+            The message names the first ten.
+
+    Example:
+        >>> import numpy as np
+        >>> chart = (["cat", "dog", "owl"], np.eye(3))
+        >>> anchor_rows(assemble([chart, chart]), ["owl", "cat"])
+        array([2, 0])
+    """
+    wanted = _ids(anchor_ids, "the anchors")
+    kinds = [_KINDS[own.dtype.kind] for own in (spaces.ids, wanted)]
+    arrays.check_equal(
+        "the type of the ids of samples and anchors", kinds, '1 and "1" are different.'
+    )
+    index = {name: row for row, name in enumerate(spaces.ids.tolist())}
+    unknown = [name for name in wanted.tolist() if name not in index]
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} anchors are in no chart: {unknown[:10]}; choose among "
+            f"the {len(index)} ids of the charts."
+        )
+    rows = np.array([index[name] for name in wanted.tolist()], int)
+    check_anchors(rows, spaces.presence, ids=spaces.ids)
+    return rows
+
+
+def _chart(m: int, chart: tuple[Ids, AnyArray]) -> tuple[np.ndarray, np.ndarray]:
+    """One chart's ids and embeddings as arrays, checked."""
+    if not isinstance(chart, tuple | list) or len(chart) != 2:
+        raise ValueError(
+            f"chart {m} must be a pair (ids, embeddings), got a "
+            f"{type(chart).__name__}; one chart alone is given as [(ids, embeddings)]."
+        )
+    names, x = _ids(chart[0], f"chart {m}"), np.asarray(chart[1])
+    arrays.check_rows(f"the embeddings of chart {m}", x)
+    arrays.check_equal(
+        f"the number of ids and of embeddings of chart {m}",
+        [names.size, x.shape[0]],
+        "Give one id a row.",
+    )
+    if x.size == 0:
+        raise ValueError(f"the embeddings of chart {m} are empty, {x.shape}.")
+    twice = repeated(names)
+    if twice.size:
+        raise ValueError(
+            f"{twice.size} ids occur more than once in chart {m}: "
+            f"{twice[:10].tolist()}; keep one row of each."
+        )
+    bad = names[~np.isfinite(x).all(axis=1)]
+    if bad.size:
+        raise ValueError(
+            f"NaN or infinity in {bad.size} embeddings of chart {m}: ids "
+            f"{bad[:10].tolist()}. Leave these rows out: the samples are then absent."
+        )
+    return names, x
+
+
+def _zeros(
+    num_samples: int, widths: list[int], dtype: np.dtype
+) -> np.ndarray | tuple[np.ndarray, ...]:
+    """(M, N, D) if all charts have one D, or else M arrays (N, D_m)."""
+    if len(set(widths)) == 1:
+        return np.zeros((len(widths), num_samples, widths[0]), dtype)
+    return tuple(np.zeros((num_samples, width), dtype) for width in widths)
+
+
+def _union(names: Sequence[np.ndarray]) -> tuple[np.ndarray, list[list[int]]]:
+    """All ids in order of first appearance, and where among them each chart's stand."""
+    arrays.check_equal(
+        "the type of the ids of the charts",
+        [_KINDS[own.dtype.kind] for own in names],
+        'Name a sample alike in all charts: 1 and "1" are different ids.',
+    )
+    common = np.result_type(*(own.dtype for own in names))
+    if common.kind not in _KINDS:
+        raise ValueError("ids of int64 and uint64 have no common type; convert them.")
+    index: dict[Any, int] = {}
+    places = [
+        [index.setdefault(name, len(index)) for name in own.tolist()] for own in names
+    ]
+    return np.array(list(index), common), places
+
+
+def _ids(ids: Ids, whose: str) -> np.ndarray:
+    """Ids as a vector of integers, text or bytes, none of them quietly converted."""
+    # NumPy would make a list of 1 and "1" into twice the text "1".
+    names = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, object)
+    types = set(map(type, names.ravel()))
+    if names.dtype == object and names.ndim == 1:
+        kinds = {_KINDS.get(np.dtype(kind).kind) for kind in types}
+        if len(kinds) == 1 and None not in kinds:
+            names = np.array(names.tolist())
+    if names.ndim != 1 or names.size == 0 or names.dtype.kind not in _KINDS:
+        raise ValueError(
+            f"the ids of {whose} must be a vector, not empty, of integers, of text or "
+            f"of bytes; got the shape {names.shape} of "
+            f"{', '.join(sorted(kind.__name__ for kind in types)) or 'nothing'}."
+        )
+    return names
