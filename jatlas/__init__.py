@@ -1,0 +1,98 @@
+"""jatlas: merge the latent spaces of many encoders into one, in JAX."""
+
+from jatlas.anchors import anchor_pool, check_anchors, choose_anchors
+from jatlas.atlas import (
+    Atlas,
+    add_chart,
+    atlas_mean,
+    combine,
+    empty_atlas,
+    masked_mean,
+    merge,
+)
+from jatlas.charts import CNN, Chart, from_module
+from jatlas.cka import (
+    CkaState,
+    add_rows,
+    cka,
+    cka_value,
+    combine_cka,
+    empty_cka,
+    median_distance,
+)
+from jatlas.geometry import (
+    class_means,
+    mutual_neighbors,
+    nearest_class_mean,
+    self_similarity_correlation,
+    separability,
+)
+from jatlas.probe import Probe, fit_probe, probe_logits
+from jatlas.relative import relativize
+from jatlas.spaces import Spaces, anchor_rows, assemble
+from jatlas.tasks import (
+    Tasks,
+    end_to_end,
+    part_shared_part_novel,
+    same_classes_disjoint_samples,
+    totally_disjoint,
+)
+from jatlas.training import Charts, adam, embed, fit_charts
+from jatlas.transforms import (
+    Transform,
+    apply_transform,
+    fit_center,
+    fit_standardize,
+    fit_whiten,
+    nystroem,
+)
+
+__all__ = [
+    "CNN",
+    "Atlas",
+    "Chart",
+    "Charts",
+    "CkaState",
+    "Probe",
+    "Spaces",
+    "Tasks",
+    "Transform",
+    "adam",
+    "add_chart",
+    "add_rows",
+    "anchor_pool",
+    "anchor_rows",
+    "apply_transform",
+    "assemble",
+    "atlas_mean",
+    "check_anchors",
+    "choose_anchors",
+    "cka",
+    "cka_value",
+    "class_means",
+    "combine",
+    "combine_cka",
+    "embed",
+    "empty_atlas",
+    "empty_cka",
+    "end_to_end",
+    "fit_center",
+    "fit_charts",
+    "fit_probe",
+    "fit_standardize",
+    "fit_whiten",
+    "from_module",
+    "masked_mean",
+    "median_distance",
+    "merge",
+    "mutual_neighbors",
+    "nearest_class_mean",
+    "nystroem",
+    "part_shared_part_novel",
+    "probe_logits",
+    "relativize",
+    "same_classes_disjoint_samples",
+    "self_similarity_correlation",
+    "separability",
+    "totally_disjoint",
+]

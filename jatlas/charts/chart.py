@@ -1,0 +1,89 @@
+"""A chart as three pure functions of a state: the only form that training knows."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class ChartState(NamedTuple):
+    """What a chart holds; stacked along a leading axis M for M charts.
+
+    Attributes:
+        params: the pytree that the optimizer changes.
+        rest: the pytree that training changes otherwise (running statistics, say).
+    """
+
+    params: Any
+    rest: Any
+
+
+class Chart(NamedTuple):
+    """An encoder with a classifier on top. Any framework's functions fit in here.
+
+    A chart is a constant to `jax.jit`: make it once and pass it on, for a second one of
+    the same architecture compiles anew.
+
+    Attributes:
+        init: a key to a `ChartState`.
+        train: (state, images (B, H, W, channels)) to logits (B, C) and the new `rest`.
+        embed: (state, images) to embeddings (B, D).
+        logits: (state, images) to logits (B, C), outside of training.
+    """
+
+    init: Callable[[Array], ChartState]
+    train: Callable[[ChartState, Array], tuple[Float[Array, "B C"], Any]]
+    embed: Callable[[ChartState, Array], Float[Array, "B D"]]
+    logits: Callable[[ChartState, Array], Float[Array, "B C"]]
+
+
+def from_module(build: Callable[..., nnx.Module]) -> Chart:
+    """The chart of a Flax NNX module with `embed(images)` and `__call__(images)`.
+
+    Args:
+        build: `build(rngs=nnx.Rngs(key))` makes the module; it must not depend on
+            anything else that changes.
+
+    Returns:
+        A `Chart`. Its `train` runs the module in training mode (`module.train()`), the
+        other two in evaluation mode.
+
+    Example:
+        >>> import jax
+        >>> from functools import partial
+        >>> from jatlas.charts import CNN
+        >>> chart = from_module(partial(CNN, (8, 8, 1), 10, num_features=4))
+        >>> state = chart.init(jax.random.key(0))
+        >>> images = jax.numpy.zeros((2, 8, 8, 1))
+        >>> chart.embed(state, images).shape, chart.logits(state, images).shape
+        ((2, 4), (2, 10))
+    """
+    graph = nnx.split(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0))), nnx.Param, ...)[
+        0
+    ]
+
+    def state(module: nnx.Module) -> ChartState:
+        # Plain arrays: a merged module's Variables would be changed in place.
+        return ChartState(*nnx.as_pure(nnx.split(module, nnx.Param, ...)[1:]))
+
+    def init(key: Array) -> ChartState:
+        return state(build(rngs=nnx.Rngs(key)))
+
+    def train(start: ChartState, images: Array) -> tuple[Array, Any]:
+        module = nnx.merge(graph, *start)
+        module.train()
+        logits = module(images)
+        return logits, state(module).rest
+
+    def evaluate(fitted: ChartState) -> Any:
+        module = nnx.merge(graph, *fitted)
+        module.eval()
+        return module
+
+    return Chart(
+        init=init,
+        train=train,
+        embed=lambda fitted, images: evaluate(fitted).embed(images),
+        logits=lambda fitted, images: evaluate(fitted)(images),
+    )

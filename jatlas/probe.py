@@ -1,0 +1,297 @@
+"""Classifiers trained on a space, early stopping inside one compiled program."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from jatlas import arrays
+from jatlas.arrays import AnyArray, Where
+
+
+class Probe(NamedTuple):
+    """A classifier: linear, ReLU, linear, on rows standardised each by itself.
+
+    Attributes:
+        hidden_kernel, hidden_bias: (A, hidden) and (hidden,).
+        kernel, bias: (hidden, C) and (C,).
+        validation_loss: (), the mean cross-entropy (nats) at the epoch that was kept;
+            NaN of no validation rows.
+        best_epoch: (), the epoch that was kept, counted from 0.
+    """
+
+    hidden_kernel: Float[Array, "A hidden"]
+    hidden_bias: Float[Array, " hidden"]
+    kernel: Float[Array, "hidden C"]
+    bias: Float[Array, " C"]
+    validation_loss: Float[Array, ""]
+    best_epoch: Int[Array, ""]
+
+
+# The first four of a `Probe`: those that are trained.
+Weights = tuple[Array, Array, Array, Array]
+
+
+class _Run(NamedTuple):
+    """What an epoch changes."""
+
+    weights: Weights
+    optimizer: optax.OptState
+    best: Probe
+    epoch: Int[Array, ""]
+
+
+def fit_probe(
+    key: Array,
+    space: Float[Array, "N A"],
+    labels: Int[AnyArray, " N"],
+    num_classes: int,
+    *,
+    where: Where = None,
+    validation: Where = None,
+    hidden: int = 256,
+    learning_rate: float | Float[Array, ""] = 1e-3,
+    batch_size: int = 128,
+    max_epochs: int = 100,
+    patience: int = 10,
+) -> Probe:
+    """Train a classifier on a space: the paper's, by default.
+
+    One program, early stopping within: goes through `jax.vmap` over keys, spaces and
+    masks. Row counts enter as masks, so that one shape is compiled for many counts. The
+    number of epochs depends on the data, which reverse-mode differentiation through the
+    training cannot follow; differentiate `probe_logits`.
+
+    Args:
+        key: a JAX key.
+        space: (N, A), floating point. Each row is standardised over its own A features.
+        labels: (N,), class numbers in 0..C-1.
+        num_classes: C.
+        where: (N,), the rows to learn from; all if None. The others are not looked at.
+        validation: (N,), the rows to stop by; if None, or if it is empty, all
+            `max_epochs` are run and the last is kept.
+        hidden: width of the hidden layer.
+        learning_rate: of Adam.
+        batch_size: rows a step; the last batch of an epoch may be smaller.
+        max_epochs: the most epochs.
+        patience: stop once the validation loss has not fallen for so many epochs; the
+            best epoch is kept.
+
+    Returns:
+        A `Probe` in float32 or wider. NaN throughout if there is no row to learn from,
+        if a row that counts holds a NaN, or if its label is out of range.
+
+    Raises:
+        ValueError: if shapes or dtypes are not these, or a label that can be looked at
+            is out of range.
+
+    Example:
+        >>> import jax
+        >>> labels = jax.numpy.arange(60) % 3
+        >>> space = 2 * jax.nn.one_hot(labels, 4)
+        >>> probe = fit_probe(jax.random.key(0), space, labels, 3, max_epochs=30)
+        >>> probe_logits(probe, space[:3]).argmax(axis=1)
+        Array([0, 1, 2], dtype=int32)
+
+    Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
+    """
+    _check_rows(space, labels, num_classes, where, validation)
+    rows = arrays.all_rows(space, where)
+    held = jnp.zeros_like(rows) if validation is None else jnp.asarray(validation)
+    return _fit(
+        key,
+        space,
+        jnp.asarray(labels),
+        num_classes,
+        rows,
+        held,
+        hidden,
+        learning_rate,
+        batch_size,
+        max_epochs,
+        patience,
+    )
+
+
+@jax.jit
+def probe_logits(params: Probe, space: Float[Array, "N A"]) -> Float[Array, "N C"]:
+    """The logits of a fitted probe.
+
+    Args:
+        params: as from `fit_probe`.
+        space: (N, A), floating point; any rows of a space made in the same way.
+
+    Returns:
+        (N, C), in float32 or wider. A row that holds a NaN gets NaN.
+
+    Raises:
+        ValueError: if the space is not a floating point matrix of width A.
+
+    Example:
+        >>> import jax
+        >>> space = jax.random.normal(jax.random.key(0), (6, 4))
+        >>> labels = jax.numpy.arange(6) % 2
+        >>> probe = fit_probe(jax.random.key(1), space, labels, 2, max_epochs=1)
+        >>> probe_logits(probe, space).shape
+        (6, 2)
+    """
+    arrays.check_rows("space", space)
+    arrays.check_equal(
+        "the width A of the space and of the probe",
+        [space.shape[1], params.hidden_kernel.shape[0]],
+        "A probe goes with spaces of the width that it was trained on.",
+    )
+    return _logits(params[:4], _standardised(space))
+
+
+@partial(
+    jax.jit,
+    static_argnames=("num_classes", "hidden", "batch_size", "max_epochs", "patience"),
+)
+def _fit(
+    key: Array,
+    space: Array,
+    labels: Array,
+    num_classes: int,
+    rows: Bool[Array, " N"],
+    held: Bool[Array, " N"],
+    hidden: int,
+    learning_rate: float | Array,
+    batch_size: int,
+    max_epochs: int,
+    patience: int,
+) -> Probe:
+    x = arrays.keep(_standardised(space), rows | held)
+    targets = arrays.one_hot(labels, num_classes, rows | held).astype(x.dtype)
+    optimizer = optax.adam(learning_rate)
+    start = _initial(jax.random.fold_in(key, 0), x.shape[1], hidden, num_classes, x)
+
+    def go_on(run: _Run) -> Array:
+        waited = run.epoch - 1 - run.best.best_epoch
+        return (run.epoch < max_epochs) & ((waited < patience) | (run.epoch == 0))
+
+    def epoch(run: _Run) -> _Run:
+        shuffle = jax.random.fold_in(jax.random.fold_in(key, 1), run.epoch)
+        weights, state = _epoch(
+            shuffle, run.weights, run.optimizer, optimizer, x, targets, rows, batch_size
+        )
+        loss = _mean_loss(weights, x, targets, held, batch_size)
+        better = (loss < run.best.validation_loss) | ~held.any()
+        latest = Probe(*weights, validation_loss=loss, best_epoch=run.epoch)
+        best = jax.tree.map(partial(jnp.where, better), latest, run.best)
+        return _Run(weights, state, best, run.epoch + 1)
+
+    nothing = Probe(*start, jnp.array(jnp.inf, x.dtype), jnp.array(0))
+    run = _Run(start, optimizer.init(start), nothing, jnp.array(0))
+    best = jax.lax.while_loop(go_on, epoch, run).best
+    learnt = rows.any() & jnp.isfinite(x).all() & jnp.isfinite(targets).all()
+    return jax.tree.map(
+        lambda leaf: (
+            leaf if leaf.dtype == jnp.int32 else jnp.where(learnt, leaf, jnp.nan)
+        ),
+        best,
+    )
+
+
+def _epoch(
+    key: Array,
+    weights: Weights,
+    state: optax.OptState,
+    optimizer: optax.GradientTransformation,
+    x: Array,
+    targets: Array,
+    rows: Bool[Array, " N"],
+    batch_size: int,
+) -> tuple[Weights, optax.OptState]:
+    """Adam once over the rows, in a random order."""
+    order = _first(rows, jax.random.uniform(key, rows.shape), batch_size)
+
+    def step(
+        i: Array, carry: tuple[Weights, optax.OptState]
+    ) -> tuple[Weights, optax.OptState]:
+        weights, state = carry
+        batch = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
+
+        def loss(weights: Weights) -> Array:
+            return _loss(weights, x, targets, batch) / (batch >= 0).sum()
+
+        update, state = optimizer.update(jax.grad(loss)(weights), state)
+        return optax.apply_updates(weights, update), state
+
+    steps = _num_batches(rows, batch_size)
+    return jax.lax.fori_loop(0, steps, step, (weights, state))
+
+
+def _mean_loss(
+    weights: Weights, x: Array, targets: Array, held: Bool[Array, " N"], batch_size: int
+) -> Float[Array, ""]:
+    """Mean loss over the rows held out, NaN of none, at the cost of these alone."""
+    order = _first(held, jnp.zeros(held.shape), batch_size)
+
+    def add(i: Array, total: Array) -> Array:
+        batch = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
+        return total + _loss(weights, x, targets, batch)
+
+    steps = _num_batches(held, batch_size)
+    total = jax.lax.fori_loop(0, steps, add, jnp.zeros((), x.dtype))
+    return arrays.safe_divide(total, held.sum())
+
+
+def _first(
+    rows: Bool[Array, " N"], priority: Float[Array, " N"], batch_size: int
+) -> Int[Array, " _"]:
+    """The rows that count, by their priority; then -1, a batch more than needed."""
+    order = jnp.argsort(jnp.where(rows, priority, jnp.inf))
+    order = jnp.where(jnp.arange(order.size) < rows.sum(), order, -1)
+    return jnp.pad(order, (0, batch_size), constant_values=-1)
+
+
+def _num_batches(rows: Bool[Array, " N"], batch_size: int) -> Int[Array, ""]:
+    return (rows.sum() + batch_size - 1) // batch_size
+
+
+def _loss(
+    weights: Weights, x: Array, targets: Array, batch: Int[Array, " B"]
+) -> Float[Array, ""]:
+    """Sum of the losses of a batch of row numbers, -1 being none."""
+    losses = optax.softmax_cross_entropy(_logits(weights, x[batch]), targets[batch])
+    return jnp.sum(jnp.where(batch >= 0, losses, 0))
+
+
+def _initial(
+    key: Array, num_features: int, hidden: int, num_classes: int, like: Array
+) -> Weights:
+    """Weights and biases uniform within 1 / sqrt(fan-in), as in the paper's code."""
+    keys = jax.random.split(key)
+    shapes = ((num_features + 1, hidden), (hidden + 1, num_classes))
+    first, second = (
+        jax.random.uniform(k, shape, like.dtype, -1, 1) / jnp.sqrt(shape[0] - 1)
+        for k, shape in zip(keys, shapes, strict=True)
+    )
+    return first[1:], first[0], second[1:], second[0]
+
+
+def _standardised(space: Array) -> Float[Array, "N A"]:
+    """Each row less its own mean, over its own standard deviation."""
+    x = arrays.widen(space)
+    x = x - jnp.mean(x, axis=1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.mean(x**2, axis=1, keepdims=True) + 1e-5)
+
+
+def _logits(weights: Weights, x: Array) -> Float[Array, "N C"]:
+    hidden_kernel, hidden_bias, kernel, bias = weights
+    return jax.nn.relu(x @ hidden_kernel + hidden_bias) @ kernel + bias
+
+
+def _check_rows(
+    space: Array, labels: AnyArray, num_classes: int, where: Where, validation: Where
+) -> None:
+    arrays.check_rows("space", space)
+    arrays.check_mask("where", where, space.shape[:1], "(N,)")
+    arrays.check_mask("validation", validation, space.shape[:1], "(N,)")
+    arrays.check_labels(labels, space.shape[0], num_classes, where)
+    if validation is not None:
+        arrays.check_labels(labels, space.shape[0], num_classes, validation)
