@@ -1,0 +1,168 @@
+"""The main job: `python -m experiments`, from real images to a table.
+
+Source: Crisostomi et al., "From Charts to Atlas" (2023). The default takes a few
+minutes on 2 cores; `--seeds 0` about a third of that.
+"""
+
+import os
+import resource
+import sys
+import time
+from typing import Any, NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
+
+import jax
+import platformdirs
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from experiments import config, report, run, store
+from experiments.config import SETTINGS, Options, Setting
+from experiments.data import load
+
+
+class Plan(NamedTuple):
+    """A run that can be made: everything about it has been checked."""
+
+    options: Options
+    settings: dict[str, Any]
+    bench: run.Bench
+    units: list[tuple[Setting, int]]
+    titles: dict[tuple[str, str], str]
+
+
+def plan(options: Options) -> Plan:
+    """Check the options, read the data, and take the folder.
+
+    Raises:
+        ValueError: if no run can be made of the options, or the folder is another's.
+    """
+    config.check(options)
+    chosen = [s for s in SETTINGS if s.scenario in options.scenario]
+    units = [(setting, seed) for seed in options.seeds for setting in chosen]
+    bench = run.prepare(options, load(options.dataset))
+    for setting, seed in units:
+        run.deal(bench, setting, seed)
+    settings = config.describe(options)
+    store.claim(options.folder, settings)
+    titles = {(s.scenario, s.name): s.title for s in chosen}
+    return Plan(options, settings, bench, units, titles)
+
+
+def main(job: Plan, console: Console) -> None:
+    """Run what is missing, then write the results, the table and the pictures."""
+    rows = _rows(job, console)
+    results = job.options.folder / "results.json"
+    store.write_json(results, {"settings": job.settings, "rows": rows})
+    written = store.read_json(results)
+    text = report.table(written["settings"], written["rows"], job.titles)
+    store.write_text(job.options.folder / "table.md", text)
+    _draw(job, written["rows"])
+    console.print(_accuracies(written["rows"], job.titles))
+    console.print(
+        "oracle: a sample is embedded by the charts of its task, which takes knowledge "
+        "of its class. blind: by all charts. Mean over seeds."
+    )
+
+
+def _rows(job: Plan, console: Console) -> list[dict[str, Any]]:
+    """The rows of all units, with a bar that says how long is left."""
+    rows = []
+    with Progress(
+        TextColumn("{task.percentage:3.0f}%"),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        speed_estimate_period=600,
+    ) as bar:
+        task = bar.add_task("", total=len(job.units))
+        for done, (setting, seed) in enumerate(job.units):
+
+            def tell(what: str, share: float, done: int = done) -> None:
+                bar.update(task, completed=done + share, description=what)
+
+            started = time.perf_counter()
+            rows += run.unit(job.bench, setting, seed, tell)
+            took = time.perf_counter() - started
+            name = f"{setting.scenario} {setting.name}, seed {seed}"
+            console.print(f"{done + 1} of {len(job.units)}: {name}: {took:.1f} s")
+    return rows
+
+
+def _draw(job: Plan, rows: report.Rows) -> None:
+    """The pictures: of the first seed's spaces, and of all accuracies."""
+    from experiments import bars, figures  # takes a second, and is needed last
+
+    folder, dataset = job.options.folder, job.bench.dataset
+    first = job.options.seeds[0]
+    for (scenario, setting), title in job.titles.items():
+        name = f"{scenario}_{setting}"
+        arrays = store.read_arrays(folder / "parts" / f"{name}_seed{first}.npz")
+        heading = f"{dataset.name}, {scenario}: {title}; seed {first}"
+        for kind, draw in (
+            ("spaces", figures.spaces_figure),
+            ("self_similarity", figures.self_similarity_figure),
+        ):
+            picture = draw(arrays, dataset.class_names, heading)
+            figures.save(picture, folder / f"{kind}_{name}.png")
+    figures.save(bars.accuracy_figure(rows, job.titles), folder / "accuracy.png")
+
+
+def _accuracies(rows: report.Rows, titles: dict[tuple[str, str], str]) -> Table:
+    """The accuracies alone, for the terminal."""
+    table = Table("probe accuracy")
+    for scenario, setting in titles:
+        for protocol in run.PROTOCOLS:
+            table.add_column(f"{scenario} {setting}\n{protocol}", justify="right")
+    for space, name in report.SPACES.items():
+        cells = []
+        for key in titles:
+            mine = [r for r in rows if (r["scenario"], r["setting"]) == key]
+            for protocol in run.PROTOCOLS:
+                values = report.select(mine, protocol, space, "accuracy").values()
+                cells.append(f"{sum(values) / len(values):.3f}" if values else "")
+        table.add_row(name, *cells)
+    return table
+
+
+def _keep_compiled() -> None:
+    """Keep what was compiled in the user's cache folder, for the next run."""
+    folder = platformdirs.user_cache_path("jatlas") / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _command() -> None:
+    began = time.perf_counter()
+    options = tyro.cli(Options, prog="python -m experiments")
+    _keep_compiled()
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        job = plan(options)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    main(job, console)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    took = time.perf_counter() - began
+    console.print(
+        f"{took:.0f} s, {peak:.1f} GB of memory at most. The table is in "
+        f"{options.folder / 'table.md'}, the pictures beside it."
+    )
+
+
+if __name__ == "__main__":
+    _command()

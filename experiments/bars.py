@@ -1,0 +1,202 @@
+"""The picture of the accuracies: every space against the end-to-end one."""
+
+import math
+import textwrap
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments import report
+from experiments.figures import WIDTH
+
+PROTOCOLS = {
+    "oracle": "oracle (task told)",
+    "blind": "blind (task not told)",
+}
+_SAME_IN_BOTH = ("original_abs", "original_rel")
+# Protocols differ in hue (Okabe and Ito), in lightness when printed grey, and by hatch.
+_COLOURS = {"": "#666666", "oracle": "#0072B2", "blind": "#D55E00"}
+_HATCHES = {"": "", "oracle": "", "blind": "////"}
+
+
+class Line(NamedTuple):
+    """A line of the picture of the accuracies; a heading, if it is of no space.
+
+    Attributes:
+        protocol: empty for what is the same in both.
+        space: as in the results, or empty.
+    """
+
+    protocol: str
+    space: str
+
+
+def accuracy_figure(
+    rows: report.Rows, settings_titles: Mapping[tuple[str, str], str]
+) -> Figure:
+    """Probe accuracy of each space, as bars that start at the end-to-end space's.
+
+    A panel for each setting; a line for each space, those of one protocol together. A
+    bar ends at the mean over seeds, a dot is a seed. What bars show is so the distance
+    from end-to-end, above or below, and the axis needs no zero. Rows without a value
+    (null or NaN) are left out.
+
+    Args:
+        rows: of the results, or some of them.
+        settings_titles: of each (scenario, setting), in the order to be shown. Settings
+            without rows get no panel.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    panels = _panels(rows, settings_titles)
+    drawn = [r for mine in panels.values() for r in mine]
+    lines = _lines(drawn)
+    num_rows = math.ceil(len(panels) / 4)
+    num_columns = math.ceil(len(panels) / num_rows)
+    height = num_rows * (0.65 + 0.2 * len(lines)) + 0.85
+    figure = Figure((WIDTH, height), layout="constrained")
+    figure.suptitle("Probe accuracy, compared with the end-to-end space", fontsize=10)
+    grid = figure.subplots(
+        num_rows, num_columns, sharex=True, sharey=True, squeeze=False
+    )
+    for axes, (key, mine) in zip(grid.flat, panels.items(), strict=False):
+        title = f"{key[0]}: {settings_titles[key]}"
+        _accuracies(axes, lines, mine, textwrap.fill(title, 110 // (num_columns + 1)))
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for first in grid[:, 0]:
+        _name(first, lines)
+    start = _scale(grid[0, 0], [100 * r["value"] for r in drawn], num_columns)
+    figure.supxlabel(
+        f"probe accuracy on test samples, % (the axis starts at {start:.0f})\n"
+        "bars and numbers: points above or below end-to-end, mean over seeds; "
+        "dots: single seeds",
+        fontsize=8,
+    )
+    return figure
+
+
+def _panels(
+    rows: report.Rows, titles: Mapping[tuple[str, str], str]
+) -> dict[tuple[str, str], report.Rows]:
+    """The accuracies of each setting that has any."""
+    panels: dict[tuple[str, str], report.Rows] = {key: [] for key in titles}
+    for r in rows:
+        has_value = r["value"] is not None and math.isfinite(r["value"])
+        if r["metric"] == "accuracy" and has_value:
+            panels.get((r["scenario"], r["setting"]), []).append(r)
+    panels = {key: mine for key, mine in panels.items() if mine}
+    if not panels:
+        raise ValueError(
+            f"there is no accuracy to draw: of {len(rows)} rows, none is of metric "
+            f"'accuracy', has a value, and is of the settings {list(titles)}. Give the "
+            "rows of results.json and the titles of their settings."
+        )
+    return panels
+
+
+def _lines(rows: report.Rows) -> list[Line]:
+    """The lines from top to bottom: what is the same in both protocols, then each."""
+    found = {(r["protocol"], r["space"]) for r in rows}
+    order = [
+        *report.SPACES,
+        *sorted({space for _, space in found} - set(report.SPACES)),
+    ]
+    lines = [Line("", s) for s in _SAME_IN_BOTH if any(s == b for _, b in found)]
+    for protocol in PROTOCOLS:
+        own = [
+            Line(protocol, space)
+            for space in order
+            if (protocol, space) in found and space not in _SAME_IN_BOTH
+        ]
+        lines += [Line(protocol, ""), *own] if own else []
+    return lines
+
+
+def _values(rows: report.Rows, line: Line) -> np.ndarray:
+    """The accuracies of a line's seeds, in percent."""
+    protocols = [line.protocol] if line.protocol else PROTOCOLS
+    for protocol in protocols:
+        values = report.select(rows, protocol, line.space, "accuracy")
+        if values:
+            return 100 * np.array(list(values.values()))
+    return np.empty(0)
+
+
+def _accuracies(axes: Axes, lines: list[Line], rows: report.Rows, title: str) -> None:
+    """One setting's bars, seeds and numbers."""
+    origin = _values(rows, Line("", "original_abs"))
+    start = origin.mean() if origin.size else math.nan
+    if origin.size:
+        axes.axvline(start, color="black", linewidth=1)
+    for y, line in enumerate(lines):
+        if line.protocol:
+            colour = _COLOURS[line.protocol]
+            axes.axhspan(y - 0.5, y + 0.5, color=colour, alpha=0.08, linewidth=0)
+        values = _values(rows, line)
+        if values.size:
+            _bar(axes, y, line, start, values)
+    axes.set_title(title, fontsize=8, loc="left")
+    axes.tick_params(labelsize=8, left=False, labelbottom=True)
+    axes.spines[["left", "right", "top"]].set_visible(False)
+
+
+def _bar(axes: Axes, y: int, line: Line, start: float, values: np.ndarray) -> None:
+    """A bar from start to the values' mean, the values, and how far that is.
+
+    With no end-to-end space to start from (NaN) the number is the mean itself.
+    """
+    mean = values.mean()
+    gain, ours = mean - start, line.space == "merged"
+    if math.isfinite(start):
+        axes.barh(
+            y, gain, left=start, height=0.7, alpha=1.0 if ours else 0.5, linewidth=0,
+            color=_COLOURS[line.protocol], hatch=_HATCHES[line.protocol],
+            edgecolor="white",
+        )  # fmt: skip
+    axes.plot(
+        values, np.full(values.size, y), "o", markersize=3, markeredgewidth=0.7,
+        markeredgecolor="black", markerfacecolor="white",
+    )  # fmt: skip
+    itself = line.space == "original_abs" or not math.isfinite(start)
+    number = f"{gain:+z.1f}".replace("-", "\N{MINUS SIGN}")
+    below = gain < 0
+    axes.annotate(
+        f"{mean:.1f} %" if itself else number,
+        (values.min() if below else values.max(), y),
+        xytext=(-4 if below else 4, 0), textcoords="offset points",
+        ha="right" if below else "left", va="center",
+        fontsize=8, fontweight="bold" if ours else "normal",
+    )  # fmt: skip
+
+
+def _scale(axes: Axes, percents: list[float], num_columns: int) -> float:
+    """Limits that hold all values and the numbers beside them; gives the lower one."""
+    low, high = min(percents), max(percents)
+    margin = 0.125 * num_columns * max(high - low, 1.0)
+    low, high = max(0.0, math.floor(low - margin)), high + 1.25 * margin
+    ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
+    axes.set_xlim(low, high)
+    axes.set_xticks([t for t in ticks if low <= t <= min(high, 100)])
+    return low
+
+
+def _name(axes: Axes, lines: list[Line]) -> None:
+    """The spaces' names and the protocols' headings, beside the first panel."""
+    names = [
+        report.SPACES.get(n.space, n.space) or PROTOCOLS[n.protocol] for n in lines
+    ]
+    axes.set_yticks(range(len(lines)), names)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    for label, line in zip(axes.get_yticklabels(), lines, strict=True):
+        label.set_fontweight("bold" if line.space in ("", "merged") else "normal")
+        if line.protocol:
+            label.set_color(_COLOURS[line.protocol])

@@ -1,0 +1,106 @@
+"""Results on disk: written whole or not at all, and found again after a kill."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+
+def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+    """Write a file that is there in full, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            fill(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write` for text."""
+    write(path, lambda stream: stream.write(text.encode()))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write` for JSON; NaN becomes null, as JSON has none."""
+    text = json.dumps(_plain(value), indent=1, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """`write` for arrays by name, an .npz without pickles."""
+    write(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote."""
+    return json.loads(path.read_text())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What `write_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays}
+
+
+def claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Take a folder for a run with these settings, or find it taken by the same.
+
+    Raises:
+        ValueError: if the folder is of a run with other settings, naming the first that
+            differs, or holds files that are not of a run.
+    """
+    file = folder / "settings.json"
+    if file.exists():
+        found = read_json(file)
+        different = _difference(_plain(settings), found)
+        if different:
+            raise ValueError(
+                f"{folder} belongs to other options: {different}. Choose another "
+                "folder with --out, or delete this one."
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"{folder} has files in it that are not of a run. Choose another folder "
+            "with --out."
+        )
+    write_json(file, settings)
+
+
+def _difference(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> str:
+    """The first setting in which the two differ, in words; empty if none."""
+    for name in sorted(set(ours) | set(theirs)):
+        a, b = ours.get(name), theirs.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found = _difference(a, b, f"{prefix}{name}.")
+            if found:
+                return found
+        elif a != b:
+            return f"{prefix}{name} is {b!r} there and {a!r} here"
+    return ""
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON gives it back: lists for tuples, null for NaN."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
