@@ -1,0 +1,59 @@
+"""What several test files share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden" / "digits_s4_n2.npz"
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, np.ndarray]:
+    """The paper's own functions on scikit-learn's digits.
+
+    3 task charts and an end-to-end one, random two-layer encoders; 4 shared classes and
+    2 novel ones a task; 64 anchors. Computed by the public code of Crisostomi et al.
+    (2023), none of it ours.
+    """
+    with np.load(GOLDEN) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Annotations are not checked, as with those who use the library.
+
+    Without it a wrong dtype or rank meets jaxtyping's TypeCheckError, which only the
+    tests have, before our own message.
+    """
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture
+def largest_array() -> Callable[..., int]:
+    """Size of the largest array that a function's jaxpr makes, loops included."""
+
+    def size(function: Callable, *args: object) -> int:
+        return _largest(jax.make_jaxpr(function)(*args).jaxpr)
+
+    return size
+
+
+def _is_jaxpr(value: object) -> bool:
+    return hasattr(value, "eqns")
+
+
+def _largest(jaxpr: object) -> int:
+    sizes = [0]
+    for equation in jaxpr.eqns:
+        sizes += [getattr(out.aval, "size", 0) for out in equation.outvars]
+        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
+        sizes += [_largest(value) for value in inner if _is_jaxpr(value)]
+    return max(sizes)

@@ -1,0 +1,370 @@
+"""The main job: what it refuses, what it writes, and that a kill costs little."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tyro
+from rich.console import Console
+
+from experiments import __main__ as job
+from experiments import config, run, store
+from experiments.config import Options
+from jatlas import training
+
+ROOT = Path(job.__file__).parents[1]
+WIDTH = 10  # of the embeddings, and so of the atlas
+UNITS = ("A_S4_N2_seed0", "A_S2_N2_seed0", "C_T2_seed0")
+OPTIONS = Options(
+    dataset="tiny",
+    scenario=("A", "C"),
+    seeds=(0,),
+    num_anchors=WIDTH,
+    max_epochs=1,
+    probe_epochs=2,
+)
+
+
+@pytest.fixture(scope="module")
+def small(tiny, chart):
+    """The main job knows a data set "tiny", and the charts are narrow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "load", lambda name: {"tiny": tiny}[name])
+        patch.setattr(run, "from_module", lambda build: chart)
+        yield
+
+
+def start(folder, **changes):
+    """A run from the start, as the command makes it; what it says on the terminal."""
+    console = Console(file=io.StringIO(), width=120)
+    job.main(job.plan(replace(OPTIONS, out=folder, **changes)), console)
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(small, tmp_path_factory):
+    """The folder of a run that nothing has interrupted, and what it said."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    return folder, start(folder)
+
+
+def contents(folder):
+    """Every file but the parts: its name and its bytes."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+# What is refused
+
+
+def test_an_unknown_data_set_is_refused_by_naming_the_known(tmp_path):
+    options = Options(dataset="nope", out=tmp_path / "out")
+    with pytest.raises(
+        ValueError,
+        match="unknown data set 'nope'; known are 'digits', 'fashion_mnist_7k'",
+    ):
+        job.plan(options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("scenario", "message"),
+    [
+        ("A", "cannot choose 399 anchors from a pool of"),
+        ("C", "Of 400 training samples 399 are held out"),
+    ],
+)
+def test_more_anchors_than_the_pool_has_are_refused(small, tmp_path, scenario, message):
+    options = replace(
+        OPTIONS, scenario=(scenario,), num_anchors=399, out=tmp_path / "out"
+    )
+    with pytest.raises(ValueError, match=message):
+        job.plan(options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_that_make_no_run_are_refused_before_the_data_are_read(
+    monkeypatch, tmp_path
+):
+    def refuse(name):
+        raise AssertionError("read")
+
+    monkeypatch.setattr(job, "load", refuse)
+    with pytest.raises(ValueError, match="--patience must be 1 or more, got 0"):
+        job.plan(replace(OPTIONS, patience=0, out=tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_negative_seed_is_refused(small, tmp_path):
+    with pytest.raises(ValueError, match="one integer seed of 0 or more"):
+        job.plan(replace(OPTIONS, seeds=(-1,), out=tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_other_options_is_refused_and_left_as_it_is(finished):
+    folder, _ = finished
+    before = contents(folder)
+    with pytest.raises(
+        ValueError,
+        match=r"belongs to other options: options.seeds is \[0\] there and \[1\] here",
+    ):
+        job.plan(replace(OPTIONS, seeds=(1,), out=folder))
+    assert contents(folder) == before
+
+
+def test_a_folder_with_other_files_is_refused(small, tmp_path):
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(ValueError, match="has files in it that are not of a run"):
+        job.plan(replace(OPTIONS, out=tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_command_says_what_is_wrong_in_a_line_and_fails(tmp_path):
+    command = [sys.executable, "-m", "experiments", "--dataset", "nope"]
+    ended = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr == (
+        "error: unknown data set 'nope'; known are 'digits', 'fashion_mnist_7k'.\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way_is_said_in_a_line_too(monkeypatch, small, tmp_path):
+    file = tmp_path / "out"
+    file.write_text("...")
+    words = f"--dataset tiny --num-anchors 10 --max-epochs 1 --out {file}"
+    monkeypatch.setattr(sys, "argv", ["experiments", *words.split()])
+    monkeypatch.setattr(job, "_keep_compiled", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        job._command()
+    assert re.fullmatch("error: .*Not a directory.*", ended.value.code)
+    assert file.read_text() == "..."
+
+
+def test_help_says_what_every_option_is(capsys):
+    with pytest.raises(SystemExit) as ended:
+        tyro.cli(Options, prog="python -m experiments", args=["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "usage: python -m experiments" in text
+    for field in fields(Options):
+        assert f"--{field.name.replace('_', '-')} " in text
+    for words in ("{A,B,C}", "fashion_mnist_7k", "digits", "(default: 128)"):
+        assert words in text
+    assert max(map(len, text.splitlines())) < 400
+
+
+# What is written
+
+
+def test_results_are_the_settings_and_the_rows_of_all_units(finished):
+    folder, _ = finished
+    results = json.loads((folder / "results.json").read_text())
+    assert results.keys() == {"settings", "rows"}
+    assert results["settings"].keys() == {"options", "versions", "device"}
+    assert results["settings"] == config.describe(OPTIONS)
+    kinds = {
+        "scenario": str, "setting": str, "protocol": str, "space": str, "metric": str,
+        "seed": int, "value": float,
+    }  # fmt: skip
+    for row in results["rows"]:
+        assert {name: type(value) for name, value in row.items()} == kinds
+    found = Counter((row["scenario"], row["setting"]) for row in results["rows"])
+    assert found == {("A", "S4_N2"): 74, ("A", "S2_N2"): 74, ("C", "T2"): 38}
+    parts = [store.read_json(folder / "parts" / f"{name}.json") for name in UNITS]
+    assert results["rows"] == [row for part in parts for row in part]
+
+
+def test_the_table_has_oracle_and_blind_side_by_side(finished):
+    folder, _ = finished
+    text = (folder / "table.md").read_text()
+    assert text.startswith("# jatlas on tiny")
+    _, *sections = text.split("\n## ")
+    assert len(sections) == 3
+    assert all("*In words:*" in section for section in sections)
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    for section in sections:
+        setting = re.match(r"[AC], (\w+): ", section)[1]
+        header, line = (
+            next(line for line in section.splitlines() if words in line).split(" | ")
+            for words in ("accuracy, oracle | accuracy, blind", "`merged`")
+        )
+        for protocol in run.PROTOCOLS:
+            (value,) = [
+                r["value"]
+                for r in rows
+                if (r["setting"], r["protocol"], r["space"], r["metric"])
+                == (setting, protocol, "merged", "accuracy")
+            ]
+            cell = line[header.index(f"accuracy, {protocol}")]
+            assert cell == f"{value:.3f}"
+
+
+def test_the_pictures_are_of_every_setting(finished):
+    folder, _ = finished
+    pictures = {file.name for file in folder.glob("*.png")}
+    names = ("A_S4_N2", "A_S2_N2", "C_T2")
+    assert pictures == {"accuracy.png"} | {
+        f"{kind}_{name}.png" for kind in ("spaces", "self_similarity") for name in names
+    }
+    for name in pictures:
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_else_is_left_in_the_folder(finished):
+    folder, _ = finished
+    others = {name for name in contents(folder) if not name.endswith(".png")}
+    assert others == {"settings.json", "results.json", "table.md"}
+    assert {file.name for file in (folder / "parts").iterdir()} == {
+        "reference_seed0.npz",
+        *(f"{name}{ending}" for name in UNITS for ending in (".json", ".npz")),
+    }
+
+
+def test_the_terminal_shows_the_accuracies_and_what_they_are(finished):
+    folder, said = finished
+    assert "1 of 3: A S4_N2, seed 0: " in said
+    assert "3 of 3: C T2, seed 0: " in said
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    told = {
+        (r["setting"], r["protocol"]): f"{r['value']:.3f}"
+        for r in rows
+        if (r["space"], r["metric"]) == ("merged", "accuracy")
+    }
+    (line,) = [line for line in said.splitlines() if line.startswith("│ atlas ")]
+    assert [cell.strip() for cell in line.split("│")[2:-1]] == [
+        told[setting, protocol]
+        for setting in ("S4_N2", "S2_N2", "T2")
+        for protocol in ("oracle", "blind")
+    ]
+    assert "oracle: a sample is embedded by the charts of its task" in said
+
+
+# Killed and started again
+
+
+def interrupt_at(monkeypatch, name):
+    """The next file of this name is not put in its place: the user presses Ctrl-C."""
+    replace_file = os.replace
+
+    def interrupted(source, target):
+        if Path(target).name == name:
+            raise KeyboardInterrupt
+        replace_file(source, target)
+
+    monkeypatch.setattr(store.os, "replace", interrupted)
+
+
+def test_interrupted_it_goes_on_from_the_last_finished_unit_and_ends_in_the_same_files(
+    finished, tmp_path, monkeypatch
+):
+    folder = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "C_T2_seed0.json")  # the very last of the third unit
+        with pytest.raises(KeyboardInterrupt):
+            start(folder)
+    assert contents(folder).keys() == {"settings.json"}
+    kept = {file.name: file.read_bytes() for file in (folder / "parts").iterdir()}
+    assert kept.keys() == {
+        "reference_seed0.npz",
+        *(f"{name}{ending}" for name in UNITS[:2] for ending in (".json", ".npz")),
+        "C_T2_seed0.npz",  # but no rows, by which a unit is known to be done
+    }
+    trained, fit_charts = [], training.fit_charts
+
+    def counted(key, chart, images, labels, tasks, **others):
+        trained.append(tasks.classes.astype(int).tolist())
+        return fit_charts(key, chart, images, labels, tasks, **others)
+
+    monkeypatch.setattr(training, "fit_charts", counted)
+    start(folder)
+    assert trained == [[[1] * 5 + [0] * 5, [0] * 5 + [1] * 5]]  # C, and nothing else
+    whole, _ = finished
+    assert contents(folder) == contents(whole)
+    now = {file.name: file.read_bytes() for file in (folder / "parts").iterdir()}
+    assert {name: now[name] for name in kept} == kept
+    assert now == {file.name: file.read_bytes() for file in (whole / "parts").iterdir()}
+
+
+def test_interrupted_while_the_results_are_written_there_are_none_or_all(
+    finished, tmp_path, monkeypatch
+):
+    """From finished parts: only the writing is done again."""
+    whole, _ = finished
+    folder = tmp_path / "out"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "settings.json").write_bytes((whole / "settings.json").read_bytes())
+    for file in (whole / "parts").iterdir():
+        (folder / "parts" / file.name).write_bytes(file.read_bytes())
+
+    def refuse(*args, **others):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training, "fit_charts", refuse)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "results.json")
+        with pytest.raises(KeyboardInterrupt):
+            start(folder)
+    assert contents(folder).keys() == {"settings.json"}
+    start(folder)
+    assert contents(folder) == contents(whole)
+    start(folder)  # of a run that is finished, once more
+    assert contents(folder) == contents(whole)
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_and_ends_in_the_same_results(tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    reference = killed / "parts" / "reference_seed0.npz"
+    words = "--dataset digits --seeds 0 --scenario C --max-epochs 2 --probe-epochs 5"
+
+    def command(folder):
+        return subprocess.Popen(
+            [sys.executable, "-m", "experiments", *words.split(), "--out", str(folder)],
+            cwd=ROOT,
+            env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    with command(killed) as process:
+        try:
+            deadline = time.monotonic() + 300
+            while not reference.exists():
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        finally:
+            process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not (killed / "parts" / "C_T2_seed0.json").exists()
+    assert not (killed / "results.json").exists()
+    trained_at = reference.stat().st_mtime_ns
+
+    for folder in (killed, whole):
+        with command(folder) as process:
+            out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert "The table is in" in out
+    assert reference.stat().st_mtime_ns == trained_at
+    assert contents(killed) == contents(whole)
+    rows = store.read_json(whole / "results.json")["rows"]
+    assert len(rows) == 38
+    assert np.isfinite([row["value"] for row in rows]).all()

@@ -1,0 +1,66 @@
+"""Results are whole or not there, and a folder belongs to one run."""
+
+import numpy as np
+import pytest
+
+from experiments import store
+
+SETTINGS = {"options": {"seeds": (0, 1), "dataset": "digits"}, "device": "cpu"}
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    value = {"rows": [{"value": np.float32(0.5), "seed": np.int64(3)}], "a": (1, 2)}
+    store.write_json(tmp_path / "new" / "x.json", value)
+    found = store.read_json(tmp_path / "new" / "x.json")
+    assert found == {"rows": [{"value": 0.5, "seed": 3}], "a": [1, 2]}
+    arrays = {"both/space": np.eye(3), "labels": np.arange(3)}
+    store.write_arrays(tmp_path / "x.npz", arrays)
+    found = store.read_arrays(tmp_path / "x.npz")
+    assert found.keys() == arrays.keys()
+    np.testing.assert_array_equal(found["both/space"], np.eye(3))
+
+
+def test_what_is_no_number_is_null(tmp_path):
+    store.write_json(tmp_path / "x.json", [float("nan"), np.float32("inf"), 1.0])
+    text = (tmp_path / "x.json").read_text()
+    assert "".join(text.split()) == "[null,null,1.0]"
+    assert store.read_json(tmp_path / "x.json") == [None, None, 1.0]
+
+
+def test_an_interrupted_write_leaves_what_was_there_and_nothing_else(tmp_path):
+    file = tmp_path / "x.json"
+    store.write_text(file, "whole")
+
+    def interrupted(stream):
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.write(file, interrupted)
+    assert file.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_can_be_claimed_again_by_the_same_settings_only(tmp_path):
+    folder = tmp_path / "out"
+    store.claim(folder, SETTINGS)
+    store.claim(folder, SETTINGS)
+    others = {**SETTINGS, "options": {"seeds": (0,), "dataset": "digits"}}
+    with pytest.raises(
+        ValueError,
+        match=r"other options: options\.seeds is \[0, 1\] there and \[0\] here",
+    ):
+        store.claim(folder, others)
+
+
+def test_a_folder_with_other_files_is_not_claimed(tmp_path):
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(ValueError, match="has files in it that are not of a run"):
+        store.claim(tmp_path, SETTINGS)
+    assert not (tmp_path / "settings.json").exists()
+
+
+def test_a_pickle_is_not_read(tmp_path):
+    np.savez(tmp_path / "x.npz", evil=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        store.read_arrays(tmp_path / "x.npz")

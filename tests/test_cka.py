@@ -1,0 +1,592 @@
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jatlas.cka import (
+    MEDIANS,
+    add_rows,
+    check_kernel,
+    cka,
+    cka_value,
+    combine_cka,
+    empty_cka,
+    median_distance,
+)
+
+FORMS = [("linear", False), ("linear", True), ("rbf", False), ("rbf", True)]
+ALL = np.ones(40, bool)
+few = settings(max_examples=15, deadline=None)
+
+
+# ------------------------------------------------- the definition, in NumPy float64
+
+
+def hsic(k, l, debiased):  # noqa: E741
+    """Gretton et al. (2005), and Song et al. (2012), equation 5, term by term."""
+    n = len(k)
+    if not debiased:
+        h = np.eye(n) - 1 / n
+        return np.sum((k @ h) * (h @ l))
+    k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))  # noqa: E741
+    ones = np.ones(n)
+    square = (ones @ k @ ones) * (ones @ l @ ones) / ((n - 1) * (n - 2))
+    return np.sum(k * l) + square - 2 / (n - 2) * (ones @ k @ l @ ones)
+
+
+def squared_distances(x):
+    return np.sum((x[:, None] - x) ** 2, axis=-1)
+
+
+def gram(x, kernel, sigma):
+    x = np.asarray(x, np.float64)
+    if kernel == "linear":
+        x = x - x.mean(0)  # changes no value, and saves the digits of a large mean
+        return x @ x.T
+    squares = squared_distances(x)
+    if sigma is None:
+        nonzero = np.sort(squares[squares != 0])
+        sigma = np.sqrt(nonzero[(len(nonzero) - 1) // 2])
+    return np.exp(-squares / (2 * sigma**2))
+
+
+def reference(x, y, kernel="linear", debiased=False, sigma=(None, None)):
+    k, l = gram(x, kernel, sigma[0]), gram(y, kernel, sigma[1])  # noqa: E741
+    across, own_x, own_y = (hsic(a, b, debiased) for a, b in ((k, l), (k, k), (l, l)))
+    return across / np.sqrt(own_x * own_y)
+
+
+# ------------------------------------------------- spaces, and ours compiled once
+
+
+def related(seed=0, n=40, offset=0.0):
+    """Two spaces of 6 and 4 features that have something to do with each other."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 6)) * np.arange(1, 7)
+    y = x[:, :4] @ rng.normal(size=(4, 4)) + rng.normal(size=(n, 4))
+    return np.float32(x + offset), np.float32(y - offset)
+
+
+@cache
+def compiled(kernel, debiased):
+    form = partial(cka, kernel=kernel, debiased=debiased)
+    return jax.jit(
+        jax.value_and_grad(lambda x, y, where: form(x, y, where=where), (0, 1))
+    )
+
+
+def value_of(form, x, y, where=ALL):
+    return float(compiled(*form)(x, y, where)[0])
+
+
+@partial(jax.jit, static_argnums=2)
+def streamed(x, y, size):
+    chunks = [a.reshape(-1, size, a.shape[1]) for a in (x, y)]
+    start = empty_cka(x.shape[1], y.shape[1], x.dtype)
+    return jax.lax.scan(lambda s, c: (add_rows(s, *c), None), start, chunks)[0]
+
+
+def both_values(state):
+    return [float(cka_value(state, debiased)) for debiased in (False, True)]
+
+
+@jax.jit
+def both_whole(x, y, where=None):
+    return [cka(x, y, debiased=debiased, where=where) for debiased in (False, True)]
+
+
+def both_references(x, y):
+    return [reference(x, y, debiased=debiased) for debiased in (False, True)]
+
+
+# ------------------------------------------------- values of others
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    """The data of Kornblith et al.'s Demo.ipynb (representation_similarity)."""
+    rng = np.random.RandomState(1337)
+    x = rng.randn(100, 10)
+    return x, rng.randn(100, 10) + x
+
+
+def test_kornblith_notebook_constants(notebook):
+    with jax.enable_x64(True):
+        x, y = map(jnp.asarray, notebook)
+        assert x.dtype == jnp.float64
+        half = tuple(median_distance(s, rule="middle_all") / 2 for s in (x, y))
+        assert round(float(cka(x, y)), 5) == 0.55761
+        assert round(float(cka(x, y, debiased=True)), 5) == 0.51346
+        assert round(float(cka(x, y, kernel="rbf", sigma=half)), 5) == 0.65483
+
+
+def test_kornblith_notebook_constants_in_float32(notebook):
+    # The notebook's functions with the whole median as width; the constants, with all
+    # their digits, stand in the tests of captum (captum/compare/fb).
+    x, y = map(np.float32, notebook)
+    form = partial(cka, x, y, kernel="rbf", median="middle_all")
+    assert float(form()) == pytest.approx(0.5758322230135366, abs=2e-6)
+    assert float(form(debiased=True)) == pytest.approx(0.5016102703531156, abs=2e-6)
+    exact = [0.5576132566117589, 0.5134564895055259]
+    assert both_whole(x, y) == pytest.approx(exact, abs=2e-6)
+
+
+def test_bias_on_independent_normals():
+    # n: the mean biased value of many draws of 8 features, computed by public code.
+    table = {32: 0.209, 64: 0.114, 128: 0.056, 256: 0.030}
+
+    x, y = jax.random.normal(jax.random.key(0), (2, 500, 256, 8))
+    mapped = jax.jit(jax.vmap(both_whole, (0, 0, None)))
+    for n, biased in table.items():
+        values = [float(v.mean()) for v in mapped(x, y, np.arange(256) < n)]
+        assert values[0] == pytest.approx(biased, rel=0.07)
+        assert values[0] == pytest.approx(8 / (n + 8), rel=0.03)
+        assert abs(values[1]) < 0.005
+
+
+@pytest.fixture(scope="module")
+def digits(golden):
+    """Spaces and rows of the golden arrays: the values are over all 600 samples."""
+    embeddings = golden["embeddings"]
+    units = embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    relative = np.einsum("mnd,mad->mna", units, units[:, golden["anchor_ids"]])
+    weights = golden["present"] / golden["present"].sum(0)
+    merged = np.einsum("mna,mn->na", relative[1:], weights)
+    np.testing.assert_allclose(relative[:, :200], golden["relative"], atol=1e-5)
+    np.testing.assert_allclose(merged[:400], golden["merged"], atol=1e-5)
+    spaces = {"abs": embeddings[0], "rel": relative[0], "merged": merged}
+    shared = np.isin(golden["labels"], golden["shared_classes"])
+    rows = {"all": golden["present"].any(0), "shared": shared, "novel": ~shared}
+    return {name: np.float32(space) for name, space in spaces.items()} | rows
+
+
+@pytest.mark.parametrize(
+    ("key", "x", "y", "rows"),
+    [
+        ("cka_orig_orig_rel_abs", "rel", "abs", "all"),
+        ("cka_orig_aggr_abs_rel", "abs", "merged", "all"),
+        ("cka_orig_aggr_rel_rel", "rel", "merged", "all"),
+        ("cka_shared", "rel", "merged", "shared"),
+        ("cka_non_shared", "rel", "merged", "novel"),
+    ],
+)
+def test_golden_linear(golden, digits, key, x, y, rows):
+    value = cka(digits[x], digits[y], where=digits[rows])
+    assert float(value) == pytest.approx(float(golden[key]), abs=2e-6)
+
+
+def test_golden_rbf(golden, digits):
+    form = partial(cka, digits["rel"], digits["merged"], kernel="rbf")
+    for key, sigma in (("cka_rbf_rel_rel", None), ("cka_rbf_sigma1", 1.0)):
+        assert float(form(sigma=sigma)) == pytest.approx(float(golden[key]), abs=5e-6)
+
+
+# ------------------------------------------------- the definition
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_equals_the_gram_form_also_far_from_the_origin(form):
+    for offset in (0.0, 1e4):
+        x, y = related(offset=offset)
+        exact = reference(x, y, *form)
+        assert value_of(form, x, y) == pytest.approx(exact, abs=2e-6)
+
+
+def test_mean_of_1e4_and_spread_1_keep_5_digits():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1000, 6))
+    y = x[:, :4] + rng.normal(size=(1000, 4))
+    x, y = np.float32(x + 1e4), np.float32(y / 2 - 1e4)
+    exact = both_references(x, y)
+    assert both_whole(x, y) == pytest.approx(exact, abs=1e-6)
+    for size in (1, 10):
+        assert both_values(streamed(x, y, size)) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+def test_rbf_of_narrow_and_wide_kernels_with_a_width_for_each_space(debiased):
+    x, y = related()
+    form = partial(cka, x, y, kernel="rbf", debiased=debiased)
+    for sigma in (0.3, 3.0, 1e3):
+        exact = reference(x, y, "rbf", debiased, (sigma, 2.0))
+        assert float(form(sigma=(sigma, 2.0))) == pytest.approx(exact, abs=2e-6)
+    linear = cka(x, y, debiased=debiased)
+    assert float(form(sigma=(1e8, 1e7))) == pytest.approx(float(linear), abs=1e-6)
+
+
+@pytest.mark.parametrize("rule", MEDIANS)
+def test_median_distance_by_each_rule(rule):
+    x = np.random.default_rng(0).normal(size=(7, 3))
+    x[3] = x[2]
+    squares = squared_distances(np.float64(np.float32(x)))
+    nonzero = np.sort(squares[squares != 0])
+    assert len(nonzero) == 40  # of 42: there is a copy
+    square = {
+        "lower_nonzero": nonzero[19],
+        "middle_nonzero": np.median(nonzero),
+        "middle_all": np.median(squares),
+    }[rule]
+    padded = np.float32(np.vstack([x, np.full((2, 3), np.nan)]))
+    where = np.arange(9) < 7
+    for scale in (1.0, 2.0**80, 2.0**-80):
+        value = median_distance(padded * np.float32(scale), rule=rule, where=where)
+        assert float(value) == pytest.approx(scale * np.sqrt(square), rel=1e-6)
+
+
+def test_the_rules_of_the_median_differ():
+    x = np.float32([[0.0], [1.0], [3.0], [7.0]])  # distances 1 2 3 4 6 7
+    values = [float(median_distance(x, rule=rule)) for rule in MEDIANS]
+    # All pairs: 0 four times and each of these twice; the middle two of 16 are 2 and 3.
+    assert values == pytest.approx([3.0, np.sqrt(12.5), np.sqrt(6.5)], rel=1e-6)
+
+
+def test_median_distance_of_no_pairs_is_nan():
+    where = np.array([True, False, False, False])
+    for rule in MEDIANS[:2]:
+        assert jnp.isnan(median_distance(jnp.ones((4, 2)), rule=rule))
+        assert jnp.isnan(median_distance(jnp.eye(4)[:, :2], rule=rule, where=where))
+    for rows in (jnp.zeros((0, 2)), jnp.full((4, 2), jnp.nan)):
+        assert jnp.isnan(median_distance(rows))
+
+
+# ------------------------------------------------- invariances
+
+
+@few
+@given(
+    st.integers(0, 2**16),
+    st.floats(-18, 18),
+    st.floats(-100, 100),
+    st.sampled_from(FORMS),
+)
+def test_does_not_change_when_a_space_is_rotated_scaled_or_moved(
+    seed, exponent, shift, form
+):
+    x, y = related(seed)
+    turn = np.linalg.qr(np.random.default_rng(seed + 1).normal(size=(6, 6)))[0]
+    other = np.float32((x + shift) @ turn * 10**exponent)
+    before, after = value_of(form, x, y), value_of(form, other, y)
+    assert after == pytest.approx(before, abs=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_changes_when_one_feature_is_rescaled(form):
+    x, y = related()
+    other = x * np.float32([30, 1, 1, 1, 1, 1])
+    assert abs(value_of(form, other, y) - value_of(form, x, y)) > 0.05
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_symmetric_and_one_with_itself(form):
+    x, y = related()
+    x = x[:, :4]
+
+    def value(x, y):  # features of zeros change nothing
+        return value_of(form, np.pad(x, ((0, 0), (0, 2))), y)
+
+    assert value(x, y) == pytest.approx(value(y, x), abs=1e-6)
+    assert value(x, 3 - 2 * x) == pytest.approx(1, abs=1e-6)
+    assert 0 < value(x, y) < 0.99
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_masked_equals_dropped_whatever_the_masked_rows_hold(form):
+    x, y = related()
+    kept = np.arange(40) % 3 != 0
+    exact = reference(x[kept], y[kept], *form)
+    clean = compiled(*form)(x * kept[:, None], y * kept[:, None], kept)
+    assert float(clean[0]) == pytest.approx(exact, abs=2e-6)
+    for garbage in (np.nan, np.inf, 1e30):
+        masked = [np.where(kept[:, None], s, np.float32(garbage)) for s in (x, y)]
+        value, grads = compiled(*form)(*masked, kept)
+        assert value == clean[0]
+        for grad, same in zip(grads, clean[1], strict=True):
+            np.testing.assert_array_equal(grad, same)
+            assert not np.any(grad[~kept])
+            assert np.any(grad[kept])
+
+
+# ------------------------------------------------- streaming
+
+
+def test_streamed_equals_whole_for_any_chunks_in_any_order():
+    x, y = related()
+    # Sorted and stretched: the mean moves far between chunks of very unlike spread.
+    x = x[np.argsort(x[:, 0])] * np.linspace(0.1, 5, 40, dtype=np.float32)[:, None]
+    y = y + np.linspace(-20, 20, 40, dtype=np.float32)[:, None] ** 2 / 20
+    exact = both_references(x, y)
+    whole = [value_of(("linear", debiased), x, y) for debiased in (False, True)]
+    assert whole == pytest.approx(exact, abs=1e-6)
+    states = [streamed(x, y, size) for size in (1, 4, 10)]
+    states += [streamed(x[::-1], y[::-1], 10)]
+    empty = empty_cka(6, 4)
+    parts = [add_rows(empty, x[i : i + 10], y[i : i + 10]) for i in (20, 0, 30, 10)]
+    pairs = combine_cka(parts[0], parts[1]), combine_cka(parts[2], parts[3])
+    chain = combine_cka(combine_cka(parts[3], empty), combine_cka(empty, parts[2]))
+    states += [combine_cka(*pairs), combine_cka(combine_cka(chain, parts[0]), parts[1])]
+    for state in states:
+        assert both_values(state) == pytest.approx(whole, abs=1e-6)
+
+
+def test_the_state_holds_the_moments_about_the_mean():
+    x, y = related(offset=100.0)
+    state = streamed(x, y, 4)
+    spaces = np.float64(x), np.float64(y)
+    rests = [s - s.mean(0) for s in spaces]
+    z = np.hstack(rests)
+    e = np.stack([np.sum(rest**2, axis=1) for rest in rests])
+    assert state.count == 40
+    for space, mean in zip(spaces, (state.mean_x, state.mean_y), strict=True):
+        exactly = np.float64(mean).sum(0)
+        np.testing.assert_allclose(exactly, space.mean(0), atol=2e-6)
+    exact = {"scatter": z.T @ z, "energy_rows": e @ z, "energies": e @ e.T}
+    for name, value in exact.items():
+        error = 1e-6 * np.abs(value).max()
+        np.testing.assert_allclose(getattr(state, name), value, atol=error, rtol=0)
+
+
+def test_masked_rows_and_empty_chunks_add_nothing():
+    x, y = related()
+    state = streamed(x, y, 10)
+    bad = np.full_like(x, np.nan), np.full_like(y, np.inf)
+    for one, other in zip(state, add_rows(state, *bad, ~ALL), strict=True):
+        np.testing.assert_array_equal(one, other)
+    kept = np.arange(40) % 2 == 0
+    masked = [np.where(kept[:, None], s, b) for s, b in zip((x, y), bad, strict=True)]
+    values = both_values(add_rows(empty_cka(6, 4), *masked, kept))
+    assert values == pytest.approx(both_references(x[::2], y[::2]), abs=1e-6)
+
+
+def test_a_constant_stays_constant_through_chunks():
+    _, y = related()
+    constant = np.full((40, 6), 1e4 / 3, np.float32)
+    constant[30:] = np.nextafter(constant[30:], np.float32(1e9))
+    assert np.isnan(value_of(FORMS[0], constant, y))
+    state = streamed(constant, y, 10)
+    assert all(np.isnan(both_values(state)))
+    changed = add_rows(state, np.full((40, 6), 3.0, np.float32), y)
+    assert all(np.isfinite(both_values(changed)))
+
+
+def test_few_rows_have_no_value():
+    x, y = related()
+    state = empty_cka(6, 4)
+    for count in range(5):
+        known = [np.isfinite(value) for value in both_values(state)]
+        assert known == [count > 1, count > 3]
+        state = add_rows(state, x[[count]], y[[count]])
+
+
+def test_states_of_large_and_small_spaces_give_the_biased_value():
+    x, y = related()
+    state = add_rows(empty_cka(6, 4), x * np.float32(1e12), y * np.float32(1e-12))
+    exact = reference(x, y)
+    assert float(cka_value(state)) == pytest.approx(exact, abs=1e-6)
+
+
+def test_gradients_through_a_stream_are_those_of_the_whole():
+    x, y = related()
+
+    @jax.jit
+    @jax.grad
+    def gradient(x):
+        state = add_rows(empty_cka(6, 4), x[:20], y[:20])
+        return cka_value(add_rows(state, x[20:], y[20:]), True)
+
+    whole = compiled("linear", True)(x, y, ALL)[1][0]
+    np.testing.assert_allclose(gradient(x), whole, atol=2e-6)
+    assert np.abs(whole).max() > 1e-3
+    assert np.all(np.isfinite(gradient(np.full_like(x, 0.1))))
+
+
+# ------------------------------------------------- where undefined
+
+
+def spaces_and_whether_defined():
+    x, y = related()
+    n = np.arange(40)
+    constant, zero, copies, absent = x.copy(), x.copy(), x[n // 3], x.copy()
+    constant[:, 1], zero[:5], absent[7] = 0.3, 0, np.nan
+    nothing, flat = np.full_like(x, 0.1), np.zeros_like(y)
+    return {
+        "constant feature": (constant, y, ALL, True),
+        "zero rows": (zero, y, ALL, True),
+        "copies": (copies, y, ALL, True),
+        "absent rows": (absent, y, n != 7, True),
+        "four rows": (x, y, n < 4, True),
+        "nothing varies": (nothing, y, ALL, False),
+        "nothing varies in either": (nothing, flat, ALL, False),
+        "no rows": (x, y, n < 0, False),
+        "one row": (x, y, n == 3, False),
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("case", spaces_and_whether_defined())
+def test_nan_where_undefined_and_gradients_finite_everywhere(form, case):
+    x, y, where, defined = spaces_and_whether_defined()[case]
+    value, grads = compiled(*form)(x, y, where)
+    assert bool(jnp.isfinite(value)) == defined
+    assert all(np.all(np.isfinite(grad)) for grad in grads)
+    if defined:
+        exact = reference(x[where], y[where], *form)
+        assert float(value) == pytest.approx(exact, abs=5e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_and_three_rows_have_a_biased_value_only(form):
+    x, y = related()
+    for count in (2, 3):
+        known = np.isfinite(value_of(form, x, y, np.arange(40) < count))
+        assert known == (not form[1])
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_debiased_is_nan_for_rows_all_equally_far_apart(kernel):
+    # The unbiased HSIC of a regular simplex with itself is zero.
+    x, y = related()
+    for size in (4, 5, 6):
+        turn = np.linalg.qr(np.random.default_rng(size).normal(size=(6, 6)))[0]
+        x[:size] = 3 * turn[:size] + 5
+        where = np.arange(40) < size
+        value, grads = compiled(kernel, True)(x, y, where)
+        assert jnp.isnan(value)
+        assert all(np.all(np.isfinite(grad)) for grad in grads)
+        assert np.isfinite(value_of((kernel, False), x, y, where))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_nan_in_a_row_that_counts_is_not_lost(form):
+    x, y = related()
+    x[3, 1] = np.nan
+    assert np.isnan(value_of(form, x, y))
+
+
+# ------------------------------------------------- transformations and dtypes
+
+
+@pytest.mark.parametrize("form", FORMS[1:3])
+def test_float64_and_the_gradient_through_the_median_too(form):
+    x, y = map(np.float64, related())
+    way = np.random.default_rng(5).normal(size=x.shape)
+    with jax.enable_x64(True):
+        value, (grad, _) = compiled(*form)(x, y, ALL)
+        assert value.dtype == jnp.float64
+        assert float(value) == pytest.approx(reference(x, y, *form), abs=1e-12)
+        ahead, behind = (value_of(form, x + s * 1e-5 * way, y) for s in (1, -1))
+        slope = (ahead - behind) / 2e-5
+        assert float(np.vdot(grad, way)) == pytest.approx(slope, rel=1e-5)
+        # The value does not change with the scale of x: nor does the median's width.
+        assert abs(np.vdot(grad, x)) < 1e-12
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bfloat16_is_computed_in_float32(form):
+    x, y = (jnp.asarray(s, jnp.bfloat16) for s in related())
+    value = cka(x, y, kernel=form[0], debiased=form[1])
+    assert value.dtype == jnp.float32
+    assert float(value) == pytest.approx(reference(x, y, *form), abs=2e-6)
+
+
+def test_two_dtypes_are_computed_in_the_wider():
+    with jax.enable_x64(True):
+        x, y = related()
+        for kernel, debiased in (FORMS[0], FORMS[3]):
+            value = cka(x, y.astype(np.float64), kernel=kernel, debiased=debiased)
+            exact = reference(x, y, kernel, debiased)
+            assert float(value) == pytest.approx(exact, abs=1e-12)
+
+
+def test_float64_streams_are_exact():
+    with jax.enable_x64(True):
+        x, y = map(np.float64, related(offset=1e4))
+        state = streamed(x, y, 4)
+        assert {leaf.dtype for leaf in state} == {np.dtype("float64")}
+        assert both_values(state) == pytest.approx(both_references(x, y), abs=1e-12)
+
+
+def test_vmap_equals_one_by_one():
+    x, y = (np.stack(s) for s in zip(*map(related, range(3)), strict=True))
+    where = np.arange(40) < np.array([[40], [20], [30]])
+    for form in (FORMS[0], FORMS[3]):
+        kernel, debiased = form
+        one = partial(cka, kernel=kernel, debiased=debiased)
+        mapped = jax.vmap(lambda x, y, w, one=one: one(x, y, where=w))(x, y, where)
+        single = [value_of(form, x[i], y[i], where[i]) for i in range(3)]
+        np.testing.assert_allclose(mapped, single, atol=2e-6)
+    states = jax.vmap(partial(add_rows, empty_cka(6, 4)))(x, y, where)
+    single = [value_of(("linear", True), x[i], y[i], where[i]) for i in range(3)]
+    mapped = jax.vmap(partial(cka_value, debiased=True))(states)
+    np.testing.assert_allclose(mapped, single, atol=2e-6)
+
+
+def test_sigma_may_be_traced_and_differentiated():
+    x, y = map(np.float64, related())
+    with jax.enable_x64(True):
+        form = jax.jit(lambda s, t: cka(x, y, kernel="rbf", sigma=(s, t)))
+        exact = reference(x, y, "rbf", sigma=(2.0, 3.0))
+        assert float(form(2.0, 3.0)) == pytest.approx(exact, abs=1e-12)
+        slope = jax.grad(form)(2.0, 3.0)
+        numeric = (form(2.00001, 3.0) - form(1.99999, 3.0)) / 2e-5
+        assert float(slope) == pytest.approx(float(numeric), rel=1e-6)
+        assert jnp.isnan(form(0.0, 3.0))
+        assert jnp.isfinite(jax.grad(form)(0.0, 3.0))
+
+
+def test_linear_forms_no_n_by_n_array(largest_array):
+    x, y = related(n=300)
+
+    def largest(kernel, debiased):
+        return largest_array(
+            jax.grad(partial(cka, kernel=kernel, debiased=debiased)), x, y
+        )
+
+    assert max(largest("linear", False), largest("linear", True)) <= 300 * 10
+    assert largest("rbf", False) >= 300 * 300
+    assert largest_array(lambda x: streamed(x, y, 50), x) <= 300 * 10
+
+
+# ------------------------------------------------- errors
+
+
+def test_unknown_names_and_widths_are_refused():
+    x, y = related()
+    with pytest.raises(
+        ValueError, match=r"unknown kernel 'poly'; known are linear, rbf"
+    ):
+        cka(x, y, kernel="poly")
+    with pytest.raises(ValueError, match=r"unknown rule 'mean'.*lower_nonzero"):
+        cka(x, y, kernel="rbf", median="mean")
+    with pytest.raises(ValueError, match=r"unknown rule 'mean'.*lower_nonzero"):
+        median_distance(x, rule="mean")
+    for sigma in ((1.0, 2.0, 3.0), jnp.ones(2)):
+        with pytest.raises(ValueError, match="a number or a pair of numbers"):
+            check_kernel("rbf", sigma, "middle_all")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_spaces_that_are_no_pair_are_refused():
+    x, y = related()
+    for take in (cka, partial(add_rows, empty_cka(6, 4))):
+        with pytest.raises(ValueError, match=r"number of samples N.*\[40, 30\]"):
+            take(x, y[:30])
+        with pytest.raises(ValueError, match="x must be a matrix"):
+            take(x[0], y)
+        with pytest.raises(ValueError, match="y must be floating point"):
+            take(x, y.astype(np.int32))
+        with pytest.raises(ValueError, match=r"where must have the axes \(N,\)"):
+            take(x, y, where=ALL[:30])
+        with pytest.raises(ValueError, match="where must be boolean"):
+            take(x, y, where=ALL.astype(np.float32))
+
+
+def test_states_and_rows_of_other_dimensions_are_refused():
+    x, y = related()
+    with pytest.raises(ValueError, match=r"\(D1, D2\).*\[\(6, 4\), \(4, 6\)\]"):
+        add_rows(empty_cka(6, 4), y, x)
+    with pytest.raises(ValueError, match=r"\(D1, D2\).*\[\(6, 4\), \(4, 6\)\]"):
+        combine_cka(empty_cka(6, 4), empty_cka(4, 6))

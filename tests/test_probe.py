@@ -1,0 +1,198 @@
+"""The probe: what it learns, what it ignores, and when it stops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jatlas import fit_probe, probe_logits
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    """Two hundred rows of four overlapping clusters, and their labels."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    space = rng.normal(size=(4, 12))[labels] + rng.normal(size=(200, 12))
+    return jnp.array(space, jnp.float32), jnp.array(labels)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    number = np.arange(200)
+    return jnp.array(number < 120), jnp.array((number >= 120) & (number < 160))
+
+
+def by_hand(space):
+    """The row standardisation of the paper, in NumPy."""
+    x = np.asarray(space, np.float64)
+    x = x - x.mean(axis=1, keepdims=True)
+    return x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-5)
+
+
+def test_it_learns_what_it_can_and_generalises(clusters, parts):
+    space, labels = clusters
+    train, validation = parts
+    probe = fit_probe(KEY, space, labels, 4, where=train, validation=validation)
+    test = ~np.asarray(train | validation)
+    right = np.asarray(probe_logits(probe, space)).argmax(axis=1) == np.asarray(labels)
+    assert right[test].mean() > 0.85
+    # Labels that say nothing of the rows are learnt by heart, and not beyond.
+    noise = jax.random.randint(jax.random.key(5), labels.shape, 0, 4)
+    probe = fit_probe(KEY, space, noise, 4, where=train, validation=validation)
+    right = np.asarray(probe_logits(probe, space)).argmax(axis=1) == np.asarray(noise)
+    assert right[test].mean() < 0.6
+
+
+def test_logits_are_those_of_the_formula(clusters):
+    space, labels = clusters
+    probe = fit_probe(KEY, space, labels, 4, max_epochs=2)
+    w1, b1, w2, b2 = (np.asarray(leaf, np.float64) for leaf in probe[:4])
+    expected = np.maximum(by_hand(space) @ w1 + b1, 0) @ w2 + b2
+    np.testing.assert_allclose(probe_logits(probe, space), expected, atol=1e-5)
+    assert np.std(expected) > 0.1
+
+
+def test_one_full_batch_is_one_step_of_adam(clusters):
+    """An epoch of one batch, done again with optax outside of the loop."""
+    space, labels = clusters
+    start = fit_probe(KEY, space, labels, 4, max_epochs=1, learning_rate=0.0)
+    after = fit_probe(KEY, space, labels, 4, max_epochs=1, batch_size=200)
+    x = jnp.array(by_hand(space), jnp.float32)
+
+    def loss(weights):
+        w1, b1, w2, b2 = weights
+        logits = jax.nn.relu(x @ w1 + b1) @ w2 + b2
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    weights = tuple(start[:4])
+    optimizer = optax.adam(1e-3)
+    update, _ = optimizer.update(jax.grad(loss)(weights), optimizer.init(weights))
+    expected = optax.apply_updates(weights, update)
+    for leaf, want in zip(after[:4], expected, strict=True):
+        # Adam's first step is the sign of the gradient: alike but where that is noise.
+        close = np.isclose(leaf, want, atol=1e-5)
+        assert close.mean() > 0.99
+    assert not np.allclose(after.kernel, start.kernel, atol=1e-4)
+
+
+def test_rows_that_do_not_count_are_not_looked_at(clusters, parts):
+    space, labels = clusters
+    train, validation = parts
+    rest = ~(train | validation)
+    spoilt = jnp.where(rest[:, None], jnp.nan, space)
+    wrong = jnp.where(rest, 99, labels)
+    options = {"where": train, "validation": validation, "max_epochs": 5}
+    clean = fit_probe(KEY, space, labels, 4, **options)
+    dirty = jax.jit(lambda s, y: fit_probe(KEY, s, y, 4, **options))(spoilt, wrong)
+    for a, b in zip(clean, dirty, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_mask_learns_as_much_as_the_rows_alone(clusters, parts):
+    """Masked and dropped draw different batches, so they agree in what they reach."""
+    space, labels = clusters
+    train, validation = parts
+    masked = fit_probe(KEY, space, labels, 4, where=train, validation=validation)
+    kept = np.asarray(train | validation)
+    dropped = fit_probe(
+        KEY,
+        space[kept],
+        labels[kept],
+        4,
+        where=train[kept],
+        validation=validation[kept],
+    )
+    assert abs(masked.validation_loss - dropped.validation_loss) < 0.05
+
+
+def test_it_stops_early_and_keeps_the_best_epoch(clusters, parts):
+    space, labels = clusters
+    train, validation = parts
+    options = {"where": train, "validation": validation, "learning_rate": 0.03}
+    stopped = fit_probe(KEY, space, labels, 4, patience=3, **options)
+    assert 0 < stopped.best_epoch < 96
+    # As many epochs and no more, with nothing to stop by, end in the same weights.
+    epochs = int(stopped.best_epoch) + 1
+    plain = fit_probe(
+        KEY, space, labels, 4, where=train, learning_rate=0.03, max_epochs=epochs
+    )
+    np.testing.assert_allclose(stopped.kernel, plain.kernel, rtol=1e-4, atol=1e-5)
+    logits = probe_logits(stopped, space)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    loss = float(losses[np.asarray(validation)].mean())
+    assert float(stopped.validation_loss) == pytest.approx(loss, rel=1e-4)
+    # One more epoch than was kept is no better.
+    longer = fit_probe(KEY, space, labels, 4, **options, max_epochs=epochs + 3)
+    assert longer.best_epoch == stopped.best_epoch
+
+
+def test_without_validation_the_last_epoch_is_kept(clusters):
+    space, labels = clusters
+    probe = fit_probe(KEY, space, labels, 4, max_epochs=3)
+    assert probe.best_epoch == 2
+    assert jnp.isnan(probe.validation_loss)
+
+
+def test_vmap_over_keys_and_spaces_is_a_loop(clusters, parts):
+    space, labels = clusters
+    train, validation = parts
+    keys = jax.random.split(KEY, 2)
+    spaces = jnp.stack([space, space[:, ::-1] * 2])
+
+    def fit(key, space):
+        return fit_probe(
+            key, space, labels, 4, where=train, validation=validation, max_epochs=8
+        )
+
+    together = jax.vmap(fit)(keys, spaces)
+    for i in range(2):
+        alone = fit(keys[i], spaces[i])
+        assert together.best_epoch[i] == alone.best_epoch
+        np.testing.assert_allclose(together.kernel[i], alone.kernel, atol=2e-4)
+
+
+def test_a_row_that_counts_and_is_no_number_gives_no_number(clusters):
+    space, labels = clusters
+    probe = fit_probe(KEY, space.at[3, 0].set(jnp.nan), labels, 4, max_epochs=1)
+    assert all(jnp.isnan(leaf).all() for leaf in probe[:4])
+    none = jnp.zeros(200, bool)
+    probe = fit_probe(KEY, space, labels, 4, where=none, max_epochs=1)
+    assert all(jnp.isnan(leaf).all() for leaf in probe[:4])
+
+
+def test_gradients_of_the_logits_are_finite_at_constant_rows(clusters):
+    space, labels = clusters
+    probe = fit_probe(KEY, space, labels, 4, max_epochs=1)
+    flat = space.at[0].set(0.0).at[1].set(3.0)
+    gradient = jax.grad(lambda s: probe_logits(probe, s).sum())(flat)
+    assert jnp.isfinite(gradient).all()
+    assert jnp.abs(gradient[2]).max() > 0
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_dtypes_are_computed_in_float32_at_least(clusters, dtype):
+    space, labels = clusters
+    with jax.enable_x64(dtype == jnp.float64):
+        probe = fit_probe(KEY, space.astype(dtype), labels, 4, max_epochs=20)
+        logits = probe_logits(probe, space.astype(dtype))
+        expected = jnp.float64 if dtype == jnp.float64 else jnp.float32
+        assert probe.kernel.dtype == logits.dtype == expected
+        assert (logits.argmax(axis=1) == labels).mean() > 0.8
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_is_refused_before_any_compute(clusters):
+    space, labels = clusters
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2"):
+        fit_probe(KEY, space, labels, 3)
+    with pytest.raises(ValueError, match="labels must be one a row"):
+        fit_probe(KEY, space, labels[:-1], 4)
+    with pytest.raises(ValueError, match="validation must be boolean"):
+        fit_probe(KEY, space, labels, 4, validation=labels)
+    probe = fit_probe(KEY, space, labels, 4, max_epochs=1)
+    with pytest.raises(ValueError, match="width A of the space and of the probe"):
+        probe_logits(probe, space[:, 1:])

@@ -1,0 +1,466 @@
+"""One list of promises, held against every public function that runs on the device.
+
+A function joins by one line in `PROMISES`. What it promises is then tried on small
+arrays drawn for it: jit, vmap, gradients, dtypes, masks, refusals.
+"""
+
+import ast
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jatlas
+from jatlas.transforms import Transform
+
+M, N, A, D, C = 3, 8, 5, 4, 2
+B = 2  # the axis that vmap adds
+
+
+class Promise(NamedTuple):
+    """A function of arrays alone.
+
+    Attributes:
+        out: the dtype of what comes back: "same" as came in, "wide" (float32 or wider),
+            or "discrete".
+        inputs: name to a function of a random generator that draws the argument. Arrays
+            are the caller's, in any dtype; tuples are states, in float32 or wider.
+        smooth: whether it can be differentiated in reverse.
+    """
+
+    name: str
+    function: Callable
+    out: str
+    inputs: dict[str, Callable]
+    smooth: bool = True
+
+
+def promise(function, out, /, *, options=None, smooth=True, **inputs):
+    options = options or {}
+    values = [str(value) for value in options.values() if isinstance(value, str | bool)]
+    name = "-".join([function.__name__, *values])
+    smooth = smooth and out != "discrete"
+    return Promise(name, partial(function, **options), out, inputs, smooth)
+
+
+def floats(*shape):
+    return lambda rng: rng.normal(size=shape)
+
+
+def positive(*shape):
+    return lambda rng: rng.uniform(0.5, 2, shape)
+
+
+def mask(*shape):
+    """Every row of the last axis is somewhere True, but for the last."""
+
+    def draw(rng):
+        present = rng.uniform(size=shape) < 0.7
+        present.reshape(-1, shape[-1])[0, :-1] = True
+        present[..., -1] = False
+        return present
+
+    return draw
+
+
+def labels(num_rows):
+    return lambda rng: rng.permutation(np.arange(num_rows) % C).astype(np.int32)
+
+
+def kernel(rng):
+    x = rng.normal(size=(A, 2 * A))
+    return x @ x.T / (2 * A)
+
+
+def atlas(rng):
+    count = rng.integers(0, 4, N).astype(float)
+    return jatlas.Atlas(rng.normal(size=(N, A)) * count[:, None], count)
+
+
+def moments(rng):
+    x, y = rng.normal(size=(N, D)), rng.normal(size=(N, A))
+    with jax.enable_x64(True):
+        state = jatlas.add_rows(jatlas.empty_cka(D, A, jnp.float64), x, y)
+    return jax.tree.map(np.asarray, state)
+
+
+def transform(rng):
+    return Transform(rng.normal(size=D), rng.normal(size=(D, A)))
+
+
+def probe(rng):
+    weights = (D, 6), (6,), (6, C), (C,), ()
+    weights = [rng.normal(size=shape) for shape in weights]
+    return jatlas.Probe(*weights, np.array(3, np.int32))
+
+
+spaces = {"x": floats(N, D), "y": floats(N, A), "where": mask(N)}
+classes = {"space": floats(N, D), "labels": labels(N), "where": mask(N)}
+charts = {
+    "embeddings": floats(M, N, D),
+    "anchors": floats(M, A, D),
+    "presence": mask(M, N),
+    "weights": positive(M),
+}
+rows = {"embeddings": floats(N, D), "where": mask(N)}
+sides = {"embeddings": floats(N, D), "anchors": floats(A, D)}
+of = {"num_classes": C}
+
+PROMISES = [
+    promise(jatlas.relativize, "same", **sides),
+    promise(jatlas.relativize, "same", options={"similarity": "angular"}, **sides),
+    promise(jatlas.relativize, "same", options={"similarity": "euclidean"}, **sides),
+    promise(jatlas.relativize, "same", options={"similarity": "rbf"}, **sides),
+    promise(jatlas.fit_center, "wide", **rows),
+    promise(jatlas.fit_standardize, "wide", **rows),
+    promise(jatlas.fit_whiten, "wide", **rows),
+    promise(
+        jatlas.apply_transform, "same", transform=transform, embeddings=floats(N, D)
+    ),
+    promise(jatlas.nystroem, "wide", anchor_relative=kernel),
+    promise(jatlas.masked_mean, "same", relative=floats(M, N, A), presence=mask(M, N)),
+    promise(jatlas.merge, "same", **charts),
+    promise(jatlas.merge, "same", options={"similarity": "rbf"}, **charts),
+    promise(
+        jatlas.add_chart, "wide", atlas=atlas, relative=floats(N, A), presence=mask(N)
+    ),
+    promise(jatlas.combine, "wide", a=atlas, b=atlas),
+    promise(jatlas.atlas_mean, "wide", atlas=atlas),
+    promise(
+        jatlas.anchor_pool, "discrete", options={"rule": "shared"}, seen=mask(M, N)
+    ),
+    promise(
+        jatlas.anchor_pool, "discrete", options={"rule": "unseen"}, seen=mask(M, N)
+    ),
+    promise(jatlas.cka, "wide", **spaces),
+    promise(jatlas.cka, "wide", options={"debiased": True}, **spaces),
+    promise(jatlas.cka, "wide", options={"kernel": "rbf"}, **spaces),
+    promise(jatlas.median_distance, "wide", x=floats(N, D), where=mask(N)),
+    promise(jatlas.add_rows, "wide", state=moments, **spaces),
+    promise(jatlas.combine_cka, "wide", a=moments, b=moments),
+    promise(jatlas.cka_value, "wide", state=moments),
+    promise(jatlas.separability, "wide", options=of, **classes),
+    promise(jatlas.class_means, "wide", options=of, **classes),
+    promise(
+        jatlas.nearest_class_mean, "discrete", means=floats(C, D), space=floats(N, D)
+    ),
+    promise(jatlas.self_similarity_correlation, "wide", **spaces),
+    promise(
+        jatlas.self_similarity_correlation,
+        "wide",
+        options={"method": "spearman"},
+        **spaces,
+    ),
+    promise(jatlas.mutual_neighbors, "wide", options={"k": 2}, **spaces),
+    promise(jatlas.probe_logits, "wide", params=probe, space=floats(N, D)),
+]
+
+# Functions that promise something else, and where they are held to it.
+ELSEWHERE = {
+    # on the host: from arrays of any content to arrays, every value looked at
+    "anchor_rows": "test_spaces.py",
+    "assemble": "test_spaces.py",
+    "check_anchors": "test_anchors.py",
+    "choose_anchors": "test_anchors.py",
+    "end_to_end": "test_tasks.py",
+    "part_shared_part_novel": "test_tasks.py",
+    "same_classes_disjoint_samples": "test_tasks.py",
+    "totally_disjoint": "test_tasks.py",
+    # training: random numbers, and loops whose length depends on the data
+    "embed": "test_training.py",
+    "fit_charts": "test_training.py",
+    "fit_probe": "test_probe.py",
+    # no arrays come in
+    "adam": "test_training.py",
+    "empty_atlas": "test_atlas.py",
+    "empty_cka": "test_cka.py",
+    "from_module": "charts/test_cnn.py",
+}
+
+
+def each(promises):
+    return pytest.mark.parametrize("p", promises, ids=[p.name for p in promises])
+
+
+each_promise = each(PROMISES)
+each_smooth = each([p for p in PROMISES if p.smooth])
+# Without jit every operation is compiled by itself: once a function will do.
+each_once = each([*{p.function.func: p for p in reversed(PROMISES)}.values()][::-1])
+
+
+# Arrays
+
+
+def is_float(x):
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def arrays_of(p, seed=0):
+    """The function's arguments, in float64."""
+    rng = np.random.default_rng(seed)
+    return {name: draw(rng) for name, draw in p.inputs.items()}
+
+
+def cast(inputs, dtype):
+    """Arrays to a dtype, states to one that is float32 or wider."""
+
+    def one(value):
+        kept = (
+            jnp.promote_types(dtype, jnp.float32) if isinstance(value, tuple) else dtype
+        )
+        return jax.tree.map(lambda x: x.astype(kept) if is_float(x) else x, value)
+
+    return {name: one(value) for name, value in inputs.items()}
+
+
+def float_arrays(inputs):
+    """The names of the arguments that are arrays of floating point numbers."""
+    return [n for n, x in inputs.items() if not isinstance(x, tuple) and is_float(x)]
+
+
+def masked_by(inputs, name):
+    """The mask of an argument: the one with the leading axes of its shape."""
+    for key in ("where", "presence"):
+        shape = np.shape(inputs.get(key, 0))
+        if shape and inputs[name].shape[: len(shape)] == shape:
+            return inputs[key]
+    return None
+
+
+def poisoned(inputs):
+    """The same, with NaN in all rows that are masked out."""
+    bad = dict(inputs)
+    for name in float_arrays(inputs):
+        where = masked_by(inputs, name)
+        if where is not None:
+            bad[name] = inputs[name].copy()
+            bad[name][~where] = np.nan
+    return bad
+
+
+def call(p, inputs):
+    return p.function(**inputs)
+
+
+def assert_close(got, expected, **tolerance):
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        np.testing.assert_allclose(one, other, **tolerance)
+
+
+def differentiated(p):
+    """Gradients with respect to all floating point arguments, compiled once."""
+
+    def loss(moving, still):
+        total = 0.0
+        for leaf in jax.tree.leaves(call(p, {**moving, **still})):
+            if is_float(leaf):
+                known = jnp.isfinite(leaf)
+                leaf = jnp.where(known, leaf, 0)
+                total += jnp.sum(jnp.where(known, jnp.sin(leaf) + leaf, 0))
+        return total
+
+    def gradient(inputs):
+        names = [n for n, x in inputs.items() if any(map(is_float, jax.tree.leaves(x)))]
+        moving = {name: inputs[name] for name in names}
+        still = {name: x for name, x in inputs.items() if name not in names}
+        return jax.grad(loss, allow_int=True)(moving, still)
+
+    return jax.jit(gradient)
+
+
+# Promises
+
+
+@each_once
+def test_without_jit_the_value_is_the_same(p):
+    inputs = cast(arrays_of(p), np.float32)
+    with jax.disable_jit():
+        eager = call(p, jax.tree.map(jnp.asarray, inputs))
+    assert_close(call(p, inputs), eager, rtol=1e-5, atol=2e-6)
+
+
+@each_promise
+def test_jit_and_vmap_are_a_loop(p):
+    loop = [cast(arrays_of(p, seed), np.float32) for seed in range(B)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *loop)
+    together = jax.jit(jax.vmap(partial(call, p)))(stacked)
+    for b, inputs in enumerate(loop):
+        own = jax.tree.map(lambda leaf, b=b: leaf[b], together)
+        assert_close(own, call(p, inputs), rtol=1e-5, atol=2e-6)
+
+
+def zero_row(x):
+    x = x.copy()
+    x[..., 1, :] = 0
+    return x
+
+
+DEGENERATE = {
+    "as drawn": lambda x: x,
+    "a zero row": zero_row,
+    "all zero": np.zeros_like,
+    "all rows alike": lambda x: np.broadcast_to(x[..., :1, :], x.shape).copy(),
+    "a constant feature": lambda x: np.where(
+        np.arange(x.shape[-1]) == 1, x.dtype.type(0.1), x
+    ),
+    "all features alike": lambda x: np.broadcast_to(x[..., :1], x.shape).copy(),
+}
+
+
+@each_smooth
+def test_gradients_are_finite_and_zero_where_masked_out(p):
+    gradient = differentiated(p)
+    for kind, degenerate in DEGENERATE.items():
+        inputs = cast(arrays_of(p), np.float32)
+        for name in float_arrays(inputs):
+            if inputs[name].ndim > 1:
+                inputs[name] = degenerate(inputs[name])
+        gradients = gradient(poisoned(inputs))
+        for leaf in jax.tree.leaves(gradients):
+            if leaf.dtype != jax.dtypes.float0:
+                assert np.isfinite(leaf).all(), kind
+        for name in float_arrays(inputs):
+            where = masked_by(inputs, name)
+            if where is not None:
+                np.testing.assert_array_equal(gradients[name][~where], 0, kind)
+
+
+@each_promise
+def test_masked_rows_may_hold_nan(p):
+    inputs = cast(arrays_of(p), np.float32)
+    assert_close(call(p, poisoned(inputs)), call(p, inputs), rtol=0, atol=0)
+
+
+# What a number rounded once at the end, or computed all along, may be off by.
+DIGITS = {
+    ("same", jnp.bfloat16): 2**-8,
+    ("same", jnp.float32): 1e-5,
+    ("same", jnp.float64): 1e-12,
+    ("wide", jnp.bfloat16): 1e-5,
+    ("wide", jnp.float32): 1e-5,
+    ("wide", jnp.float64): 1e-12,
+    ("discrete", jnp.bfloat16): 0,
+    ("discrete", jnp.float32): 0,
+    ("discrete", jnp.float64): 0,
+}
+
+
+@each_promise
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_dtype_that_comes_out_is_documented_and_the_value_that_of_float64(p, dtype):
+    inputs = cast(arrays_of(p), dtype)
+    with jax.enable_x64(dtype == jnp.float64):
+        got = call(p, inputs)
+        for leaf in jax.tree.leaves(got):
+            if p.out == "discrete":
+                assert not is_float(leaf)
+            else:
+                wide = jnp.promote_types(dtype, jnp.float32)
+                assert leaf.dtype == (dtype if p.out == "same" else wide)
+    with jax.enable_x64(True):
+        exact = call(p, cast(inputs, np.float64))
+    assert_close(got, exact, rtol=DIGITS[p.out, dtype], atol=DIGITS[p.out, dtype])
+
+
+@pytest.mark.usefixtures("unchecked")
+@each_promise
+def test_a_wrong_dtype_is_refused_by_a_message(p):
+    inputs = cast(arrays_of(p), np.float32)
+    for name in float_arrays(inputs):
+        whole = {**inputs, name: inputs[name].astype(np.int32)}
+        with pytest.raises(ValueError, match=rf"{name}.* must be floating point"):
+            call(p, whole)
+    for name, value in inputs.items():
+        if not isinstance(value, tuple) and value.dtype == bool:
+            with pytest.raises(ValueError, match=f"{name} must be boolean"):
+                call(p, {**inputs, name: value.astype(np.float32)})
+    if "labels" in inputs:
+        with pytest.raises(ValueError, match="labels must be integers"):
+            call(p, {**inputs, "labels": inputs["labels"].astype(np.float32)})
+
+
+# Names
+
+
+PUBLIC = {name: getattr(jatlas, name) for name in getattr(jatlas, "__all__", [])}
+FUNCTIONS = {n: inspect.unwrap(f) for n, f in PUBLIC.items() if not inspect.isclass(f)}
+each_function = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def test_jatlas_names_what_is_public():
+    assert FUNCTIONS
+    assert len(set(jatlas.__all__)) == len(jatlas.__all__)
+
+
+def test_every_public_function_is_held_to_its_promises():
+    held = {p.function.func.__name__ for p in PROMISES}
+    assert held.isdisjoint(ELSEWHERE)
+    assert held | set(ELSEWHERE) == set(FUNCTIONS)
+    for file in ELSEWHERE.values():
+        assert (Path(__file__).parent / file).exists(), file
+
+
+def test_every_public_name_is_one_of_ours_with_a_first_line():
+    for name, value in PUBLIC.items():
+        assert value.__module__.startswith("jatlas."), name
+        assert value.__doc__.splitlines()[0].endswith("."), name
+
+
+@each_function
+def test_docstring_has_an_example_that_is_run(name):
+    assert ">>> " in FUNCTIONS[name].__doc__
+
+
+@each_function
+def test_docstring_names_every_argument(name):
+    function = FUNCTIONS[name]
+    for argument in inspect.signature(function).parameters:
+        assert f"{argument}" in function.__doc__.split("Returns:")[0], argument
+
+
+@pytest.mark.parametrize("name", [n for n, c in PUBLIC.items() if inspect.isclass(c)])
+def test_record_describes_its_fields(name):
+    record = PUBLIC[name]
+    for field in getattr(record, "_fields", ()):
+        assert f"{field}" in record.__doc__.split("Attributes:")[1], field
+
+
+def validators(module):
+    """The functions of a module that raise an error, or call one that does."""
+    functions = {
+        node.name: node
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+
+    def called(node):
+        function = node.func
+        return getattr(function, "attr", None) or getattr(function, "id", "")
+
+    def validates(name, seen=()):
+        if name.startswith("check_"):
+            return True
+        if name not in functions or name in seen:
+            return False
+        inside = list(ast.walk(functions[name]))
+        calls = [called(node) for node in inside if isinstance(node, ast.Call)]
+        return any(isinstance(node, ast.Raise) for node in inside) or any(
+            validates(other, (*seen, name)) for other in calls
+        )
+
+    return {name for name in functions if validates(name)}
+
+
+@each_function
+def test_docstring_says_what_it_raises(name):
+    function = FUNCTIONS[name]
+    raises = function.__name__ in validators(inspect.getmodule(function))
+    assert ("Raises:" in function.__doc__) == raises

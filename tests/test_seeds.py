@@ -1,0 +1,40 @@
+"""What a key or a seed gives, and what is neither."""
+
+import jax
+import numpy as np
+import pytest
+
+from jatlas.seeds import generator
+
+
+def draw(key):
+    return generator(key).random(4).tolist()
+
+
+def test_a_key_is_its_draws_and_others_have_others():
+    keys = jax.random.split(jax.random.key(0), 2)
+    assert draw(keys[0]) == draw(keys[0]) == draw(jax.random.key_data(keys[0]))
+    assert draw(keys[0]) != draw(keys[1])
+    assert draw(7) == draw(np.int64(7)) == np.random.default_rng(7).random(4).tolist()
+    assert draw(7) != draw(8)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_key_is_refused():
+    with pytest.raises(ValueError, match=r"expected one JAX key, got keys \(3,\)"):
+        generator(jax.random.split(jax.random.key(0), 3))
+    with pytest.raises(
+        ValueError,
+        match=r"one JAX key, or one integer seed of 0 or more, got uint32\(3, 2\)",
+    ):
+        generator(jax.random.key_data(jax.random.split(jax.random.key(0), 3)))
+    with pytest.raises(
+        ValueError, match=r"one integer seed of 0 or more, got int64.*-1"
+    ):
+        generator(-1)
+    with pytest.raises(ValueError, match="one integer seed of 0 or more, got float64"):
+        generator(0.5)
+    with pytest.raises(
+        ValueError, match=r"one integer seed of 0 or more, got object.*None"
+    ):
+        generator(None)

@@ -1,0 +1,224 @@
+"""Charts in training: whose samples they use, when they stop, and what they become."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jatlas import CNN, adam, embed, fit_charts, from_module, totally_disjoint
+
+KEY = jax.random.key(0)
+NUM_CLASSES = 4
+CHART = from_module(partial(CNN, (8, 8, 1), NUM_CLASSES, num_features=6))
+fit = partial(fit_charts, KEY, CHART, batch_size=20)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Images of four noisy patterns, and two tasks of two classes each."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(200) % NUM_CLASSES).astype(np.int32)
+    images = rng.normal(size=(NUM_CLASSES, 8, 8, 1))[labels]
+    images = (images + rng.normal(size=images.shape)).astype(np.float32)
+    test = np.arange(200) >= 160
+    # The second task gets fewer samples: with one class less of its own to spare.
+    tasks = totally_disjoint(0, labels, num_tasks=2, num_held_out=20, test=test)
+    seen = tasks.seen.copy()
+    seen[1, np.flatnonzero(seen[1])[:30]] = False
+    return images, labels, tasks._replace(seen=seen)
+
+
+@pytest.fixture(scope="module")
+def fitted(problem):
+    return fit(*problem, max_epochs=6, together=False)
+
+
+def kernels(charts):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(charts.states)]
+
+
+def assert_same(charts, others, **tolerance):
+    for a, b in zip(kernels(charts), kernels(others), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def test_charts_learn_their_own_classes(problem, fitted):
+    images, labels, tasks = problem
+    for m in range(2):
+        state = jax.tree.map(lambda leaf, m=m: leaf[m], fitted.states)
+        logits = np.array(CHART.logits(state, jnp.array(images)))
+        logits[:, ~tasks.classes[m]] = -np.inf
+        own = tasks.presence[m] & tasks.test
+        right = logits.argmax(axis=1) == labels
+        assert own.sum() == 20
+        assert right[own].mean() > 0.9
+    assert (np.diff(fitted.train_loss[:, :3], axis=1) < 0).all()
+
+
+def test_the_same_key_gives_the_same_charts_and_another_does_not(problem, fitted):
+    assert_same(fitted, fit(*problem, max_epochs=6, together=False), rtol=0, atol=0)
+    other = fit_charts(
+        jax.random.key(1), CHART, *problem, batch_size=20, max_epochs=6, together=False
+    )
+    assert np.abs(kernels(fitted)[-1] - kernels(other)[-1]).max() > 0.01
+
+
+def test_side_by_side_and_one_after_another_are_the_same(problem, fitted):
+    together = fit(*problem, max_epochs=6, together=True)
+    assert_same(fitted, together, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(fitted.best_epoch, together.best_epoch)
+    np.testing.assert_allclose(
+        fitted.validation_loss, together.validation_loss, rtol=1e-3
+    )
+
+
+def test_a_chart_does_not_depend_on_the_others(problem, fitted):
+    images, labels, tasks = problem
+    alone = tasks._replace(
+        **{name: getattr(tasks, name)[:1] for name in ("classes", "seen", "validation")}
+    )
+    one = fit(images, labels, alone, max_epochs=6, together=False)
+    for a, b in zip(kernels(one), kernels(fitted), strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_samples_that_are_not_its_own_are_not_looked_at(problem, together):
+    images, labels, tasks = problem
+    used = (tasks.seen | tasks.validation).any(axis=0)
+    spoilt = np.where(used[:, None, None, None], images, np.nan)
+    assert not used.all()
+    clean = fit(images, labels, tasks, max_epochs=1, together=together)
+    assert_same(clean, fit(spoilt, labels, tasks, max_epochs=1, together=together))
+    # And those that are its own are.
+    spoilt = np.where(tasks.seen[1][:, None, None, None], np.nan, images)
+    dirty = fit(spoilt, labels, tasks, max_epochs=1, together=together)
+    assert np.isfinite(dirty.train_loss[0]).all()
+    assert np.isnan(dirty.train_loss[1]).all()
+
+
+def test_only_its_own_classes_are_scored(problem, fitted):
+    """The head of a class that is not the task's gets no gradient, ever."""
+    tasks = problem[2]
+    keys = jax.vmap(partial(jax.random.fold_in, KEY))(jnp.arange(2))
+    start = jax.vmap(lambda key: CHART.init(jax.random.fold_in(key, 0)))(keys)
+    moved = np.abs(
+        fitted.states.params["head"]["kernel"] - start.params["head"]["kernel"]
+    ).max(axis=1)
+    np.testing.assert_array_equal(moved > 0, tasks.classes)
+
+
+def test_it_stops_early_at_its_own_best_epoch(problem):
+    images, labels, tasks = problem
+    rng = np.random.default_rng(1)
+    noise = labels.copy()  # nothing to learn in task 1: it stops at once
+    for name in ("seen", "validation"):
+        own = getattr(tasks, name)[1]
+        noise[own] = rng.choice(np.flatnonzero(tasks.classes[1]), own.sum())
+    charts = fit(images, noise, tasks, max_epochs=12, patience=2, together=True)
+    losses = np.asarray(charts.validation_loss)
+    for m in range(2):
+        ran = np.isfinite(losses[m])
+        assert charts.best_epoch[m] == np.nanargmin(losses[m])
+        assert ran.sum() == min(12, charts.best_epoch[m] + 3)
+        np.testing.assert_array_equal(ran, np.isfinite(charts.train_loss[m]))
+    assert np.isfinite(losses[1]).sum() < 12
+    # The state that is kept is that of the best epoch.
+    short = fit(images, noise, tasks, max_epochs=int(charts.best_epoch[1]) + 1)
+    for a, b in zip(kernels(charts), kernels(short), strict=True):
+        np.testing.assert_allclose(a[1], b[1], rtol=1e-3, atol=1e-4)
+
+
+def test_losses_are_those_of_the_formula(problem, fitted):
+    """The best validation loss, from the kept state, in NumPy."""
+    images, labels, tasks = problem
+    for m in range(2):
+        state = jax.tree.map(lambda leaf, m=m: leaf[m], fitted.states)
+        rows = tasks.validation[m]
+        logits = np.asarray(CHART.logits(state, jnp.array(images)), np.float64)[rows]
+        own = logits[:, tasks.classes[m]]
+        log_sum = np.log(np.exp(own).sum(axis=1))
+        loss = np.mean(log_sum - logits[np.arange(rows.sum()), labels[rows]])
+        found = fitted.validation_loss[m, fitted.best_epoch[m]]
+        assert found == pytest.approx(loss, rel=1e-4)
+
+
+def test_without_validation_samples_the_last_state_is_kept(problem):
+    images, labels, tasks = problem
+    none = tasks._replace(validation=np.zeros_like(tasks.validation))
+    charts = fit(images, labels, none, max_epochs=4, patience=1)
+    assert charts.best_epoch.tolist() == [3, 3]
+    assert np.isnan(charts.validation_loss).all()
+    assert np.isfinite(charts.train_loss).all()
+
+
+def test_a_chart_that_diverges_is_not_kept(problem):
+    images, labels, tasks = problem
+    wild = optax.sgd(1e30)
+    charts = fit(images, labels, tasks, max_epochs=5, patience=2, optimizer=wild)
+    assert np.isnan(charts.validation_loss).all()
+    assert charts.best_epoch.tolist() == [0, 0]
+    assert all(np.isfinite(leaf).all() for leaf in kernels(charts))  # the start
+
+
+def test_adam_clips_the_norm_of_the_gradient():
+    """By the definition of Adam, in NumPy, on gradients below and above the bound."""
+    gradients = [np.array([0.3, -0.4]), np.array([30.0, 40.0]), np.array([-1.0, 2.0])]
+    optimizer, x = adam(0.1, 10.0), jnp.zeros(2)
+    state, m, v, expected = optimizer.init(x), 0.0, 0.0, np.zeros(2)
+    for t, g in enumerate(gradients, start=1):
+        update, state = optimizer.update(jnp.array(g), state)
+        x = optax.apply_updates(x, update)
+        g = g * min(1.0, 10.0 / np.linalg.norm(g))
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        expected -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(x, expected, rtol=1e-5)
+
+
+def test_progress_is_reported_after_each_epoch(problem):
+    seen = []
+    charts = fit(*problem, max_epochs=2, together=False, report=seen.append)
+    assert [(p.charts, p.epoch) for p in seen] == [
+        ((0,), 0), ((0,), 1), ((1,), 0), ((1,), 1)
+    ]  # fmt: skip
+    assert seen[1].validation_loss[0] == charts.validation_loss[0, 1]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_embed_is_each_chart_on_every_sample(problem, fitted, together):
+    images = problem[0]
+    rows = embed(fitted, images, batch_size=64, together=together)
+    assert rows.shape == (2, 200, 6)
+    for m in range(2):
+        state = jax.tree.map(lambda leaf, m=m: leaf[m], fitted.states)
+        expected = CHART.embed(state, jnp.array(images))
+        np.testing.assert_allclose(rows[m], expected, rtol=1e-4, atol=1e-5)
+    one = embed(fitted, images[:1], together=together)
+    np.testing.assert_allclose(one, rows[:, :1], rtol=1e-4, atol=1e-5)
+
+
+def test_charts_pass_through_jit(problem, fitted):
+    images = jnp.array(problem[0][:5])
+    rows = jax.jit(embed)(fitted, images)
+    np.testing.assert_allclose(rows, embed(fitted, images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_is_refused_before_any_compute(problem, fitted):
+    images, labels, tasks = problem
+    with pytest.raises(ValueError, match=r"images must be \(N, H, W, channels\)"):
+        fit(images[..., 0], labels, tasks)
+    with pytest.raises(ValueError, match="images must be floating point"):
+        embed(fitted, (images * 9).astype(np.uint8))
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3"):
+        fit(images, labels + 1, tasks)
+    with pytest.raises(ValueError, match=r"tasks\.seen must have the axes"):
+        fit(images, labels, tasks._replace(seen=tasks.seen[:, 1:]))
+    seen = tasks.seen & [[False], [True]]
+    with pytest.raises(ValueError, match=r"charts \[0\] have no sample to learn from"):
+        fit(images, labels, tasks._replace(seen=seen))
+    with pytest.raises(ValueError, match=r"tasks.seen gives charts \[0 1\] samples of"):
+        fit(images, labels, tasks._replace(seen=tasks.seen[::-1]))
