@@ -10,7 +10,7 @@ from jatlas.atlas import (
     masked_mean,
     merge,
 )
-from jatlas.charts import CNN, Chart, from_module
+from jatlas.charts import CNN, Chart, ChartState, from_module
 from jatlas.cka import (
     CkaState,
     add_rows,
@@ -37,7 +37,7 @@ from jatlas.tasks import (
     same_classes_disjoint_samples,
     totally_disjoint,
 )
-from jatlas.training import Charts, adam, embed, fit_charts
+from jatlas.training import Charts, Progress, adam, embed, fit_charts
 from jatlas.transforms import (
     Transform,
     apply_transform,
@@ -51,9 +51,11 @@ __all__ = [
     "CNN",
     "Atlas",
     "Chart",
+    "ChartState",
     "Charts",
     "CkaState",
     "Probe",
+    "Progress",
     "Spaces",
     "Tasks",
     "Transform",

@@ -137,7 +137,9 @@ def check_anchors(
 
     Args:
         anchors: (A,), indices into the N samples.
-        presence: (M, N), True where chart m has an embedding of sample n.
+        presence: (M, N), True where chart m has an embedding of sample n, be it of its
+            task or not: not the presence of `Tasks`, in which held-out anchors are in
+            no task.
         seen: (M, N), True where chart m was trained on sample n, if that is known.
             Leave it out to allow anchors that only some charts were trained on, which
             bias the merged space.

@@ -15,7 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Real
+from jaxtyping import Array, Bool, Float, Integer, Real
 
 AnyArray = jax.Array | np.ndarray
 Shaped = jax.Array | np.ndarray | jax.ShapeDtypeStruct
@@ -144,7 +144,7 @@ def rescaled(
 
 
 def one_hot(
-    labels: Int[AnyArray, " N"], num_classes: int, where: Bool[Array, " N"]
+    labels: Integer[AnyArray, " N"], num_classes: int, where: Bool[Array, " N"]
 ) -> Float[Array, "N C"]:
     """Rows of zeros and a one; zeros where masked out, NaN for a label out of range.
 
@@ -152,6 +152,8 @@ def one_hot(
     the NaN carries the fault into whatever is computed.
     """
     labels = jnp.asarray(labels)
+    # Wide first: in uint8, 256 classes would wrap around to none.
+    labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
     valid = (labels >= 0) & (labels < num_classes)
     ones = jax.nn.one_hot(labels, num_classes)
     ones = jnp.where(valid[:, None], ones, jnp.nan)
@@ -224,6 +226,14 @@ def check_pair(x: AnyArray, y: AnyArray, where: AnyArray | None) -> None:
     check_mask("where", where, x.shape[:1], "(N,)")
 
 
+def check_count(name: str, value: int, least: int) -> None:
+    """Raise ValueError unless `value` is a whole number of `least` or more."""
+    if not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(
+            f"{name} must be a whole number of {least} or more, got {value}."
+        )
+
+
 def check_labels(
     labels: AnyArray, num_rows: int, num_classes: int, where: Where = None
 ) -> None:
@@ -255,6 +265,18 @@ def check_labels(
             f"labels must lie in 0..{num_classes - 1} (num_classes={num_classes}); got "
             f"{bad[:10].tolist()}. Give the right num_classes, or mask the rows out "
             "with `where`."
+        )
+
+
+def check_apart(name: str, mask: AnyArray, other: str, others: AnyArray) -> None:
+    """Raise ValueError if two masks overlap, where their values can be looked at."""
+    if not (is_concrete(mask) and is_concrete(others)):
+        return
+    both = int(np.sum(np.asarray(mask) & np.asarray(others)))
+    if both:
+        raise ValueError(
+            f"{both} places are both in {name} and in {other}: what is learnt from "
+            "cannot tell when to stop. Take them out of one."
         )
 
 

@@ -14,7 +14,7 @@ from jatlas.arrays import Number, Precision, Shaped
 from jatlas.relative import Similarity, check_spaces, similarities
 
 Weights = Float[Array, " M"] | Float[Array, "M N"]
-Charts = Array | Sequence[Array]
+Stacked = Array | Sequence[Array]
 
 # Similarities that are an inner product of a map of each side: for these, similarity
 # and mean over charts are one contraction.
@@ -49,7 +49,8 @@ def masked_mean(
         relative: (M, N, A), each chart's relative representation. Rows of absent
             samples are not looked at and may hold anything, NaN too.
         presence: (M, N), boolean.
-        weights: (M,) or (M, N), not negative; the mean is then weighted. All 1 if None.
+        weights: (M,) or (M, N), not negative (else NaN); the mean is then weighted. All
+            1 if None.
         empty: what stands in the rows of a sample in no chart, or whose weights are
             all zero.
 
@@ -103,14 +104,15 @@ def merge(
         anchors: (M, A, D), or M arrays (A, D_m): each chart's embeddings of the same A
             anchors in the same order.
         presence: (M, N), boolean.
-        weights: (M,) or (M, N), not negative; all 1 if None.
+        weights: (M,) or (M, N), not negative (else NaN); all 1 if None.
         similarity: as in `relativize`.
         empty: what stands in the rows of a sample in no chart, or whose weights are
             all zero.
         precision: of the matrix products, as in `jax.lax.Precision`.
 
     Returns:
-        (N, A) in the dtype of the embeddings, computed in float32 or wider. Gradients
+        (N, A) in the dtype of embeddings and anchors, the wider of both; computed in
+        float32 or wider. Gradients
         are finite, and zero for absent rows.
 
     Raises:
@@ -139,8 +141,8 @@ def merge(
 
 
 def _shared_out(
-    embeddings: Charts,
-    anchors: Charts,
+    embeddings: Stacked,
+    anchors: Stacked,
     presence: Bool[Array, "M N"],
     shares: Float[Array, "M N"],
     similarity: Similarity,
@@ -298,7 +300,7 @@ def _chart_weights(
             f"weights must be (M,) or (M, N), here {(shape[0],)} or {shape}; got "
             f"{weights.shape}."
         )
-    weights = weights.astype(jnp.promote_types(weights.dtype, dtype))
+    weights = _not_negative(weights.astype(jnp.promote_types(weights.dtype, dtype)))
     return jnp.where(presence, weights[:, None] if weights.ndim == 1 else weights, 0)
 
 
@@ -312,10 +314,15 @@ def _row_weights(presence: Array, weights: Number | Array | None) -> Array:
             f"weights must be a scalar or (N,), here {presence.shape}; got "
             f"{jnp.shape(weights)}."
         )
-    return jnp.where(presence, weights, 0)
+    return jnp.where(presence, _not_negative(jnp.asarray(weights)), 0)
 
 
-def _check_charts(embeddings: Charts, anchors: Charts) -> int:
+def _not_negative(weights: Array) -> Array:
+    """NaN for a negative weight: of such, no mean of cosines need be a cosine."""
+    return jnp.where(weights < 0, jnp.nan, weights)
+
+
+def _check_charts(embeddings: Stacked, anchors: Stacked) -> int:
     """N, or a ValueError unless the charts share M, N and A, and each has one D."""
     x, a = _shapes("embeddings", embeddings), _shapes("anchors", anchors)
     arrays.check_equal(
@@ -334,7 +341,7 @@ def _check_charts(embeddings: Charts, anchors: Charts) -> int:
     return x[0].shape[0]
 
 
-def _shapes(name: str, charts: Charts) -> list[Shaped]:
+def _shapes(name: str, charts: Stacked) -> list[Shaped]:
     """Each chart's shape and dtype, without slicing what is stacked."""
     if isinstance(charts, Sequence):
         return list(charts)

@@ -225,6 +225,13 @@ def add_rows(
 def combine_cka(a: CkaState, b: CkaState) -> CkaState:
     """One state of the rows of both; for parts seen on different hosts.
 
+    Args:
+        a: the state of some rows.
+        b: the state of others, of the same two spaces.
+
+    Returns:
+        A `CkaState`, the same in whichever order up to rounding.
+
     Raises:
         ValueError: if they differ in D1 or in D2.
 
@@ -390,7 +397,8 @@ def _rbf_gram(
     if sigma is None:
         width = _median_square(squares, rows, median)
     else:
-        width = jnp.square(sigma * factor)
+        # A width of zero or less is none.
+        width = jnp.square(jnp.where(jnp.asarray(sigma) > 0, sigma, jnp.nan) * factor)
     known = width > 0
     exponent = -squares / (2 * jnp.where(known, width, 1))
     pairs = rows[:, None] & rows
@@ -450,6 +458,8 @@ def check_kernel(kernel: str, sigma: object, median: str) -> None:
             f"unknown rule {median!r} for the median distance; known are "
             f"{', '.join(MEDIANS)}."
         )
+    if kernel == "linear" and sigma is not None:
+        raise ValueError("sigma is a width of the kernel 'rbf'; 'linear' has none.")
     widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
     if len(widths) != 2 or any(jnp.shape(w) for w in widths if w is not None):
         raise ValueError(

@@ -5,7 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jatlas import arrays
 from jatlas.arrays import AnyArray, Where
@@ -18,7 +18,7 @@ _matmul = partial(jnp.matmul, precision="highest")
 
 def separability(
     space: Float[AnyArray, "N D"],
-    labels: Int[AnyArray, " N"],
+    labels: Integer[AnyArray, " N"],
     num_classes: int,
     *,
     where: Where = None,
@@ -38,8 +38,9 @@ def separability(
 
     Returns:
         (C, C), symmetric, in float32 or wider. NaN on the diagonal, for classes with no
-        row, and for two classes neither of which has any spread. Under `jit`, where
-        they cannot be read, NaN all over if a label is out of range.
+        row, and for two classes neither of which has any spread; all over if a row that
+        counts holds a NaN or an infinity, or, under `jit`, where labels cannot be read,
+        if one is out of range.
 
     Raises:
         ValueError: if the shapes or dtypes are not these, or a label is out of range.
@@ -59,7 +60,7 @@ def separability(
 
 def class_means(
     space: Float[AnyArray, "N D"],
-    labels: Int[AnyArray, " N"],
+    labels: Integer[AnyArray, " N"],
     num_classes: int,
     *,
     where: Where = None,
@@ -73,8 +74,9 @@ def class_means(
         where: (N,), the rows that count; all if None.
 
     Returns:
-        (C, D) in float32 or wider. NaN for classes with no row; all over if, under
-        `jit`, a label is out of range.
+        (C, D) in float32 or wider. NaN for classes with no row; in a feature of all
+        classes, if it is NaN or infinite in a row that counts (mask such rows out); all
+        over if, under `jit`, a label is out of range.
 
     Raises:
         ValueError: if the shapes or dtypes are not these, or a label is out of range.
@@ -260,7 +262,7 @@ def _class_means(
 
 def _class_centre(
     x: Float[Array, "N D"],
-    labels: Int[Array, " N"],
+    labels: Integer[Array, " N"],
     num_classes: int,
     rows: Bool[Array, " N"],
 ) -> tuple[Float[Array, "N D"], Float[Array, "C D"], Float[Array, "N C"]]:
@@ -275,7 +277,7 @@ def _class_centre(
         return arrays.safe_divide(_matmul(members.T, values), count[:, None], 0.0)
 
     def own(values: Float[Array, "C D"]) -> Float[Array, "N D"]:
-        return jnp.take(values, labels, axis=0, mode="clip")
+        return jnp.take(values, labels.astype(jnp.int32), axis=0, mode="clip")
 
     first = mean(x)
     rest = arrays.keep(x - own(first), rows)

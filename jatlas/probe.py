@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jatlas import arrays
 from jatlas.arrays import AnyArray, Where
@@ -46,8 +46,8 @@ class _Run(NamedTuple):
 
 def fit_probe(
     key: Array,
-    space: Float[Array, "N A"],
-    labels: Int[AnyArray, " N"],
+    space: Float[AnyArray, "N A"],
+    labels: Integer[AnyArray, " N"],
     num_classes: int,
     *,
     where: Where = None,
@@ -70,9 +70,10 @@ def fit_probe(
         space: (N, A), floating point. Each row is standardised over its own A features.
         labels: (N,), class numbers in 0..C-1.
         num_classes: C.
-        where: (N,), the rows to learn from; all if None. The others are not looked at.
-        validation: (N,), the rows to stop by; if None, or if it is empty, all
-            `max_epochs` are run and the last is kept.
+        where: (N,), the rows to learn from; if None, all but those for validation. The
+            others are not looked at.
+        validation: (N,), the rows to stop by, none of them in where; if None, or if it
+            is empty, all `max_epochs` are run and the last is kept.
         hidden: width of the hidden layer.
         learning_rate: of Adam.
         batch_size: rows a step; the last batch of an epoch may be smaller.
@@ -81,12 +82,14 @@ def fit_probe(
             best epoch is kept.
 
     Returns:
-        A `Probe` in float32 or wider. NaN throughout if there is no row to learn from,
-        if a row that counts holds a NaN, or if its label is out of range.
+        A `Probe` in float32 or wider. NaN throughout (but for `best_epoch`) if there is
+        no row to learn from, if a row that counts holds a NaN, if its label is out of
+        range, or if no epoch had a finite validation loss.
 
     Raises:
-        ValueError: if shapes or dtypes are not these, or a label that can be looked at
-            is out of range.
+        ValueError: if shapes or dtypes are not these, a count is below 1, or, where the
+            values can be looked at, a label is out of range or a row both in where and
+            in validation.
 
     Example:
         >>> import jax
@@ -99,8 +102,16 @@ def fit_probe(
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
     _check_rows(space, labels, num_classes, where, validation)
-    rows = arrays.all_rows(space, where)
-    held = jnp.zeros_like(rows) if validation is None else jnp.asarray(validation)
+    for name, count in (
+        ("hidden", hidden),
+        ("batch_size", batch_size),
+        ("max_epochs", max_epochs),
+        ("patience", patience),
+    ):
+        arrays.check_count(name, count, 1)
+    nobody = jnp.zeros(space.shape[0], bool)
+    held = nobody if validation is None else jnp.asarray(validation)
+    rows = ~held if where is None else jnp.asarray(where)
     return _fit(
         key,
         space,
@@ -117,7 +128,7 @@ def fit_probe(
 
 
 @jax.jit
-def probe_logits(params: Probe, space: Float[Array, "N A"]) -> Float[Array, "N C"]:
+def probe_logits(params: Probe, space: Float[AnyArray, "N A"]) -> Float[Array, "N C"]:
     """The logits of a fitted probe.
 
     Args:
@@ -184,16 +195,18 @@ def _fit(
         best = jax.tree.map(partial(jnp.where, better), latest, run.best)
         return _Run(weights, state, best, run.epoch + 1)
 
-    nothing = Probe(*start, jnp.array(jnp.inf, x.dtype), jnp.array(0))
-    run = _Run(start, optimizer.init(start), nothing, jnp.array(0))
+    zero = jnp.array(0, jnp.int32)
+    nothing = Probe(*start, jnp.array(jnp.inf, x.dtype), zero)
+    run = _Run(start, optimizer.init(start), nothing, zero)
     best = jax.lax.while_loop(go_on, epoch, run).best
     learnt = rows.any() & jnp.isfinite(x).all() & jnp.isfinite(targets).all()
-    return jax.tree.map(
-        lambda leaf: (
-            leaf if leaf.dtype == jnp.int32 else jnp.where(learnt, leaf, jnp.nan)
-        ),
-        best,
-    )
+    learnt &= ~jnp.isinf(best.validation_loss)  # what it starts from
+    learnt_only = {
+        name: jnp.where(learnt, leaf, jnp.nan)
+        for name, leaf in best._asdict().items()
+        if name != "best_epoch"
+    }
+    return best._replace(**learnt_only)
 
 
 def _epoch(
@@ -274,7 +287,7 @@ def _initial(
     return first[1:], first[0], second[1:], second[0]
 
 
-def _standardised(space: Array) -> Float[Array, "N A"]:
+def _standardised(space: AnyArray) -> Float[Array, "N A"]:
     """Each row less its own mean, over its own standard deviation."""
     x = arrays.widen(space)
     x = x - jnp.mean(x, axis=1, keepdims=True)
@@ -287,7 +300,7 @@ def _logits(weights: Weights, x: Array) -> Float[Array, "N C"]:
 
 
 def _check_rows(
-    space: Array, labels: AnyArray, num_classes: int, where: Where, validation: Where
+    space: AnyArray, labels: AnyArray, num_classes: int, where: Where, validation: Where
 ) -> None:
     arrays.check_rows("space", space)
     arrays.check_mask("where", where, space.shape[:1], "(N,)")
@@ -295,3 +308,5 @@ def _check_rows(
     arrays.check_labels(labels, space.shape[0], num_classes, where)
     if validation is not None:
         arrays.check_labels(labels, space.shape[0], num_classes, validation)
+    if where is not None and validation is not None:
+        arrays.check_apart("where", where, "validation", validation)

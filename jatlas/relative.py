@@ -37,7 +37,8 @@ def relativize(
             - "inner", the inner product;
             - "euclidean", minus the Euclidean distance, so that larger is nearer;
             - "rbf", exp(-d^2 / (2 s^2)) in [0, 1] with s the root mean square distance
-              between two anchors (for another width: `partial(rbf, sigma=...)`).
+              between two anchors (for another width, `jatlas.relative.rbf` with sigma
+              in a `functools.partial`).
 
             A function is compiled for anew each time it is another object: make it
             once.

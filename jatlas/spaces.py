@@ -78,19 +78,26 @@ def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
     return Spaces(ids, embeddings, presence)
 
 
-def anchor_rows(spaces: Spaces, anchor_ids: Ids) -> Int[np.ndarray, " A"]:
-    """Where the anchors stand among the samples: `spaces.embeddings[:, rows]`.
+def anchor_rows(
+    spaces: Spaces, anchor_ids: Ids, *, seen: Bool[AnyArray, "M N"] | None = None
+) -> Int[np.ndarray, " A"]:
+    """Where the anchors stand among the samples.
+
+    The anchors' own embeddings are `spaces.embeddings[:, rows]`, or, of charts of
+    different dimensions, `[x[rows] for x in spaces.embeddings]`.
 
     Args:
         spaces: from `assemble`.
         anchor_ids: (A,), ids of samples that every chart has.
+        seen: (M, N), True where chart m was trained on sample n; if it is given, an
+            anchor that only some charts were trained on is refused.
 
     Returns:
         (A,), indices into the N samples, in the order of anchor_ids.
 
     Raises:
-        ValueError: if an id is unknown or repeats, or an anchor is absent from a chart.
-            The message names the first ten.
+        ValueError: if an id is unknown or repeats, an anchor is absent from a chart, or
+            was seen by some charts only. The message names the first ten.
 
     Example:
         >>> import numpy as np
@@ -111,7 +118,7 @@ def anchor_rows(spaces: Spaces, anchor_ids: Ids) -> Int[np.ndarray, " A"]:
             f"the {len(index)} ids of the charts."
         )
     rows = np.array([index[name] for name in wanted.tolist()], int)
-    check_anchors(rows, spaces.presence, ids=spaces.ids)
+    check_anchors(rows, spaces.presence, seen=seen, ids=spaces.ids)
     return rows
 
 

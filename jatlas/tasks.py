@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from jatlas import arrays
 from jatlas.arrays import AnyArray
@@ -46,7 +46,7 @@ class _Samples(NamedTuple):
 
     rng: np.random.Generator
     priority: Float[np.ndarray, " N"]
-    labels: Int[np.ndarray, " N"]
+    labels: Integer[np.ndarray, " N"]
     test: Bool[np.ndarray, " N"]
     num_classes: int
     validation_share: float
@@ -109,8 +109,8 @@ def part_shared_part_novel(
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
     samples = _samples(key, labels, num_classes, test, validation_share)
-    _check_count("num_shared", num_shared, 0)
-    _check_count("num_novel", num_novel, 1)
+    arrays.check_count("num_shared", num_shared, 0)
+    arrays.check_count("num_novel", num_novel, 1)
     num_classes = samples.num_classes
     num_tasks, left = divmod(num_classes - num_shared, num_novel)
     if left or num_tasks < 2:
@@ -200,6 +200,7 @@ def totally_disjoint(
     *,
     num_tasks: int,
     num_held_out: int,
+    equal: bool = True,
     num_classes: int | None = None,
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
@@ -212,8 +213,10 @@ def totally_disjoint(
     Args:
         key: a JAX key or an integer seed.
         labels: (N,), integers in 0..C-1.
-        num_tasks: M, 2 or more. It must divide C.
+        num_tasks: M, 2 or more.
         num_held_out: how many training samples are held out, drawn uniformly.
+        equal: whether M must divide C. If not, as where the paper cuts 100 classes into
+            3, the first tasks have one class more than the others.
         num_classes: C; the largest label and one if None.
         test: (N,), boolean, the test samples; none if None.
         validation_share: the part of a task's training samples that is for validation,
@@ -223,10 +226,10 @@ def totally_disjoint(
         A `Tasks`; each sample is present in one task, or held out. No class is shared.
 
     Raises:
-        ValueError: if M is below 2 or does not divide C; if more samples are to be held
-            out than there are for training; if labels are not integers in 0..C-1; if
-            test or validation_share are not as said; if a class has no training sample,
-            or a task none left of one of its classes.
+        ValueError: if M is below 2, above C, or, the parts to be equal, does not divide
+            C; if more samples are to be held out than there are for training; if labels
+            are not integers in 0..C-1; if test or validation_share are not as said; if
+            a class has no training sample, or a task none left of one of its classes.
 
     Example:
         >>> import numpy as np
@@ -241,8 +244,8 @@ def totally_disjoint(
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
     samples = _samples(key, labels, num_classes, test, validation_share)
-    _check_count("num_tasks", num_tasks, 2)
-    part = _parts(samples.num_classes, num_tasks, "num_tasks")
+    arrays.check_count("num_tasks", num_tasks, 2)
+    part = _parts(samples.num_classes, num_tasks, "num_tasks", equal)
     held_out = _hold_out(samples, num_held_out)
     classes = part == np.arange(num_tasks)[:, None]
     presence = classes[:, samples.labels] & ~held_out
@@ -356,7 +359,7 @@ def _tasks(
 
 def _hold_out(samples: _Samples, num_held_out: int) -> Bool[np.ndarray, " N"]:
     """A mask of so many training samples, drawn uniformly."""
-    _check_count("num_held_out", num_held_out, 0)
+    arrays.check_count("num_held_out", num_held_out, 0)
     training = np.flatnonzero(~samples.test)
     if num_held_out > training.size:
         raise ValueError(
@@ -393,14 +396,20 @@ def _shares(percentages: Percentages, num_classes: int) -> Float[np.ndarray, "M 
     return table[:, part]
 
 
-def _parts(num_classes: int, num_parts: int, what: str) -> Int[np.ndarray, " C"]:
-    """The part of each class, the range cut into equal consecutive parts."""
-    if num_classes % num_parts:
+def _parts(
+    num_classes: int, num_parts: int, what: str, equal: bool = True
+) -> Int[np.ndarray, " C"]:
+    """The part of each class, the range cut into consecutive parts."""
+    left = num_classes % num_parts
+    if num_parts > num_classes or (equal and left):
+        allowed = f"divide {num_classes}" if equal else f"be {num_classes} or fewer"
         raise ValueError(
-            f"{num_classes} classes cannot be cut into {num_parts} equal parts; {what} "
-            f"must divide {num_classes}."
+            f"{num_classes} classes cannot be cut into {num_parts} "
+            f"{'equal parts' if equal else 'parts'}; {what} must {allowed}."
         )
-    return np.arange(num_classes) // (num_classes // num_parts)
+    sizes = np.full(num_parts, num_classes // num_parts)
+    sizes[:left] += 1
+    return np.repeat(np.arange(num_parts), sizes)
 
 
 def _largest_remainder(
@@ -415,10 +424,3 @@ def _largest_remainder(
     largest = np.lexsort((lots, -np.round(quotas - counts, 9)))[:left]
     counts[largest] += 1
     return counts
-
-
-def _check_count(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(
-            f"{name} must be a whole number of {least} or more, got {value}."
-        )

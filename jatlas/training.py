@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jatlas import arrays
 from jatlas.arrays import AnyArray
@@ -33,7 +33,8 @@ class Charts:
         train_loss: (M, E), mean cross-entropy (nats) of each epoch; NaN after a chart
             has stopped.
         validation_loss: (M, E), the same on the chart's own validation samples.
-        best_epoch: (M,), counted from 0, the one whose state was kept.
+        best_epoch: (M,), counted from 0, the one whose state was kept; -1 if none had
+            a finite validation loss, in which case that is the untrained state.
     """
 
     chart: Chart
@@ -80,7 +81,7 @@ class _Samples(NamedTuple):
     """What the charts learn from: all samples, and each chart's share of them."""
 
     images: Float[Array, "N H W channels"]
-    labels: Int[Array, " N"]
+    labels: Integer[Array, " N"]
     classes: Bool[Array, "M C"]
     seen: Bool[Array, "M N"]
     validation: Bool[Array, "M N"]
@@ -90,7 +91,7 @@ def fit_charts(
     key: Array,
     chart: Chart,
     images: Float[AnyArray, "N H W channels"],
-    labels: Int[AnyArray, " N"],
+    labels: Integer[AnyArray, " N"],
     tasks: Tasks,
     *,
     optimizer: optax.GradientTransformation | None = None,
@@ -128,8 +129,10 @@ def fit_charts(
         `Charts`.
 
     Raises:
-        ValueError: if shapes or dtypes are not these, a label is out of range, or a
-            chart has no sample to learn from or one of a class that is not its own.
+        ValueError: if shapes or dtypes are not these, a count is below 1, a label is
+            out of range, the chart has not C logits, or a task has no sample to learn
+            from, one of a class that is not its own, or one both seen and for
+            validation.
 
     Example:
         >>> import jax
@@ -149,7 +152,14 @@ def fit_charts(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
+    for name, count in (
+        ("batch_size", batch_size),
+        ("max_epochs", max_epochs),
+        ("patience", patience),
+    ):
+        arrays.check_count(name, count, 1)
     _check_samples(images, labels, tasks)
+    _check_logits(chart, images, tasks.classes.shape[1])
     samples = _Samples(
         arrays.widen(images),
         jnp.asarray(labels),
@@ -181,7 +191,6 @@ def fit_charts(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *fitted)
 
 
-@cache
 def adam(
     learning_rate: float = 1e-3, clip_norm: float = 10.0
 ) -> optax.GradientTransformation:
@@ -197,9 +206,14 @@ def adam(
         The transformation.
 
     Example:
-        >>> adam() is adam()
+        >>> adam() is adam(learning_rate=1e-3)
         True
     """
+    return _adam(learning_rate, clip_norm)
+
+
+@cache
+def _adam(learning_rate: float, clip_norm: float) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate))
 
 
@@ -223,7 +237,8 @@ def embed(
         rows count is for a presence mask to say.
 
     Raises:
-        ValueError: if images is not a floating point array of four axes.
+        ValueError: if images is not a floating point array of four axes with one image
+            or more, or batch_size is below 1.
 
     Example:
         >>> import jax
@@ -238,6 +253,8 @@ def embed(
         (3, 5, 128)
     """
     _check_images(images)
+    arrays.check_count("the number of images", len(images), 1)
+    arrays.check_count("batch_size", batch_size, 1)
     if together is None:
         together = jax.default_backend() != "cpu"
     num_charts = len(jax.tree.leaves(charts.states)[0])
@@ -278,7 +295,7 @@ def _fit_group(
     best = _Best(
         jax.tree.map(jnp.copy, learners.state),  # a step gives its input's memory away
         jnp.full(len(group), jnp.inf),
-        jnp.zeros(len(group), int),
+        jnp.full(len(group), -1),
         jnp.ones(len(group), bool),
     )
     losses = np.full((2, len(group), max_epochs), np.nan, np.float32)
@@ -484,6 +501,19 @@ def _check_samples(images: AnyArray, labels: AnyArray, tasks: Tasks) -> None:
                 f"tasks.{name} gives charts {np.flatnonzero(foreign.any(axis=1))} "
                 "samples of classes that are not theirs in tasks.classes; mend one."
             )
+    arrays.check_apart("tasks.seen", tasks.seen, "tasks.validation", tasks.validation)
     idle = np.flatnonzero(~np.asarray(tasks.seen).any(axis=1))
     if idle.size:
         raise ValueError(f"charts {idle} have no sample to learn from in tasks.seen.")
+
+
+def _check_logits(chart: Chart, images: AnyArray, num_classes: int) -> None:
+    """Raise ValueError unless the chart has C logits; nothing is computed."""
+    state = jax.eval_shape(chart.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((1, *images.shape[1:]), jnp.float32)
+    logits = jax.eval_shape(chart.logits, state, image)
+    if logits.shape != (1, num_classes):
+        raise ValueError(
+            f"the chart must give logits (B, {num_classes}), one for each class of "
+            f"tasks.classes; of one image it gives {logits.shape}."
+        )

@@ -260,3 +260,13 @@ def test_labels_out_of_range_may_be_masked_out_and_pass_where_unseen():
     assert not inside(labels)
     assert arrays.is_concrete(labels)
     assert arrays.is_concrete(jnp.asarray(labels))
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int8, jnp.int16, jnp.int32])
+def test_labels_of_any_integer_type_are_read(dtype):
+    most = min(int(jnp.iinfo(dtype).max) + 1, 300)  # 256 is 0 in uint8
+    labels = jnp.array([0, most - 1], dtype)
+    ones = arrays.one_hot(labels, most, jnp.ones(2, bool))
+    assert ones.argmax(axis=1).tolist() == [0, most - 1]
+    assert ones.sum() == 2
+    assert jnp.isnan(arrays.one_hot(labels, most - 1, jnp.ones(2, bool))[1]).all()

@@ -560,3 +560,13 @@ def test_add_chart_refuses_what_does_not_fit(relative, presence, weights, messag
 def test_combine_refuses_atlases_of_other_samples_or_anchors():
     with pytest.raises(ValueError, match=r"got \[\(7, 5\), \(7, 4\)\]. Only atlases"):
         combine(empty_atlas(N, A), empty_atlas(N, A - 1))
+
+
+def test_a_negative_weight_gives_no_number():
+    relative = jnp.ones((2, 3, 1))
+    presence = jnp.array([[True, True, True], [True, True, False]])
+    weights = jnp.array([2.0, -1.0])
+    merged = masked_mean(relative, presence, weights=weights)
+    assert jnp.isnan(merged[:, 0]).tolist() == [True, True, False]  # absent: unseen
+    atlas = add_chart(empty_atlas(3, 1), relative[0], presence[0], weights=-1.0)
+    assert jnp.isnan(atlas_mean(atlas)).all()

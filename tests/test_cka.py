@@ -590,3 +590,11 @@ def test_states_and_rows_of_other_dimensions_are_refused():
         add_rows(empty_cka(6, 4), y, x)
     with pytest.raises(ValueError, match=r"\(D1, D2\).*\[\(6, 4\), \(4, 6\)\]"):
         combine_cka(empty_cka(6, 4), empty_cka(4, 6))
+
+
+def test_a_width_that_is_none_gives_no_number_and_of_linear_is_refused():
+    x = jax.random.normal(jax.random.key(0), (12, 3))
+    assert jnp.isnan(cka(x, x[:, :2], kernel="rbf", sigma=-1.0))
+    assert jnp.isnan(cka(x, x[:, :2], kernel="rbf", sigma=(1.0, 0.0)))
+    with pytest.raises(ValueError, match="sigma is a width of the kernel 'rbf'"):
+        cka(x, x[:, :2], sigma=1.0)

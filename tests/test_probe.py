@@ -1,5 +1,7 @@
 """The probe: what it learns, what it ignores, and when it stops."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,7 @@ def test_it_learns_what_it_can_and_generalises(clusters, parts):
     test = ~np.asarray(train | validation)
     right = np.asarray(probe_logits(probe, space)).argmax(axis=1) == np.asarray(labels)
     assert right[test].mean() > 0.85
-    # Labels that say nothing of the rows are learnt by heart, and not beyond.
+    # Labels that say nothing of the rows are not learnt beyond those it has seen.
     noise = jax.random.randint(jax.random.key(5), labels.shape, 0, 4)
     probe = fit_probe(KEY, space, noise, 4, where=train, validation=validation)
     right = np.asarray(probe_logits(probe, space)).argmax(axis=1) == np.asarray(noise)
@@ -130,6 +132,57 @@ def test_it_stops_early_and_keeps_the_best_epoch(clusters, parts):
     assert longer.best_epoch == stopped.best_epoch
 
 
+def test_rows_for_validation_are_not_learnt_from(clusters, parts):
+    space, labels = clusters
+    validation = parts[1]
+    options = {"validation": validation, "max_epochs": 3}
+    default = fit_probe(KEY, space, labels, 4, **options)
+    explicit = fit_probe(KEY, space, labels, 4, where=~validation, **options)
+    np.testing.assert_array_equal(default.kernel, explicit.kernel)
+
+
+def test_rows_are_not_learnt_from_in_the_order_in_which_they_stand(clusters):
+    """A chain of steps of one row each: what it ends in depends on their order."""
+    space, labels = clusters
+    options = {"where": jnp.arange(200) < 3, "batch_size": 1, "max_epochs": 1}
+    probe = fit_probe(KEY, space, labels, 4, learning_rate=0.05, **options)
+    start = fit_probe(KEY, space, labels, 4, learning_rate=0.0, **options)
+    x, optimizer = jnp.array(by_hand(space), jnp.float32), optax.adam(0.05)
+
+    def ends_in(order):
+        weights = tuple(start[:4])
+        state = optimizer.init(weights)
+        for row in order:
+
+            def loss(w, row=row):
+                logits = jax.nn.relu(x[row] @ w[0] + w[1]) @ w[2] + w[3]
+                return optax.softmax_cross_entropy_with_integer_labels(
+                    logits, labels[row]
+                )
+
+            update, state = optimizer.update(jax.grad(loss)(weights), state)
+            weights = optax.apply_updates(weights, update)
+        return weights[2]
+
+    apart = {
+        order: np.abs(ends_in(order) - probe.kernel).max()
+        for order in itertools.permutations(range(3))
+    }
+    assert apart.pop((0, 1, 2)) > 1e-3
+    assert min(apart.values()) < 1e-5  # it is one of the other orders
+
+
+def test_another_key_starts_elsewhere(clusters):
+    space, labels = clusters
+    still = {"max_epochs": 1, "learning_rate": 0.0}
+    one, again, other = (
+        fit_probe(jax.random.key(seed), space, labels, 4, **still) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one.kernel, again.kernel)
+    assert np.abs(one.kernel - other.kernel).max() > 0.01
+    assert np.abs(one.hidden_kernel - other.hidden_kernel).max() > 0.01
+
+
 def test_without_validation_the_last_epoch_is_kept(clusters):
     space, labels = clusters
     probe = fit_probe(KEY, space, labels, 4, max_epochs=3)
@@ -162,6 +215,18 @@ def test_a_row_that_counts_and_is_no_number_gives_no_number(clusters):
     none = jnp.zeros(200, bool)
     probe = fit_probe(KEY, space, labels, 4, where=none, max_epochs=1)
     assert all(jnp.isnan(leaf).all() for leaf in probe[:4])
+    beyond = labels.at[7].set(4)
+    probe = jax.jit(lambda y: fit_probe(KEY, space, y, 4, max_epochs=1))(beyond)
+    assert all(jnp.isnan(leaf).all() for leaf in probe[:4])
+
+
+def test_training_that_diverges_gives_no_number(clusters, parts):
+    space, labels = clusters
+    train, validation = parts
+    probe = fit_probe(
+        KEY, space, labels, 4, where=train, validation=validation, learning_rate=1e38
+    )
+    assert all(jnp.isnan(leaf).all() for leaf in probe[:5])
 
 
 def test_gradients_of_the_logits_are_finite_at_constant_rows(clusters):
@@ -181,6 +246,7 @@ def test_dtypes_are_computed_in_float32_at_least(clusters, dtype):
         logits = probe_logits(probe, space.astype(dtype))
         expected = jnp.float64 if dtype == jnp.float64 else jnp.float32
         assert probe.kernel.dtype == logits.dtype == expected
+        assert probe.best_epoch.dtype == jnp.int32
         assert (logits.argmax(axis=1) == labels).mean() > 0.8
 
 
@@ -193,6 +259,14 @@ def test_bad_input_is_refused_before_any_compute(clusters):
         fit_probe(KEY, space, labels[:-1], 4)
     with pytest.raises(ValueError, match="validation must be boolean"):
         fit_probe(KEY, space, labels, 4, validation=labels)
+    rows = jnp.arange(200) < 9
+    with pytest.raises(
+        ValueError, match="9 places are both in where and in validation"
+    ):
+        fit_probe(KEY, space, labels, 4, where=rows, validation=rows)
+    for name in ("hidden", "batch_size", "max_epochs", "patience"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of 1 or"):
+            fit_probe(KEY, space, labels, 4, **{name: 0})
     probe = fit_probe(KEY, space, labels, 4, max_epochs=1)
     with pytest.raises(ValueError, match="width A of the space and of the probe"):
         probe_logits(probe, space[:, 1:])

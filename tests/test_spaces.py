@@ -271,3 +271,14 @@ def test_anchors_that_a_chart_lacks_are_refused_by_id():
         anchor_rows(spaces, [0])
     with refused("the ids of the anchors must be a vector, not empty"):
         anchor_rows(spaces, [])
+
+
+def test_anchors_seen_by_some_charts_only_are_refused_where_it_is_known():
+    chart = (["cat", "dog", "owl"], np.eye(3))
+    spaces = assemble([chart, chart])
+    seen = np.array([[True, True, False], [True, False, False]])
+    assert anchor_rows(spaces, ["owl", "cat"], seen=seen).tolist() == [2, 0]
+    with pytest.raises(
+        ValueError, match=r"seen in training by some charts only: .*dog"
+    ):
+        anchor_rows(spaces, ["dog"], seen=seen)

@@ -405,6 +405,19 @@ def test_tasks_that_do_not_divide_the_classes_are_refused():
         make("C", num_tasks=5)
     with refused("num_tasks must be a whole number of 2 or more, got 1"):
         make("C", num_tasks=1)
+    with refused("12 classes cannot be cut into 13 parts; num_tasks must be 12 or"):
+        make("C", num_tasks=13, equal=False)
+
+
+def test_parts_that_need_not_be_equal_differ_by_one_class_at_most():
+    tasks = make("C", num_tasks=5, equal=False)
+    assert tasks.classes.sum(axis=1).tolist() == [3, 3, 2, 2, 2]
+    owners = [np.flatnonzero(column).tolist() for column in tasks.classes.T]
+    assert owners == [[0]] * 3 + [[1]] * 3 + [[2]] * 2 + [[3]] * 2 + [[4]] * 2
+    hundred = totally_disjoint(
+        0, np.repeat(np.arange(100), 5), num_tasks=3, num_held_out=9, equal=False
+    )
+    assert hundred.classes.sum(axis=1).tolist() == [34, 33, 33]
 
 
 @pytest.mark.parametrize("name", ["B", "C"])

@@ -8,7 +8,16 @@ import numpy as np
 import optax
 import pytest
 
-from jatlas import CNN, adam, embed, fit_charts, from_module, totally_disjoint
+from jatlas import (
+    CNN,
+    Chart,
+    ChartState,
+    adam,
+    embed,
+    fit_charts,
+    from_module,
+    totally_disjoint,
+)
 
 KEY = jax.random.key(0)
 NUM_CLASSES = 4
@@ -160,7 +169,7 @@ def test_a_chart_that_diverges_is_not_kept(problem):
     wild = optax.sgd(1e30)
     charts = fit(images, labels, tasks, max_epochs=5, patience=2, optimizer=wild)
     assert np.isnan(charts.validation_loss).all()
-    assert charts.best_epoch.tolist() == [0, 0]
+    assert charts.best_epoch.tolist() == [-1, -1]
     assert all(np.isfinite(leaf).all() for leaf in kernels(charts))  # the start
 
 
@@ -176,6 +185,51 @@ def test_adam_clips_the_norm_of_the_gradient():
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         expected -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
     np.testing.assert_allclose(x, expected, rtol=1e-5)
+
+
+def test_each_epoch_has_an_order_of_its_own():
+    """A chart that records which samples it saw, in place of learning."""
+    labels = np.arange(40) % NUM_CLASSES
+    images = np.zeros((40, 8, 8, 1), np.float32)
+    images[:, 0, 0, 0] = np.arange(40)
+    tasks = totally_disjoint(0, labels, num_tasks=2, num_held_out=0)
+
+    def train(state, images):
+        first = images[0, 0, 0, 0].astype(int)  # batches of one: the sample's number
+        step = state.rest["step"]
+        seen = state.rest["seen"].at[step].set(first)
+        logits = jnp.zeros((1, NUM_CLASSES)) * state.params["scale"]
+        return logits, {"seen": seen, "step": step + 1}
+
+    def init(key):
+        rest = {"seen": jnp.zeros(60, int), "step": jnp.array(0)}
+        return ChartState({"scale": jnp.ones(())}, rest)
+
+    def logits(state, images):
+        return jnp.zeros((len(images), NUM_CLASSES))
+
+    recorder = Chart(init=init, train=train, embed=logits, logits=logits)
+    none = tasks._replace(validation=np.zeros_like(tasks.validation))
+    charts = fit_charts(
+        KEY, recorder, images, labels, none, batch_size=1, max_epochs=3, together=False
+    )
+    for own, seen in zip(tasks.seen, charts.states.rest["seen"], strict=True):
+        size = own.sum()
+        epochs = np.asarray(seen)[: 3 * size].reshape(3, size)
+        for order in epochs:
+            assert sorted(order.tolist()) == np.flatnonzero(own).tolist()
+        assert not (epochs[0] == np.sort(epochs[0])).all()
+        assert not (epochs[0] == epochs[1]).all()
+        assert not (epochs[1] == epochs[2]).all()
+
+
+def test_the_optimizer_is_the_papers_unless_another_is_given(problem):
+    images, labels, tasks = problem
+    steep = 300 * images  # gradients far longer than the bound
+    default = fit(steep, labels, tasks, max_epochs=1)
+    assert_same(default, fit(steep, labels, tasks, max_epochs=1, optimizer=adam()))
+    free = fit(steep, labels, tasks, max_epochs=1, optimizer=optax.adam(1e-3))
+    assert np.abs(kernels(default)[-1] - kernels(free)[-1]).max() > 1e-5
 
 
 def test_progress_is_reported_after_each_epoch(problem):
@@ -220,5 +274,18 @@ def test_bad_input_is_refused_before_any_compute(problem, fitted):
     seen = tasks.seen & [[False], [True]]
     with pytest.raises(ValueError, match=r"charts \[0\] have no sample to learn from"):
         fit(images, labels, tasks._replace(seen=seen))
+    with pytest.raises(
+        ValueError, match=r"places are both in tasks\.seen and in tasks"
+    ):
+        fit(images, labels, tasks._replace(validation=tasks.seen))
+    with pytest.raises(ValueError, match=r"logits \(B, 4\).* it gives \(1, 3\)"):
+        fit_charts(KEY, from_module(partial(CNN, (8, 8, 1), 3)), images, labels, tasks)
+    for name in ("batch_size", "max_epochs", "patience"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of 1"):
+            fit_charts(KEY, CHART, images, labels, tasks, **{name: 0})
+    with pytest.raises(
+        ValueError, match="number of images must be a whole number of 1"
+    ):
+        embed(fitted, images[:0])
     with pytest.raises(ValueError, match=r"tasks.seen gives charts \[0 1\] samples of"):
         fit(images, labels, tasks._replace(seen=tasks.seen[::-1]))

@@ -1,4 +1,4 @@
-"""A chart as three pure functions of a state: the only form that training knows."""
+"""A chart as four pure functions of a state: the only form that training knows."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class ChartState(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """An encoder with a classifier on top. Any framework's functions fit in here.
+    """An encoder with a classifier on top, of whatever framework that is built on JAX.
 
     A chart is a constant to `jax.jit`: make it once and pass it on, for a second one of
     the same architecture compiles anew.
