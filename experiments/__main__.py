@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 import jax
 import platformdirs
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -52,7 +53,7 @@ def plan(options: Options) -> Plan:
     bench = run.prepare(options, load(options.dataset))
     for setting, seed in units:
         run.deal(bench, setting, seed)
-    settings = config.describe(options)
+    settings = config.describe(options, bench.dataset)
     store.claim(options.folder, settings)
     titles = {(s.scenario, s.name): s.title for s in chosen}
     return Plan(options, settings, bench, units, titles)
@@ -69,14 +70,19 @@ def main(job: Plan, console: Console) -> None:
     _draw(job, written["rows"])
     console.print(_accuracies(written["rows"], job.titles))
     console.print(
-        "oracle: a sample is embedded by the charts of its task, which takes knowledge "
-        "of its class. blind: by all charts. Mean over seeds."
+        "Mean over seeds. oracle: a sample is embedded by the charts of its own tasks, "
+        "which takes knowledge of its class. blind: by all charts."
     )
 
 
 def _rows(job: Plan, console: Console) -> list[dict[str, Any]]:
-    """The rows of all units, with a bar that says how long is left."""
-    rows = []
+    """The rows of all units, with a bar that says how long is left.
+
+    Where there is no terminal, a line at the beginning of each unit says the same.
+    """
+    missing = [u for u in job.units if not run.part(job.bench, *u).exists()]
+    if found := len(job.units) - len(missing):
+        console.print(f"{found} of {len(job.units)} were done before")
     with Progress(
         TextColumn("{task.percentage:3.0f}%"),
         BarColumn(bar_width=20),
@@ -88,18 +94,25 @@ def _rows(job: Plan, console: Console) -> list[dict[str, Any]]:
         transient=True,
         speed_estimate_period=600,
     ) as bar:
-        task = bar.add_task("", total=len(job.units))
-        for done, (setting, seed) in enumerate(job.units):
-
-            def tell(what: str, share: float, done: int = done) -> None:
-                bar.update(task, completed=done + share, description=what)
-
-            started = time.perf_counter()
-            rows += run.unit(job.bench, setting, seed, tell)
-            took = time.perf_counter() - started
+        task = bar.add_task("", total=len(missing))
+        started = time.perf_counter()
+        for done, (setting, seed) in enumerate(missing):
             name = f"{setting.scenario} {setting.name}, seed {seed}"
-            console.print(f"{done + 1} of {len(job.units)}: {name}: {took:.1f} s")
-    return rows
+            if not console.is_terminal:
+                took = time.perf_counter() - started
+                left = took / done * (len(missing) - done) if done else None
+                estimate = f"; about {left:.0f} s left" if left else ""
+                console.print(f"{done + 1} of {len(missing)}: {name}{estimate}")
+
+            def tell(
+                what: str, share: float, done: int = done, name: str = name
+            ) -> None:
+                description = f"{name}: {what}"
+                bar.update(task, completed=done + share, description=description)
+
+            run.unit(job.bench, setting, seed, tell)
+    files = [run.part(job.bench, *unit) for unit in job.units]
+    return [row for file in files for row in store.read_json(file)]
 
 
 def _draw(job: Plan, rows: report.Rows) -> None:
@@ -122,18 +135,20 @@ def _draw(job: Plan, rows: report.Rows) -> None:
 
 
 def _accuracies(rows: report.Rows, titles: dict[tuple[str, str], str]) -> Table:
-    """The accuracies alone, for the terminal."""
-    table = Table("probe accuracy")
+    """The accuracies alone, for the terminal: oracle / blind."""
+    table = Table("space", title="Accuracy: oracle / blind", box=SIMPLE_HEAD)
     for scenario, setting in titles:
-        for protocol in run.PROTOCOLS:
-            table.add_column(f"{scenario} {setting}\n{protocol}", justify="right")
+        table.add_column(f"{scenario} {setting}", justify="right", no_wrap=True)
     for space, name in report.SPACES.items():
         cells = []
         for key in titles:
-            mine = [r for r in rows if (r["scenario"], r["setting"]) == key]
-            for protocol in run.PROTOCOLS:
-                values = report.select(mine, protocol, space, "accuracy").values()
-                cells.append(f"{sum(values) / len(values):.3f}" if values else "")
+            mine = report.of_setting(rows, key)
+            found = [
+                report.select(mine, protocol, space, "accuracy").values()
+                for protocol in config.PROTOCOLS
+            ]
+            means = [f"{sum(v) / len(v):.3f}" if v else "  -  " for v in found]
+            cells.append(" / ".join(means))
         table.add_row(name, *cells)
     return table
 
@@ -152,11 +167,18 @@ def _command() -> None:
     _keep_compiled()
     console = Console(highlight=False, soft_wrap=True)
     try:
-        job = plan(options)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    main(job, console)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        try:
+            job = plan(options)
+        except (ValueError, OSError) as error:
+            sys.exit(f"error: {error}")
+        main(job, console)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        sys.exit(130)
+    except (OSError, store.Damaged) as error:
+        sys.exit(f"error: {error}; the same command goes on once that is mended")
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, else kilobytes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     took = time.perf_counter() - began
     console.print(
         f"{took:.0f} s, {peak:.1f} GB of memory at most. The table is in "

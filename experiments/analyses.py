@@ -91,25 +91,39 @@ def relative_reference(embedded: Embedded) -> np.ndarray:
     return np.asarray(jatlas.relativize(reference, reference[embedded.anchors]))
 
 
+def of_test_split(space: Space, tasks: Tasks) -> np.ndarray:
+    """(R,), the rows of samples of the test split."""
+    return (space.sample >= 0) & tasks.test[space.sample]
+
+
 def cut(seed: int, space: Space, tasks: Tasks, on_test: bool) -> Cut:
     """Which rows a probe gets.
 
-    In scenario A (`on_test`) the paper cuts the rows of the test split 70 / 15 / 15; in
-    B and C it learns from the training split, a tenth of which is for validation, and
-    is tested on the test split. Spaces of the same rows are cut alike.
+    In scenario A (`on_test`) the paper cuts the rows of the test split 70 / 15 / 15,
+    those of one sample each by itself; in B and C it learns from the training split, a
+    tenth of which is for validation, and is tested on the test split. Where no sample
+    has more than one row, all spaces are cut alike, whatever the order of their rows.
     """
-    real = space.sample >= 0
-    test = real & tasks.test[space.sample]
+    test = of_test_split(space, tasks)
     rng = np.random.default_rng([seed, 3])
+    priority = rng.random(tasks.test.size)[space.sample]
+    real = space.sample[space.sample >= 0]
+    if np.unique(real).size < real.size:
+        priority = rng.random(space.sample.size)
+
+    def in_order(rows: np.ndarray) -> np.ndarray:
+        chosen = np.flatnonzero(rows)
+        return chosen[np.argsort(priority[chosen])]
+
     if on_test:
-        order = rng.permutation(np.flatnonzero(test))
+        order = in_order(test)
         first, second = int(0.70 * order.size), int(0.85 * order.size)
         parts = order[:first], order[first:second], order[second:]
     else:
-        order = rng.permutation(np.flatnonzero(real & ~test))
+        order = in_order((space.sample >= 0) & ~test)
         tenth = order.size // 10
         parts = order[tenth:], order[:tenth], np.flatnonzero(test)
-    return Cut(*(np.isin(np.arange(real.size), part) for part in parts))
+    return Cut(*(np.isin(np.arange(test.size), part) for part in parts))
 
 
 def measure(
@@ -120,6 +134,7 @@ def measure(
     tasks: Tasks,
     key: jax.Array,
     max_epochs: int,
+    patience: int = 10,
 ) -> Values:
     """Every metric of one space.
 
@@ -133,46 +148,93 @@ def measure(
             also given for either.
         key: of the probe.
         max_epochs: the most epochs of the probe.
+        patience: of the probe.
     """
-    placed = jnp.asarray(space.rows)  # on the device, once
+    # On the device, once.
+    space = space._replace(rows=jnp.asarray(space.rows))
     row_labels = np.where(space.sample >= 0, labels[space.sample], 0).astype(np.int32)
-    num_classes = tasks.shared.size
-    groups = _groups(tasks, row_labels)
-    values: Values = {}
+    return {
+        **probe_accuracy(space, parts, row_labels, tasks, key, max_epochs, patience),
+        **class_mean_accuracy(space, parts, row_labels, tasks),
+        **({} if relative is None else alignment(space, relative, row_labels, tasks)),
+        **separability(space, row_labels, tasks),
+    }
 
+
+def probe_accuracy(
+    space: Space,
+    parts: Cut,
+    labels: np.ndarray,
+    tasks: Tasks,
+    key: jax.Array,
+    max_epochs: int,
+    patience: int = 10,
+) -> Values:
+    """The probe's accuracy, on how many rows it is, and after how many epochs."""
     probe = jatlas.fit_probe(
         key,
-        placed,
-        row_labels,
-        num_classes,
+        space.rows,
+        labels,
+        tasks.shared.size,
         where=parts.train,
         validation=parts.validation,
         max_epochs=max_epochs,
+        patience=patience,
     )
-    logits = np.asarray(jatlas.probe_logits(probe, placed))
+    logits = np.asarray(jatlas.probe_logits(probe, space.rows))
     likely = np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
-    for suffix, rows in groups.items():
-        scored = parts.test & rows
-        values[f"accuracy{suffix}"] = _accuracy(likely, row_labels, scored)
-
-    means = jatlas.class_means(placed, row_labels, num_classes, where=parts.train)
-    nearest = np.asarray(jatlas.nearest_class_mean(means, placed))
-    values["class_mean_accuracy"] = _accuracy(nearest, row_labels, parts.test)
-
-    test = (space.sample >= 0) & tasks.test[space.sample]
-    if relative is not None:
-        of_same = relative[space.sample]
-        for suffix, rows in groups.items():
-            values[f"cka{suffix}"] = float(
-                jatlas.cka(placed, of_same, where=test & rows)
-            )
-
-    apart = jatlas.separability(placed, row_labels, num_classes, where=test)
-    pairs = ~np.eye(num_classes, dtype=bool)
-    if "_shared" in groups:  # the paper's pairs: one class of the two is not shared
-        pairs &= ~(tasks.shared[:, None] & tasks.shared[None, :])
-    values["separability"] = float(np.asarray(apart)[pairs].mean())
+    values = {
+        f"accuracy{suffix}": _accuracy(likely, labels, parts.test & rows)
+        for suffix, rows in _groups(tasks, labels).items()
+    }
+    values["scored_rows"] = float(parts.test.sum())
+    values["probe_epochs"] = float(probe.best_epoch) + 1
     return values
+
+
+def of_probe(values: Values) -> Values:
+    """The metrics of the probe alone.
+
+    Of the control that is told the task the others say how long its one-hot was made.
+    """
+    names = ("accuracy", "scored_rows", "probe_epochs")
+    return {name: v for name, v in values.items() if name.startswith(names)}
+
+
+def class_mean_accuracy(
+    space: Space, parts: Cut, labels: np.ndarray, tasks: Tasks
+) -> Values:
+    """Of the nearest class mean, that of the rows that the probe learns from."""
+    num_classes = tasks.shared.size
+    means = jatlas.class_means(space.rows, labels, num_classes, where=parts.train)
+    nearest = np.asarray(jatlas.nearest_class_mean(means, space.rows))
+    return {"class_mean_accuracy": _accuracy(nearest, labels, parts.test)}
+
+
+def alignment(
+    space: Space, relative: np.ndarray, labels: np.ndarray, tasks: Tasks
+) -> Values:
+    """Linear CKA with the end-to-end chart's relative space, on the test split."""
+    test, of_same = of_test_split(space, tasks), relative[space.sample]
+    return {
+        f"cka{suffix}": float(jatlas.cka(space.rows, of_same, where=test & rows))
+        for suffix, rows in _groups(tasks, labels).items()
+    }
+
+
+def separability(space: Space, labels: np.ndarray, tasks: Tasks) -> Values:
+    """The mean over pairs of classes, on the test split.
+
+    Where some classes are shared, over the paper's pairs: one of the two is not.
+    """
+    num_classes, shared = tasks.shared.size, tasks.shared
+    apart = jatlas.separability(
+        space.rows, labels, num_classes, where=of_test_split(space, tasks)
+    )
+    pairs = ~np.eye(num_classes, dtype=bool)
+    if not shared.all():
+        pairs &= ~(shared[:, None] & shared[None, :])
+    return {"separability": float(np.asarray(apart)[pairs].mean())}
 
 
 def _accuracy(guess: np.ndarray, labels: np.ndarray, scored: np.ndarray) -> float:
@@ -200,9 +262,9 @@ def _with_task(
     """The control: the embedding, and which tasks the sample is in.
 
     The one-hot (of a sample in several tasks, as many ones) is as long as an embedding
-    is on the average: a control gets every chance, and beside 128 features a single
-    one of their size is learnt late (C: .909 with a one, .922 at this length). It has a
-    place for C tasks, however many there are: one program then serves all settings.
+    is on the average, which favours the control: a single one among 128 features of
+    that size is learnt late, and a control must get every chance. It has a place for C
+    tasks, however many there are: one program then serves all settings.
     """
     scale = np.sqrt(np.mean(np.sum(reference**2, axis=1)))
     task = np.zeros((reference.shape[0], num_classes), np.float32)

@@ -1,7 +1,8 @@
 """What the main job can be told, and the settings of the three scenarios."""
 
+import hashlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -11,11 +12,14 @@ import jax
 import numpy as np
 import tyro
 
+import jatlas
+from experiments.data import Dataset
 from jatlas import tasks
 from jatlas.tasks import Tasks
 
-# About as many steps of the end-to-end chart, 220, on either data set.
-EPOCHS = {"fashion_mnist_7k": 6, "digits": 20}
+PROTOCOLS = ("oracle", "blind")
+# Where 6 are too few: about 220 steps of the end-to-end chart on either embedded set.
+EPOCHS = {"digits": 20}
 Scenario = Literal["A", "B", "C"]
 
 
@@ -40,11 +44,13 @@ class Options:
     num_held_out: int | None = None
     """In B and C, training samples kept from every task, to be anchors; A if unset."""
     max_epochs: int | None = None
-    """The most epochs that a chart is trained; if unset, EPOCHS of the data set."""
+    """The most epochs that a chart is trained; if unset, 6, and 20 on digits."""
     patience: int = 2
     """A chart stops when its validation loss has not fallen for so many epochs."""
     probe_epochs: int = 100
-    """The most epochs of a probe; it stops early with patience 10."""
+    """The most epochs of a probe."""
+    probe_patience: int = 10
+    """A probe stops when its validation loss has not fallen for so many epochs."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where the results go; results/DATASET if left out."""
 
@@ -56,7 +62,9 @@ class Options:
     @property
     def epochs(self) -> int:
         """The most epochs that a chart is trained."""
-        return EPOCHS[self.dataset] if self.max_epochs is None else self.max_epochs
+        return (
+            EPOCHS.get(self.dataset, 6) if self.max_epochs is None else self.max_epochs
+        )
 
     @property
     def held_out(self) -> int:
@@ -72,6 +80,7 @@ class Setting(NamedTuple):
         name: as in the results.
         title: as a reader would say it.
         rule: who may be an anchor, as in `jatlas.anchor_pool`.
+        on_test: whether probes learn from rows of the test split, as in the paper's A.
         make: (key, labels, test, number held out) to `Tasks`.
     """
 
@@ -79,6 +88,7 @@ class Setting(NamedTuple):
     name: str
     title: str
     rule: Literal["shared", "unseen"]
+    on_test: bool
     make: Callable[[int, np.ndarray, np.ndarray, int], Tasks]
 
 
@@ -88,6 +98,7 @@ def _shared(num_shared: int, num_novel: int) -> Setting:
         f"S{num_shared}_N{num_novel}",
         f"{num_shared} classes shared, {num_novel} novel a task",
         "shared",
+        True,
         lambda key, labels, test, _: tasks.part_shared_part_novel(
             key, labels, num_shared=num_shared, num_novel=num_novel, test=test
         ),
@@ -101,6 +112,7 @@ def _disjoint(first: int) -> Setting:
         f"P{first}_{rest}",
         f"same classes, samples dealt {first} / {rest}",
         "unseen",
+        False,
         lambda key, labels, test, held_out: tasks.same_classes_disjoint_samples(
             key,
             labels,
@@ -117,6 +129,7 @@ def _total(num_tasks: int) -> Setting:
         f"T{num_tasks}",
         f"classes cut into {num_tasks} disjoint tasks",
         "unseen",
+        False,
         lambda key, labels, test, held_out: tasks.totally_disjoint(
             key, labels, num_tasks=num_tasks, num_held_out=held_out, test=test
         ),
@@ -135,7 +148,10 @@ def check(options: Options) -> None:
             raise ValueError(
                 f"--{name} takes one or more, all different; got {values}."
             )
-    for name in ("num_anchors", "max_epochs", "patience", "probe_epochs"):
+    if min(options.seeds) < 0:
+        raise ValueError(f"--seeds must be 0 or more, got {options.seeds}.")
+    counts = ("num_anchors", "max_epochs", "patience", "probe_epochs", "probe_patience")
+    for name in counts:
         value = getattr(options, name)
         if value is not None and value < 1:
             flag = name.replace("_", "-")
@@ -147,8 +163,12 @@ def check(options: Options) -> None:
         )
 
 
-def describe(options: Options) -> dict[str, Any]:
-    """What stands beside the results: options, versions, device."""
+def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
+    """What stands beside the results: options, versions, device.
+
+    Among the versions the hashes of the code and of the data: a run is not gone on with
+    once either has changed.
+    """
     chosen = asdict(options) | {
         "num_held_out": options.held_out,
         "max_epochs": options.epochs,
@@ -161,6 +181,24 @@ def describe(options: Options) -> dict[str, Any]:
             key: list(v) if isinstance(v, tuple) else v for key, v in chosen.items()
         },
         "versions": {name: metadata.version(name) for name in packages}
-        | {"python": platform.python_version()},
+        | {
+            "python": platform.python_version(),
+            "code": _hash_of_code(),
+            "data": _hash([dataset.images.tobytes(), dataset.labels.tobytes()]),
+        },
         "device": f"{device.platform}: {device.device_kind} ({platform.machine()})",
     }
+
+
+def _hash_of_code() -> str:
+    """Of the modules of jatlas and of the experiments, in the order of their paths."""
+    folders = [Path(jatlas.__file__).parent, Path(__file__).parent]
+    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+    return _hash(file.read_bytes() for file in files)
+
+
+def _hash(parts: Iterable[bytes]) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(hashlib.sha256(part).digest())
+    return whole.hexdigest()[:16]

@@ -197,7 +197,8 @@ def _readable(folder: Path) -> Iterator[None]:
 def _damaged(folder: Path, reason: str) -> str:
     return (
         f"what is cached in {folder} cannot be read back ({reason}). Delete that "
-        "folder: it is made again when the data set is loaded next."
+        "folder: it is made again when the data set is loaded next. If that fails too, "
+        "the installed tensorflow-datasets and protobuf do not fit each other."
     )
 
 

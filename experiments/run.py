@@ -13,7 +13,7 @@ import numpy as np
 import jatlas
 from experiments import analyses, store
 from experiments.analyses import Embedded, Space
-from experiments.config import Options, Setting
+from experiments.config import PROTOCOLS, Options, Setting
 from experiments.data import Dataset, normalise
 from jatlas import training
 from jatlas.charts import CNN, Chart, from_module
@@ -21,7 +21,6 @@ from jatlas.tasks import Tasks, end_to_end
 from jatlas.training import Progress
 
 Report = Callable[[str, float], None]
-PROTOCOLS = ("oracle", "blind")
 
 
 class Bench(NamedTuple):
@@ -59,12 +58,11 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict
         seed: draws everything.
         report: called with what is being done, and how much of the unit is done.
     """
-    name = f"{setting.scenario}_{setting.name}_seed{seed}"
-    file = bench.folder / f"{name}.json"
+    file = part(bench, setting, seed)
     if file.exists():
         return store.read_json(file)
     tasks, anchors = deal(bench, setting, seed)
-    used = tasks.presence.any(axis=0) & (tasks.test | (setting.scenario != "A"))
+    used = tasks.presence.any(axis=0) & (tasks.test | (not setting.on_test))
     needed = used.copy()
     needed[anchors] = True
     reference = _reference(bench, seed, partial(_scaled, report, 0.0, 0.1))
@@ -73,12 +71,12 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict
         tasks,
         _key(seed, setting),
         needed,
-        f"{name}: chart",
+        "chart",
         partial(_scaled, report, 0.1, 0.8),
     )
     num_classes = tasks.shared.size
     embedded = Embedded(reference, charts, anchors, tasks.presence, used, num_classes)
-    report(f"{name}: measuring", 0.8)
+    report("measuring", 0.8)
     measured, pictured = _measure(bench, setting, seed, tasks, embedded)
     rows = [
         {
@@ -90,13 +88,19 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict
             "seed": seed,
             "value": value,
         }
-        for (protocol, space), values in measured.items()
+        for protocol, spaces in measured.items()
+        for space, values in spaces.items()
         for metric, value in values.items()
     ]
-    store.write_arrays(bench.folder / f"{name}.npz", pictured)
+    store.write_arrays(file.with_suffix(".npz"), pictured)
     store.write_json(file, rows)  # last: its being there says that the unit is done
-    report(f"{name}: done", 1.0)
+    report("done", 1.0)
     return rows
+
+
+def part(bench: Bench, setting: Setting, seed: int) -> Path:
+    """The file that is there when a unit is done."""
+    return bench.folder / f"{setting.scenario}_{setting.name}_seed{seed}.json"
 
 
 def deal(bench: Bench, setting: Setting, seed: int) -> tuple[Tasks, np.ndarray]:
@@ -110,7 +114,9 @@ def deal(bench: Bench, setting: Setting, seed: int) -> tuple[Tasks, np.ndarray]:
     pool = np.asarray(jatlas.anchor_pool(tasks.seen, setting.rule))
     if setting.rule == "unseen":
         pool = pool & tasks.held_out
-    anchors = jatlas.choose_anchors(seed, pool, options.num_anchors)
+    # The charts take the numbers from 0 on.
+    key = jax.random.fold_in(_key(seed, setting), 2**31)
+    anchors = jatlas.choose_anchors(key, pool, options.num_anchors)
     jatlas.check_anchors(anchors, np.ones_like(tasks.presence), seen=tasks.seen)
     return tasks, anchors
 
@@ -121,9 +127,10 @@ def _reference(bench: Bench, seed: int, report: Report) -> np.ndarray:
     if not file.exists():
         dataset = bench.dataset
         task = end_to_end(seed, dataset.labels, test=dataset.test)
-        name = f"end-to-end chart, seed {seed}"
         everyone = np.ones_like(dataset.test)
-        (rows,) = _train(bench, task, jax.random.key(seed), everyone, name, report)
+        (rows,) = _train(
+            bench, task, jax.random.key(seed), everyone, "end-to-end chart", report
+        )
         store.write_arrays(file, {"embeddings": rows})
     return store.read_arrays(file)["embeddings"]
 
@@ -142,8 +149,8 @@ def _train(
     def tell(progress: Progress) -> None:
         first = progress.charts[0]
         done = (first + (progress.epoch + 1) / options.epochs) / num_charts
-        epoch = f"epoch {progress.epoch + 1} of at most {options.epochs}"
-        which = f" {first + 1} of {num_charts}" if num_charts > 1 else ""
+        epoch = f"epoch {progress.epoch + 1}/{options.epochs}"
+        which = f" {first + 1}/{num_charts}" if num_charts > 1 else ""
         report(f"{name}{which}, {epoch}", done)
 
     charts = training.fit_charts(
@@ -164,54 +171,61 @@ def _train(
 
 def _measure(
     bench: Bench, setting: Setting, seed: int, tasks: Tasks, embedded: Embedded
-) -> tuple[dict[tuple[str, str], analyses.Values], dict[str, np.ndarray]]:
+) -> tuple[dict[str, dict[str, analyses.Values]], dict[str, np.ndarray]]:
     """Metrics by protocol and space, and the arrays that pictures are drawn from."""
     reference = analyses.reference_spaces(embedded)
-    spaces: dict[tuple[str, str], Space] = {
-        **{("both", name): space for name, space in reference.items()},
-        **{
-            ("oracle", k): space
-            for k, space in analyses.oracle_spaces(embedded).items()
-        },
-        **{("blind", k): space for k, space in analyses.blind_spaces(embedded).items()},
-    }
+    oracle, blind = analyses.oracle_spaces(embedded), analyses.blind_spaces(embedded)
     relative = analyses.relative_reference(embedded)
 
-    def values(item: tuple[tuple[str, str], Space]) -> analyses.Values:
-        (_, name), space = item
+    def values(name: str, space: Space) -> analyses.Values:
         return analyses.measure(
             space,
-            analyses.cut(seed, space, tasks, on_test=setting.scenario == "A"),
+            analyses.cut(seed, space, tasks, on_test=setting.on_test),
             None if name == "original_rel" else relative,
             bench.dataset.labels,
             tasks,
             jax.random.fold_in(jax.random.key(seed), 7),
             bench.options.probe_epochs,
+            bench.options.probe_patience,
         )
 
     # Two at a time: a small probe keeps no more than one core busy.
     with ThreadPoolExecutor(2) as pool:
-        measured = dict(zip(spaces, pool.map(values, spaces.items()), strict=True))
-    for name in reference:  # the same rows under either protocol: measured once
-        both = measured.pop(("both", name))
-        measured |= {(protocol, name): both for protocol in PROTOCOLS}
+        waiting = [
+            {name: pool.submit(values, name, space) for name, space in spaces.items()}
+            for spaces in (reference, oracle, blind)
+        ]
+        try:
+            both, *measured = (
+                {name: future.result() for name, future in spaces.items()}
+                for spaces in waiting
+            )
+        except BaseException:  # Ctrl-C must not wait for all that is queued
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    # The end-to-end space is the same under either protocol: measured once.
+    by_protocol = dict(
+        zip(PROTOCOLS, ({**both, **own} for own in measured), strict=True)
+    )
+    control = by_protocol["oracle"]["original_abs_task"]
+    by_protocol["oracle"]["original_abs_task"] = analyses.of_probe(control)
     pictured = {
-        f"{protocol}/{name}": space.rows[_shown(space, tasks)]
-        for (protocol, name), space in spaces.items()
-        if name in ("original_abs", "original_rel", "merged")
+        "both/original_rel": reference["original_rel"],
+        "oracle/merged": oracle["merged"],
+        "blind/merged": blind["merged"],
     }
-    shown = spaces["both", "original_abs"]
-    pictured["labels"] = bench.dataset.labels[shown.sample[_shown(shown, tasks)]]
-    return measured, pictured
+    shown = reference["original_rel"]
+    of_test = analyses.of_test_split(shown, tasks)
+    labels = bench.dataset.labels[shown.sample[of_test]]
+    return by_protocol, {
+        "labels": labels,
+        **{name: space.rows[of_test] for name, space in pictured.items()},
+    }
 
 
 def _scaled(report: Report, start: float, stop: float, what: str, share: float) -> None:
     """Report the progress of a part as that of the whole."""
     report(what, start + share * (stop - start))
-
-
-def _shown(space: Space, tasks: Tasks) -> np.ndarray:
-    return (space.sample >= 0) & tasks.test[space.sample]
 
 
 def _key(seed: int, setting: Setting) -> jax.Array:

@@ -3,11 +3,16 @@
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+
+class Damaged(ValueError):
+    """A file that a run wrote and that cannot be read back."""
 
 
 def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
@@ -43,18 +48,34 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote."""
-    return json.loads(path.read_text())
+    """What `write_json` wrote.
+
+    Raises:
+        Damaged: if it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise Damaged(f"{path} is damaged ({error}); delete it.") from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What `write_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays}
+    """What `write_arrays` wrote.
+
+    Raises:
+        Damaged: if it is no .npz, or holds anything but plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise Damaged(f"{path} is damaged ({error}); delete it.") from error
 
 
 def claim(folder: Path, settings: dict[str, Any]) -> None:
     """Take a folder for a run with these settings, or find it taken by the same.
+
+    Hidden files do not count: a run that was killed while it wrote leaves one.
 
     Raises:
         ValueError: if the folder is of a run with other settings, naming the first that
@@ -62,7 +83,10 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
     """
     file = folder / "settings.json"
     if file.exists():
-        found = read_json(file)
+        try:
+            found = read_json(file)
+        except Damaged as error:
+            raise Damaged(f"{file} is damaged; delete the folder {folder}.") from error
         different = _difference(_plain(settings), found)
         if different:
             raise ValueError(
@@ -70,7 +94,7 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
                 "folder with --out, or delete this one."
             )
         return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(not f.name.startswith(".") for f in folder.iterdir()):
         raise ValueError(
             f"{folder} has files in it that are not of a run. Choose another folder "
             "with --out."

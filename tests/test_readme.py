@@ -44,3 +44,12 @@ def test_the_first_two_commands_do_all_the_set_up():
             rf"\.venv/bin/python {end}\n",
             command,
         )
+
+
+def test_what_it_shows_is_there_and_nothing_is_left_open():
+    text = README.read_text()
+    assert "@@" not in text
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    assert "experiments/pictures/accuracy.png" in links
+    for link in links:
+        assert (README.parent / link).exists(), link

@@ -3,9 +3,11 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jatlas
 from experiments import analyses
 from experiments.analyses import Cut, Embedded, Space
 from jatlas import (
@@ -216,6 +218,34 @@ def test_spaces_of_the_same_rows_are_cut_alike_and_another_seed_cuts_otherwise(o
     assert numbers(analyses.cut(4, spaces[0], tasks, on_test)) != first
 
 
+def samples(space, parts: Cut):
+    return [sorted(space.sample[part].tolist()) for part in parts]
+
+
+@every_scenario
+def test_spaces_of_one_row_a_sample_are_cut_alike_whatever_their_order(scenario):
+    """Wherever the padding is, too."""
+    tasks, on_test = TASKS[scenario], scenario == "A"
+    space = one_row_a_sample(scenario)
+    order = np.random.default_rng(5).permutation(N)
+    shuffled = Space(space.rows[order], space.sample[order])
+    cuts = [analyses.cut(3, s, tasks, on_test) for s in (space, shuffled)]
+    assert samples(shuffled, cuts[1]) == samples(space, cuts[0])
+    assert numbers(cuts[1]) != numbers(cuts[0])
+
+
+@pytest.mark.parametrize("scenario", "BC")
+def test_in_b_and_c_the_naive_merge_is_cut_like_the_atlas(scenario):
+    spaces = analyses.oracle_spaces(embeddings(scenario))
+    jumble, atlas = spaces["jumble_abs"], spaces["merged"]
+    assert not np.array_equal(jumble.sample, atlas.sample)  # it goes task by task
+    found, expected = (
+        samples(space, analyses.cut(3, space, TASKS[scenario], on_test=False))
+        for space in (jumble, atlas)
+    )
+    assert found == expected
+
+
 # Metrics. One shape, (N, A), in all of them: it compiles once.
 
 
@@ -263,7 +293,10 @@ def mean_separability(rows, labels, pairs):
 def test_only_where_some_classes_are_shared_and_some_are_not_there_are_values_of_both(
     labelled,
 ):
-    always = {"accuracy", "class_mean_accuracy", "cka", "separability"}
+    always = {
+        "accuracy", "scored_rows", "probe_epochs", "class_mean_accuracy", "cka",
+        "separability",
+    }  # fmt: skip
     of_both = {"accuracy_shared", "accuracy_novel", "cka_shared", "cka_novel"}
     assert measured("A", *labelled)[2].keys() == always | of_both
     assert measured("B", *labelled)[2].keys() == always  # all classes are shared
@@ -349,6 +382,23 @@ def test_a_probe_tells_classes_apart_that_can_be(labelled):
     assert values["class_mean_accuracy"] > 0.98
 
 
+@every_scenario
+def test_it_is_said_on_how_many_rows_an_accuracy_is(labelled, scenario):
+    values = measured(scenario, *labelled)[2]
+    assert values["scored_rows"] == {"A": 12, "B": 80, "C": 80}[scenario]
+    right = values["accuracy"] * values["scored_rows"]
+    assert right == pytest.approx(round(right), abs=1e-9)
+    assert type(values["scored_rows"]) is type(values["probe_epochs"]) is float
+
+
+def test_of_the_probe_are_its_accuracies_and_what_they_rest_on(labelled):
+    of_both = {"accuracy", "accuracy_shared", "accuracy_novel"}
+    for scenario, accuracies in (("A", of_both), ("C", {"accuracy"})):
+        values = measured(scenario, *labelled)[2]
+        own = accuracies | {"scored_rows", "probe_epochs"}
+        assert analyses.of_probe(values) == {name: values[name] for name in own}
+
+
 def test_accuracy_is_of_the_test_rows_by_kind_of_class(labelled):
     """Shared classes apart, novel ones all in one place."""
     tasks = TASKS["A"]._replace(shared=np.arange(C) < 4)
@@ -373,6 +423,30 @@ def test_the_probe_is_scored_on_the_rows_that_are_cut_for_it(labelled):
     values = analyses.measure(space, parts, None, labels, TASKS["C"], KEY, 20)
     assert values["accuracy"] == pytest.approx(0.5, abs=0.02)
     assert values["class_mean_accuracy"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_probe_is_the_library_s_stopped_by_the_validation_rows(labelled):
+    """Which are labelled wrong here, so that it is best before it learns much."""
+    space = one_row_a_sample("C", labelled[0])
+    parts = analyses.cut(0, space, TASKS["C"], on_test=False)
+    labels = LABELS.copy()
+    stop_by = space.sample[parts.validation]
+    labels[stop_by] = (labels[stop_by] + 1) % C
+    values = analyses.measure(space, parts, None, labels, TASKS["C"], KEY, 20)
+    probe = jatlas.fit_probe(
+        KEY,
+        jnp.asarray(space.rows),
+        labels[space.sample],
+        C,
+        where=parts.train,
+        validation=parts.validation,
+        max_epochs=20,
+    )
+    assert probe.best_epoch < 10
+    assert values["probe_epochs"] == probe.best_epoch + 1
+    guess = np.argmax(jatlas.probe_logits(probe, jnp.asarray(space.rows)), axis=1)
+    right = guess[parts.test] == labels[space.sample[parts.test]]
+    assert values["accuracy"] == right.mean()
 
 
 @pytest.mark.parametrize("scenario", "AC")
@@ -400,7 +474,9 @@ def test_a_row_that_is_no_number_leaves_no_accuracy_of_its_group(labelled):
     spoilt = space.rows.copy()
     spoilt[parts.train] = np.nan
     none = measure(Space(spoilt, space.sample), parts, None, tasks=TASKS["A"])
-    assert np.isnan(list(none.values())).all()
+    known = {name for name, value in none.items() if not np.isnan(value)}
+    assert known == {"scored_rows", "probe_epochs"}
+    assert one["scored_rows"] == none["scored_rows"] == values["scored_rows"]
 
 
 def test_of_no_rows_there_is_no_accuracy(labelled):

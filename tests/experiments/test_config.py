@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_what_is_none_or_twice_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["num_anchors", "max_epochs", "patience", "probe_epochs"]
+    "name", ["num_anchors", "max_epochs", "patience", "probe_epochs", "probe_patience"]
 )
 def test_what_must_be_counted_from_one_is_refused_below_by_its_own_flag(name):
     config.check(replace(Options(num_held_out=200), **{name: 1}))
@@ -44,6 +45,12 @@ def test_what_must_be_counted_from_one_is_refused_below_by_its_own_flag(name):
     for value in (0, -3):
         with pytest.raises(ValueError, match=f"^{flag} must be 1 or more, got {value}"):
             config.check(replace(Options(), **{name: value}))
+
+
+def test_seeds_are_counted_from_zero():
+    config.check(Options(seeds=(0, 7)))
+    with pytest.raises(ValueError, match=r"^--seeds must be 0 or more, got \(2, -1\)"):
+        config.check(Options(seeds=(2, -1)))
 
 
 def test_more_anchors_than_held_out_samples_are_refused():
@@ -61,9 +68,12 @@ def test_as_many_are_held_out_as_there_are_anchors_unless_told_otherwise():
 
 
 def test_every_data_set_has_its_epochs():
-    assert config.EPOCHS.keys() == DATASETS.keys()
-    assert Options(dataset="digits").epochs == config.EPOCHS["digits"]
-    assert Options(dataset="digits", max_epochs=3).epochs == 3
+    found = {name: Options(dataset=name).epochs for name in DATASETS}
+    assert found == {"digits": 20, "fashion_mnist_7k": 6}
+    assert config.EPOCHS.keys() <= DATASETS.keys()
+    assert 6 not in config.EPOCHS.values()  # only those that need others are named
+    for name in DATASETS:
+        assert Options(dataset=name, max_epochs=3).epochs == 3
 
 
 def test_an_unknown_data_set_is_left_for_load_to_name():
@@ -73,10 +83,10 @@ def test_an_unknown_data_set_is_left_for_load_to_name():
 def test_the_command_line_says_what_the_options_say():
     words = (
         "--dataset digits --scenario A C --seeds 3 4 --num-anchors 9 --num-held-out 10 "
-        "--max-epochs 2 --patience 1 --probe-epochs 5 --out there"
+        "--max-epochs 2 --patience 1 --probe-epochs 5 --probe-patience 4 --out there"
     )
     assert tyro.cli(Options, args=words.split()) == Options(
-        "digits", ("A", "C"), (3, 4), 9, 10, 2, 1, 5, Path("there")
+        "digits", ("A", "C"), (3, 4), 9, 10, 2, 1, 5, 4, Path("there")
     )
     assert tyro.cli(Options, args=[]) == Options()
 
@@ -87,9 +97,9 @@ def test_an_unknown_scenario_is_refused_by_naming_the_known(capsys):
     assert "'A', 'B'" in capsys.readouterr().err
 
 
-def test_what_is_described_is_what_was_chosen_and_can_be_written():
+def test_what_is_described_is_what_was_chosen_and_can_be_written(tiny):
     options = Options(dataset="digits", seeds=(5,), num_anchors=16, out=Path("x"))
-    described = config.describe(options)
+    described = config.describe(options, tiny)
     assert described.keys() == {"options", "versions", "device"}
     assert described["options"] == {
         "dataset": "digits",
@@ -100,25 +110,63 @@ def test_what_is_described_is_what_was_chosen_and_can_be_written():
         "max_epochs": config.EPOCHS["digits"],
         "patience": 2,
         "probe_epochs": 100,
+        "probe_patience": 10,
     }
     named = {"jatlas", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn"}
-    assert described["versions"].keys() == named | {"python"}
+    assert described["versions"].keys() == named | {"python", "code", "data"}
     assert described["versions"]["numpy"] == np.__version__
     assert json.loads(json.dumps(described)) == described
 
 
-def test_a_folder_that_moves_is_described_alike():
+def test_a_folder_that_moves_is_described_alike(tiny):
     here, there = Options(out=Path("here")), Options(out=Path("there"))
-    assert config.describe(here) == config.describe(there)
+    assert config.describe(here, tiny) == config.describe(there, tiny)
+
+
+def versions(dataset):
+    return config.describe(Options(), dataset)["versions"]
+
+
+def test_other_data_are_described_otherwise_and_nothing_else_of_it(tiny):
+    images, labels = tiny.images.copy(), tiny.labels.copy()
+    images[-1, -1, -1, 0] ^= 1
+    labels[[0, 1]] = labels[[1, 0]]
+    first = versions(tiny)
+    others = [
+        versions(tiny._replace(images=images)),
+        versions(tiny._replace(labels=labels)),
+    ]
+    assert len({v["data"] for v in (first, *others)}) == 3
+    for other in others:
+        assert {**other, "data": first["data"]} == first
+
+
+def test_other_code_is_described_otherwise(tiny, tmp_path, monkeypatch):
+    """A module of either package, in a folder within too; nothing but modules."""
+    for file in ("jatlas/__init__.py", "jatlas/within/a.py", "experiments/config.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("a = 1")
+    elsewhere = SimpleNamespace(__file__=str(tmp_path / "jatlas" / "__init__.py"))
+    monkeypatch.setattr(config, "jatlas", elsewhere)
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "experiments" / "config.py"))
+    found = [versions(tiny)]
+    (tmp_path / "jatlas" / "within" / "a.pyc").write_text("b")
+    assert versions(tiny) == found[0]
+    for file in ("jatlas/within/a.py", "experiments/config.py", "experiments/new.py"):
+        (tmp_path / file).write_text("a = 2")
+        found.append(versions(tiny))
+    assert len({v["code"] for v in found}) == 4
+    for other in found:
+        assert {**other, "code": found[0]["code"]} == found[0]
 
 
 def test_the_settings_are_those_of_the_issue():
-    found = [(s.scenario, s.name, s.rule) for s in SETTINGS]
+    found = [(s.scenario, s.name, s.rule, s.on_test) for s in SETTINGS]
     assert found == [
-        ("A", "S4_N2", "shared"),
-        ("A", "S2_N2", "shared"),
-        ("B", "P80_20", "unseen"),
-        ("C", "T2", "unseen"),
+        ("A", "S4_N2", "shared", True),
+        ("A", "S2_N2", "shared", True),
+        ("B", "P80_20", "unseen", False),
+        ("C", "T2", "unseen", False),
     ]
 
 

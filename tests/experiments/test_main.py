@@ -24,11 +24,13 @@ from jatlas import training
 
 ROOT = Path(job.__file__).parents[1]
 WIDTH = 10  # of the embeddings, and so of the atlas
-UNITS = ("A_S4_N2_seed0", "A_S2_N2_seed0", "C_T2_seed0")
+SETTINGS = tuple(s for s in config.SETTINGS if s.name in ("S4_N2", "T2"))
+UNITS = ("A_S4_N2_seed0", "C_T2_seed0", "A_S4_N2_seed1", "C_T2_seed1")
+REFERENCES = ("reference_seed0.npz", "reference_seed1.npz")
 OPTIONS = Options(
     dataset="tiny",
     scenario=("A", "C"),
-    seeds=(0,),
+    seeds=(0, 1),
     num_anchors=WIDTH,
     max_epochs=1,
     probe_epochs=2,
@@ -37,16 +39,19 @@ OPTIONS = Options(
 
 @pytest.fixture(scope="module")
 def small(tiny, chart):
-    """The main job knows a data set "tiny", and the charts are narrow."""
+    """The main job knows a data set "tiny" and two settings; the charts are narrow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job, "load", lambda name: {"tiny": tiny}[name])
+        patch.setattr(job, "SETTINGS", SETTINGS)
         patch.setattr(run, "from_module", lambda build: chart)
+        # Else a file that is saved while the tests run makes folders another's.
+        patch.setattr(config, "_hash_of_code", lambda: "0" * 16)
         yield
 
 
 def start(folder, **changes):
     """A run from the start, as the command makes it; what it says on the terminal."""
-    console = Console(file=io.StringIO(), width=120)
+    console = Console(file=io.StringIO(), width=120, soft_wrap=True)
     job.main(job.plan(replace(OPTIONS, out=folder, **changes)), console)
     return console.file.getvalue()
 
@@ -61,6 +66,16 @@ def finished(small, tmp_path_factory):
 def contents(folder):
     """Every file but the parts: its name and its bytes."""
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def accuracies(folder, setting, protocol):
+    """Of the atlas, by the results, seed after seed."""
+    return [
+        row["value"]
+        for row in store.read_json(folder / "results.json")["rows"]
+        if (row["setting"], row["protocol"]) == (setting, protocol)
+        and (row["space"], row["metric"]) == ("merged", "accuracy")
+    ]
 
 
 # What is refused
@@ -105,7 +120,7 @@ def test_options_that_make_no_run_are_refused_before_the_data_are_read(
 
 
 def test_a_negative_seed_is_refused(small, tmp_path):
-    with pytest.raises(ValueError, match="one integer seed of 0 or more"):
+    with pytest.raises(ValueError, match=r"--seeds must be 0 or more, got \(-1,\)"):
         job.plan(replace(OPTIONS, seeds=(-1,), out=tmp_path / "out"))
     assert not list(tmp_path.iterdir())
 
@@ -115,7 +130,7 @@ def test_a_folder_of_other_options_is_refused_and_left_as_it_is(finished):
     before = contents(folder)
     with pytest.raises(
         ValueError,
-        match=r"belongs to other options: options.seeds is \[0\] there and \[1\] here",
+        match=r"to other options: options\.seeds is \[0, 1\] there and \[1\] here",
     ):
         job.plan(replace(OPTIONS, seeds=(1,), out=folder))
     assert contents(folder) == before
@@ -145,16 +160,65 @@ def test_the_command_says_what_is_wrong_in_a_line_and_fails(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_in_the_way_is_said_in_a_line_too(monkeypatch, small, tmp_path):
-    file = tmp_path / "out"
-    file.write_text("...")
-    words = f"--dataset tiny --num-anchors 10 --max-epochs 1 --out {file}"
+@pytest.fixture
+def command(monkeypatch, small, tmp_path):
+    """Calls the command, as if by `--out out`; its main may be another."""
+    words = f"--dataset tiny --num-anchors 10 --max-epochs 1 --out {tmp_path / 'out'}"
     monkeypatch.setattr(sys, "argv", ["experiments", *words.split()])
     monkeypatch.setattr(job, "_keep_compiled", lambda: None)
-    with pytest.raises(SystemExit) as ended:
+
+    def call(main=job.main):
+        monkeypatch.setattr(job, "main", main)
         job._command()
+
+    return call
+
+
+def raising(error):
+    def main(plan, console):
+        raise error
+
+    return main
+
+
+def test_a_file_in_the_way_is_said_in_a_line_too(command, tmp_path):
+    file = tmp_path / "out"
+    file.write_text("...")
+    with pytest.raises(SystemExit) as ended:
+        command()
     assert re.fullmatch("error: .*Not a directory.*", ended.value.code)
     assert file.read_text() == "..."
+
+
+def test_interrupted_the_command_says_how_to_go_on(command, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command(main=raising(KeyboardInterrupt()))
+    assert ended.value.code == 130  # as a shell has it of an interrupt
+    assert capsys.readouterr().out == "stopped; the same command goes on from here\n"
+    assert (tmp_path / "out" / "settings.json").exists()
+
+
+def test_a_disk_that_is_full_is_said_in_a_line_and_how_to_go_on(command):
+    with pytest.raises(SystemExit) as ended:
+        command(main=raising(OSError(28, "No space left on device")))
+    assert ended.value.code == (
+        "error: [Errno 28] No space left on device; the same command goes on once that "
+        "is mended"
+    )
+
+
+def test_a_fault_in_the_code_is_not_passed_off_as_the_user_s(command):
+    with pytest.raises(TypeError, match="a fault"):
+        command(main=raising(TypeError("a fault")))
+
+
+def test_finished_the_command_says_where_the_table_is(command, tmp_path, capsys):
+    command(main=lambda plan, console: console.print("main"))
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "main"
+    table = re.escape(str(tmp_path / "out" / "table.md"))
+    what = rf"\d+ s, \d+\.\d GB of memory at most\. The table is in {table}, the"
+    assert re.match(what, last)
 
 
 def test_help_says_what_every_option_is(capsys):
@@ -173,12 +237,12 @@ def test_help_says_what_every_option_is(capsys):
 # What is written
 
 
-def test_results_are_the_settings_and_the_rows_of_all_units(finished):
+def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
     folder, _ = finished
     results = json.loads((folder / "results.json").read_text())
     assert results.keys() == {"settings", "rows"}
     assert results["settings"].keys() == {"options", "versions", "device"}
-    assert results["settings"] == config.describe(OPTIONS)
+    assert results["settings"] == config.describe(OPTIONS, tiny)
     kinds = {
         "scenario": str, "setting": str, "protocol": str, "space": str, "metric": str,
         "seed": int, "value": float,
@@ -186,7 +250,7 @@ def test_results_are_the_settings_and_the_rows_of_all_units(finished):
     for row in results["rows"]:
         assert {name: type(value) for name, value in row.items()} == kinds
     found = Counter((row["scenario"], row["setting"]) for row in results["rows"])
-    assert found == {("A", "S4_N2"): 74, ("A", "S2_N2"): 74, ("C", "T2"): 38}
+    assert found == {("A", "S4_N2"): 2 * 89, ("C", "T2"): 2 * 55}
     parts = [store.read_json(folder / "parts" / f"{name}.json") for name in UNITS]
     assert results["rows"] == [row for part in parts for row in part]
 
@@ -196,30 +260,24 @@ def test_the_table_has_oracle_and_blind_side_by_side(finished):
     text = (folder / "table.md").read_text()
     assert text.startswith("# jatlas on tiny")
     _, *sections = text.split("\n## ")
-    assert len(sections) == 3
+    assert len(sections) == 2
     assert all("*In words:*" in section for section in sections)
-    rows = json.loads((folder / "results.json").read_text())["rows"]
     for section in sections:
         setting = re.match(r"[AC], (\w+): ", section)[1]
         header, line = (
             next(line for line in section.splitlines() if words in line).split(" | ")
             for words in ("accuracy, oracle | accuracy, blind", "`merged`")
         )
-        for protocol in run.PROTOCOLS:
-            (value,) = [
-                r["value"]
-                for r in rows
-                if (r["setting"], r["protocol"], r["space"], r["metric"])
-                == (setting, protocol, "merged", "accuracy")
-            ]
+        for protocol in config.PROTOCOLS:
+            values = accuracies(folder, setting, protocol)
             cell = line[header.index(f"accuracy, {protocol}")]
-            assert cell == f"{value:.3f}"
+            assert cell == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 
 def test_the_pictures_are_of_every_setting(finished):
     folder, _ = finished
     pictures = {file.name for file in folder.glob("*.png")}
-    names = ("A_S4_N2", "A_S2_N2", "C_T2")
+    names = ("A_S4_N2", "C_T2")
     assert pictures == {"accuracy.png"} | {
         f"{kind}_{name}.png" for kind in ("spaces", "self_similarity") for name in names
     }
@@ -232,28 +290,57 @@ def test_nothing_else_is_left_in_the_folder(finished):
     others = {name for name in contents(folder) if not name.endswith(".png")}
     assert others == {"settings.json", "results.json", "table.md"}
     assert {file.name for file in (folder / "parts").iterdir()} == {
-        "reference_seed0.npz",
+        *REFERENCES,
         *(f"{name}{ending}" for name in UNITS for ending in (".json", ".npz")),
     }
 
 
 def test_the_terminal_shows_the_accuracies_and_what_they_are(finished):
     folder, said = finished
-    assert "1 of 3: A S4_N2, seed 0: " in said
-    assert "3 of 3: C T2, seed 0: " in said
-    rows = json.loads((folder / "results.json").read_text())["rows"]
-    told = {
-        (r["setting"], r["protocol"]): f"{r['value']:.3f}"
-        for r in rows
-        if (r["space"], r["metric"]) == ("merged", "accuracy")
-    }
-    (line,) = [line for line in said.splitlines() if line.startswith("│ atlas ")]
-    assert [cell.strip() for cell in line.split("│")[2:-1]] == [
-        told[setting, protocol]
-        for setting in ("S4_N2", "S2_N2", "T2")
-        for protocol in ("oracle", "blind")
-    ]
-    assert "oracle: a sample is embedded by the charts of its task" in said
+    means = []
+    for setting in ("S4_N2", "T2"):
+        for protocol in config.PROTOCOLS:
+            values = accuracies(folder, setting, protocol)
+            means.append(f"{np.mean(values):.3f}")
+    (line,) = [line for line in said.splitlines() if re.match(r"\W*atlas ", line)]
+    assert re.findall(r"\d\.\d{3}", line) == means
+    assert re.search(r"naive merge +\d\.\d{3} / +- ", said)  # under oracle alone
+    assert re.search(r"oracle: .+ blind: ", said)
+
+
+LEFT = r"; about \d+ s left"
+
+
+def test_without_a_terminal_a_line_as_each_unit_begins_says_what_is_left(finished):
+    _, said = finished
+    first, *others = said.splitlines()[:4]
+    assert first == "1 of 4: A S4_N2, seed 0"  # nothing to judge by yet
+    names = ("C T2, seed 0", "A S4_N2, seed 1", "C T2, seed 1")
+    for i, (name, line) in enumerate(zip(names, others, strict=True)):
+        assert re.fullmatch(f"{i + 2} of 4: {name}{LEFT}", line)
+    assert "done before" not in said
+
+
+def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path, monkeypatch):
+    """The units are copied from the finished run."""
+    whole, _ = finished
+    plan = job.plan(replace(OPTIONS, out=tmp_path / "out"))
+    console = Console(
+        file=io.StringIO(), width=120, force_terminal=True, color_system=None
+    )
+
+    def unit(bench, setting, seed, report):
+        file = run.part(bench, setting, seed)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes((whole / "parts" / file.name).read_bytes())
+        report("chart 1/2, epoch 3/6", 0.5)
+
+    monkeypatch.setattr(run, "unit", unit)
+    assert job._rows(plan, console) == store.read_json(whole / "results.json")["rows"]
+    said = console.file.getvalue()
+    assert " 88%" in said  # three and a half of four
+    assert "C T2, seed 1: chart 1/2, epoch 3/6" in said
+    assert " of 4: " not in said
 
 
 # Killed and started again
@@ -276,25 +363,28 @@ def test_interrupted_it_goes_on_from_the_last_finished_unit_and_ends_in_the_same
 ):
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "C_T2_seed0.json")  # the very last of the third unit
+        interrupt_at(patch, "A_S4_N2_seed1.json")  # the very last of the third unit
         with pytest.raises(KeyboardInterrupt):
             start(folder)
     assert contents(folder).keys() == {"settings.json"}
     kept = {file.name: file.read_bytes() for file in (folder / "parts").iterdir()}
     assert kept.keys() == {
-        "reference_seed0.npz",
+        *REFERENCES,
         *(f"{name}{ending}" for name in UNITS[:2] for ending in (".json", ".npz")),
-        "C_T2_seed0.npz",  # but no rows, by which a unit is known to be done
+        "A_S4_N2_seed1.npz",  # but no rows, by which a unit is known to be done
     }
     trained, fit_charts = [], training.fit_charts
 
     def counted(key, chart, images, labels, tasks, **others):
-        trained.append(tasks.classes.astype(int).tolist())
+        trained.append(len(tasks.seen))
         return fit_charts(key, chart, images, labels, tasks, **others)
 
     monkeypatch.setattr(training, "fit_charts", counted)
-    start(folder)
-    assert trained == [[[1] * 5 + [0] * 5, [0] * 5 + [1] * 5]]  # C, and nothing else
+    first, second, third = start(folder).splitlines()[:3]
+    assert first == "2 of 4 were done before"
+    assert second == "1 of 2: A S4_N2, seed 1"
+    assert re.fullmatch(f"2 of 2: C T2, seed 1{LEFT}", third)
+    assert trained == [3, 2]  # the task charts of A and C, seed 1, and nothing else
     whole, _ = finished
     assert contents(folder) == contents(whole)
     now = {file.name: file.read_bytes() for file in (folder / "parts").iterdir()}
@@ -324,7 +414,9 @@ def test_interrupted_while_the_results_are_written_there_are_none_or_all(
     assert contents(folder).keys() == {"settings.json"}
     start(folder)
     assert contents(folder) == contents(whole)
-    start(folder)  # of a run that is finished, once more
+    said = start(folder)  # of a run that is finished, once more
+    assert said.startswith("4 of 4 were done before\n")
+    assert " of 4: " not in said
     assert contents(folder) == contents(whole)
 
 
@@ -366,5 +458,5 @@ def test_killed_it_goes_on_and_ends_in_the_same_results(tmp_path):
     assert reference.stat().st_mtime_ns == trained_at
     assert contents(killed) == contents(whole)
     rows = store.read_json(whole / "results.json")["rows"]
-    assert len(rows) == 38
+    assert len(rows) == 55
     assert np.isfinite([row["value"] for row in rows]).all()

@@ -10,6 +10,7 @@ SETTINGS = {
     "device": "cpu: cpu (x86_64)",
 }
 TITLES = {("A", "S4_N2"): "shared", ("B", "P80_20"): "not run"}
+ROW = {"scenario": "A", "setting": "S4_N2"}
 ACCURACY = {
     ("oracle", "original_abs"): 0.80,
     ("blind", "original_abs"): 0.80,
@@ -25,8 +26,7 @@ def some_rows(seeds=(0, 1)):
     """Accuracies as above, a point more for each seed; merged's stay where they are."""
     return [
         {
-            "scenario": "A",
-            "setting": "S4_N2",
+            **ROW,
             "protocol": protocol,
             "space": space,
             "metric": "accuracy",
@@ -44,7 +44,7 @@ def cells(text, space):
 
 
 def test_cells_are_mean_and_deviation_oracle_and_blind_side_by_side():
-    text = report.table(SETTINGS, some_rows(), TITLES)
+    text = report.table(SETTINGS, some_rows(), TITLES).split("\n## ")[1]
     assert cells(text, "original_abs") == ["0.805 ± 0.007"] * 2
     assert cells(text, "merged") == ["0.900 ± 0.000", "0.700 ± 0.000"]
     assert cells(text, "mean_abs") == ["n/a", "0.755 ± 0.007"]
@@ -66,10 +66,67 @@ def test_the_words_are_the_differences_seed_by_seed():
     assert "4.5 ± 0.7 points above their concatenation" in text
 
 
+def test_where_the_atlas_gains_the_words_say_that_not_all_of_it_is_the_merge_s():
+    text = report.table(SETTINGS, some_rows(), TITLES)
+    assert (
+        "points above the end-to-end space. That is not the merge's alone: merely told "
+        "the task, with nothing merged, the end-to-end space is 12.0 ± 0.0 points above"
+    ) in text
+
+
+def test_where_the_atlas_gains_nothing_the_words_speak_of_no_gain():
+    rows = some_rows()
+    for row in rows:
+        if row["space"] == "merged":
+            row["value"] -= 0.15
+    text = report.table(SETTINGS, rows, TITLES)
+    assert (
+        "the atlas is 5.5 ± 0.7 points below the end-to-end space. Merely told the "
+        "task, with nothing merged, the end-to-end space is 12.0 ± 0.0 points above "
+        "where it was, and the atlas 17.5 ± 0.7 points below that."
+    ) in text
+    assert "not the merge's alone" not in text
+
+
+@pytest.mark.parametrize(("seeds", "error"), [
+    ((0,), "2.8"),  # sqrt(0.8 x 0.2 / 200)
+    ((0, 1), "2.8"),  # sqrt(0.805 x 0.195 / 200)
+])  # fmt: skip
+def test_the_words_say_which_gaps_are_chance(seeds, error):
+    scored = [
+        row | {"metric": "scored_rows", "value": 200.0} for row in some_rows(seeds)
+    ]
+    text = report.table(SETTINGS, some_rows(seeds) + scored, TITLES)
+    words = (
+        f"An accuracy of one seed is on 200 rows, its standard error {error} points:"
+    )
+    assert words in text
+
+
+def test_where_the_number_of_rows_is_not_known_nothing_is_said_of_chance():
+    text = report.table(SETTINGS, some_rows(), TITLES)
+    assert "standard error" not in text
+    assert "their concatenation. What the table does not show" in text
+
+
+def test_first_of_all_are_the_accuracies_of_all_settings_that_were_run():
+    other = [row | {"scenario": "C", "setting": "T2"} for row in some_rows()]
+    for row in other:
+        row["value"] /= 2
+    text = report.table(SETTINGS, some_rows() + other, {**TITLES, ("C", "T2"): "cut"})
+    first = text.split("\n## ")[0]
+    names = "A S4_N2, oracle | A S4_N2, blind | C T2, oracle | C T2, blind"
+    assert f"\n| accuracy | {names} |\n" in first
+    expected = ["0.900 ± 0.000", "0.700 ± 0.000", "0.450 ± 0.000", "0.350 ± 0.000"]
+    assert cells(first, "merged") == expected
+    assert cells(first, "mean_abs") == ["n/a", "0.755 ± 0.007", "n/a", "0.378 ± 0.004"]
+
+
 def test_a_setting_that_was_not_run_has_no_section():
     text = report.table(SETTINGS, some_rows(), TITLES)
     assert "## A, S4_N2: shared" in text
     assert "not run" not in text
+    assert "P80_20" not in text
 
 
 def test_what_is_no_number_is_said_to_be_none():

@@ -60,7 +60,40 @@ def test_a_folder_with_other_files_is_not_claimed(tmp_path):
     assert not (tmp_path / "settings.json").exists()
 
 
+def test_what_a_kill_left_half_written_does_not_make_a_folder_another_s(tmp_path):
+    half = tmp_path / ".settings.json.x1y2"
+    half.write_text("{")
+    store.claim(tmp_path, SETTINGS)
+    assert {file.name for file in tmp_path.iterdir()} == {"settings.json", half.name}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"rows": [', b"\xff\xfe"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    file = tmp_path / "x.json"
+    file.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"x\.json is damaged \(.+\); delete it\.$"
+    ) as e:
+        store.read_json(file)
+    assert str(e.value).startswith(str(file))
+
+
 def test_a_pickle_is_not_read(tmp_path):
     np.savez(tmp_path / "x.npz", evil=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
         store.read_arrays(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half an archive"])
+def test_damaged_arrays_are_named(tmp_path, content):
+    file = tmp_path / "x.npz"
+    file.write_bytes(content)
+    with pytest.raises(store.Damaged, match=r"x\.npz is damaged"):
+        store.read_arrays(file)
+
+
+def test_of_a_damaged_claim_the_folder_is_to_be_deleted(tmp_path):
+    store.claim(tmp_path / "out", SETTINGS)
+    (tmp_path / "out" / "settings.json").write_text("{")
+    with pytest.raises(store.Damaged, match=r"is damaged; delete the folder .*out"):
+        store.claim(tmp_path / "out", SETTINGS)
