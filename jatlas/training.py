@@ -160,26 +160,19 @@ def fit_charts(
         arrays.check_count(name, count, 1)
     _check_samples(images, labels, tasks)
     _check_logits(chart, images, tasks.classes.shape[1])
-    samples = _Samples(
-        arrays.widen(images),
-        jnp.asarray(labels),
-        jnp.asarray(tasks.classes),
-        jnp.asarray(tasks.seen),
-        jnp.asarray(tasks.validation),
-    )
+    images, labels = arrays.widen(images), jnp.asarray(labels)
     num_charts = len(tasks.seen)
     if together is None:
         together = jax.default_backend() != "cpu"
     everyone = tuple(range(num_charts))
     groups = [everyone] if together else [(m,) for m in everyone]
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_charts))
     optimizer = adam() if optimizer is None else optimizer
     fitted = [
         _fit_group(
-            keys[jnp.array(group)],
+            jax.vmap(partial(jax.random.fold_in, key))(jnp.array(group)),
             chart,
             optimizer,
-            _share(samples, group),
+            _share(images, labels, tasks, group),
             group,
             batch_size,
             max_epochs,
@@ -188,7 +181,12 @@ def fit_charts(
         )
         for group in groups
     ]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *fitted)
+    return _joined(*fitted)
+
+
+@jax.jit
+def _joined(*groups: Charts) -> Charts:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *groups)
 
 
 def adam(
@@ -258,10 +256,7 @@ def embed(
     if together is None:
         together = jax.default_backend() != "cpu"
     num_charts = len(jax.tree.leaves(charts.states)[0])
-    everyone = (
-        [slice(None)] if together else [slice(m, m + 1) for m in range(num_charts)]
-    )
-    groups = [jax.tree.map(lambda x, g=g: x[g], charts.states) for g in everyone]
+    groups = [charts.states] if together else _split(charts.states, num_charts)
     num_samples = len(images)
     size = min(batch_size, num_samples)
     chunks = []
@@ -272,6 +267,15 @@ def embed(
         rows = [_embed(charts.chart, states, chunk) for states in groups]
         chunks.append(jnp.concatenate(rows)[:, : size - short])
     return jnp.concatenate(chunks, axis=1)
+
+
+@partial(jax.jit, static_argnames="num_charts")
+def _split(states: ChartState, num_charts: int) -> list[ChartState]:
+    """Each chart's state, still with a leading axis."""
+    return [
+        jax.tree.map(lambda leaf, m=m: leaf[m : m + 1], states)
+        for m in range(num_charts)
+    ]
 
 
 @partial(jax.jit, static_argnames="chart")
@@ -300,29 +304,43 @@ def _fit_group(
     )
     losses = np.full((2, len(group), max_epochs), np.nan, np.float32)
     validation = _ordered(jnp.zeros(samples.validation.shape), samples.validation)
+    most, most_held = _most(samples.seen), _most(samples.validation)
     for epoch in range(max_epochs):
         training = np.asarray(best.training)
         order = _shuffled(keys, samples.seen, epoch)
-        total = jnp.zeros((2, len(group)))
-        for start in range(0, _most(samples.seen), batch_size):
-            learners, sums = _step(
+        sums, held = [], []
+        for start in range(0, most, batch_size):
+            learners, of_batch = _step(
                 chart, optimizer, learners, samples, order, start, batch_size
             )
-            total += sums
-        held = jnp.zeros((2, len(group)))
-        for start in range(0, _most(samples.validation), batch_size):
-            held += _score(
-                chart, learners.state, samples, validation, start, batch_size
+            sums.append(of_batch)
+        for start in range(0, most_held, batch_size):
+            held.append(
+                _score(chart, learners.state, samples, validation, start, batch_size)
             )
-        loss = arrays.safe_divide(held[0], held[1])  # NaN of no validation samples
-        best = _keep_best(best, learners.state, loss, held[1] > 0, epoch, patience)
-        losses[0, training, epoch] = (total[0] / total[1])[training]
-        losses[1, training, epoch] = loss[training]
+        loss, _ = _mean(sums, len(group))
+        held_loss, measured = _mean(held, len(group))
+        best = _keep_best(best, learners.state, held_loss, measured, epoch, patience)
+        losses[0, training, epoch] = loss[training]
+        losses[1, training, epoch] = held_loss[training]
         going = np.asarray(best.training)
         report(Progress(group, epoch, losses[0, :, epoch], losses[1, :, epoch], going))
         if not going.any():
             break
     return Charts(chart, best.state, losses[0], losses[1], best.epoch)
+
+
+def _mean(
+    sums: list[Float[Array, "2 M"]], num_charts: int
+) -> tuple[Float[np.ndarray, " M"], Bool[np.ndarray, " M"]]:
+    """Mean losses from sums and counts of batches, and whether there was any sample.
+
+    On the host: the device has gone on meanwhile, and waits here once an epoch.
+    """
+    zero = np.zeros((2, num_charts), np.float32)
+    total, count = sum((np.asarray(of_batch) for of_batch in sums), zero)
+    measured = count > 0
+    return np.where(measured, total / np.maximum(count, 1), np.nan), measured
 
 
 @partial(jax.jit, static_argnames=("chart", "optimizer"))
@@ -470,10 +488,15 @@ def _cross_entropy(
     return jnp.stack([losses.sum(), where.sum()])
 
 
-def _share(samples: _Samples, group: tuple[int, ...]) -> _Samples:
-    chosen = jnp.array(group)
-    masks = {name: getattr(samples, name)[chosen] for name in samples._fields[2:]}
-    return samples._replace(**masks)
+def _share(
+    images: Array, labels: Array, tasks: Tasks, group: tuple[int, ...]
+) -> _Samples:
+    """The samples, and what of them the charts of the group have."""
+    chosen = list(group)
+    masks = (tasks.classes, tasks.seen, tasks.validation)
+    return _Samples(
+        images, labels, *(jnp.asarray(np.asarray(m)[chosen]) for m in masks)
+    )
 
 
 def _check_images(images: AnyArray) -> None:
