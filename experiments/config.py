@@ -18,8 +18,8 @@ from jatlas import tasks
 from jatlas.tasks import Tasks
 
 PROTOCOLS = ("oracle", "blind")
-# Where 6 are too few steps: digits has a third of the images.
-EPOCHS = {"digits": 12}
+# Where 6 are too few: digits has a third of the images, and so of the steps.
+EPOCHS = {"digits": 20}
 Scenario = Literal["A", "B", "C"]
 
 
@@ -44,7 +44,7 @@ class Options:
     num_held_out: int | None = None
     """In B and C, training samples kept from every task, to be anchors; A if unset."""
     max_epochs: int | None = None
-    """The most epochs that a chart is trained; if unset, 6, and 12 on digits."""
+    """The most epochs that a chart is trained; if unset, 6, and 20 on digits."""
     patience: int = 2
     """A chart stops when its validation loss has not fallen for so many epochs."""
     probe_epochs: int = 100
