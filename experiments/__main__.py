@@ -121,10 +121,11 @@ def _draw(job: Plan, rows: report.Rows) -> None:
 
     folder, dataset = job.options.folder, job.bench.dataset
     first = job.options.seeds[0]
-    for (scenario, setting), title in job.titles.items():
-        name = f"{scenario}_{setting}"
-        arrays = store.read_arrays(folder / "parts" / f"{name}_seed{first}.npz")
-        heading = f"{dataset.name}, {scenario}: {title}; seed {first}"
+    for setting, seed in (unit for unit in job.units if unit[1] == first):
+        name = f"{setting.scenario}_{setting.name}"
+        file = run.part(job.bench, setting, seed).with_suffix(".npz")
+        arrays = store.read_arrays(file)
+        heading = f"{dataset.name}, {setting.scenario}: {setting.title}; seed {seed}"
         for kind, draw in (
             ("spaces", figures.spaces_figure),
             ("self_similarity", figures.self_similarity_figure),

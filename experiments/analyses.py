@@ -135,6 +135,8 @@ def measure(
     key: jax.Array,
     max_epochs: int,
     patience: int = 10,
+    *,
+    probe_only: bool = False,
 ) -> Values:
     """Every metric of one space.
 
@@ -149,12 +151,19 @@ def measure(
         key: of the probe.
         max_epochs: the most epochs of the probe.
         patience: of the probe.
+        probe_only: leave out what is not the probe's. Of the control that is told the
+            task, the other metrics say how long its one-hot was made.
     """
     # On the device, once.
     space = space._replace(rows=jnp.asarray(space.rows))
     row_labels = np.where(space.sample >= 0, labels[space.sample], 0).astype(np.int32)
+    of_probe = probe_accuracy(
+        space, parts, row_labels, tasks, key, max_epochs, patience
+    )
+    if probe_only:
+        return of_probe
     return {
-        **probe_accuracy(space, parts, row_labels, tasks, key, max_epochs, patience),
+        **of_probe,
         **class_mean_accuracy(space, parts, row_labels, tasks),
         **({} if relative is None else alignment(space, relative, row_labels, tasks)),
         **separability(space, row_labels, tasks),
@@ -190,15 +199,6 @@ def probe_accuracy(
     values["scored_rows"] = float(parts.test.sum())
     values["probe_epochs"] = float(probe.best_epoch) + 1
     return values
-
-
-def of_probe(values: Values) -> Values:
-    """The metrics of the probe alone.
-
-    Of the control that is told the task the others say how long its one-hot was made.
-    """
-    names = ("accuracy", "scored_rows", "probe_epochs")
-    return {name: v for name, v in values.items() if name.startswith(names)}
 
 
 def class_mean_accuracy(

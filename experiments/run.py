@@ -187,6 +187,7 @@ def _measure(
             jax.random.fold_in(jax.random.key(seed), 7),
             bench.options.probe_epochs,
             bench.options.probe_patience,
+            probe_only=name == "original_abs_task",
         )
 
     # Two at a time: a small probe keeps no more than one core busy.
@@ -207,8 +208,6 @@ def _measure(
     by_protocol = dict(
         zip(PROTOCOLS, ({**both, **own} for own in measured), strict=True)
     )
-    control = by_protocol["oracle"]["original_abs_task"]
-    by_protocol["oracle"]["original_abs_task"] = analyses.of_probe(control)
     pictured = {
         "both/original_rel": reference["original_rel"],
         "oracle/merged": oracle["merged"],

@@ -234,6 +234,12 @@ def check_count(name: str, value: int, least: int) -> None:
         )
 
 
+def check_counts(least: int, **counts: int) -> None:
+    """`check_count` of each argument by its name."""
+    for name, value in counts.items():
+        check_count(name, value, least)
+
+
 def check_labels(
     labels: AnyArray, num_rows: int, num_classes: int, where: Where = None
 ) -> None:

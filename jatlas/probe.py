@@ -102,13 +102,13 @@ def fit_probe(
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
     _check_rows(space, labels, num_classes, where, validation)
-    for name, count in (
-        ("hidden", hidden),
-        ("batch_size", batch_size),
-        ("max_epochs", max_epochs),
-        ("patience", patience),
-    ):
-        arrays.check_count(name, count, 1)
+    arrays.check_counts(
+        1,
+        hidden=hidden,
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        patience=patience,
+    )
     nobody = jnp.zeros(space.shape[0], bool)
     held = nobody if validation is None else jnp.asarray(validation)
     rows = ~held if where is None else jnp.asarray(where)

@@ -152,20 +152,14 @@ def fit_charts(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
-    for name, count in (
-        ("batch_size", batch_size),
-        ("max_epochs", max_epochs),
-        ("patience", patience),
-    ):
-        arrays.check_count(name, count, 1)
+    arrays.check_counts(
+        1, batch_size=batch_size, max_epochs=max_epochs, patience=patience
+    )
     _check_samples(images, labels, tasks)
     _check_logits(chart, images, tasks.classes.shape[1])
     images, labels = arrays.widen(images), jnp.asarray(labels)
-    num_charts = len(tasks.seen)
-    if together is None:
-        together = jax.default_backend() != "cpu"
-    everyone = tuple(range(num_charts))
-    groups = [everyone] if together else [(m,) for m in everyone]
+    everyone = tuple(range(len(tasks.seen)))
+    groups = [everyone] if _side_by_side(together) else [(m,) for m in everyone]
     optimizer = adam() if optimizer is None else optimizer
     fitted = [
         _fit_group(
@@ -182,6 +176,11 @@ def fit_charts(
         for group in groups
     ]
     return _joined(*fitted)
+
+
+def _side_by_side(together: bool | None) -> bool:
+    """What was asked for; if nothing was, what is faster on this backend."""
+    return jax.default_backend() != "cpu" if together is None else together
 
 
 @jax.jit
@@ -253,9 +252,8 @@ def embed(
     _check_images(images)
     arrays.check_count("the number of images", len(images), 1)
     arrays.check_count("batch_size", batch_size, 1)
-    if together is None:
-        together = jax.default_backend() != "cpu"
     num_charts = len(jax.tree.leaves(charts.states)[0])
+    together = _side_by_side(together)
     groups = [charts.states] if together else _split(charts.states, num_charts)
     num_samples = len(images)
     size = min(batch_size, num_samples)

@@ -394,9 +394,12 @@ def test_it_is_said_on_how_many_rows_an_accuracy_is(labelled, scenario):
 def test_of_the_probe_are_its_accuracies_and_what_they_rest_on(labelled):
     of_both = {"accuracy", "accuracy_shared", "accuracy_novel"}
     for scenario, accuracies in (("A", of_both), ("C", {"accuracy"})):
-        values = measured(scenario, *labelled)[2]
+        space, parts, values = measured(scenario, *labelled)
         own = accuracies | {"scored_rows", "probe_epochs"}
-        assert analyses.of_probe(values) == {name: values[name] for name in own}
+        alone = measure(
+            space, parts, labelled[1], tasks=TASKS[scenario], probe_only=True
+        )
+        assert alone == {name: values[name] for name in own}
 
 
 def test_accuracy_is_of_the_test_rows_by_kind_of_class(labelled):
