@@ -8,7 +8,6 @@ from jatlas.atlas import (
     combine,
     empty_atlas,
     masked_mean,
-    merge,
 )
 from jatlas.charts import CNN, Chart, ChartState, from_module
 from jatlas.cka import (
@@ -18,17 +17,14 @@ from jatlas.cka import (
     cka_value,
     combine_cka,
     empty_cka,
-    median_distance,
 )
-from jatlas.geometry import (
-    class_means,
-    mutual_neighbors,
-    nearest_class_mean,
-    self_similarity_correlation,
-    separability,
-)
+from jatlas.geometry import class_means, nearest_class_mean, separability
+from jatlas.median import median_distance
+from jatlas.merging import merge
+from jatlas.neighbors import mutual_neighbors, self_similarity_correlation
 from jatlas.probe import Probe, fit_probe, probe_logits
 from jatlas.relative import relativize
+from jatlas.sharding import own_rows, place, sample_mesh
 from jatlas.spaces import Spaces, anchor_rows, assemble
 from jatlas.tasks import (
     Tasks,
@@ -90,9 +86,12 @@ __all__ = [
     "mutual_neighbors",
     "nearest_class_mean",
     "nystroem",
+    "own_rows",
     "part_shared_part_novel",
+    "place",
     "probe_logits",
     "relativize",
+    "sample_mesh",
     "same_classes_disjoint_samples",
     "self_similarity_correlation",
     "separability",

@@ -1,7 +1,5 @@
-"""From many charts to one space: the masked mean, merge, and the running atlas."""
+"""The masked mean over charts, and the atlas as a running sum."""
 
-from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,15 +8,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from jatlas import arrays
-from jatlas.arrays import Number, Precision, Shaped
-from jatlas.relative import Similarity, check_spaces, similarities
+from jatlas.arrays import AnyArray, Number
 
-Weights = Float[Array, " M"] | Float[Array, "M N"]
-Stacked = Array | Sequence[Array]
-
-# Similarities that are an inner product of a map of each side: for these, similarity
-# and mean over charts are one contraction.
-_FEATURE_MAPS = {"cosine": arrays.unit, "inner": lambda x: x}
+Weights = Float[AnyArray, " M"] | Float[AnyArray, "M N"]
 
 
 class Atlas(NamedTuple):
@@ -77,100 +69,10 @@ def masked_mean(
     arrays.check_floating("relative", relative)
     num_charts, num_samples, _ = relative.shape
     wide = arrays.widen(relative)
-    w = _chart_weights(presence, weights, (num_charts, num_samples), wide.dtype)
+    w = chart_weights(presence, weights, (num_charts, num_samples), wide.dtype)
     kept = jnp.where(presence[..., None], wide, 0)
     total = jnp.einsum("mna,mn->na", kept, w, precision="highest")
     return atlas_mean(Atlas(total, w.sum(axis=0)), empty=empty).astype(relative.dtype)
-
-
-@partial(jax.jit, static_argnames=("similarity", "precision"))
-def merge(
-    embeddings: Float[Array, "M N D"] | Sequence[Float[Array, "N _"]],
-    anchors: Float[Array, "M A D"] | Sequence[Float[Array, "A _"]],
-    presence: Bool[Array, "M N"],
-    *,
-    weights: Weights | None = None,
-    similarity: Similarity = "cosine",
-    empty: Number = jnp.nan,
-    precision: Precision = "highest",
-) -> Float[Array, "N A"]:
-    """Embeddings to the atlas: relativize, then masked_mean, with no (M, N, A) formed.
-
-    r(x) = (1/K) sum over the K charts k that have x of s(E_k(x), E_k(anchors)).
-
-    Args:
-        embeddings: (M, N, D), or M arrays (N, D_m) where the charts' dimensions differ.
-            Rows of absent samples are not looked at.
-        anchors: (M, A, D), or M arrays (A, D_m): each chart's embeddings of the same A
-            anchors in the same order.
-        presence: (M, N), boolean.
-        weights: (M,) or (M, N), not negative (else NaN); all 1 if None.
-        similarity: as in `relativize`.
-        empty: what stands in the rows of a sample in no chart, or whose weights are
-            all zero.
-        precision: of the matrix products, as in `jax.lax.Precision`.
-
-    Returns:
-        (N, A) in the dtype of embeddings and anchors, the wider of both; computed in
-        float32 or wider. Gradients
-        are finite, and zero for absent rows.
-
-    Raises:
-        ValueError: if charts differ in N or A, embeddings and anchors differ in D or M,
-            presence has another shape or is not boolean, the weights are not (M,) or
-            (M, N) and floating point, or the similarity is unknown.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> embeddings = jnp.array([[[1.0, 0.0], [0.0, 2.0]], [[0.0, 3.0], [5.0, 0.0]]])
-        >>> anchors = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]]])
-        >>> merge(embeddings, anchors, jnp.array([[True, True], [True, False]]))
-        Array([[1.],
-               [0.]], dtype=float32)
-
-    Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
-    """
-    num_samples = _check_charts(embeddings, anchors)
-    dtype = jnp.result_type(*jax.tree.leaves((embeddings, anchors)))
-    wide = jnp.promote_types(dtype, jnp.float32)
-    w = _chart_weights(presence, weights, (len(embeddings), num_samples), wide)
-    total = w.sum(axis=0)
-    shares = arrays.safe_divide(w, total, 0.0)
-    merged = _shared_out(embeddings, anchors, presence, shares, similarity, precision)
-    return jnp.where(total[:, None] == 0, empty, merged).astype(dtype)
-
-
-def _shared_out(
-    embeddings: Stacked,
-    anchors: Stacked,
-    presence: Bool[Array, "M N"],
-    shares: Float[Array, "M N"],
-    similarity: Similarity,
-    precision: Precision,
-) -> Float[Array, "N A"]:
-    """Sum over the charts of share times similarity, one chart's (N, A) at a time."""
-
-    def add(
-        merged: Array, chart: tuple[Array, Array, Array, Array]
-    ) -> tuple[Array, None]:
-        x, a, present, share = chart
-        x = arrays.keep(arrays.widen(x), present)
-        relative = similarities(x, arrays.widen(a), similarity, precision)
-        part = arrays.keep(relative, present) * share[:, None]
-        return merged + part.astype(merged.dtype), None
-
-    merged = jnp.zeros((shares.shape[1], anchors[0].shape[0]), shares.dtype)
-    if isinstance(embeddings, Sequence) or isinstance(anchors, Sequence):
-        for chart in zip(embeddings, anchors, presence, shares, strict=True):
-            merged, _ = add(merged, chart)
-        return merged
-    if similarity in _FEATURE_MAPS:
-        feature_map = _FEATURE_MAPS[similarity]
-        x = jnp.where(presence[..., None], arrays.widen(embeddings), 0)
-        x = feature_map(x) * shares[..., None]
-        a = feature_map(arrays.widen(anchors))
-        return jnp.einsum("mnd,mad->na", x, a, precision=precision)
-    return jax.lax.scan(add, merged, (embeddings, anchors, presence, shares))[0]
 
 
 def empty_atlas(
@@ -287,21 +189,31 @@ def atlas_mean(atlas: Atlas, *, empty: Number = jnp.nan) -> Float[Array, "N A"]:
     return arrays.safe_divide(atlas.total, atlas.count[:, None], empty)
 
 
-def _chart_weights(
-    presence: Array, weights: Array | None, shape: tuple[int, int], dtype: DTypeLike
+def chart_weights(
+    presence: AnyArray,
+    weights: Weights | None,
+    shape: tuple[int, int],
+    dtype: DTypeLike,
 ) -> Float[Array, "M N"]:
     """The weight of each chart for each sample, zero where absent; dtype or wider."""
     arrays.check_mask("presence", presence, shape, "(M, N)")
+    check_weights(weights, shape)
     if weights is None:
-        return presence.astype(dtype)
+        return jnp.asarray(presence, dtype)
+    w = _not_negative(jnp.asarray(weights, jnp.promote_types(weights.dtype, dtype)))
+    return jnp.where(presence, w[:, None] if w.ndim == 1 else w, 0)
+
+
+def check_weights(weights: Weights | None, shape: tuple[int, int]) -> None:
+    """Raise ValueError unless weights are None, or floating point, (M,) or (M, N)."""
+    if weights is None:
+        return
     arrays.check_floating("weights", weights)
     if weights.shape not in ((shape[0],), shape):
         raise ValueError(
             f"weights must be (M,) or (M, N), here {(shape[0],)} or {shape}; got "
             f"{weights.shape}."
         )
-    weights = _not_negative(weights.astype(jnp.promote_types(weights.dtype, dtype)))
-    return jnp.where(presence, weights[:, None] if weights.ndim == 1 else weights, 0)
 
 
 def _row_weights(presence: Array, weights: Number | Array | None) -> Array:
@@ -320,32 +232,3 @@ def _row_weights(presence: Array, weights: Number | Array | None) -> Array:
 def _not_negative(weights: Array) -> Array:
     """NaN for a negative weight: of such, no mean of cosines need be a cosine."""
     return jnp.where(weights < 0, jnp.nan, weights)
-
-
-def _check_charts(embeddings: Stacked, anchors: Stacked) -> int:
-    """N, or a ValueError unless the charts share M, N and A, and each has one D."""
-    x, a = _shapes("embeddings", embeddings), _shapes("anchors", anchors)
-    arrays.check_equal(
-        "the number of charts M of embeddings and anchors",
-        [len(x), len(a)],
-        "Give each chart's embeddings of the anchors, in the order of the charts.",
-    )
-    if not x:
-        raise ValueError("there are no charts to merge; give one at least.")
-    for chart, (own, its_anchors) in enumerate(zip(x, a, strict=True)):
-        check_spaces(own, its_anchors, f" of chart {chart}")
-    advice = "Charts of different samples are stacked by `jatlas.assemble`."
-    arrays.check_equal("the number of samples N", [own.shape[0] for own in x], advice)
-    advice = "All charts embed the same anchors, in the same order."
-    arrays.check_equal("the number of anchors A", [own.shape[0] for own in a], advice)
-    return x[0].shape[0]
-
-
-def _shapes(name: str, charts: Stacked) -> list[Shaped]:
-    """Each chart's shape and dtype, without slicing what is stacked."""
-    if isinstance(charts, Sequence):
-        return list(charts)
-    arrays.check_equal(
-        f"the number of axes of stacked {name}", [3, charts.ndim], "Give (M, ., D)."
-    )
-    return [jax.ShapeDtypeStruct(charts.shape[1:], charts.dtype)] * charts.shape[0]

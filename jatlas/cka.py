@@ -8,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jatlas import arrays
+from jatlas import arrays, layout
 from jatlas.arrays import Where
-
-KERNELS = ("linear", "rbf")
-MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
+from jatlas.rbf import check_kernel, rbf_hsic
 
 _matmul = partial(jnp.matmul, precision="highest")
 
@@ -46,6 +44,7 @@ class CkaState(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("kernel", "median", "debiased"))
+@layout.automatic()
 def cka(
     x: Float[Array, "N D1"],
     y: Float[Array, "N D2"],
@@ -66,7 +65,8 @@ def cka(
     Args:
         x: (N, D1), floating point.
         y: (N, D2), floating point; row n is the same sample as row n of x.
-        kernel: "linear" or "rbf", exp(-d^2 / (2 sigma^2)), which takes (N, N) memory.
+        kernel: "linear" or "rbf", exp(-d^2 / (2 sigma^2)), in tiles: its time
+            grows with N^2, its memory with N.
         sigma: width of the rbf kernel, in the unit of distances; one for both spaces or
             a pair. If None, `median_distance` of each space, through which the gradient
             goes too.
@@ -99,58 +99,12 @@ def cka(
     check_kernel(kernel, sigma, median)
     rows = arrays.all_rows(x, where)
     dtype = jnp.result_type(x, y, jnp.float32)
-    (x, factor_x), (y, factor_y) = (
-        arrays.rescaled(space.astype(dtype), rows) for space in (x, y)
-    )
+    x, y = x.astype(dtype), y.astype(dtype)
     if kernel == "linear":
-        return cka_value(_moments(x, y, rows), debiased)
-    sigma_x, sigma_y = sigma if isinstance(sigma, tuple) else (sigma, sigma)
-    grams = (
-        _rbf_gram(x, rows, sigma_x, factor_x, median),
-        _rbf_gram(y, rows, sigma_y, factor_y, median),
-    )
-    return _gram_cka(grams, rows, debiased)
-
-
-@partial(jax.jit, static_argnames="rule")
-def median_distance(
-    x: Float[Array, "N D"], *, rule: str = "lower_nonzero", where: Where = None
-) -> Float[Array, ""]:
-    """The median Euclidean distance between rows: the usual width of an rbf kernel.
-
-    sigma = sqrt(median of |x_i - x_j|^2). Published code differs in which pairs it
-    counts, and in the median of an even number of them.
-
-    Args:
-        x: (N, D), floating point.
-        rule: "lower_nonzero", the lower of the two middle ones of the distances that
-            are not zero (the paper's code, and torch's median); "middle_nonzero", the
-            mean of their squares (NumPy's median); or "middle_all", that over all pairs
-            (i, j), each row with itself too (Kornblith's notebook).
-        where: (N,), the rows that count; all if None.
-
-    Returns:
-        A scalar in float32 or wider. NaN if there are no such pairs. Its gradient is
-        that of the pairs in the middle.
-
-    Raises:
-        ValueError: if x is not a floating point matrix, or the rule is unknown.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> x = jnp.array([[0.0], [1.0], [3.0]])
-        >>> median_distance(x), median_distance(x, rule="middle_all")
-        (Array(2., dtype=float32), Array(1., dtype=float32))
-
-    Source: Kornblith et al. (2019), section 4, and the code of both papers.
-    """
-    arrays.check_rows("x", x)
-    arrays.check_mask("where", where, x.shape[:1], "(N,)")
-    check_kernel("rbf", None, rule)
-    rows = arrays.all_rows(x, where)
-    x, factor = arrays.rescaled(arrays.widen(x), rows)
-    square = _median_square(arrays.squared_distances(x, x), rows, rule)
-    return arrays.safe_sqrt(square) / factor
+        return cka_value(_moments(x, y, rows, scaled=True), debiased)
+    sigmas = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    value = _alignment(*rbf_hsic((x, y), rows, sigmas, median, debiased))
+    return jnp.where(jnp.sum(rows) > 3, value, jnp.nan) if debiased else value
 
 
 def empty_cka(
@@ -183,6 +137,7 @@ def empty_cka(
 
 
 @jax.jit
+@layout.automatic()
 def add_rows(
     state: CkaState,
     x: Float[Array, "N D1"],
@@ -222,6 +177,7 @@ def add_rows(
 
 
 @jax.jit
+@layout.automatic()
 def combine_cka(a: CkaState, b: CkaState) -> CkaState:
     """One state of the rows of both; for parts seen on different hosts.
 
@@ -268,6 +224,7 @@ def combine_cka(a: CkaState, b: CkaState) -> CkaState:
 
 
 @partial(jax.jit, static_argnames="debiased")
+@layout.automatic()
 def cka_value(state: CkaState, debiased: bool = False) -> Float[Array, ""]:
     """Linear CKA of the rows seen so far; NaN where `cka` is.
 
@@ -314,28 +271,50 @@ def _alignment(hsic: Float[Array, "2 2"], rounding: Float[Array, "2"]) -> Array:
 
 
 def _moments(
-    x: Float[Array, "N D1"], y: Float[Array, "N D2"], rows: Bool[Array, " N"]
+    x: Float[Array, "N D1"],
+    y: Float[Array, "N D2"],
+    rows: Bool[Array, " N"],
+    scaled: bool = False,
 ) -> CkaState:
-    """The state of these rows alone."""
+    """The state of these rows alone; of both spaces rescaled, if their unit is free."""
     dtype = jnp.result_type(x, y, jnp.float32)
-    (x, mean_x), (y, mean_y) = (_centred(s.astype(dtype), rows) for s in (x, y))
-    z = jnp.concatenate([x, y], axis=1)
+    (x, mean_x), (y, mean_y) = (
+        _centred(space.astype(dtype), rows, scaled) for space in (x, y)
+    )
+    across = _matmul(x.T, y)
+    scatter = [[_matmul(x.T, x), across], [across.T, _matmul(y.T, y)]]
     e = jnp.stack([jnp.sum(x**2, axis=1), jnp.sum(y**2, axis=1)])
+    energy_rows = jnp.concatenate([_matmul(e, x), _matmul(e, y)], axis=1)
     count = jnp.sum(rows, dtype=dtype)
     return CkaState(
-        count, mean_x, mean_y, _matmul(z.T, z), _matmul(e, z), _matmul(e, e.T)
+        count, mean_x, mean_y, jnp.block(scatter), energy_rows, _matmul(e, e.T)
     )
 
 
 def _centred(
-    x: Float[Array, "N D"], rows: Bool[Array, " N"]
+    x: Float[Array, "N D"], rows: Bool[Array, " N"], scaled: bool
 ) -> tuple[Float[Array, "N D"], Float[Array, "2 D"]]:
-    """The rows less their mean, and the mean in two parts; zero of no rows."""
-    rest, _ = arrays.centre(x, rows)
-    largest = jnp.max(jnp.where(rows[:, None], x, -jnp.inf), axis=0, initial=-jnp.inf)
-    near = jax.lax.stop_gradient(jnp.where(jnp.any(rows), largest, 0))
-    beyond = arrays.masked_sum(x - near, rows)
-    return rest, jnp.stack([near, arrays.safe_divide(beyond, jnp.sum(rows), 0.0)])
+    """The rows less their mean, and the mean in two parts; zero of no rows.
+
+    The mean is that of the differences from a value that the feature takes, in two
+    sums, as in `arrays.centre`. The ends of a feature tell the rest without a look at
+    all rows: the scale, and whether it is constant up to rounding; then it is zero.
+    """
+    high = jnp.max(jnp.where(rows[:, None], x, -jnp.inf), axis=0, initial=-jnp.inf)
+    low = jnp.min(jnp.where(rows[:, None], x, jnp.inf), axis=0, initial=jnp.inf)
+    ends = jnp.where(jnp.any(rows), jnp.stack([high, low]), 0)
+    ends = jax.lax.stop_gradient(ends)
+    if scaled:
+        ends, factor = arrays.rescaled(ends, jnp.ones(2, bool))
+        x = x * factor
+    near, count = ends[0], jnp.sum(rows)
+    beyond = arrays.safe_divide(arrays.masked_sum(x - near, rows), count, 0.0)
+    rest = arrays.masked_sum((x - near) - beyond, rows)
+    beyond += arrays.safe_divide(rest, count, 0.0)
+    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(near + beyond)
+    constant = jnp.max(jnp.abs(ends - near - beyond), axis=0) <= rounding
+    x = jnp.where(constant | ~rows[:, None], 0, (x - near) - beyond)
+    return x, jnp.stack([near, beyond])
 
 
 def _about(
@@ -364,104 +343,3 @@ def _blocks(state: CkaState) -> Float[Array, "2 D"]:
     """Ones where a feature is of x, and where it is of y."""
     sizes = [state.mean_x.shape[1], state.mean_y.shape[1]]
     return jnp.asarray(np.repeat(np.eye(2), sizes, axis=1), state.scatter.dtype)
-
-
-def _median_square(
-    squares: Float[Array, "N N"], rows: Bool[Array, " N"], rule: str
-) -> Float[Array, ""]:
-    """The median of squared distances by one of the rules `MEDIANS`."""
-    pairs = rows[:, None] & rows
-    if rule != "middle_all":
-        pairs &= squares != 0
-    # Infinities sort last, NaN after them; one more, lest the array be empty.
-    values = jnp.sort(jnp.append(jnp.where(pairs, squares, jnp.inf), jnp.inf))
-    count = jnp.sum(pairs)
-    lower, upper = (count - 1) // 2, count // 2
-    middle = (values[lower] + values[lower if rule == "lower_nonzero" else upper]) / 2
-    return jnp.where((count > 0) & ~jnp.isnan(values[-1]), middle, jnp.nan)
-
-
-def _rbf_gram(
-    x: Float[Array, "N D"],
-    rows: Bool[Array, " N"],
-    sigma: float | Array | None,
-    factor: Float[Array, ""],
-    median: str,
-) -> Float[Array, "N N"]:
-    """The rbf kernel of rows times `factor`, or the kernel less one; centred, the same.
-
-    Zero unless the width is > 0. Of a wide kernel what counts is how far it is below
-    one, of a narrow one how far above zero: so the smaller is given, which has digits.
-    """
-    squares = arrays.squared_distances(x, x)
-    if sigma is None:
-        width = _median_square(squares, rows, median)
-    else:
-        # A width of zero or less is none.
-        width = jnp.square(jnp.where(jnp.asarray(sigma) > 0, sigma, jnp.nan) * factor)
-    known = width > 0
-    exponent = -squares / (2 * jnp.where(known, width, 1))
-    pairs = rows[:, None] & rows
-    mean = arrays.safe_divide(jnp.sum(jnp.exp(exponent), where=pairs), jnp.sum(pairs))
-    gram = jnp.where(mean > 0.5, jnp.expm1(exponent), jnp.exp(exponent))
-    return jnp.where(known, gram, 0)
-
-
-def _gram_cka(
-    grams: tuple[Float[Array, "N N"], Float[Array, "N N"]],
-    rows: Bool[Array, " N"],
-    debiased: bool,
-) -> Float[Array, ""]:
-    """CKA of two Gram matrices."""
-    centred, rounding = zip(
-        *(_centred_gram(gram, rows, debiased) for gram in grams), strict=True
-    )
-    k = jnp.stack(centred)
-    value = _alignment(
-        jnp.einsum("inm,jnm->ij", k, k, precision="highest"), jnp.stack(rounding)
-    )
-    return jnp.where(jnp.sum(rows) > 3, value, jnp.nan) if debiased else value
-
-
-def _centred_gram(
-    gram: Float[Array, "N N"], rows: Bool[Array, " N"], debiased: bool
-) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
-    """The Gram matrix, its rows and columns centred, and its rounding, squared.
-
-    Debiased, they are centred without the diagonal, by sums over n - 2 (Székely and
-    Rizzo, 2014): HSIC is then an inner product of two such matrices, too.
-    """
-    gram, _ = arrays.rescaled(gram, rows)
-    pairs = rows[:, None] & rows
-    n = jnp.sum(rows)
-    if debiased:
-        pairs &= ~jnp.eye(len(rows), dtype=bool)
-        n = jnp.where(n > 3, n, 4)
-        row_divisor, total_divisor = n - 2, (n - 1) * (n - 2)
-    else:
-        n = jnp.where(n > 0, n, 1)
-        row_divisor, total_divisor = n, n**2
-    gram = jnp.where(pairs, gram, 0)
-    means = jnp.sum(gram, axis=1) / row_divisor
-    total = jnp.sum(gram) / total_divisor
-    centred = jnp.where(pairs, gram - means[:, None] - means + total, 0)
-    rounding = 16 * jnp.finfo(gram.dtype).eps
-    return centred, rounding**2 * jnp.sum(gram**2)
-
-
-def check_kernel(kernel: str, sigma: object, median: str) -> None:
-    """Raise ValueError unless the names are known and sigma is a number or two."""
-    if kernel not in KERNELS:
-        raise ValueError(f"unknown kernel {kernel!r}; known are {', '.join(KERNELS)}.")
-    if median not in MEDIANS:
-        raise ValueError(
-            f"unknown rule {median!r} for the median distance; known are "
-            f"{', '.join(MEDIANS)}."
-        )
-    if kernel == "linear" and sigma is not None:
-        raise ValueError("sigma is a width of the kernel 'rbf'; 'linear' has none.")
-    widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
-    if len(widths) != 2 or any(jnp.shape(w) for w in widths if w is not None):
-        raise ValueError(
-            f"sigma must be a number or a pair of numbers, one a space; got {sigma!r}."
-        )

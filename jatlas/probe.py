@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas import arrays
+from jatlas import arrays, layout
 from jatlas.arrays import AnyArray, Where
 
 
@@ -33,6 +33,23 @@ class Probe(NamedTuple):
 
 # The first four of a `Probe`: those that are trained.
 Weights = tuple[Array, Array, Array, Array]
+
+
+class _Data(NamedTuple):
+    """Rows to learn from and to stop by.
+
+    Attributes:
+        x: (N, A), standardised; zero in the rows that do not count.
+        targets: (N, C), one-hot.
+        order: (N,), row numbers: those to learn from, those held out, all others.
+        learnt, held: (), how many rows there are of the first and the second.
+    """
+
+    x: Float[Array, "N A"]
+    targets: Float[Array, "N C"]
+    order: Int[Array, " N"]
+    learnt: Int[Array, ""]
+    held: Int[Array, ""]
 
 
 class _Run(NamedTuple):
@@ -60,10 +77,21 @@ def fit_probe(
 ) -> Probe:
     """Train a classifier on a space: the paper's, by default.
 
-    One program, early stopping within: goes through `jax.vmap` over keys, spaces and
-    masks. Row counts enter as masks, so that one shape is compiled for many counts. The
-    number of epochs depends on the data, which reverse-mode differentiation through the
-    training cannot follow; differentiate `probe_logits`.
+    One program, early stopping within. Several at once go through `jax.vmap` over keys,
+    spaces, masks and learning rates: it runs until the last of them has stopped.
+    `jax.lax.map` over the same is one program, too, in which each stops by itself.
+
+    It is compiled once for a shape of space, C, hidden and batch_size; the rest, masks
+    included, may vary. Padding a space with rows that do not count changes nothing but
+    rounding, wherever they stand (for JAX's default random numbers), so that a few
+    lengths serve all row counts.
+
+    Of a space sharded over samples, each device holds its own rows and the numbers of
+    all, (N,). A batch is put together on all devices and each takes the same step: they
+    share memory, not work, and the probe is the same on all.
+
+    The number of epochs depends on the data, which reverse-mode differentiation through
+    the training cannot follow; differentiate `probe_logits`.
 
     Args:
         key: a JAX key.
@@ -136,7 +164,8 @@ def probe_logits(params: Probe, space: Float[AnyArray, "N A"]) -> Float[Array, "
         space: (N, A), floating point; any rows of a space made in the same way.
 
     Returns:
-        (N, C), in float32 or wider. A row that holds a NaN gets NaN.
+        (N, C), in float32 or wider, on several devices as the space is. A row that
+        holds a NaN gets NaN.
 
     Raises:
         ValueError: if the space is not a floating point matrix of width A.
@@ -158,10 +187,8 @@ def probe_logits(params: Probe, space: Float[AnyArray, "N A"]) -> Float[Array, "
     return _logits(params[:4], _standardised(space))
 
 
-@partial(
-    jax.jit,
-    static_argnames=("num_classes", "hidden", "batch_size", "max_epochs", "patience"),
-)
+@partial(jax.jit, static_argnames=("num_classes", "hidden", "batch_size"))
+@layout.automatic()
 def _fit(
     key: Array,
     space: Array,
@@ -172,34 +199,36 @@ def _fit(
     hidden: int,
     learning_rate: float | Array,
     batch_size: int,
-    max_epochs: int,
-    patience: int,
+    max_epochs: Int[Array, ""],
+    patience: Int[Array, ""],
 ) -> Probe:
-    x = arrays.keep(_standardised(space), rows | held)
-    targets = arrays.one_hot(labels, num_classes, rows | held).astype(x.dtype)
+    data = _data(space, labels, num_classes, rows, held)
     optimizer = optax.adam(learning_rate)
-    start = _initial(jax.random.fold_in(key, 0), x.shape[1], hidden, num_classes, x)
+    start = _initial(
+        jax.random.fold_in(key, 0), space.shape[1], hidden, num_classes, data.x
+    )
 
     def go_on(run: _Run) -> Array:
         waited = run.epoch - 1 - run.best.best_epoch
         return (run.epoch < max_epochs) & ((waited < patience) | (run.epoch == 0))
 
     def epoch(run: _Run) -> _Run:
-        shuffle = jax.random.fold_in(jax.random.fold_in(key, 1), run.epoch)
+        shuffled = _shuffled(jax.random.fold_in(key, run.epoch + 1), data)
         weights, state = _epoch(
-            shuffle, run.weights, run.optimizer, optimizer, x, targets, rows, batch_size
+            shuffled, run.weights, run.optimizer, optimizer, batch_size
         )
-        loss = _mean_loss(weights, x, targets, held, batch_size)
-        better = (loss < run.best.validation_loss) | ~held.any()
+        loss = _mean_loss(data, weights, batch_size)
+        better = (loss < run.best.validation_loss) | (data.held == 0)
         latest = Probe(*weights, validation_loss=loss, best_epoch=run.epoch)
         best = jax.tree.map(partial(jnp.where, better), latest, run.best)
         return _Run(weights, state, best, run.epoch + 1)
 
     zero = jnp.array(0, jnp.int32)
-    nothing = Probe(*start, jnp.array(jnp.inf, x.dtype), zero)
+    nothing = Probe(*start, jnp.array(jnp.inf, data.x.dtype), zero)
     run = _Run(start, optimizer.init(start), nothing, zero)
     best = jax.lax.while_loop(go_on, epoch, run).best
-    learnt = rows.any() & jnp.isfinite(x).all() & jnp.isfinite(targets).all()
+    learnt = (data.learnt > 0) & jnp.isfinite(data.x).all()
+    learnt &= jnp.isfinite(data.targets).all()
     learnt &= ~jnp.isinf(best.validation_loss)  # what it starts from
     learnt_only = {
         name: jnp.where(learnt, leaf, jnp.nan)
@@ -209,80 +238,101 @@ def _fit(
     return best._replace(**learnt_only)
 
 
+def _data(
+    space: Array,
+    labels: Array,
+    num_classes: int,
+    rows: Bool[Array, " N"],
+    held: Bool[Array, " N"],
+) -> _Data:
+    either = rows | held
+    x = arrays.keep(_standardised(space), either)
+    targets = arrays.one_hot(labels, num_classes, either).astype(x.dtype)
+    order = jnp.argsort(jnp.where(rows, 0, jnp.where(held, 1, 2)))
+    return _Data(x, targets, order, rows.sum(), held.sum())
+
+
+def _shuffled(key: Array, data: _Data) -> _Data:
+    """The rows to learn from in a random order, that of these rows alone.
+
+    A row's number in it depends on its place among the rows that count, and not on the
+    others: with them dropped, or with more of them, training is the same.
+    """
+    number = jnp.arange(data.order.size)
+    random = jax.random.uniform(key, number.shape)
+    priority = jnp.where(number < data.learnt, random, jnp.inf)
+    return data._replace(order=data.order[jnp.argsort(priority)])
+
+
 def _epoch(
-    key: Array,
+    data: _Data,
     weights: Weights,
     state: optax.OptState,
     optimizer: optax.GradientTransformation,
-    x: Array,
-    targets: Array,
-    rows: Bool[Array, " N"],
     batch_size: int,
 ) -> tuple[Weights, optax.OptState]:
-    """Adam once over the rows, in a random order."""
-    order = _first(rows, jax.random.uniform(key, rows.shape), batch_size)
+    """Adam once over the rows to learn from, in the order in which they are given."""
 
     def step(
         i: Array, carry: tuple[Weights, optax.OptState]
     ) -> tuple[Weights, optax.OptState]:
         weights, state = carry
-        batch = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
-
-        def loss(weights: Weights) -> Array:
-            return _loss(weights, x, targets, batch) / (batch >= 0).sum()
-
-        update, state = optimizer.update(jax.grad(loss)(weights), state)
+        first = i * batch_size
+        size = jnp.minimum(batch_size, data.learnt - first)
+        gradient = jax.grad(_loss)(weights, data, first, size, batch_size)
+        gradient = jax.tree.map(lambda leaf: leaf / size, gradient)
+        update, state = optimizer.update(gradient, state)
         return optax.apply_updates(weights, update), state
 
-    steps = _num_batches(rows, batch_size)
+    steps = _num_batches(data.learnt, batch_size)
     return jax.lax.fori_loop(0, steps, step, (weights, state))
 
 
-def _mean_loss(
-    weights: Weights, x: Array, targets: Array, held: Bool[Array, " N"], batch_size: int
-) -> Float[Array, ""]:
+def _mean_loss(data: _Data, weights: Weights, batch_size: int) -> Float[Array, ""]:
     """Mean loss over the rows held out, NaN of none, at the cost of these alone."""
-    order = _first(held, jnp.zeros(held.shape), batch_size)
 
     def add(i: Array, total: Array) -> Array:
-        batch = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
-        return total + _loss(weights, x, targets, batch)
+        first = i * batch_size
+        return total + _loss(
+            weights, data, data.learnt + first, data.held - first, batch_size
+        )
 
-    steps = _num_batches(held, batch_size)
-    total = jax.lax.fori_loop(0, steps, add, jnp.zeros((), x.dtype))
-    return arrays.safe_divide(total, held.sum())
-
-
-def _first(
-    rows: Bool[Array, " N"], priority: Float[Array, " N"], batch_size: int
-) -> Int[Array, " _"]:
-    """The rows that count, by their priority; then -1, a batch more than needed."""
-    order = jnp.argsort(jnp.where(rows, priority, jnp.inf))
-    order = jnp.where(jnp.arange(order.size) < rows.sum(), order, -1)
-    return jnp.pad(order, (0, batch_size), constant_values=-1)
+    steps = _num_batches(data.held, batch_size)
+    total = jax.lax.fori_loop(0, steps, add, jnp.zeros((), data.x.dtype))
+    return arrays.safe_divide(total, data.held)
 
 
-def _num_batches(rows: Bool[Array, " N"], batch_size: int) -> Int[Array, ""]:
-    return (rows.sum() + batch_size - 1) // batch_size
+def _num_batches(count: Int[Array, ""], batch_size: int) -> Int[Array, ""]:
+    return (count + batch_size - 1) // batch_size
 
 
 def _loss(
-    weights: Weights, x: Array, targets: Array, batch: Int[Array, " B"]
+    weights: Weights,
+    data: _Data,
+    first: Int[Array, ""],
+    size: Int[Array, ""],
+    batch_size: int,
 ) -> Float[Array, ""]:
-    """Sum of the losses of a batch of row numbers, -1 being none."""
-    losses = optax.softmax_cross_entropy(_logits(weights, x[batch]), targets[batch])
-    return jnp.sum(jnp.where(batch >= 0, losses, 0))
+    """Sum of the losses of `size` rows from the `first` in order, at most a batch."""
+    number = jnp.arange(batch_size)
+    # Beyond the last, some row or other, whose loss is not looked at.
+    batch = data.order[jnp.minimum(first + number, data.order.size - 1)]
+    losses = optax.softmax_cross_entropy(
+        _logits(weights, data.x[batch]), data.targets[batch]
+    )
+    return jnp.sum(jnp.where(number < size, losses, 0))
 
 
 def _initial(
     key: Array, num_features: int, hidden: int, num_classes: int, like: Array
 ) -> Weights:
     """Weights and biases uniform within 1 / sqrt(fan-in), as in the paper's code."""
-    keys = jax.random.split(key)
-    shapes = ((num_features + 1, hidden), (hidden + 1, num_classes))
+    shapes = (num_features + 1, hidden), (hidden + 1, num_classes)
+    sizes = [rows * columns for rows, columns in shapes]
+    drawn = jax.random.uniform(key, (sum(sizes),), like.dtype, -1, 1)
     first, second = (
-        jax.random.uniform(k, shape, like.dtype, -1, 1) / jnp.sqrt(shape[0] - 1)
-        for k, shape in zip(keys, shapes, strict=True)
+        part.reshape(shape) / jnp.sqrt(shape[0] - 1)
+        for part, shape in zip(jnp.split(drawn, sizes[:1]), shapes, strict=True)
     )
     return first[1:], first[0], second[1:], second[0]
 

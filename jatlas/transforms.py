@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jatlas import arrays
+from jatlas import arrays, layout
 from jatlas.arrays import Number, Precision
 
 
@@ -15,7 +15,8 @@ class Transform(NamedTuple):
     """The affine map x -> (x - mean) scale.
 
     Attributes:
-        mean: (D,).
+        mean: (D,). One number a feature: what comes out is centred to eps |mean|, in
+            float32 a feature near 1e4 to 1e-3; differences of rows keep all digits.
         scale: (D,), one factor a feature, or (D, K), a matrix.
     """
 
@@ -24,6 +25,7 @@ class Transform(NamedTuple):
 
 
 @jax.jit
+@layout.automatic()
 def fit_center(
     embeddings: Float[Array, "N D"], *, where: Bool[Array, " N"] | None = None
 ) -> Transform:
@@ -51,6 +53,7 @@ def fit_center(
 
 
 @jax.jit
+@layout.automatic()
 def fit_standardize(
     embeddings: Float[Array, "N D"], *, where: Bool[Array, " N"] | None = None
 ) -> Transform:
@@ -87,6 +90,7 @@ def fit_standardize(
 
 
 @partial(jax.jit, static_argnames="precision")
+@layout.automatic()
 def fit_whiten(
     embeddings: Float[Array, "N D"],
     *,
@@ -135,6 +139,7 @@ def fit_whiten(
 
 
 @partial(jax.jit, static_argnames="precision")
+@layout.automatic()
 def nystroem(
     anchor_relative: Float[Array, "A A"],
     *,
@@ -189,6 +194,7 @@ def nystroem(
 
 
 @partial(jax.jit, static_argnames="precision")
+@layout.automatic("embeddings")
 def apply_transform(
     transform: Transform,
     embeddings: Float[Array, "N D"],

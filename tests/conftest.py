@@ -8,6 +8,9 @@ import jaxtyping
 import numpy as np
 import pytest
 
+# Four devices, for the tests of sharding; arrays lie on the first unless placed.
+jax.config.update("jax_num_cpu_devices", 4)
+
 GOLDEN = Path(__file__).parent / "golden" / "digits_s4_n2.npz"
 
 

@@ -1,5 +1,3 @@
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,12 +13,11 @@ from jatlas.atlas import (
     combine,
     empty_atlas,
     masked_mean,
-    merge,
 )
-from jatlas.relative import SIMILARITIES, relativize
+from jatlas.merging import merge
+from jatlas.relative import relativize
 
 few = settings(max_examples=15, deadline=None)
-each_similarity = pytest.mark.parametrize("similarity", SIMILARITIES)
 
 M, N, A, D = 3, 7, 5, 4
 presences = hnp.arrays(bool, (M, N))
@@ -158,17 +155,6 @@ def test_another_value_for_empty_rows_does_not_compile_anew(relative):
     assert masked_mean._cache_size() == before
 
 
-# merge
-
-
-def test_atlas_is_the_golden_one(golden):
-    spaces, rows = golden["embeddings"][1:], golden["merged_rows"]
-    got = merge(spaces, spaces[:, golden["anchor_ids"]], golden["present"])
-    known = golden["present"].any(axis=0)[rows]
-    assert known.sum() > 300
-    np.testing.assert_allclose(got[rows][known], golden["merged"][known], atol=1e-5)
-
-
 def test_shifts_are_the_golden_ones(golden):
     # The mean, over shared samples, of (mean over charts - this chart).
     spaces, present = golden["embeddings"][1:], golden["present"]
@@ -178,184 +164,12 @@ def test_shifts_are_the_golden_ones(golden):
     np.testing.assert_allclose(shifts, golden["shifts"], atol=1e-6)
 
 
-@each_similarity
-@pytest.mark.parametrize("weighting", ["none", "charts", "rows"])
-def test_merge_is_masked_mean_of_relativize(similarity, weighting, spaces):
-    embeddings, anchors, presence = spaces
-    weights = {
-        "none": None,
-        "charts": np.array([1, 2, 0.5], np.float32),
-        "rows": np.abs(draw(M, N, seed=2)),
-    }[weighting]
-    relative = jax.vmap(partial(relativize, similarity=similarity))(embeddings, anchors)
-    expected = masked_mean(relative, presence, weights=weights)
-    options = {"weights": weights, "similarity": similarity}
-    got = merge(poisoned(embeddings, presence), anchors, presence, **options)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-    listed = merge(list(embeddings), list(anchors), presence, **options)
-    np.testing.assert_allclose(listed, expected, atol=1e-5)
-
-
-def test_merge_in_float64_keeps_its_digits(spaces):
+def test_the_mean_in_float64_keeps_its_digits(relative, spaces):
     # A third is not exact in float32: shares must be as wide as the spaces.
     with jax.enable_x64(True):
-        x, a = (side.astype(np.float64) for side in spaces[:2])
-        cosines = [
-            (p / np.linalg.norm(p, axis=1)[:, None])
-            @ (q / np.linalg.norm(q, axis=1)[:, None]).T
-            for p, q in zip(x, a, strict=True)
-        ]
-        expected = reference_mean(np.stack(cosines), spaces[2])
-        for sides in ((x, a), (list(x), list(a))):
-            got = merge(*sides, spaces[2])
-            assert got.dtype == jnp.float64
-            np.testing.assert_allclose(got, expected, rtol=1e-12)
-        got = masked_mean(np.stack(cosines), spaces[2])
-        np.testing.assert_allclose(got, expected, rtol=1e-12)
-
-
-def test_charts_may_have_different_dimensions(spaces):
-    presence = spaces[2]
-    x = [draw(N, size) for size in (2, 9, 4)]
-    a = [draw(A, size, seed=1) for size in (2, 9, 4)]
-    relative = np.stack([relativize(p, q) for p, q in zip(x, a, strict=True)])
-    expected = reference_mean(relative, presence)
-    np.testing.assert_allclose(merge(x, a, presence), expected, atol=1e-6)
-    np.testing.assert_allclose(merge(tuple(x), a, presence), expected, atol=1e-6)
-
-
-def test_one_side_may_be_stacked_and_the_other_listed(spaces):
-    embeddings, anchors, presence = spaces
-    expected = merge(embeddings, anchors, presence)
-    listed = merge(embeddings, list(anchors), presence)
-    np.testing.assert_allclose(listed, expected, atol=1e-6)
-    listed = merge(list(embeddings), anchors, presence)
-    np.testing.assert_allclose(listed, expected, atol=1e-6)
-
-
-@each_similarity
-def test_one_chart_is_its_relative_representation(similarity, spaces):
-    x, a = spaces[0][:1], spaces[1][:1]
-    got = merge(x, a, np.ones((1, N), bool), similarity=similarity)
-    expected = relativize(x[0], a[0], similarity=similarity)
-    np.testing.assert_allclose(got, expected, atol=1e-6)
-
-
-@few
-@given(st.permutations(range(M)))
-def test_order_of_the_charts_does_not_matter(order):
-    x, a, presence = draw(M, N, D), draw(M, A, D, seed=1), draw(M, N, seed=2) > 0
-    order = np.array(order)
-    np.testing.assert_allclose(
-        merge(x[order], a[order], presence[order]), merge(x, a, presence), atol=1e-6
-    )
-
-
-def test_a_chart_rotated_and_rescaled_gives_the_same_atlas(spaces):
-    embeddings, anchors, presence = spaces
-    turns = np.linalg.qr(draw(M, D, D, seed=5))[0] * np.array([[[0.01]], [[1]], [[50]]])
-    turned = [(side @ turns).astype(np.float32) for side in (embeddings, anchors)]
-    expected = merge(embeddings, anchors, presence)
-    np.testing.assert_allclose(merge(*turned, presence), expected, atol=1e-5)
-    moved = merge(embeddings + 1, anchors + 1, presence)
-    assert np.nanmax(np.abs(moved - expected)) > 0.1
-    features = np.array([0.1, 1, 3, 10], np.float32)
-    rescaled = merge(embeddings * features, anchors * features, presence)
-    assert np.nanmax(np.abs(rescaled - expected)) > 0.1
-
-
-def test_absent_charts_equal_dropped_charts(spaces):
-    embeddings, anchors, presence = spaces
-    presence = presence & np.array([[True], [False], [True]])
-    got = merge(embeddings, anchors, presence)
-    expected = merge(embeddings[::2], anchors[::2], presence[::2])
-    np.testing.assert_allclose(got, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("similarity", ["cosine", "inner"])
-def test_merge_forms_no_array_over_charts_samples_and_anchors(
-    similarity, largest_array
-):
-    # A > D and N > D, so that (M, N, A) is the largest array that could be made.
-    x, a, presence = jnp.ones((6, 31, 5)), jnp.ones((6, 29, 5)), jnp.ones((6, 31), bool)
-    function = partial(merge, similarity=similarity)
-    assert largest_array(function, x, a, presence) <= max(6 * 31 * 5, 31 * 29)
-    gradient = jax.grad(lambda x, a: function(x, a, presence).sum(), (0, 1))
-    assert largest_array(gradient, x, a) <= max(6 * 31 * 5, 31 * 29)
-
-
-@each_similarity
-def test_no_similarity_forms_it_from_charts_in_a_list(similarity, largest_array):
-    x, a, presence = jnp.ones((6, 31, 5)), jnp.ones((6, 29, 5)), jnp.ones((6, 31), bool)
-    function = partial(merge, similarity=similarity)
-    assert largest_array(function, x, a, presence) < 6 * 31 * 29
-    assert largest_array(function, list(x), list(a), presence) < 6 * 31 * 29
-
-
-@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
-@pytest.mark.parametrize("container", [np.asarray, list], ids=["stacked", "listed"])
-def test_merge_goes_through_vmap(similarity, container, spaces):
-    embeddings, anchors, presence = (np.stack([s, s[::-1]]) for s in spaces)
-    function = partial(merge, similarity=similarity)
-    if container is list:
-        # A list's charts each carry the new axis.
-        sides = [list(np.moveaxis(side, 1, 0)) for side in (embeddings, anchors)]
-    else:
-        sides = [embeddings, anchors]
-    got = jax.vmap(function)(*sides, presence)
-    for b in range(2):
-        expected = function(embeddings[b], anchors[b], presence[b])
-        np.testing.assert_allclose(got[b], expected, atol=1e-6)
-
-
-EDGES = {
-    "zero samples": (np.zeros((M, N, D)), draw(M, A, D)),
-    "zero anchors": (draw(M, N, D), np.zeros((M, A, D))),
-    "duplicated anchors": (draw(M, N, D), np.tile(draw(M, 1, D), (1, A, 1))),
-    "samples are anchors": (draw(M, N, D), draw(M, N, D)[:, :A]),
-    "one sample": (draw(M, 1, D), draw(M, A, D)),
-    "one anchor": (draw(M, N, D), draw(M, 1, D)),
-}
-
-
-# By one contraction, and by a scan; every similarity is tried in test_relative.py.
-@pytest.mark.parametrize("similarity", ["cosine", "angular"])
-@pytest.mark.parametrize("edge", EDGES)
-def test_values_and_gradients_of_merge_are_finite_at_the_edges(similarity, edge):
-    x, a = (jnp.asarray(side, jnp.float32) for side in EDGES[edge])
-    presence = jnp.arange(M * x.shape[1]).reshape(M, -1) % 4 != 1
-    x = jnp.where(presence[..., None], x, jnp.nan)
-
-    def loss(x, a, weights):
-        options = {"weights": weights, "similarity": similarity, "empty": 0.0}
-        merged = merge(x, a, presence, **options)
-        return jnp.sum(jnp.sin(merged)), merged
-
-    weights = jnp.array([1.0, 0.0, 2.0])
-    gradients, merged = jax.grad(loss, (0, 1, 2), has_aux=True)(x, a, weights)
-    assert np.isfinite(merged).all()
-    for gradient in gradients:
-        assert np.isfinite(gradient).all()
-    np.testing.assert_array_equal(gradients[0][~presence], 0)
-
-
-def test_gradients_of_merge_are_those_of_finite_differences(spaces):
-    with jax.enable_x64(True):
-        presence = spaces[2]
-        point = [*(jnp.asarray(s, jnp.float64) for s in spaces[:2]), jnp.ones(M)]
-        way = [jnp.asarray(draw(*p.shape, seed=9), jnp.float64) for p in point]
-        c = draw(N, A, seed=8)
-
-        def loss(x, a, weights):
-            return jnp.vdot(c, merge(x, a, presence, weights=weights, empty=0.0))
-
-        ahead, behind = (
-            loss(*(p + step * w for p, w in zip(point, way, strict=True)))
-            for step in (1e-6, -1e-6)
-        )
-        gradients = jax.grad(loss, (0, 1, 2))(*point)
-        got = sum(jnp.vdot(g, w) for g, w in zip(gradients, way, strict=True))
-        np.testing.assert_allclose(got, (ahead - behind) / 2e-6, rtol=1e-6)
+        wide = relative.astype(np.float64)
+        got = masked_mean(wide, spaces[2])
+        np.testing.assert_allclose(got, reference_mean(wide, spaces[2]), rtol=1e-12)
 
 
 # The running atlas
@@ -470,29 +284,6 @@ ALL = np.ones((M, N), bool)
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("x", "a", "message"),
-    [
-        (
-            ONES[0],
-            ONES[1][:2],
-            r"number of charts M .* got \[3, 2\]. Give each chart's",
-        ),
-        (ONES[0], ONES[1][..., :2], r"D of .* of chart 0 .*\(7, 4\) and \(5, 2\)"),
-        (ONES[0][0], ONES[1], r"axes of stacked embeddings .* got \[3, 2\]"),
-        (ONES[0], [*ONES[1][:2], ONES[1][2, :3]], r"anchors A .* got \[5, 5, 3\]"),
-        ([*ONES[0][:2], ONES[0][2, :6]], ONES[1], r"N .* got \[7, 7, 6\].*assemble"),
-        ([*ONES[0][:2], ONES[0][2, :, :3]], ONES[1], r"D of .* of chart 2"),
-        (ONES[0].astype(int), ONES[1], "embeddings of chart 0 must be floating point"),
-        ([], [], "there are no charts to merge"),
-    ],
-)
-def test_merge_refuses_charts_that_do_not_fit(x, a, message):
-    with pytest.raises(ValueError, match=message):
-        merge(x, a, ALL)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
     ("presence", "message"),
     [
         (ALL[:2], r"presence must have the axes \(M, N\), here \(3, 7\)"),
@@ -532,11 +323,6 @@ def test_masked_mean_refuses_what_has_not_three_axes_of_numbers():
         masked_mean(np.ones((M, N), np.float32), ALL)
     with pytest.raises(ValueError, match="relative must be floating point"):
         masked_mean(np.ones((M, N, A), int), ALL)
-
-
-def test_merge_refuses_an_unknown_similarity():
-    with pytest.raises(ValueError, match="'dot'; known are cosine"):
-        merge(*ONES, ALL, similarity="dot")
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jatlas import fit_probe, probe_logits
+from jatlas.probe import _fit
 
 KEY = jax.random.key(0)
 
@@ -33,6 +35,19 @@ def by_hand(space):
     x = np.asarray(space, np.float64)
     x = x - x.mean(axis=1, keepdims=True)
     return x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-5)
+
+
+@jax.jit
+def a_step(weights, state, x, labels, rate):
+    """Of optax's Adam on the mean loss of these rows."""
+
+    def loss(weights):
+        w1, b1, w2, b2 = weights
+        logits = jax.nn.relu(x @ w1 + b1) @ w2 + b2
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    update, state = optax.adam(rate).update(jax.grad(loss)(weights), state)
+    return optax.apply_updates(weights, update), state
 
 
 def test_it_learns_what_it_can_and_generalises(clusters, parts):
@@ -64,16 +79,8 @@ def test_one_full_batch_is_one_step_of_adam(clusters):
     start = fit_probe(KEY, space, labels, 4, max_epochs=1, learning_rate=0.0)
     after = fit_probe(KEY, space, labels, 4, max_epochs=1, batch_size=200)
     x = jnp.array(by_hand(space), jnp.float32)
-
-    def loss(weights):
-        w1, b1, w2, b2 = weights
-        logits = jax.nn.relu(x @ w1 + b1) @ w2 + b2
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
     weights = tuple(start[:4])
-    optimizer = optax.adam(1e-3)
-    update, _ = optimizer.update(jax.grad(loss)(weights), optimizer.init(weights))
-    expected = optax.apply_updates(weights, update)
+    expected, _ = a_step(weights, optax.adam(1e-3).init(weights), x, labels, 1e-3)
     for leaf, want in zip(after[:4], expected, strict=True):
         # Adam's first step is the sign of the gradient: alike but where that is noise.
         close = np.isclose(leaf, want, atol=1e-5)
@@ -94,21 +101,74 @@ def test_rows_that_do_not_count_are_not_looked_at(clusters, parts):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_a_mask_learns_as_much_as_the_rows_alone(clusters, parts):
-    """Masked and dropped draw different batches, so they agree in what they reach."""
+def test_masked_is_dropped_and_padding_changes_nothing(clusters, parts):
+    """The same batches in the same order, wherever and however many the others are."""
+    space, labels = clusters
+    kept = np.flatnonzero(parts[0] | parts[1])[::2]
+    assert np.any(np.diff(kept) != 1)
+
+    def fit(rows):
+        train, validation = (part[rows] & (rows >= 0) for part in parts)
+        masks = {"where": train, "validation": validation}
+        return fit_probe(KEY, space[rows], labels[rows], 4, **masks, max_epochs=10)
+
+    scattered = np.where(np.isin(np.arange(200), kept), np.arange(200), -1)
+    padded = np.pad(kept, (0, 200 - kept.size), constant_values=-1)
+    masked = fit(scattered)
+    for rows in (padded, kept):
+        for a, b in zip(fit(rows), masked, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_it_is_compiled_once_for_many_row_counts_and_settings(clusters, parts):
     space, labels = clusters
     train, validation = parts
-    masked = fit_probe(KEY, space, labels, 4, where=train, validation=validation)
-    kept = np.asarray(train | validation)
-    dropped = fit_probe(
-        KEY,
-        space[kept],
-        labels[kept],
-        4,
-        where=train[kept],
-        validation=validation[kept],
+    fit_probe(KEY, space, labels, 4)
+    compiled = _fit._cache_size()
+    settings = itertools.product((9, 50), (1, 3), (1e-4, 1e-3))
+    ends = [
+        fit_probe(
+            KEY,
+            space,
+            labels,
+            4,
+            where=train & (jnp.arange(200) < count),
+            validation=validation & (jnp.arange(200) < 111 + count),
+            max_epochs=max_epochs,
+            patience=max_epochs,
+            learning_rate=learning_rate,
+        ).hidden_kernel
+        for count, max_epochs, learning_rate in settings
+    ]
+    assert len(np.unique(ends, axis=0)) == 8
+    assert _fit._cache_size() == compiled
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_sharded_is_single_and_gathers_no_rows(clusters, parts, kind):
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=(kind,))
+    over = NamedSharding(mesh, PartitionSpec("samples"))
+
+    def fit(space, labels, train, validation):
+        masks = {"where": train, "validation": validation}
+        return fit_probe(KEY, space, labels, 4, **masks, max_epochs=5)
+
+    single = fit(*clusters, *parts)
+    placed = jax.device_put((*clusters, *parts), over)
+    program = jax.jit(fit).lower(*placed).compile()
+    sharded = program(*placed)
+    assert all(leaf.sharding.is_fully_replicated for leaf in sharded)
+    for a, b in zip(sharded, single, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    logits = probe_logits(sharded, placed[0])
+    assert logits.sharding.spec[0] == "samples"
+    np.testing.assert_allclose(
+        logits, probe_logits(single, clusters[0]), rtol=1e-4, atol=1e-6
     )
-    assert abs(masked.validation_loss - dropped.validation_loss) < 0.05
+    # Of the 200 rows a device has its 50 and a batch at a time.
+    assert "f32[50,12]" in program.as_text()
+    assert "f32[128,12]" in program.as_text()
+    assert "f32[200,12]" not in program.as_text()
 
 
 def test_it_stops_early_and_keeps_the_best_epoch(clusters, parts):
@@ -144,24 +204,18 @@ def test_rows_for_validation_are_not_learnt_from(clusters, parts):
 def test_rows_are_not_learnt_from_in_the_order_in_which_they_stand(clusters):
     """A chain of steps of one row each: what it ends in depends on their order."""
     space, labels = clusters
+    key = jax.random.key(1)  # one of the five in six that draw another order
     options = {"where": jnp.arange(200) < 3, "batch_size": 1, "max_epochs": 1}
-    probe = fit_probe(KEY, space, labels, 4, learning_rate=0.05, **options)
-    start = fit_probe(KEY, space, labels, 4, learning_rate=0.0, **options)
-    x, optimizer = jnp.array(by_hand(space), jnp.float32), optax.adam(0.05)
+    probe = fit_probe(key, space, labels, 4, learning_rate=0.05, **options)
+    start = fit_probe(key, space, labels, 4, learning_rate=0.0, **options)
+    x = jnp.array(by_hand(space), jnp.float32)
 
     def ends_in(order):
         weights = tuple(start[:4])
-        state = optimizer.init(weights)
+        state = optax.adam(0.05).init(weights)
         for row in order:
-
-            def loss(w, row=row):
-                logits = jax.nn.relu(x[row] @ w[0] + w[1]) @ w[2] + w[3]
-                return optax.softmax_cross_entropy_with_integer_labels(
-                    logits, labels[row]
-                )
-
-            update, state = optimizer.update(jax.grad(loss)(weights), state)
-            weights = optax.apply_updates(weights, update)
+            one = slice(row, row + 1)
+            weights, state = a_step(weights, state, x[one], labels[one], 0.05)
         return weights[2]
 
     apart = {
@@ -190,22 +244,25 @@ def test_without_validation_the_last_epoch_is_kept(clusters):
     assert jnp.isnan(probe.validation_loss)
 
 
-def test_vmap_over_keys_and_spaces_is_a_loop(clusters, parts):
+def test_vmap_over_keys_spaces_masks_and_learning_rates_is_a_loop(clusters, parts):
     space, labels = clusters
     train, validation = parts
-    keys = jax.random.split(KEY, 2)
-    spaces = jnp.stack([space, space[:, ::-1] * 2])
+    keys = jax.random.split(KEY, 3)
+    spaces = jnp.stack([space, space[:, ::-1] * 2, space])
+    masks = jnp.stack([train, train & (jnp.arange(200) > 40), train])
+    rates = jnp.array([1e-3, 3e-3, 1e-1])
 
-    def fit(key, space):
-        return fit_probe(
-            key, space, labels, 4, where=train, validation=validation, max_epochs=8
-        )
+    def fit(key, space, train, rate):
+        options = {"where": train, "validation": validation, "learning_rate": rate}
+        return fit_probe(key, space, labels, 4, **options, max_epochs=8, patience=2)
 
-    together = jax.vmap(fit)(keys, spaces)
-    for i in range(2):
-        alone = fit(keys[i], spaces[i])
+    together = jax.vmap(fit)(keys, spaces, masks, rates)
+    for i in range(3):
+        alone = fit(keys[i], spaces[i], masks[i], float(rates[i]))
         assert together.best_epoch[i] == alone.best_epoch
         np.testing.assert_allclose(together.kernel[i], alone.kernel, atol=2e-4)
+    # They did not stop together.
+    assert together.best_epoch.min() + 2 < together.best_epoch.max()
 
 
 def test_a_row_that_counts_and_is_no_number_gives_no_number(clusters):

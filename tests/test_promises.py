@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 import jatlas
 from jatlas.transforms import Transform
@@ -170,7 +171,9 @@ ELSEWHERE = {
     "check_anchors": "test_anchors.py",
     "choose_anchors": "test_anchors.py",
     "end_to_end": "test_tasks.py",
+    "own_rows": "test_sharding.py",
     "part_shared_part_novel": "test_tasks.py",
+    "place": "test_sharding.py",
     "same_classes_disjoint_samples": "test_tasks.py",
     "totally_disjoint": "test_tasks.py",
     # training: random numbers, and loops whose length depends on the data
@@ -182,6 +185,7 @@ ELSEWHERE = {
     "empty_atlas": "test_atlas.py",
     "empty_cka": "test_cka.py",
     "from_module": "charts/test_cnn.py",
+    "sample_mesh": "test_sharding.py",
 }
 
 
@@ -369,6 +373,55 @@ def test_dtype_that_comes_out_is_documented_and_the_value_that_of_float64(p, dty
     with jax.enable_x64(True):
         exact = call(p, cast(inputs, np.float64))
     assert_close(got, exact, rtol=DIGITS[p.out, dtype], atol=DIGITS[p.out, dtype])
+
+
+def spread(mesh, inputs):
+    """The same, every axis of samples over the devices."""
+
+    def place(x):
+        spec = ["samples" if size == N else None for size in np.shape(x)]
+        return jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
+
+    return jax.tree.map(place, inputs)
+
+
+def of_samples(p):
+    """Whether anything that goes in has an axis of samples."""
+    return any(N in np.shape(x) for x in jax.tree.leaves(arrays_of(p)))
+
+
+each_of_samples = each([p for p in PROMISES if of_samples(p)])
+
+
+@each_of_samples
+@pytest.mark.parametrize("axes", ["Auto", "Explicit"])
+def test_samples_on_several_devices_give_the_same(p, axes):
+    kind = getattr(jax.sharding.AxisType, axes)
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=(kind,))
+    inputs = cast(arrays_of(p), np.float32)
+    expected = call(p, inputs)
+    got = call(p, spread(mesh, inputs))
+    for one, whole in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        largest = np.max(np.abs(np.asarray(whole)), initial=1, where=np.isfinite(whole))
+        np.testing.assert_allclose(one, whole, rtol=1e-6, atol=1e-6 * largest)
+        # Rows stay where they are; a statistic is known everywhere.
+        shape = [N // 4 if size == N else size for size in whole.shape]
+        assert one.sharding.shard_shape(whole.shape) == tuple(shape)
+
+
+@each([p for p in PROMISES if of_samples(p) and p.smooth])
+def test_gradients_on_several_devices_are_the_same(p):
+    axes = (jax.sharding.AxisType.Explicit,)
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=axes)
+    with jax.enable_x64(True):
+        inputs = cast(arrays_of(p), np.float64)
+        expected = differentiated(p)(inputs)
+        with jax.set_mesh(mesh):
+            got = differentiated(p)(spread(mesh, inputs))
+    both = zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True)
+    for one, whole in both:
+        if whole.dtype != jax.dtypes.float0:
+            np.testing.assert_allclose(one, whole, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -7,7 +7,7 @@ import pytest
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
-SPACE, SIMILARITY, CHART = BLOCKS
+SPACE, MESH, SIMILARITY, CHART = BLOCKS
 
 
 def run(source):
@@ -25,8 +25,10 @@ def test_three_spaces_are_merged_in_fifteen_lines(capsys):
     assert scope["atlas"].shape == (1000, 128)
 
 
-@pytest.mark.parametrize("source", [SIMILARITY, CHART], ids=["similarity", "chart"])
-def test_what_is_added_has_the_shape_it_says(source):
+@pytest.mark.parametrize(
+    "source", [MESH, SIMILARITY, CHART], ids=["mesh", "similarity", "chart"]
+)
+def test_what_is_made_has_the_shape_it_says(source):
     scope = run(source)
     for name, shape in re.findall(r"^(\w+) = .*  # \(([\d, ]+)\)$", source, flags=re.M):
         assert scope[name].shape == tuple(map(int, shape.split(",")))

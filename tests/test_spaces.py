@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jatlas.atlas import merge
+from jatlas.merging import merge
 from jatlas.spaces import anchor_rows, assemble
 
 

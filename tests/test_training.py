@@ -1,5 +1,6 @@
 """Charts in training: whose samples they use, when they stop, and what they become."""
 
+import re
 from functools import partial
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jatlas import (
     CNN,
@@ -16,8 +18,10 @@ from jatlas import (
     embed,
     fit_charts,
     from_module,
+    learning,
     totally_disjoint,
 )
+from jatlas.charts import spread
 
 KEY = jax.random.key(0)
 NUM_CLASSES = 4
@@ -113,7 +117,7 @@ def test_only_its_own_classes_are_scored(problem, fitted):
     """The head of a class that is not the task's gets no gradient, ever."""
     tasks = problem[2]
     keys = jax.vmap(partial(jax.random.fold_in, KEY))(jnp.arange(2))
-    start = jax.vmap(lambda key: CHART.init(jax.random.fold_in(key, 0)))(keys)
+    start = jax.jit(jax.vmap(lambda key: CHART.init(jax.random.fold_in(key, 0))))(keys)
     moved = np.abs(
         fitted.states.params["head"]["kernel"] - start.params["head"]["kernel"]
     ).max(axis=1)
@@ -258,6 +262,113 @@ def test_charts_pass_through_jit(problem, fitted):
     images = jnp.array(problem[0][:5])
     rows = jax.jit(embed)(fitted, images)
     np.testing.assert_allclose(rows, embed(fitted, images), rtol=1e-4, atol=1e-5)
+
+
+def spread_out(images, kind):
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=(kind,))
+    return jax.device_put(images, NamedSharding(mesh, PartitionSpec("samples")))
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_images_on_several_devices_give_the_same_charts(problem, fitted, kind):
+    images, labels, tasks = problem
+    placed = spread_out(images, kind)
+    charts = fit(placed, labels, tasks, max_epochs=6, together=False)
+    assert_same(fitted, charts, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(fitted.best_epoch, charts.best_epoch)
+    leaf = jax.tree.leaves(charts.states)[0]
+    assert leaf.sharding.mesh == placed.sharding.mesh
+    assert leaf.is_fully_replicated
+
+
+@pytest.mark.parametrize(
+    ("kind", "together"), [(AxisType.Auto, False), (AxisType.Explicit, True)]
+)
+def test_each_device_embeds_its_own_images(problem, fitted, kind, together):
+    images = problem[0]
+    placed = spread_out(images, kind)
+    rows = embed(fitted, placed, batch_size=20, together=together)
+    for shard in rows.addressable_shards:
+        assert shard.data.shape == (2, 50, 6)
+    expected = embed(fitted, images, batch_size=20, together=False)
+    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_explicit_axes_are_seen_inside_of_jit(problem, fitted):
+    placed = spread_out(problem[0], AxisType.Explicit)
+    rows = jax.jit(partial(embed, batch_size=50))(fitted, placed)
+    for shard in rows.addressable_shards:
+        assert shard.data.shape == (2, 50, 6)
+    expected = embed(fitted, problem[0], batch_size=20)
+    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_replicated_images_on_explicit_axes_are_embedded_on_every_device(
+    problem, fitted
+):
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=(AxisType.Explicit,))
+    placed = jax.device_put(problem[0], NamedSharding(mesh, PartitionSpec()))
+    rows = embed(fitted, placed, batch_size=20)
+    assert rows.is_fully_replicated
+    expected = embed(fitted, problem[0], batch_size=20)
+    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+
+
+def linear(num_pixels, num_outputs):
+    """A chart that compiles in no time."""
+
+    def rows(state, images):
+        return images.reshape(len(images), -1) @ state.params
+
+    def init(key):
+        return ChartState(jax.random.normal(key, (num_pixels, num_outputs)), {})
+
+    def train(state, images):
+        return rows(state, images), {}
+
+    return Chart(init=init, train=train, embed=rows, logits=rows)
+
+
+def test_no_device_is_sent_all_images(problem):
+    """From the compiled programs: batches and gradients are sent, N images are not."""
+    images, labels, tasks = problem
+    chart, optimizer = linear(64, NUM_CLASSES), adam()
+    placed = spread_out(images, AxisType.Auto)
+    layout = spread.sample_layout(placed)
+    keys = spread.on_all(jax.random.split(KEY, 2), layout)
+    with jax.set_mesh(layout.mesh):
+        samples = learning.share(placed, labels, tasks, (0, 1), layout)
+        learners = learning.start(chart, optimizer, keys)
+        order = learning.shuffled(keys, samples.seen, 0)
+        step = learning.step.lower(
+            chart, optimizer, learners, samples, order, 0, 20, "samples"
+        ).compile()
+    like = jax.ShapeDtypeStruct((50, 8, 8, 1), jnp.float32)
+    rows = spread.no_rows(chart, learners.state, like, layout)
+    add = spread.add_rows.lower(
+        chart, learners.state, rows, placed, (0, 0, 0), 20, layout
+    ).compile()
+    trained, embedded = step.as_text(), add.as_text()
+    for program in (trained, embedded):
+        assert "f32[50,8,8,1]" in program
+        assert "f32[200," not in program
+    assert "all-reduce(" in trained
+    assert not re.search("all-|collective-|reduce-scatter", embedded)
+
+
+def test_embedding_takes_no_memory_but_that_of_the_rows_and_a_chunk():
+    chart, images = (
+        linear(256, 3),
+        jax.ShapeDtypeStruct((9_000, 16, 16, 1), jnp.float32),
+    )
+    states = jax.vmap(chart.init)(jax.random.split(KEY, 1))
+    rows = jax.ShapeDtypeStruct((4, 9_000, 3), jnp.float32)
+    program = spread.add_rows.lower(
+        chart, states, rows, images, (0, 0, 0), 200, None
+    ).compile()
+    memory = program.memory_analysis()
+    assert memory.alias_size_in_bytes == 4 * 9_000 * 3 * 4  # the rows, in place
+    assert memory.temp_size_in_bytes <= 2 * 200 * 16 * 16 * 4
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -171,6 +173,25 @@ def test_rows_of_a_nan_are_nan(fit):
     x = draw((5, 3))
     x[2, 1] = np.nan
     assert np.isnan(moved(fit, x)[:, 1]).all()
+
+
+@fits
+def test_on_several_devices_only_sums_are_sent(fit):
+    mesh = jax.make_mesh((4,), ("samples",))
+    x = jax.device_put(draw((20, 5)), jax.NamedSharding(mesh, jax.P("samples")))
+    program = fit.lower(x).compile().as_text()
+    assert "all-reduce" in program
+    assert not re.search("all-gather|all-to-all|collective-permute", program)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e6])
+def test_far_from_the_origin_differences_keep_their_digits(offset):
+    # What is left of the mean is one number a feature, at most its rounding.
+    x = (draw((20, 5)) + offset).astype(np.float32)
+    wide = x.astype(np.float64)
+    rest = moved(fit_center, x) - (wide - wide.mean(axis=0))
+    assert np.abs(rest).max() <= np.finfo(np.float32).eps * offset
+    np.testing.assert_allclose(rest - rest[0], 0, atol=1e-6)
 
 
 # S^(-1/2) and its derivative

@@ -109,7 +109,7 @@ def test_running_statistics_are_kept_apart_and_move_in_training_only():
 
 def test_each_key_gives_another_chart():
     chart = from_module(partial(CNN, (8, 8, 1), 10, num_features=5))
-    states = jax.vmap(chart.init)(jax.random.split(jax.random.key(0), 3))
+    states = jax.jit(jax.vmap(chart.init))(jax.random.split(jax.random.key(0), 3))
     kernels = np.asarray(states.params["conv1"]["kernel"])
     assert kernels.shape == (3, 5, 5, 1, 16)
     assert np.abs(kernels[0] - kernels[1]).max() > 0.1

@@ -1,0 +1,1 @@
+"""What jatlas costs: its jobs beside references, on the same arrays."""

@@ -1,0 +1,182 @@
+"""The benchmark: `python -m experiments.benchmarks`, from jobs to a table.
+
+At most 10 minutes on 2 cores; `--quick`, at small sizes, less than one.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
+
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from experiments import store
+from experiments.benchmarks import machine, references, report, scale
+from experiments.benchmarks.jobs import JOBS
+from experiments.benchmarks.measure import Bench, Disagreement
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure jatlas beside references, on the same arrays in one process.
+
+    Writes benchmarks.json, every timing of every run, and benchmarks.md, the tables
+    made of it. Jobs that are done are not done again: interrupted, the same command
+    goes on where it was, and jobs left out by --only can be added.
+    """
+
+    only: tuple[str, ...] = tuple(JOBS)
+    """Which jobs; all if left out."""
+    repeats: int = 5
+    """Rounds, in each of which ours and the references have a turn."""
+    quick: bool = False
+    """Small sizes, in about a minute. No bar is judged on them."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Where the results go; results/benchmarks (or benchmarks_quick) if left out."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        name = "benchmarks_quick" if self.quick else "benchmarks"
+        return self.out if self.out is not None else Path("results") / name
+
+
+class Plan(NamedTuple):
+    """A run that can be made: everything about it has been checked."""
+
+    options: Options
+    settings: dict[str, Any]
+    bench: Bench
+    names: list[str]
+
+
+def plan(options: Options) -> Plan:
+    """Check the options and take the folder.
+
+    Raises:
+        ValueError: if no run can be made of the options, or the folder is another's.
+    """
+    unknown = [name for name in options.only if name not in JOBS]
+    if unknown or not options.only:
+        raise ValueError(
+            f"--only takes some of {', '.join(JOBS)}; got {list(options.only)}."
+        )
+    if options.repeats < 1:
+        raise ValueError(f"--repeats must be 1 or more, got {options.repeats}.")
+    bench = Bench(
+        options.quick, options.repeats, references.load_torch(machine.num_threads())
+    )
+    settings = {
+        "options": {"quick": options.quick, "repeats": options.repeats},
+        "versions": machine.versions(),
+        "machine": machine.describe(),
+    }
+    store.claim(options.folder, settings)
+    names = [name for name in JOBS if name in options.only]
+    return Plan(options, settings, bench, names)
+
+
+def main(made: Plan, console: Console) -> None:
+    """Run what is missing, then write the results and the tables."""
+    folder = made.options.folder
+    _measure(made, console)
+    done = [name for name in JOBS if _part(folder, name).exists()]
+    jobs = {name: store.read_json(_part(folder, name)) for name in done}
+    results = {
+        "settings": made.settings,
+        "jobs": jobs,
+        "paper": scale.from_results(jobs),
+    }
+    store.write_json(folder / "benchmarks.json", results)
+    written = store.read_json(folder / "benchmarks.json")
+    titles = {name: job.title for name, job in JOBS.items()}
+    store.write_text(folder / "benchmarks.md", report.text(written, titles))
+
+
+def _part(folder: Path, name: str) -> Path:
+    return folder / "parts" / f"{name}.json"
+
+
+def _measure(made: Plan, console: Console) -> None:
+    """The jobs that are missing, each written when it is done."""
+    folder, quick = made.options.folder, made.bench.quick
+    missing = [name for name in made.names if not _part(folder, name).exists()]
+    if found := len(made.names) - len(missing):
+        console.print(f"{found} of {len(made.names)} were done before")
+    expected = {n: JOBS[n].quick if quick else JOBS[n].seconds for n in missing}
+    with _bar(console, sum(expected.values())) as update:
+        before = 0.0
+        for name in missing:
+            if not console.is_terminal:
+                left = sum(expected.values()) - before
+                console.print(f"{name}; about {left:.0f} s left")
+
+            def tell(
+                what: str, share: float, name: str = name, before: float = before
+            ) -> None:
+                update(before + share * expected[name], f"{name}: {what}")
+
+            began = time.perf_counter()
+            with machine.others() as others:
+                rows = JOBS[name].rows(replace(made.bench, tell=tell))
+            done = {"took": time.perf_counter() - began, "others": others["busy"]}
+            store.write_json(_part(folder, name), done | {"rows": rows})
+            before += expected[name]
+
+
+@contextmanager
+def _bar(console: Console, total: float) -> Iterator[Callable[[float, str], None]]:
+    """A bar of expected seconds, and what moves it on."""
+    with Progress(
+        TextColumn("{task.percentage:3.0f}%"),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        speed_estimate_period=600,
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done, what: bar.update(task, completed=done, description=what)
+
+
+def _command() -> None:
+    began = time.perf_counter()
+    options = tyro.cli(Options, prog="python -m experiments.benchmarks")
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        try:
+            made = plan(options)
+        except (ValueError, OSError) as error:
+            sys.exit(f"error: {error}")
+        main(made, console)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        sys.exit(130)
+    except Disagreement as error:
+        sys.exit(f"error: {error}")
+    except (OSError, store.Damaged) as error:
+        sys.exit(f"error: {error}; the same command goes on once that is mended")
+    took = time.perf_counter() - began
+    tables = options.folder / "benchmarks.md"
+    console.print(f"{took:.0f} s. The tables are in {tables}.")
+
+
+if __name__ == "__main__":
+    _command()

@@ -1,0 +1,60 @@
+"""The jobs of the benchmark, in their order."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from experiments.benchmarks import (
+    charts,
+    cka,
+    geometry,
+    growth,
+    limits,
+    measure,
+    merge,
+    probe,
+)
+from experiments.benchmarks.measure import Bench, Reference, Row
+
+
+class Job(NamedTuple):
+    """One part of the benchmark.
+
+    Attributes:
+        title: as a reader would say it.
+        rows: measures all of it.
+        seconds: about how long that takes on 2 cores.
+        quick: the same with small sizes.
+    """
+
+    title: str
+    rows: Callable[[Bench], list[Row]]
+    seconds: float
+    quick: float
+
+
+def _charts(bench: Bench) -> list[Row]:
+    """Charts as the library chooses to run them, beside either way of doing so."""
+    cases, rows = charts.measure(bench.quick), []
+    for number, case in enumerate(cases):
+        bench.tell(case["name"], number / len(cases))
+        what = f"ours, {case['what']}"
+        found = {"other": Reference(what, case["reference"])}
+        row = measure.compare(bench, case["name"], case["size"], case["ours"], found)
+        speed = measure.ratio(row, "other")
+        # Never slower; five percent are chance.
+        figure = f"times as fast as {case['what']}"
+        measure.add_bar(bench, row, figure, speed, least=0.95)
+        rows.append(row)
+    return rows
+
+
+JOBS = {
+    "machine": Job("The machine", limits.rows, 5, 2),
+    "merge": Job("Merge", merge.rows, 60, 8),
+    "cka": Job("Linear CKA", cka.linear, 140, 6),
+    "rbf": Job("RBF CKA", cka.rbf, 90, 6),
+    "geometry": Job("Geometry", geometry.rows, 50, 5),
+    "probe": Job("Probes", probe.rows, 45, 10),
+    "charts": Job("Charts", _charts, 60, 10),
+    "growth": Job("Growth", growth.rows, 30, 10),
+}

@@ -1,0 +1,70 @@
+"""Memory that a function takes above its inputs and its output."""
+
+import ctypes
+import gc
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+_INTERVAL = 0.001  # seconds between two looks
+# What glibc's mallinfo2 returns; the names are its own.
+_FIELDS = (
+    "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+    "fordblks", "keepcost",
+)  # fmt: skip
+
+
+class _Heap(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS]
+
+
+def temporaries(function: Callable, *args: Any) -> int | None:
+    """Bytes of temporaries, by the compiler; None where it does not say."""
+    compiled = jax.jit(lambda *args: function(*args)).lower(*args).compile()
+    analysis = compiled.memory_analysis()
+    return None if analysis is None else int(analysis.temp_size_in_bytes)
+
+
+def peak(call: Callable[[], Any]) -> int | None:
+    """Bytes that are allocated at most during a call, above those before it.
+
+    Looked at each millisecond; the result is in it, a mapped file is not. What is
+    counted is in use: pages that the allocator keeps for later would hide what grows.
+    None where the C library does not say.
+    """
+    if allocated() is None:
+        return None
+    gc.collect()
+    before, most, done = allocated() or 0, [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_INTERVAL):
+            most[0] = max(most[0], allocated() or 0)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        result = jax.block_until_ready(call())
+        most[0] = max(most[0], allocated() or 0)
+    finally:
+        done.set()
+        thread.join()
+    del result
+    return max(0, most[0] - before)
+
+
+def size(tree: Any) -> int:
+    """Bytes of the arrays in a tree."""
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def allocated() -> int | None:
+    """Bytes that the process has allocated and not freed, by glibc."""
+    look = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if look is None:
+        return None
+    look.restype = _Heap
+    heap = look()
+    return heap.uordblks + heap.hblkhd

@@ -1,0 +1,76 @@
+"""Functions whose bodies leave the layout over devices to the compiler.
+
+Under automatic mesh axes the compiler decides how every intermediate array lies on the
+devices. Under explicit ones each operation must be able to tell from its inputs, and
+sums over samples, loops over them and sorting cannot. `automatic` makes the axes
+automatic inside a function, and says how its result lies: as the samples do, or the
+same on all devices.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import ParamSpec, TypeVar
+
+import jax
+from jax.sharding import AbstractMesh, PartitionSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def automatic(
+    samples: str | None = None, axis: int = 0
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator: the same function, for arrays on explicit mesh axes as well.
+
+    It goes below `jax.jit`, where the layout of every array is known to its type.
+
+    Args:
+        samples: the argument that says how the samples lie; the leading axis of all
+            that comes back lies like it. If None, what comes back is on all devices.
+        axis: the axis of samples in that argument; in a list of arrays, of the first.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = signature(function)
+
+        @wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            leaves, tree = jax.tree.flatten((args, kwargs))
+            meshes = [_explicit_mesh(leaf) for leaf in leaves]
+            mesh = next((mesh for mesh in meshes if mesh is not None), None)
+            if mesh is None:
+                return function(*args, **kwargs)
+            out = PartitionSpec()
+            if samples is not None:
+                like = jax.tree.leaves(
+                    parameters.bind(*args, **kwargs).arguments[samples]
+                )
+                out = PartitionSpec(jax.typeof(like[0]).sharding.spec[axis])
+            placed = [leaf for leaf, own in zip(leaves, meshes, strict=True) if own]
+
+            def body(placed: list[jax.Array]) -> R:
+                rest = iter(placed)
+                both = zip(leaves, meshes, strict=True)
+                filled = [next(rest) if own else leaf for leaf, own in both]
+                args, kwargs = jax.tree.unflatten(tree, filled)
+                return function(*args, **kwargs)
+
+            # The mesh is that of the arrays, whether or not it is the current one.
+            with jax.sharding.use_abstract_mesh(mesh):
+                return jax.sharding.auto_axes(
+                    body, axes=mesh.explicit_axes, out_sharding=out
+                )(placed)
+
+        return wrapper
+
+    return decorate
+
+
+def _explicit_mesh(leaf: object) -> AbstractMesh | None:
+    """The mesh that an array is on, if it has explicit axes."""
+    if not isinstance(leaf, jax.Array):
+        return None
+    mesh = jax.typeof(leaf).sharding.mesh
+    return mesh if mesh.explicit_axes else None

@@ -1,0 +1,276 @@
+"""What M charts do on one batch: a step of training, and their losses.
+
+Charts that do it side by side are stacked along a leading axis M. Samples that are
+spread over devices stay there, and each device does its part of a batch.
+"""
+
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Integer
+
+from jatlas import arrays
+from jatlas.arrays import AnyArray
+from jatlas.charts import spread
+from jatlas.charts.chart import Chart, ChartState
+from jatlas.tasks import Tasks
+
+Axes = str | tuple[str, ...]
+
+
+class Samples(NamedTuple):
+    """What the charts learn from: all samples, and each chart's share of them."""
+
+    images: Float[Array, "N H W channels"]
+    labels: Integer[Array, " N"]
+    classes: Bool[Array, "M C"]
+    seen: Bool[Array, "M N"]
+    validation: Bool[Array, "M N"]
+
+
+def share(
+    images: Array,
+    labels: AnyArray,
+    tasks: Tasks,
+    group: tuple[int, ...],
+    layout: NamedSharding | None,
+) -> Samples:
+    """The samples, and what of them the charts of the group have. On the host."""
+    chosen = list(group)
+    masks = [np.asarray(m) for m in (tasks.classes, tasks.seen, tasks.validation)]
+    rest = (jnp.asarray(labels), *(jnp.asarray(m[chosen]) for m in masks))
+    return Samples(images, *spread.on_all(rest, layout))
+
+
+class Learner(NamedTuple):
+    """One chart in training, what a step changes; stacked for several."""
+
+    state: ChartState
+    optimizer: Any
+
+
+class Best(NamedTuple):
+    """The best state of one chart so far, and whether it goes on; stacked too."""
+
+    state: ChartState
+    loss: Float[Array, ""]
+    epoch: Int[Array, ""]
+    training: Bool[Array, ""]
+
+
+class Order(NamedTuple):
+    """The samples of each chart, its own first, and how many are its own."""
+
+    samples: Int[Array, "M N"]
+    num_own: Int[Array, " M"]
+
+
+def adam(
+    learning_rate: float = 1e-3, clip_norm: float = 10.0
+) -> optax.GradientTransformation:
+    """Adam, the norm of the gradient clipped: the paper's optimizer.
+
+    The same arguments give the same object, so that nothing is compiled twice.
+
+    Args:
+        learning_rate: of Adam.
+        clip_norm: the largest norm of a gradient; a longer one is scaled down to it.
+
+    Returns:
+        The transformation.
+
+    Example:
+        >>> adam() is adam(learning_rate=1e-3)
+        True
+    """
+    return _adam(learning_rate, clip_norm)
+
+
+@cache
+def _adam(learning_rate: float, clip_norm: float) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate))
+
+
+@jax.jit
+def shuffled(keys: Array, seen: Bool[Array, "M N"], epoch: int | Array) -> Order:
+    """Each chart's samples in a random order of its own."""
+
+    def priority(key: Array) -> Array:
+        key = jax.random.fold_in(jax.random.fold_in(key, 1), epoch)
+        return jax.random.uniform(key, seen.shape[1:])
+
+    return ordered(jax.vmap(priority)(keys), seen)
+
+
+@jax.jit
+def ordered(priority: Float[Array, "M N"], own: Bool[Array, "M N"]) -> Order:
+    """Each chart's samples, its own first, by ascending priority."""
+    order = jnp.argsort(jnp.where(own, priority, jnp.inf), axis=1)
+    return Order(order, own.sum(axis=1))
+
+
+@partial(jax.jit, static_argnames=("chart", "optimizer"))
+def start(
+    chart: Chart, optimizer: optax.GradientTransformation, keys: Array
+) -> Learner:
+    """The charts before the first step, each from its own key."""
+
+    def start(key: Array) -> Learner:
+        state = chart.init(jax.random.fold_in(key, 0))
+        return Learner(state, optimizer.init(state.params))
+
+    return jax.vmap(start)(keys)
+
+
+@partial(
+    jax.jit,
+    static_argnames=("chart", "optimizer", "size", "axes"),
+    donate_argnames="learners",
+)
+def step(
+    chart: Chart,
+    optimizer: optax.GradientTransformation,
+    learners: Learner,
+    samples: Samples,
+    order: Order,
+    start: int | Array,
+    size: int,
+    axes: Axes | None,
+) -> tuple[Learner, Float[Array, "2 M"]]:
+    """One step of each chart, and the sum and count of its losses before the step.
+
+    Of samples that lie along mesh axes, automatic ones of the current mesh, each device
+    does its part of the batch; what comes back is the same on all.
+    """
+
+    def step(
+        learner: Learner, classes: Array, rows: Array, where: Array
+    ) -> tuple[Learner, Array]:
+        def loss(params: Any) -> tuple[Array, tuple[Any, Array]]:
+            state = learner.state._replace(params=params)
+            images = _spread(samples.images[rows], axes)
+            logits, rest = chart.train(state, images)
+            sums = _cross_entropy(logits, samples.labels[rows], classes, where)
+            return arrays.safe_divide(sums[0], sums[1], 0.0), (rest, sums)
+
+        params = learner.state.params
+        gradient, (rest, sums) = jax.grad(loss, has_aux=True)(params)
+        update, opt_state = optimizer.update(gradient, learner.optimizer, params)
+        state = ChartState(optax.apply_updates(params, update), rest)
+        return Learner(state, opt_state), sums
+
+    batch = _batch(order, start, size)
+    moved, sums = jax.vmap(step)(learners, samples.classes, *batch)
+    if len(sums) > 1:
+        # A chart with fewer samples than others waits until their epoch is over.
+        choose = jax.vmap(
+            lambda waits, old, new: jax.tree.map(partial(jnp.where, waits), old, new)
+        )
+        moved = choose(sums[:, 1] == 0, learners, moved)
+    return _same((moved, sums.T), axes)
+
+
+@partial(jax.jit, static_argnames=("chart", "size", "axes"))
+def score(
+    chart: Chart,
+    states: ChartState,
+    samples: Samples,
+    order: Order,
+    start: int | Array,
+    size: int,
+    axes: Axes | None,
+) -> Float[Array, "2 M"]:
+    """Sum and count of each chart's losses on a batch, outside of training."""
+
+    def score(state: ChartState, classes: Array, rows: Array, where: Array) -> Array:
+        logits = chart.logits(state, _spread(samples.images[rows], axes))
+        return _cross_entropy(logits, samples.labels[rows], classes, where)
+
+    batch = _batch(order, start, size)
+    return _same(jax.vmap(score)(states, samples.classes, *batch).T, axes)
+
+
+@jax.jit
+def keep_best(
+    best: Best,
+    states: ChartState,
+    loss: Float[Array, " M"],
+    measured: Bool[Array, " M"],
+    epoch: int | Array,
+    patience: int | Array,
+) -> Best:
+    """The best states after an epoch, and which charts go on."""
+
+    def keep(best: Best, state: ChartState, loss: Array, measured: Array) -> Best:
+        # With nothing to measure it by, every epoch is the best so far.
+        better = best.training & ((loss < best.loss) | ~measured)
+        best_epoch = jnp.where(better, epoch, best.epoch)
+        return Best(
+            jax.tree.map(partial(jnp.where, better), state, best.state),
+            jnp.where(better, loss, best.loss),
+            best_epoch,
+            best.training & (epoch - best_epoch < patience),
+        )
+
+    return jax.vmap(keep)(best, states, loss, measured)
+
+
+def mean(
+    sums: list[Float[Array, "2 M"]], num_charts: int
+) -> tuple[Float[np.ndarray, " M"], Bool[np.ndarray, " M"]]:
+    """Mean losses from sums and counts of batches, and whether there was any sample.
+
+    On the host: the device has gone on meanwhile, and waits here once an epoch.
+    """
+    zero = np.zeros((2, num_charts), np.float32)
+    total, count = sum((np.asarray(of_batch) for of_batch in sums), zero)
+    measured = count > 0
+    return np.where(measured, total / np.maximum(count, 1), np.nan), measured
+
+
+def most(mask: Bool[Array, "M N"]) -> int:
+    """The largest number of samples that one of the charts has."""
+    return int(np.asarray(mask).sum(axis=1).max())
+
+
+def _batch(
+    order: Order, start: int | Array, size: int
+) -> tuple[Int[Array, "M B"], Bool[Array, "M B"]]:
+    """Samples start..start+size of each chart, and which of them count.
+
+    When its own are used up, a chart starts over with them: what fills a batch up is
+    not scored, but it is nobody else's, and so fit for the statistics of the batch.
+    """
+    place = start + jnp.arange(size)
+    count = order.num_own[:, None]
+    again = place % jnp.maximum(count, 1)
+    return jnp.take_along_axis(order.samples, again, axis=1), place < count
+
+
+def _cross_entropy(
+    logits: Float[Array, "B C"], labels: Array, classes: Array, where: Array
+) -> Float[Array, " 2"]:
+    """Sum and count of the losses where `where`, over these classes only."""
+    logits = jnp.where(classes, arrays.widen(logits), -jnp.inf)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    losses = jnp.where(where, losses, 0)
+    return jnp.stack([losses.sum(), where.sum()])
+
+
+def _spread(x: Array, axes: Axes | None) -> Array:
+    """`x`, its leading axis spread over the devices."""
+    if axes is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(axes))
+
+
+def _same(tree: Any, axes: Axes | None) -> Any:
+    """The tree, the same on all devices."""
+    if axes is None:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, PartitionSpec())

@@ -1,0 +1,219 @@
+"""The median distance between rows, exact, with no array of (N, N)."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jatlas import arrays, layout, tiles
+from jatlas.arrays import Where
+
+MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
+# Counts of pairs can be beyond the integers that there are without float64: they are
+# kept as multiples of this and the rest.
+LIMB = 1 << 16
+
+
+@partial(jax.jit, static_argnames="rule")
+@layout.automatic()
+def median_distance(
+    x: Float[Array, "N D"], *, rule: str = "lower_nonzero", where: Where = None
+) -> Float[Array, ""]:
+    """The median Euclidean distance between rows: the usual width of an rbf kernel.
+
+    sigma = sqrt(median of |x_i - x_j|^2). Published code differs in which pairs it
+    counts, and in the median of an even number of them. It is one of the distances, or
+    the mean of two, and found by counting: memory grows with N, time with N^2.
+
+    Args:
+        x: (N, D), floating point.
+        rule: "lower_nonzero", the lower of the two middle ones of the distances that
+            are not zero (the paper's code, and torch's median); "middle_nonzero", the
+            mean of their squares (NumPy's median); or "middle_all", that over all pairs
+            (i, j), each row with itself too (Kornblith's notebook).
+        where: (N,), the rows that count; all if None.
+
+    Returns:
+        A scalar in float32 or wider. NaN if there are no such pairs. Its gradient is
+        that of the pairs in the middle.
+
+    Raises:
+        ValueError: if x is not a floating point matrix, or the rule is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[0.0], [1.0], [3.0]])
+        >>> median_distance(x), median_distance(x, rule="middle_all")
+        (Array(2., dtype=float32), Array(1., dtype=float32))
+
+    Source: Kornblith et al. (2019), section 4, and the code of both papers.
+    """
+    arrays.check_rows("x", x)
+    arrays.check_mask("where", where, x.shape[:1], "(N,)")
+    check_median(rule)
+    rows = arrays.all_rows(x, where)
+    x, factor = arrays.rescaled(arrays.widen(x), rows)
+    return arrays.safe_sqrt(median_square(x, rule, rows)) / factor
+
+
+def check_median(rule: str) -> None:
+    """Raise ValueError unless the rule is one of `MEDIANS`."""
+    if rule not in MEDIANS:
+        raise ValueError(
+            f"unknown rule {rule!r} for the median distance; known are "
+            f"{', '.join(MEDIANS)}."
+        )
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def median_square(
+    x: Float[Array, "N D"], rule: str, rows: Bool[Array, " N"]
+) -> Float[Array, ""]:
+    """The median of squared distances by one of the rules `MEDIANS`."""
+    return jnp.mean(_middle_squares(x, rule, rows))
+
+
+@median_square.defjvp
+def _median_square_jvp(
+    rule: str, primals: tuple[Array, Array], tangents: tuple[Array, Any]
+) -> tuple[Array, Array]:
+    """The change of the squared distances of the pairs in the middle."""
+    (x, rows), (change, _) = primals, tangents
+    middle = _middle_squares(x, rule, rows)
+    value = jnp.mean(middle)
+    if not len(x):
+        return value, jnp.zeros_like(value)
+    known = ~jnp.isnan(value)
+    slope = jnp.zeros_like(value)
+    for i, j in [_pair_at(x, rows, square) for square in middle]:
+        apart = jnp.where(known, x[i] - x[j], 0)
+        slope += 2 * jnp.sum(apart * (change[i] - change[j])) / len(middle)
+    return value, slope
+
+
+def _pair_at(
+    x: Float[Array, "N D"], rows: Bool[Array, " N"], square: Float[Array, ""]
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """Two rows at a squared distance, or the two that come nearest to it.
+
+    The same distance, computed in another loop, may differ in its last bit.
+    """
+    x = jax.lax.stop_gradient(x)
+
+    def tile(group: tiles.Samples, block: tiles.Samples) -> Float[Array, " B"]:
+        off = jnp.abs(tiles.squares(group.spaces[0], block.spaces[0], x[0]) - square)
+        return jnp.min(jnp.where(tiles.pairs_of(group, block), off, jnp.inf), axis=0)
+
+    i = jnp.argmin(tiles.sweep(tile, tiles.samples_of([x], rows), jnp.min).ravel())
+    off = jnp.abs(jnp.sum((x - x[i]) ** 2, axis=1) - square)
+    return i, jnp.argmin(jnp.where(rows, off, jnp.inf))
+
+
+def _middle_squares(
+    x: Float[Array, "N D"], rule: str, rows: Bool[Array, " N"]
+) -> Float[Array, " T"]:
+    """The squared distances in the middle, one or two by the rule; NaN if none."""
+    x = jax.lax.stop_gradient(x)
+    guess = jnp.full(1 if rule == "lower_nonzero" else 2, tiles.spread(x, rows)[0])
+    if len(x) > 2 * tiles.ROWS:
+        step = len(x) // tiles.ROWS  # of some of the rows: near enough, and soon found
+        guess = _search(x[::step], rule, rows[::step], guess)
+    squares = _search(x, rule, rows, guess)
+    some = jnp.any(rows) if rule == "middle_all" else squares[0] > 0
+    known = some & jnp.all(jnp.isfinite(arrays.keep(x, rows)))
+    return jnp.where(known, squares, jnp.nan)
+
+
+def _search(
+    x: Float[Array, "N D"],
+    rule: str,
+    rows: Bool[Array, " N"],
+    guess: Float[Array, " T"],
+) -> Float[Array, " T"]:
+    """The squared distances in the middle, exactly, from a guess at them.
+
+    Floats that are not negative have the order of their bits. A square in the middle is
+    at least t if more squares are t or above than below it; for the upper of two, at
+    least as many. A pass over the tiles tries some t close to the guess, others ever
+    farther from it, others spread evenly between the bounds, and guesses anew: two or
+    three passes as a rule, and never more than one for four bits.
+    """
+    bits = partial(jax.lax.bitcast_convert_type, new_dtype=_integer(x.dtype))
+    samples = tiles.samples_of([x], rows)
+    lower = jnp.arange(len(guess))[:, None] == 0
+
+    def narrowed(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, high, above_low, above_high, guess = state
+        tried = jnp.clip(_around(guess, low, high), low + 1, high - 1)
+        counts = tiles.sweep(partial(_below, tried=tried.ravel(), rule=rule), samples)
+        many, few = _excess(counts)
+        many, few = many.reshape(tried.shape), few.reshape(tried.shape)
+        reached = (many > 0) | ((many == 0) & ((few > 0) | ~lower))
+        above = many.astype(x.dtype) * LIMB + few.astype(x.dtype)
+
+        def best(pick: Callable, ours: Array, new: Array, old: Array) -> Array:
+            return pick(jnp.where(ours, new, old), axis=1, keepdims=True)
+
+        low = best(jnp.max, reached, tried, low)
+        high = best(jnp.min, ~reached, tried, high)
+        above_low = best(jnp.min, reached, above, above_low)
+        above_high = best(jnp.max, ~reached, above, above_high)
+        share = jnp.nan_to_num(above_low / (above_low - above_high), nan=0.5)
+        guess = low + (share * (high - low).astype(x.dtype)).astype(low.dtype)
+        return low, high, above_low, above_high, guess
+
+    guess = guess[:, None]
+    infinite = jnp.full_like(guess, jnp.inf)
+    bounds = bits(jnp.zeros_like(guess)), bits(infinite)
+    start: tuple[Array, ...] = (*bounds, infinite, -infinite, bits(guess))
+    low, *_ = jax.lax.while_loop(
+        lambda state: jnp.any(state[1] - state[0] > 1), narrowed, start
+    )
+    return jax.lax.bitcast_convert_type(low[:, 0], x.dtype)
+
+
+def _around(
+    guess: Int[Array, "T 1"], low: Int[Array, "T 1"], high: Int[Array, "T 1"]
+) -> Int[Array, "T K"]:
+    """Values to try: near the guess, far from it, and evenly between the bounds."""
+    dtype = guess.dtype
+    near = jnp.arange(-8, 9, dtype=dtype)
+    far = 16 << jnp.arange(0, jnp.iinfo(dtype).bits - 6, 2, dtype=dtype)
+    even = low + (high - low) // 16 * jnp.arange(1, 16, dtype=dtype)
+    return jnp.concatenate([guess + near, guess + far, guess - far, even], axis=1)
+
+
+def _below(
+    group: tiles.Samples, block: tiles.Samples, tried: Int[Array, " K"], rule: str
+) -> Int[Array, " K1"]:
+    """How many squares of a tile are below each value tried, and at last how many."""
+    squares = tiles.squares(group.spaces[0], block.spaces[0], block.spaces[0][0])
+    pairs = tiles.pairs_of(group, block)
+    if rule != "middle_all":
+        pairs &= squares != 0
+    squares = jnp.where(pairs, squares, jnp.inf)
+    bits = partial(jax.lax.bitcast_convert_type, new_dtype=tried.dtype)
+    tried = jnp.append(tried, bits(jnp.asarray(jnp.inf, squares.dtype)))[:, None, None]
+    parts = bits(squares).T.reshape(tiles.AT_ONCE, -1, len(squares))
+
+    def add(below: Array, part: Array) -> tuple[Array, None]:
+        return below + jnp.where(part < tried, 1.0, 0.0), None
+
+    start = jnp.zeros((len(tried), *parts.shape[1:]))
+    below = tiles.matmul(jax.lax.scan(add, start, parts)[0], jnp.ones(len(squares)))
+    return jnp.sum(below, axis=1).astype(jnp.int32)
+
+
+def _excess(counts: Int[Array, "J K1"]) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
+    """Squares not below each value less those below: multiples of LIMB, and rest."""
+    excess = counts[:, -1:] - 2 * counts[:, :-1]
+    few = jnp.sum(excess & (LIMB - 1), axis=0)
+    return jnp.sum(excess >> 16, axis=0) + (few >> 16), few & (LIMB - 1)
+
+
+def _integer(dtype: jnp.dtype) -> jnp.dtype:
+    """The integers of as many bits."""
+    return jnp.dtype(f"int{jnp.finfo(dtype).bits}")

@@ -1,0 +1,265 @@
+"""Merge: embeddings of many charts to the atlas, at the speed of a matrix product."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jatlas import arrays, chunks, layout
+from jatlas.arrays import AnyArray, Number, Precision, Shaped
+from jatlas.atlas import Weights, chart_weights, check_weights
+from jatlas.relative import Similarity, check_spaces, similarities
+
+Stacked = AnyArray | Sequence[AnyArray]
+
+# Similarities that are an inner product of a map of each side: for these, similarity
+# and mean over charts are one contraction.
+_FEATURE_MAPS = {"cosine": arrays.unit, "inner": lambda x: x}
+
+
+def merge(
+    embeddings: Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]],
+    anchors: Float[AnyArray, "M A D"] | Sequence[Float[AnyArray, "A _"]],
+    presence: Bool[AnyArray, "M N"],
+    *,
+    weights: Weights | None = None,
+    similarity: Similarity = "cosine",
+    empty: Number = jnp.nan,
+    precision: Precision = "highest",
+    batch_size: int | None = None,
+) -> Float[Array, "N A"]:
+    """Embeddings to the atlas: relativize, then masked_mean, with no (M, N, A) formed.
+
+    r(x) = (1/K) sum over the K charts k that have x of s(E_k(x), E_k(anchors)). With
+    the cosine this is one product, of unit rows over K with unit anchors, contracted
+    over charts and features: at the speed of a matrix product. It is made some samples
+    at a time, so that memory beyond the inputs and the result does not grow with N.
+
+    Args:
+        embeddings: (M, N, D), or M arrays (N, D_m) where the charts' dimensions differ;
+            nothing is padded. Rows of absent samples are not looked at.
+        anchors: (M, A, D), or M arrays (A, D_m): each chart's embeddings of the same A
+            anchors in the same order.
+        presence: (M, N), boolean.
+        weights: (M,) or (M, N), not negative (else NaN); all 1 if None.
+        similarity: as in `relativize`.
+        empty: what stands in the rows of a sample in no chart, or whose weights are
+            all zero.
+        precision: of the matrix products, as in `jax.lax.Precision`.
+        batch_size: samples at a time; chosen if None. With NumPy embeddings that a
+            device need not hold, memory-mapped ones too, only so many are read and sent
+            to it at once.
+
+    Returns:
+        (N, A) in the dtype of embeddings and anchors, the wider of both; computed in
+        float32 or wider. Gradients are finite, and zero for absent rows. Of samples
+        sharded over devices, each makes the rows that it holds (see
+        `jatlas.sharding.place`).
+
+    Raises:
+        ValueError: if charts differ in N or A, embeddings and anchors differ in D or M,
+            presence has another shape or is not boolean, the weights are not (M,) or
+            (M, N) and floating point, batch_size is below 1, or the similarity is
+            unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> embeddings = jnp.array([[[1.0, 0.0], [0.0, 2.0]], [[0.0, 3.0], [5.0, 0.0]]])
+        >>> anchors = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]]])
+        >>> merge(embeddings, anchors, jnp.array([[True, True], [True, False]]))
+        Array([[1.],
+               [0.]], dtype=float32)
+
+    Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
+    """
+    of_rows = partial(
+        _merge, similarity=similarity, empty=empty, precision=precision
+    )
+    samples = (embeddings, presence, weights)
+    if batch_size is not None:
+        arrays.check_count("batch_size", batch_size, 1)
+        if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(embeddings)):
+            return _from_host(of_rows, samples, anchors, batch_size)
+    return of_rows(*samples, anchors, batch_size=batch_size)
+
+
+@partial(jax.jit, static_argnames=("similarity", "precision", "batch_size"))
+@layout.automatic("embeddings", -2)
+def _merge(
+    embeddings: Stacked,
+    presence: AnyArray,
+    weights: Weights | None,
+    anchors: Stacked,
+    *,
+    similarity: Similarity,
+    empty: Number,
+    precision: Precision,
+    batch_size: int | None = None,
+) -> Float[Array, "N A"]:
+    num_samples, _ = _check_charts(embeddings, anchors)
+    dtype = jnp.result_type(*jax.tree.leaves((embeddings, anchors)))
+    wide = jnp.promote_types(dtype, jnp.float32)
+    w = chart_weights(presence, weights, (len(embeddings), num_samples), wide)
+    if similarity in _FEATURE_MAPS:
+        rows = partial(_contracted, _FEATURE_MAPS[similarity], anchors, precision)
+    else:
+        rows = partial(_added_up, similarity, anchors, precision)
+
+    def merged(chunk: tuple[Stacked, Array, Array]) -> Array:
+        x, present, w = chunk
+        total = w.sum(axis=0)
+        mean = rows(x, present, arrays.safe_divide(w, total, 0.0))
+        return jnp.where(total[:, None] == 0, empty, mean).astype(dtype)
+
+    samples = (embeddings, presence, w)
+    axes = jax.tree.map(lambda x: x.ndim - 2, embeddings), 1, 1
+    size = min(batch_size or _rows_at_once(embeddings, anchors), num_samples)
+    return chunks.map_samples(merged, samples, axes, size)
+
+
+def _from_host(
+    of_rows: Callable[..., Array],
+    samples: tuple[Stacked, AnyArray, Weights | None],
+    anchors: Stacked,
+    batch_size: int,
+) -> Float[Array, "N A"]:
+    """`of_rows` of samples on the host, `batch_size` of them on the device at once."""
+    embeddings, presence, weights = samples
+    num_samples, num_anchors = _check_charts(embeddings, anchors)
+    shape = (len(embeddings), num_samples)
+    arrays.check_mask("presence", presence, shape, "(M, N)")
+    check_weights(weights, shape)
+    anchors = jax.tree.map(jnp.asarray, anchors)
+    dtype = jnp.result_type(*jax.tree.leaves((embeddings, anchors)))
+    merged, before = jnp.zeros((num_samples, num_anchors), dtype), None
+    size = min(batch_size, num_samples)
+    for chunk in range(0, num_samples, max(size, 1)):
+        # The last chunk is as long as the others, so that nothing is compiled again.
+        start = min(chunk, num_samples - size)
+        stop = start + size
+        own = weights
+        if weights is not None and weights.ndim == 2:
+            own = weights[:, start:stop]
+        x = jax.tree.map(lambda x, i=start, j=stop: x[..., i:j, :], embeddings)
+        rows = of_rows(x, presence[:, start:stop], own, anchors)
+        merged = _put(merged, rows, start)
+        # The device may be one chunk behind, not more: those would fill its memory.
+        jax.block_until_ready(before)
+        before = rows
+    return merged
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(merged: Array, rows: Array, start: int | Array) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(merged, rows, start, 0)
+
+
+def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
+    """A chunk that keeps a device busy, and its cache on a CPU, in little memory.
+
+    A chunk of n rows takes some 2 n (M D + A) numbers, which are kept to about a tenth
+    of the M N A of the charts' relative representations.
+    """
+    x, a = _shapes("embeddings", embeddings), _shapes("anchors", anchors)
+    num_samples, num_anchors = x[0].shape[0], a[0].shape[0]
+    width = sum(own.shape[1] for own in x) + num_anchors
+    tenth = len(x) * num_samples * num_anchors // (20 * width)
+    cpu = jax.default_backend() == "cpu"
+    most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
+    return chunks.chunk_size(num_samples, max(1, min(most, tenth)))
+
+
+def _contracted(
+    feature_map: Callable[[Array], Array],
+    anchors: Stacked,
+    precision: Precision,
+    embeddings: Stacked,
+    presence: Bool[Array, "M n"],
+    shares: Float[Array, "M n"],
+) -> Float[Array, "n A"]:
+    """The charts side by side, (n, D_1 + ... + D_M), times their anchors.
+
+    Written chart by chart into one block: transposing (M, n, D) costs a fourth of the
+    product on a CPU.
+    """
+    other = jnp.concatenate([feature_map(arrays.widen(a)) for a in anchors], axis=1)
+
+    def write(block: Array, chart: tuple, start: int | Array) -> Array:
+        x, present, share = chart
+        x = feature_map(arrays.keep(arrays.widen(x), present)) * share[:, None]
+        x = x.astype(block.dtype)
+        return jax.lax.dynamic_update_slice_in_dim(block, x, start, 1)
+
+    block = jnp.zeros((shares.shape[1], other.shape[1]), shares.dtype)
+    if isinstance(embeddings, Sequence):
+        start = 0
+        for chart in zip(embeddings, presence, shares, strict=True):
+            block = write(block, chart, start)
+            start += chart[0].shape[1]
+    else:
+        width = embeddings.shape[2]
+
+        def one(m: int | Array, block: Array) -> Array:
+            chart = embeddings[m], presence[m], shares[m]
+            return write(block, chart, m * width)
+
+        block = jax.lax.fori_loop(0, len(embeddings), one, block)
+    return jnp.matmul(block, other.T, precision=precision)
+
+
+def _added_up(
+    similarity: Similarity,
+    anchors: Stacked,
+    precision: Precision,
+    embeddings: Stacked,
+    presence: Bool[Array, "M n"],
+    shares: Float[Array, "M n"],
+) -> Float[Array, "n A"]:
+    """Sum over the charts of share times similarity, one chart's (n, A) at a time."""
+
+    def add(merged: Array, chart: tuple) -> tuple[Array, None]:
+        x, a, present, share = chart
+        x = arrays.keep(arrays.widen(x), present)
+        relative = similarities(x, arrays.widen(a), similarity, precision)
+        part = arrays.keep(relative, present) * share[:, None]
+        return merged + part.astype(merged.dtype), None
+
+    merged = jnp.zeros((shares.shape[1], anchors[0].shape[0]), shares.dtype)
+    charts = (embeddings, anchors, presence, shares)
+    if isinstance(embeddings, Sequence) or isinstance(anchors, Sequence):
+        for chart in zip(*charts, strict=True):
+            merged, _ = add(merged, chart)
+        return merged
+    return jax.lax.scan(add, merged, charts)[0]
+
+
+def _check_charts(embeddings: Stacked, anchors: Stacked) -> tuple[int, int]:
+    """N and A; ValueError unless charts share M, N and A, and each has one D."""
+    x, a = _shapes("embeddings", embeddings), _shapes("anchors", anchors)
+    arrays.check_equal(
+        "the number of charts M of embeddings and anchors",
+        [len(x), len(a)],
+        "Give each chart's embeddings of the anchors, in the order of the charts.",
+    )
+    if not x:
+        raise ValueError("there are no charts to merge; give one at least.")
+    for chart, (own, its_anchors) in enumerate(zip(x, a, strict=True)):
+        check_spaces(own, its_anchors, f" of chart {chart}")
+    advice = "Charts of different samples are stacked by `jatlas.assemble`."
+    arrays.check_equal("the number of samples N", [own.shape[0] for own in x], advice)
+    advice = "All charts embed the same anchors, in the same order."
+    arrays.check_equal("the number of anchors A", [own.shape[0] for own in a], advice)
+    return x[0].shape[0], a[0].shape[0]
+
+
+def _shapes(name: str, charts: Stacked) -> list[Shaped]:
+    """Each chart's shape and dtype, without slicing what is stacked."""
+    if isinstance(charts, Sequence):
+        return list(charts)
+    arrays.check_equal(
+        f"the number of axes of stacked {name}", [3, charts.ndim], "Give (M, ., D)."
+    )
+    return [jax.ShapeDtypeStruct(charts.shape[1:], charts.dtype)] * charts.shape[0]

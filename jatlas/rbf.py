@@ -1,0 +1,168 @@
+"""HSIC of rbf kernels of N rows, in tiles: no array of (N, N)."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jatlas import arrays, tiles
+from jatlas.median import check_median, median_square
+
+KERNELS = ("linear", "rbf")
+
+
+class _Kernel(NamedTuple):
+    """exp(-scale d^2), or that less one, times factor; x less middle is centred.
+
+    Of a wide kernel what counts is how far it is below one, of a narrow one how far
+    above zero: so the smaller is given, which has digits. Centred, it is the same.
+    """
+
+    x: Float[Array, "N D"]
+    scale: Float[Array, ""]
+    middle: Float[Array, " D"]
+    wide: Bool[Array, ""]
+    factor: Float[Array, ""]
+
+
+def rbf_hsic(
+    spaces: Sequence[Float[Array, "N _"]],
+    rows: Bool[Array, " N"],
+    sigmas: Sequence[float | Array | None],
+    rule: str,
+    debiased: bool,
+) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
+    """HSIC of the kernels of two spaces, each with each, and the rounding of its own.
+
+    Up to a factor for each kernel, which CKA does not see; zero if it has no width. The
+    kernels are centred before they are multiplied, lest digits be lost: by the means of
+    their rows, from a first pass over the tiles. Debiased, they are centred without the
+    diagonal, by sums over n - 2 (Székely and Rizzo, 2014): HSIC is then an inner
+    product of two such matrices, too.
+    """
+    both = zip(spaces, sigmas, strict=True)
+    kernels = [_kernel(x, rows, sigma, rule) for x, sigma in both]
+    n = jnp.sum(rows, dtype=kernels[0].x.dtype)
+    if debiased:
+        n = jnp.where(n > 3, n, 4)
+        row_divisor, total_divisor = n - 2, (n - 1) * (n - 2)
+    else:
+        n = jnp.where(n > 0, n, 1)
+        row_divisor, total_divisor = n, n**2
+    sums, squares = _sums(kernels, rows, debiased)
+    means = tuple(s / row_divisor for s in sums)
+    totals = [jnp.sum(s) / total_divisor for s in sums]
+    moving = [kernel[:2] for kernel in kernels]
+    still = [kernel[2:] for kernel in kernels]
+    hsic = _products(moving, (still, rows, means, totals), debiased)
+    rounding = 16 * jnp.finfo(hsic.dtype).eps
+    return jnp.stack([hsic[:2], hsic[1:]]), rounding**2 * squares
+
+
+def _kernel(
+    x: Float[Array, "N D"],
+    rows: Bool[Array, " N"],
+    sigma: float | Array | None,
+    rule: str,
+) -> _Kernel:
+    """The kernel of width sigma, or of the median distance; zero unless that is > 0."""
+    x, factor = arrays.rescaled(x, rows)
+    if sigma is None:
+        width = median_square(x, rule, rows)
+    else:
+        # A width of zero or less is none.
+        width = jnp.square(jnp.where(jnp.asarray(sigma) > 0, sigma, jnp.nan) * factor)
+    known = width > 0
+    scale = jnp.where(known, 0.5 / jnp.where(known, width, 1), 0).astype(x.dtype)
+    mean_square, middle = tiles.spread(x, rows)
+    typical = jax.lax.stop_gradient(scale * mean_square)
+    wide = typical < jnp.log(2)
+    # The largest of a narrow kernel stand on its diagonal. A power of two.
+    largest = jnp.where(wide, -jnp.expm1(-typical), 1)
+    _, factor = arrays.rescaled(largest[None, None], jnp.ones(1, bool))
+    return _Kernel(x, scale, middle, wide, jnp.where(known, factor, 0))
+
+
+def _sums(
+    kernels: Sequence[_Kernel], rows: Bool[Array, " N"], debiased: bool
+) -> tuple[list[Float[Array, " N"]], Float[Array, "2"]]:
+    """The sum of every row of both kernels, and the sum of all squares of each."""
+
+    def tile(group: tiles.Samples, block: tiles.Samples) -> list[tuple[Array, Array]]:
+        grams = _grams(kernels, group, block, debiased)
+        return [(jnp.sum(gram, axis=0), jnp.sum(gram**2, axis=0)) for gram in grams]
+
+    swept = tiles.sweep(tile, tiles.samples_of([kernel.x for kernel in kernels], rows))
+    sums = [s.ravel()[: len(rows)] for s, _ in swept]
+    return sums, jnp.stack([tiles.total(squares) for _, squares in swept])
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _products(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
+    """Sums over all pairs of K K, K L and L L, the kernels centred."""
+    return _products_by_tiles(moving, still, debiased)
+
+
+@_products.defjvp
+def _products_jvp(
+    debiased: bool, primals: tuple[Any, Any], tangents: tuple[Any, Any]
+) -> tuple[Array, Array]:
+    """The means depend on x too, and yet have no part in the derivative.
+
+    What multiplies their change is the sum of a row of a centred kernel, which is zero:
+    so the gradient takes one pass backwards, not two.
+    """
+    moving, still = primals
+    fixed = partial(_products_by_tiles, still=still, debiased=debiased)
+    return jax.jvp(fixed, (moving,), tangents[:1])
+
+
+def _products_by_tiles(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
+    constants, rows, means, totals = still
+    kernels = [_Kernel(*m, *c) for m, c in zip(moving, constants, strict=True)]
+
+    def tile(group: tiles.Samples, block: tiles.Samples) -> list[Float[Array, " B"]]:
+        pairs = tiles.pairs_of(group, block, debiased)
+        grams = _grams(kernels, group, block, debiased)
+        sides = zip(grams, group.means, block.means, totals, strict=True)
+        k, l = (  # noqa: E741
+            jnp.where(pairs, gram - (own[:, None] + other - total), 0)
+            for gram, own, other, total in sides
+        )
+        return [jnp.sum(a * b, axis=0) for a, b in ((k, k), (k, l), (l, l))]
+
+    samples = tiles.samples_of([kernel.x for kernel in kernels], rows, means)
+    return jnp.stack([tiles.total(products) for products in tiles.sweep(tile, samples)])
+
+
+def _grams(
+    kernels: Sequence[_Kernel],
+    group: tiles.Samples,
+    block: tiles.Samples,
+    debiased: bool,
+) -> list[Float[Array, "R B"]]:
+    """A tile of each kernel, zero for the pairs that do not count."""
+    pairs = tiles.pairs_of(group, block, debiased)
+    grams = []
+    for kernel, x, y in zip(kernels, group.spaces, block.spaces, strict=True):
+        exponent = -kernel.scale * tiles.squares(x, y, kernel.middle)
+        gram = jax.lax.cond(kernel.wide, jnp.expm1, jnp.exp, exponent)
+        grams.append(jnp.where(pairs, gram * kernel.factor, 0))
+    return grams
+
+
+def check_kernel(kernel: str, sigma: object, median: str) -> None:
+    """Raise ValueError unless the names are known and sigma is a number or two."""
+    if kernel not in KERNELS:
+        raise ValueError(f"unknown kernel {kernel!r}; known are {', '.join(KERNELS)}.")
+    check_median(median)
+    if kernel == "linear" and sigma is not None:
+        raise ValueError("sigma is a width of the kernel 'rbf'; 'linear' has none.")
+    widths = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    if len(widths) != 2 or any(jnp.shape(w) for w in widths if w is not None):
+        raise ValueError(
+            f"sigma must be a number or a pair of numbers, one a space; got {sigma!r}."
+        )

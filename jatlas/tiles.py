@@ -1,0 +1,131 @@
+"""Squared distances between all pairs of N rows, in tiles: nothing of (N, N) is held.
+
+A tile is the squared distances of some rows to some others. It is made anew whenever it
+is needed, for the gradient too; what is kept is of the order of N D.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jatlas import arrays
+
+# Most rows and columns of a tile: so the inner loops stay in the nearest caches. And
+# how many terms are added in one go: with fewer than 16, XLA does not vectorise the
+# loop on a CPU, which takes five times as long.
+ROWS, COLUMNS, AT_ONCE = 2048, 128, 16
+
+matmul = partial(jnp.matmul, precision="highest")
+
+
+class Samples(NamedTuple):
+    """What a tile needs of its samples: N are all, R its rows and B its columns."""
+
+    spaces: tuple[Float[Array, "N D"], ...]
+    rows: Bool[Array, " N"]
+    ids: Int[Array, " N"]
+    means: tuple[Float[Array, " N"], ...] = ()
+
+
+def samples_of(
+    spaces: Sequence[Float[Array, "N _"]],
+    rows: Bool[Array, " N"],
+    means: Sequence[Float[Array, " N"]] = (),
+) -> Samples:
+    """One or two spaces, the rows of them that count, and means of their kernels."""
+    return Samples(tuple(spaces), rows, jnp.arange(len(rows)), tuple(means))
+
+
+def sweep(
+    tile: Callable[[Samples, Samples], Any],
+    samples: Samples,
+    reduce: Callable[..., Array] = jnp.sum,
+) -> Any:
+    """What `tile(rows, columns)` gives, reduced over all rows; stacked over columns.
+
+    Rows are taken in strided groups: so those that lie on several devices stay there,
+    and each device does its part of every tile. Columns are taken in order. What fills
+    up the last tiles does not count as rows.
+    """
+    n = len(samples.rows)
+    groups, blocks, columns = _grid(n)
+
+    def padded(x: Array) -> Array:
+        return jnp.pad(x, [(0, blocks * columns - n), *[(0, 0)] * (x.ndim - 1)])
+
+    def strided(x: Array) -> Array:
+        return jnp.moveaxis(x.reshape(-1, groups, *x.shape[1:]), 1, 0)
+
+    @jax.checkpoint
+    def column(first: Int[Array, ""]) -> Any:
+        ids = first + jnp.arange(columns)
+        # A gather, which sends these rows to all devices; a slice would send all rows.
+        block = jax.tree.map(lambda x: x.at[ids].get(mode="promise_in_bounds"), whole)
+        part = jax.checkpoint(lambda group: tile(group, block))
+        return jax.tree.map(partial(reduce, axis=0), jax.lax.map(part, all_rows))
+
+    whole = jax.tree.map(padded, samples)
+    all_rows = jax.tree.map(strided, whole)
+    return jax.lax.map(column, columns * jnp.arange(blocks))
+
+
+def _grid(n: int) -> tuple[int, int, int]:
+    """How many groups of rows, how many blocks of columns, and columns a block."""
+    groups = max(1, -(-n // ROWS))
+    blocks = groups * max(1, -(-n // (groups * COLUMNS)))
+    return groups, blocks, max(1, -(-n // (blocks * AT_ONCE))) * AT_ONCE
+
+
+def total(stacked: Float[Array, "J B"]) -> Float[Array, ""]:
+    """The sum of all, in two steps: one long sum would lose the last digits."""
+    return jnp.sum(matmul(jnp.ones(len(stacked), stacked.dtype), stacked))
+
+
+def pairs_of(group: Samples, block: Samples, apart: bool = False) -> Bool[Array, "R B"]:
+    """The pairs of samples that count; if `apart`, of two different ones."""
+    pairs = group.rows[:, None] & block.rows
+    return pairs & (group.ids[:, None] != block.ids) if apart else pairs
+
+
+@jax.custom_jvp
+def squares(
+    x: Float[Array, "R D"], y: Float[Array, "B D"], middle: Float[Array, " D"]
+) -> Float[Array, "R B"]:
+    """Squared distances by differences, which lose no digits; a few features a go."""
+    more = -x.shape[1] % AT_ONCE
+    x, y = (
+        jnp.pad(side, ((0, 0), (0, more))).T.reshape(-1, AT_ONCE, len(side))
+        for side in (x, y)
+    )
+
+    def add(total: Array, features: tuple[Array, Array]) -> tuple[Array, None]:
+        for one, other in zip(*features, strict=True):
+            total += (one[:, None] - other) ** 2
+        return total, None
+
+    return jax.lax.scan(add, jnp.zeros((x.shape[2], y.shape[2]), x.dtype), (x, y))[0]
+
+
+@squares.defjvp
+def _squares_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Any]
+) -> tuple[Array, Array]:
+    """2 (x - y).(dx - dy), multiplied out: products of matrices, of centred rows."""
+    (x, y, middle), (change_x, change_y, _) = primals, tangents
+    rest_x, rest_y = x - middle, y - middle
+    own = jnp.sum(rest_x * change_x, axis=1)[:, None]
+    own += jnp.sum(rest_y * change_y, axis=1)
+    across = matmul(change_x, rest_y.T) + matmul(rest_x, change_y.T)
+    return squares(x, y, middle), 2 * (own - across)
+
+
+def spread(
+    x: Float[Array, "N D"], rows: Bool[Array, " N"]
+) -> tuple[Float[Array, ""], Float[Array, " D"]]:
+    """The mean of |x_i - x_j|^2 over all pairs, and the mean row; both constants."""
+    rest, mean = arrays.centre(jax.lax.stop_gradient(x), rows)
+    return 2 * arrays.safe_divide(jnp.sum(rest**2), jnp.sum(rows), 0.0), mean

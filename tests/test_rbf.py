@@ -1,0 +1,124 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jatlas import tiles
+from jatlas.cka import cka
+
+rbf = partial(cka, kernel="rbf")
+N = 301  # several tiles, and several groups of rows, none of which comes out even
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(tiles, "ROWS", 128)
+    monkeypatch.setattr(tiles, "COLUMNS", 32)
+
+
+def related():
+    """Two spaces that have something to do with each other, and some rows of them."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, 20))
+    y = x[:, :4] @ rng.normal(size=(4, 7)) + rng.normal(size=(N, 7))
+    return np.float32(x + 3), np.float32(y * 10), np.arange(N) % 4 > 0
+
+
+def gram(x, sigma):
+    x = np.float64(x)
+    squares = sum((feature[:, None] - feature) ** 2 for feature in x.T)
+    if sigma is None:
+        nonzero = squares[squares != 0]
+        sigma = np.sqrt(np.partition(nonzero, (len(nonzero) - 1) // 2))
+        sigma = sigma[(len(nonzero) - 1) // 2]
+    return np.exp(-squares / (2 * sigma**2))
+
+
+def reference(x, y, sigma, debiased):
+    """N x N, in float64: Kornblith et al. (2019); Song et al. (2012), equation 5."""
+    n = len(x)
+
+    def hsic(k, l):  # noqa: E741
+        if not debiased:
+            return np.sum((k - k.mean(0)) * (l - l.mean(1)[:, None]))
+        sums = np.sum(k) * np.sum(l) / ((n - 1) * (n - 2))
+        return np.sum(k * l) + sums - 2 / (n - 2) * (k.sum(0) @ l.sum(0))
+
+    k, l = (gram(space, sigma) for space in (x, y))  # noqa: E741
+    if debiased:
+        k, l = (g - np.diag(np.diag(g)) for g in (k, l))  # noqa: E741
+    return hsic(k, l) / np.sqrt(hsic(k, k) * hsic(l, l))
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(("sigma", "debiased"), [(None, True), (4.0, False)])
+def test_tiles_give_the_value_of_the_whole_matrices(sigma, debiased):
+    x, y, where = related()
+    exact = reference(x[where], y[where], sigma, debiased)
+    value = rbf(x, y, sigma=sigma, debiased=debiased, where=where)
+    assert float(value) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_the_gradient_is_the_slope_over_many_tiles():
+    x, y, where = related()
+    x, y = np.float64(x), np.float64(y)
+    form = partial(rbf, debiased=True, where=where)
+    way = np.random.default_rng(5).normal(size=x.shape)
+    with jax.enable_x64(True):
+        both = jax.jit(
+            jax.value_and_grad(lambda x, s: form(x, y, sigma=(s, 30.0)), (0, 1))
+        )
+        grad, by_sigma = both(x, 5.0)[1]
+        slope = (both(x + 1e-5 * way, 5.0)[0] - both(x - 1e-5 * way, 5.0)[0]) / 2e-5
+        assert float(np.vdot(grad, way)) == pytest.approx(float(slope), rel=1e-6)
+        slope = (both(x, 5.00001)[0] - both(x, 4.99999)[0]) / 2e-5
+        assert float(by_sigma) == pytest.approx(float(slope), rel=1e-6)
+        assert not np.any(grad[~where])
+
+
+def test_the_second_derivative_is_the_slope_of_the_first():
+    # The first leaves out the means of rows, whose part in it is zero. Not so here.
+    x, y, _ = (s[:20] for s in related())
+    x, y = np.float64(x), np.float64(y)
+    way = np.random.default_rng(5).normal(size=x.shape)
+    with jax.enable_x64(True):
+        grad = jax.grad(lambda x: rbf(x, y, sigma=(5.0, 30.0)))
+        both = jax.jit(lambda x: jax.jvp(grad, (x,), (way,)))
+        curved = both(x)[1]
+        slope = (both(x + 1e-5 * way)[0] - both(x - 1e-5 * way)[0]) / 2e-5
+        scale = float(np.abs(slope).max())
+        np.testing.assert_allclose(curved, slope, atol=1e-6 * scale)
+
+
+def test_no_array_is_of_n_by_n(largest_array):
+    n = 20_000
+    x, y = (jax.ShapeDtypeStruct((n, width), jnp.float32) for width in (64, 32))
+    form = partial(rbf, debiased=True)
+    assert largest_array(jax.value_and_grad(form, (0, 1)), x, y) < n * 64 * 2
+
+
+def test_20000_rows_and_their_gradient_take_less_than_a_fifth_of_a_gigabyte():
+    shapes = [jax.ShapeDtypeStruct((20_000, 64), jnp.float32)] * 2
+    program = jax.jit(jax.value_and_grad(rbf, (0, 1))).lower(*shapes).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 0.2e9
+
+
+def test_rows_stay_on_their_devices():
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=(AxisType.Auto,))
+    compiled = {}
+    for name, spec in (("one", None), ("four", PartitionSpec("samples"))):
+        place = spec and NamedSharding(mesh, spec)
+        shape = jax.ShapeDtypeStruct((4096, 32), jnp.float32, sharding=place)
+        compiled[name] = jax.jit(rbf).lower(shape, shape).compile()
+    program = compiled["four"].as_text()
+    assert "all-reduce" in program
+    for gathering in ("all-gather", "all-to-all", "collective-permute"):
+        assert gathering not in program
+    one, four = (
+        compiled[name].memory_analysis().temp_size_in_bytes for name in compiled
+    )
+    assert four < 0.3 * one
