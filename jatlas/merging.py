@@ -75,9 +75,7 @@ def merge(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
     """
-    of_rows = partial(
-        _merge, similarity=similarity, empty=empty, precision=precision
-    )
+    of_rows = partial(_merge, similarity=similarity, empty=empty, precision=precision)
     samples = (embeddings, presence, weights)
     if batch_size is not None:
         arrays.check_count("batch_size", batch_size, 1)

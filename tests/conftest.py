@@ -14,6 +14,13 @@ jax.config.update("jax_num_cpu_devices", 4)
 GOLDEN = Path(__file__).parent / "golden" / "digits_s4_n2.npz"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs() -> Iterator[None]:
+    """What is compiled for one file is of no use to the next: gigabytes, in the end."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def golden() -> dict[str, np.ndarray]:
     """The paper's own functions on scikit-learn's digits.
