@@ -255,6 +255,6 @@ def work() -> None:
     except Exception as error:
         traceback.print_exc()
         if any(sign in str(error) for sign in _SIGNS):
-            time.sleep(options.timeout)  # JAX ends us sooner, and says who is lost
+            time.sleep(options.timeout + 10)  # JAX ends us sooner, and says who is lost
         # Not by way of Python's exit, at which JAX would wait for the others.
         os._exit(1)

@@ -55,7 +55,7 @@ class Options:
     """CPU devices of each process; unset, what JAX finds."""
     timeout: int = 30
     """A process that does not answer for so many seconds is lost: the others end with
-    an error, five seconds later at most."""
+    an error, fifteen seconds later at most."""
     wait: int = 120
     """For so many seconds processes wait for the others at the start."""
     dataset: str = "fashion_mnist_7k"

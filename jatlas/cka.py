@@ -25,7 +25,9 @@ class CkaState(NamedTuple):
     of its parts.
 
     Attributes:
-        count: (), the number of rows.
+        count: (), the number of rows. In float32 it is whole up to 1.6e7 rows, and
+            beyond stays right to 6e-8 only while the parts that join grow with it; for
+            more rows begin in float64.
         mean_x, mean_y: (2, D1) and (2, D2). The mean is the sum of the two rows: a
             value that the feature takes, and the mean of the differences from it. One
             number near 1e4 would be off by 1e-3 in float32.

@@ -43,7 +43,8 @@ def separability(
         if one is out of range.
 
     Raises:
-        ValueError: if the shapes or dtypes are not these, or a label is out of range.
+        ValueError: if the shapes or dtypes are not these, num_classes is below 1, or a
+            label is out of range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -79,7 +80,8 @@ def class_means(
         over if, under `jit`, a label is out of range.
 
     Raises:
-        ValueError: if the shapes or dtypes are not these, or a label is out of range.
+        ValueError: if the shapes or dtypes are not these, num_classes is below 1, or a
+            label is out of range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -228,4 +230,5 @@ def check_classes(
     """Raise ValueError unless there is a label in 0..C-1 for every row that counts."""
     arrays.check_rows("space", space)
     arrays.check_mask("where", where, space.shape[:1], "(N,)")
+    arrays.check_count("num_classes", num_classes, 1)
     arrays.check_labels(labels, space.shape[0], num_classes, where)

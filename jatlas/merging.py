@@ -49,9 +49,9 @@ def merge(
         empty: what stands in the rows of a sample in no chart, or whose weights are
             all zero.
         precision: of the matrix products, as in `jax.lax.Precision`.
-        batch_size: samples at a time; chosen if None. With NumPy embeddings that a
-            device need not hold, memory-mapped ones too, only so many are read and sent
-            to it at once.
+        batch_size: samples at a time; chosen if None. Of NumPy embeddings, also of
+            memory-mapped ones, only so many are read and sent to the device at once. Of
+            those on the device it is a fourth to twice as many, where that divides N.
 
     Returns:
         (N, A) in the dtype of embeddings and anchors, the wider of both; computed in
@@ -114,7 +114,10 @@ def _merge(
 
     samples = (embeddings, presence, w)
     axes = jax.tree.map(lambda x: x.ndim - 2, embeddings), 1, 1
-    size = min(batch_size or _rows_at_once(embeddings, anchors), num_samples)
+    wanted = batch_size or _rows_at_once(embeddings, anchors)
+    size = chunks.chunk_size(num_samples, wanted)
+    if batch_size is not None and size > 2 * batch_size:
+        size = batch_size  # what was asked for comes before what is sent around
     return chunks.map_samples(merged, samples, axes, size)
 
 
@@ -143,7 +146,9 @@ def _from_host(
             own = weights[:, start:stop]
         x = jax.tree.map(lambda x, i=start, j=stop: x[..., i:j, :], embeddings)
         rows = of_rows(x, presence[:, start:stop], own, anchors)
-        merged = _put(merged, rows, start)
+        # Under a transformation of JAX no memory is given away.
+        put = _put if arrays.is_concrete(rows) else _put.__wrapped__
+        merged = put(merged, rows, start)
         # The device may be one chunk behind, not more: those would fill its memory.
         jax.block_until_ready(before)
         before = rows
@@ -167,7 +172,8 @@ def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
     tenth = len(x) * num_samples * num_anchors // (20 * width)
     cpu = jax.default_backend() == "cpu"
     most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
-    return chunks.chunk_size(num_samples, max(1, min(most, tenth)))
+    least = 1 if cpu else 1024  # a step of the loop costs an accelerator some launches
+    return max(least, min(most, tenth))
 
 
 def _contracted(

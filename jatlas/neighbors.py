@@ -104,8 +104,8 @@ def mutual_neighbors(
     Returns:
         A scalar in [0, 1] in float32 or wider; near k / (N - 1) for spaces that have
         nothing to do with each other. Of equally near neighbours those of lower index
-        are taken. NaN if a row holds a NaN, or fewer than k + 1 samples count. Its
-        gradient is zero.
+        are taken. NaN if a row holds a NaN or an infinity, or fewer than k + 1 samples
+        count. Its gradient is zero.
 
     Raises:
         ValueError: if x and y are not floating point matrices of one N, there are not
@@ -190,7 +190,7 @@ def _mutual_neighbors(
     value = arrays.safe_divide(
         arrays.masked_sum(shares.astype(jnp.result_type(x, y)), rows), jnp.sum(rows)
     )
-    known = (jnp.sum(rows) > k) & ~jnp.any(jnp.isnan(x)) & ~jnp.any(jnp.isnan(y))
+    known = (jnp.sum(rows) > k) & jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(y))
     return jnp.where(known, value, jnp.nan)
 
 

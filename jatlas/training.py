@@ -168,11 +168,10 @@ def fit_charts(
 def _side_by_side(together: bool | None) -> bool:
     """What was asked for; if nothing was, what is faster on this backend.
 
-    Measured by experiments/benchmarks/charts.py on two cores, with 4 and 8 charts: side
-    by side takes 1.3 and 2.3 times as long at 8 x 8 pixels, 5 times at 28 x 28 (a
-    vmapped convolution is a grouped one), and about twice as long to embed. Two charts
-    at 8 x 8 are a tie. So on a CPU it is one after another, whatever the size. On other
-    backends it is not measured yet.
+    Measured by experiments/benchmarks/charts.py on two cores, with 4 charts: side by
+    side takes 1.3 times as long at 8 x 8 pixels, 3 to 5 times at 28 x 28 (a vmapped
+    convolution is a grouped one), and about twice as long to embed. So on a CPU it is
+    one after another, whatever the size. On other backends it is not measured yet.
     """
     return jax.default_backend() != "cpu" if together is None else together
 
@@ -239,6 +238,8 @@ def embed(
         first = start = min(start, local[0] - size)  # the last overlaps: one shape
         chunk = images
         if isinstance(images, np.ndarray):
+            # One chunk at a time: those sent ahead would fill the device's memory.
+            jax.block_until_ready(rows)
             first, chunk = 0, jnp.asarray(images[start : start + size])
         for m, group in enumerate(groups):
             place = (first, m, start)

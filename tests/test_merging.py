@@ -311,6 +311,22 @@ def test_streaming_reads_only_some_rows_at_once():
     assert most == [16] * 4
 
 
+def test_streaming_goes_through_vmap_and_grad():
+    x, a, present = large(60)
+
+    def streamed(a):
+        return merge(x, a, present, empty=0.0, batch_size=16)
+
+    both = np.stack([a, a[::-1]])
+    got = jax.vmap(streamed)(both)
+    for one, anchors in zip(got, both, strict=True):
+        expected = merge(x, anchors, present, empty=0.0)
+        np.testing.assert_allclose(one, expected, atol=1e-6)
+    slope = jax.grad(lambda a: jnp.sum(jnp.sin(streamed(a))))(jnp.asarray(a))
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 0
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_streaming_refuses_before_it_reads():
     x, a, present = large(60)
@@ -363,16 +379,18 @@ def spread(mesh, x, *spec):
     return jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "rbf"])
-def test_each_device_merges_its_own_rows(mesh, similarity):
+@pytest.mark.parametrize(
+    "options", [{}, {"similarity": "rbf"}, {"batch_size": 500}], ids=str
+)
+def test_each_device_merges_its_own_rows(mesh, options):
     x, a, present = large(4096)
-    expected = merge(x, a, present, similarity=similarity)
+    expected = merge(x, a, present, **options)
     placed = (
         spread(mesh, x, None, "samples"),
         spread(mesh, a),
         spread(mesh, present, None, "samples"),
     )
-    function = jax.jit(partial(merge, similarity=similarity))
+    function = jax.jit(partial(merge, **options))
     with jax.set_mesh(mesh):
         program = function.lower(*placed).compile()
         got = function(*placed)

@@ -32,9 +32,9 @@ def peak(call: Callable[[], Any]) -> int | None:
 
     Looked at each millisecond; the result is in it, a mapped file is not. What is
     counted is in use: pages that the allocator keeps for later would hide what grows.
-    None where the C library does not say.
+    None where the C library does not say, and where the arrays are not in its memory.
     """
-    if allocated() is None:
+    if allocated() is None or jax.default_backend() != "cpu":
         return None
     gc.collect()
     before, most, done = allocated() or 0, [0], threading.Event()

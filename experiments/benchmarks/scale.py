@@ -48,7 +48,7 @@ def on_paper(plan: Plan, flops: float, copied: float) -> list[Line]:
     resident = moved / devices + anchors
     at_once = _FLOAT * batch * (m * d + a) + batch * m + anchors
     hours = max(product / flops, moved / copied) / _HOUR
-    cka_flops = 2.0 * n * (a + d) ** 2
+    cka_flops = 2.0 * n * (a**2 + a * d + d**2)
     return [
         Line("embeddings", "b N M D", embeddings, "bytes"),
         Line("presence", "N M", presence, "bytes"),
@@ -65,8 +65,9 @@ def on_paper(plan: Plan, flops: float, copied: float) -> list[Line]:
         Line("flops of merge", "2 N M D A", product, "flops"),
         Line("merge", "max(flops / rate, bytes / rate) / 3600", hours, "device-hours"),
         Line("the same on G devices", "that / G", hours / devices, "hours"),
-        Line("linear CKA with a space of D features", "2 N (A + D)^2 / rate / 3600",
-             cka_flops / flops / _HOUR, "device-hours"),
+        Line("linear CKA with a space of D features",
+             "2 N (A^2 + A D + D^2) / rate / 3600", cka_flops / flops / _HOUR,
+             "device-hours"),
         Line("its state, all that devices exchange for it", "b (A + D)^2", scatter,
              "bytes"),
     ]  # fmt: skip

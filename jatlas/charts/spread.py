@@ -65,7 +65,7 @@ def no_rows(
     """Zeros, for `add_rows` to put embeddings in. `images` is what a device holds."""
 
     def body(states: ChartState) -> Array:
-        rows = jax.eval_shape(_side_by_side(chart), states, images)
+        rows = jax.eval_shape(_each_chart(chart), states, images)
         return jnp.zeros(rows.shape, rows.dtype)
 
     return _by_device(body, layout, None)(states)
@@ -98,13 +98,13 @@ def add_rows(
     def body(states: ChartState, place: Any, images: Array, rows: Array) -> Array:
         first, chart_number, row = place
         images = jax.lax.dynamic_slice_in_dim(images, first, size)
-        new = _side_by_side(chart)(states, images)
+        new = _each_chart(chart)(states, images)
         return jax.lax.dynamic_update_slice(rows, new, (chart_number, row, 0))
 
     return _by_device(body, layout, None, None, 0, 1)(states, place, images, rows)
 
 
-def _side_by_side(chart: Chart) -> Callable[[ChartState, Array], Array]:
+def _each_chart(chart: Chart) -> Callable[[ChartState, Array], Array]:
     return jax.vmap(chart.embed, in_axes=(0, None))
 
 
