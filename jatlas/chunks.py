@@ -59,8 +59,11 @@ def map_samples(
     if size == num_samples:
         return function(samples)
     groups = _groups(num_samples)
-    if even := num_samples % size == 0 and size % groups == 0:
-        shape = (groups, num_samples // size, size // groups)
+    even = num_samples % size == 0 and size % groups == 0
+    # An axis of one group would cost: XLA then copies each chunk in a slow loop.
+    of_groups = (groups,) if groups > 1 else ()
+    shape = (*of_groups, num_samples // size, size // groups)
+    place = len(of_groups)
     num_chunks = -(-num_samples // size)
 
     def start(k: int | Array) -> Array:
@@ -69,8 +72,8 @@ def map_samples(
     def take(x: Array, axis: int, k: int | Array) -> Array:
         if not even:
             return jax.lax.dynamic_slice_in_dim(x, start(k), size, axis)
-        before, after = x.shape[:axis], x.shape[axis + 3 :]
-        chunk = jax.lax.dynamic_index_in_dim(x, k, axis + 1, keepdims=False)
+        before, after = x.shape[:axis], x.shape[axis + len(shape) :]
+        chunk = jax.lax.dynamic_index_in_dim(x, k, axis + place, keepdims=False)
         return chunk.reshape(*before, size, *after)
 
     # Made again for the gradient: kept, the chunks' arrays would add up to N rows.
@@ -83,8 +86,8 @@ def map_samples(
         new = rows(parts, k)
         if not even:
             return jax.lax.dynamic_update_slice_in_dim(out, new, start(k), 0)
-        new = new.reshape(groups, size // groups, *rest)
-        return jax.lax.dynamic_update_index_in_dim(out, new, k, 1)
+        new = new.reshape(*of_groups, size // groups, *rest)
+        return jax.lax.dynamic_update_index_in_dim(out, new, k, place)
 
     def split(x: Array, axis: int) -> Array:
         return x.reshape(*x.shape[:axis], *shape, *x.shape[axis + 1 :])

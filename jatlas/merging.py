@@ -147,7 +147,7 @@ def _from_host(
         x = jax.tree.map(lambda x, i=start, j=stop: x[..., i:j, :], embeddings)
         rows = of_rows(x, presence[:, start:stop], own, anchors)
         # Under a transformation of JAX no memory is given away.
-        put = _put if arrays.is_concrete(rows) else _put.__wrapped__
+        put = _put_in_place if arrays.is_concrete(rows) else _put
         merged = put(merged, rows, start)
         # The device may be one chunk behind, not more: those would fill its memory.
         jax.block_until_ready(before)
@@ -155,9 +155,11 @@ def _from_host(
     return merged
 
 
-@partial(jax.jit, donate_argnums=0)
 def _put(merged: Array, rows: Array, start: int | Array) -> Array:
     return jax.lax.dynamic_update_slice_in_dim(merged, rows, start, 0)
+
+
+_put_in_place = jax.jit(_put, donate_argnums=0)
 
 
 def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
@@ -171,7 +173,7 @@ def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
     width = sum(own.shape[1] for own in x) + num_anchors
     tenth = len(x) * num_samples * num_anchors // (20 * width)
     cpu = jax.default_backend() == "cpu"
-    most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
+    most = 1024 * jax.process_count() if cpu else 8192 * jax.device_count()
     least = 1 if cpu else 1024  # a step of the loop costs an accelerator some launches
     return max(least, min(most, tenth))
 
@@ -186,32 +188,19 @@ def _contracted(
 ) -> Float[Array, "n A"]:
     """The charts side by side, (n, D_1 + ... + D_M), times their anchors.
 
-    Written chart by chart into one block: transposing (M, n, D) costs a fourth of the
-    product on a CPU.
+    Written next to each other chart by chart: transposing (M, n, D) is slower on a CPU.
     """
-    other = jnp.concatenate([feature_map(arrays.widen(a)) for a in anchors], axis=1)
-
-    def write(block: Array, chart: tuple, start: int | Array) -> Array:
-        x, present, share = chart
-        x = feature_map(arrays.keep(arrays.widen(x), present)) * share[:, None]
-        x = x.astype(block.dtype)
-        return jax.lax.dynamic_update_slice_in_dim(block, x, start, 1)
-
-    block = jnp.zeros((shares.shape[1], other.shape[1]), shares.dtype)
-    if isinstance(embeddings, Sequence):
-        start = 0
-        for chart in zip(embeddings, presence, shares, strict=True):
-            block = write(block, chart, start)
-            start += chart[0].shape[1]
-    else:
-        width = embeddings.shape[2]
-
-        def one(m: int | Array, block: Array) -> Array:
-            chart = embeddings[m], presence[m], shares[m]
-            return write(block, chart, m * width)
-
-        block = jax.lax.fori_loop(0, len(embeddings), one, block)
-    return jnp.matmul(block, other.T, precision=precision)
+    sides = zip(embeddings, presence, shares, strict=True)
+    x = [
+        feature_map(arrays.keep(arrays.widen(own), present)) * share[:, None]
+        for own, present, share in sides
+    ]
+    a = [feature_map(arrays.widen(own)).T for own in anchors]
+    return jnp.matmul(
+        jnp.concatenate(x, axis=1).astype(shares.dtype),
+        jnp.concatenate(a, axis=0).astype(shares.dtype),
+        precision=precision,
+    )
 
 
 def _added_up(

@@ -1,6 +1,5 @@
 """The mesh, padding of ragged N, and the way back; all refusals by their messages."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -252,25 +251,3 @@ def test_rows_that_do_not_fit_are_refused():
         own_rows(mesh, jnp.ones(9), 9)
     with refused("has no axis 1"):
         own_rows(mesh, jnp.ones(8), 3, axis=1)
-
-
-PAIRWISE = {
-    "neighbours": lambda x, y: jatlas.mutual_neighbors(x, y, 5),
-    "spearman": partial(jatlas.self_similarity_correlation, method="spearman"),
-    "rbf": partial(jatlas.cka, kernel="rbf"),
-    "median": lambda x, y: jatlas.median_distance(x) + jatlas.median_distance(y),
-    "nearest": lambda x, y: jatlas.nearest_class_mean(x[:5], y).sum(),
-}
-
-
-# More rows than are looked at at once, in all of these.
-@pytest.mark.parametrize("name", PAIRWISE)
-def test_all_pairs_of_many_rows_are_those_of_one_device(name):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(4096, 3)).astype(np.float32)
-    y = x + rng.normal(size=x.shape).astype(np.float32)
-    placed = place(sample_mesh(), (x, y))
-    assert placed[0].shape == x.shape
-    expected = PAIRWISE[name](x, y)
-    assert np.isfinite(expected)
-    np.testing.assert_allclose(PAIRWISE[name](*placed), expected, rtol=1e-6)
