@@ -17,16 +17,9 @@ import platformdirs
 import tyro
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from experiments import config, report, run, store
+from experiments import command, config, report, run, store
 from experiments.config import SETTINGS, Options, Setting
 from experiments.data import load
 
@@ -83,18 +76,7 @@ def _rows(job: Plan, console: Console) -> list[dict[str, Any]]:
     missing = [u for u in job.units if not run.part(job.bench, *u).exists()]
     if found := len(job.units) - len(missing):
         console.print(f"{found} of {len(job.units)} were done before")
-    with Progress(
-        TextColumn("{task.percentage:3.0f}%"),
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        console=console,
-        transient=True,
-        speed_estimate_period=600,
-    ) as bar:
-        task = bar.add_task("", total=len(missing))
+    with command.bar(console, len(missing)) as update:
         started = time.perf_counter()
         for done, (setting, seed) in enumerate(missing):
             name = f"{setting.scenario} {setting.name}, seed {seed}"
@@ -107,8 +89,7 @@ def _rows(job: Plan, console: Console) -> list[dict[str, Any]]:
             def tell(
                 what: str, share: float, done: int = done, name: str = name
             ) -> None:
-                description = f"{name}: {what}"
-                bar.update(task, completed=done + share, description=description)
+                update(done + share, f"{name}: {what}")
 
             run.unit(job.bench, setting, seed, tell)
     files = [run.part(job.bench, *unit) for unit in job.units]
@@ -167,17 +148,12 @@ def _command() -> None:
     options = tyro.cli(Options, prog="python -m experiments")
     _keep_compiled()
     console = Console(highlight=False, soft_wrap=True)
-    try:
+    with command.endings(console):
         try:
             job = plan(options)
         except (ValueError, OSError) as error:
             sys.exit(f"error: {error}")
         main(job, console)
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-        sys.exit(130)
-    except (OSError, store.Damaged) as error:
-        sys.exit(f"error: {error}; the same command goes on once that is mended")
     unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, else kilobytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     took = time.perf_counter() - began

@@ -183,14 +183,14 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
         "versions": {name: metadata.version(name) for name in packages}
         | {
             "python": platform.python_version(),
-            "code": _hash_of_code(),
+            "code": hash_of_code(),
             "data": _hash([dataset.images.tobytes(), dataset.labels.tobytes()]),
         },
         "device": f"{device.platform}: {device.device_kind} ({platform.machine()})",
     }
 
 
-def _hash_of_code() -> str:
+def hash_of_code() -> str:
     """Of the modules of jatlas and of the experiments, in the order of their paths."""
     folders = [Path(jatlas.__file__).parent, Path(__file__).parent]
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]

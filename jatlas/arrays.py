@@ -9,6 +9,7 @@ sides of the `where`, so that its gradient is finite too.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import chex
@@ -22,6 +23,9 @@ Shaped = jax.Array | np.ndarray | jax.ShapeDtypeStruct
 Number = float | int | Real[AnyArray, ""]
 Where = Bool[AnyArray, " N"] | None
 Precision = str | jax.lax.Precision | None
+
+# Statistics need all digits; accelerators round what they multiply unless told not to.
+matmul = partial(jnp.matmul, precision="highest")
 
 
 def widen(x: AnyArray) -> Array:

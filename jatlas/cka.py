@@ -12,8 +12,6 @@ from jatlas import arrays, layout
 from jatlas.arrays import Where
 from jatlas.rbf import check_kernel, rbf_hsic
 
-_matmul = partial(jnp.matmul, precision="highest")
-
 
 class CkaState(NamedTuple):
     """Moments of the rows seen so far, z = (x, y) with D = D1 + D2 features.
@@ -247,12 +245,12 @@ def cka_value(state: CkaState, debiased: bool = False) -> Float[Array, ""]:
     centred columns the row sums of K without its diagonal are minus that diagonal.
     """
     blocks = _blocks(state)
-    energy = _matmul(blocks, jnp.diag(state.scatter))
+    energy = arrays.matmul(blocks, jnp.diag(state.scatter))
     unit = jax.lax.stop_gradient(jnp.where(energy > 0, energy, 1))
-    lengths = _matmul(jnp.sqrt(unit), blocks)
+    lengths = arrays.matmul(jnp.sqrt(unit), blocks)
     scatter = state.scatter / lengths[:, None] / lengths
     # hsic[i, j], of spaces i and j; [0, 1] is |X'Y|^2.
-    hsic = _matmul(_matmul(blocks, scatter**2), blocks.T)
+    hsic = arrays.matmul(arrays.matmul(blocks, scatter**2), blocks.T)
     if not debiased:
         return _alignment(hsic, jnp.zeros(2, hsic.dtype))
     energies = state.energies / unit[:, None] / unit
@@ -283,13 +281,13 @@ def _moments(
     (x, mean_x), (y, mean_y) = (
         _centred(space.astype(dtype), rows, scaled) for space in (x, y)
     )
-    across = _matmul(x.T, y)
-    scatter = [[_matmul(x.T, x), across], [across.T, _matmul(y.T, y)]]
+    across = arrays.matmul(x.T, y)
+    scatter = [[arrays.matmul(x.T, x), across], [across.T, arrays.matmul(y.T, y)]]
     e = jnp.stack([jnp.sum(x**2, axis=1), jnp.sum(y**2, axis=1)])
-    energy_rows = jnp.concatenate([_matmul(e, x), _matmul(e, y)], axis=1)
+    energy_rows = jnp.concatenate([arrays.matmul(e, x), arrays.matmul(e, y)], axis=1)
     count = jnp.sum(rows, dtype=dtype)
     return CkaState(
-        count, mean_x, mean_y, jnp.block(scatter), energy_rows, _matmul(e, e.T)
+        count, mean_x, mean_y, jnp.block(scatter), energy_rows, arrays.matmul(e, e.T)
     )
 
 
@@ -331,12 +329,12 @@ def _about(
     blocks = _blocks(state)
     parts = blocks * d  # (dx, 0) and (0, dy)
     squares = jnp.sum(parts**2, axis=1)
-    energy = _matmul(blocks, jnp.diag(scatter))
-    towards = _matmul(parts, scatter)
+    energy = arrays.matmul(blocks, jnp.diag(scatter))
+    towards = arrays.matmul(parts, scatter)
     energy_rows = state.energy_rows - 2 * towards - jnp.outer(energy + n * squares, d)
-    across = _matmul(state.energy_rows, parts.T)
+    across = arrays.matmul(state.energy_rows, parts.T)
     across = jnp.outer(energy, squares) - 2 * across
-    energies = state.energies + across + across.T + 4 * _matmul(towards, parts.T)
+    energies = state.energies + across + across.T + 4 * arrays.matmul(towards, parts.T)
     energies += n * jnp.outer(squares, squares)
     return scatter + n * jnp.outer(d, d), energy_rows, energies
 

@@ -203,7 +203,7 @@ def _below(
         return below + jnp.where(part < tried, 1.0, 0.0), None
 
     start = jnp.zeros((len(tried), *parts.shape[1:]))
-    below = tiles.matmul(jax.lax.scan(add, start, parts)[0], jnp.ones(len(squares)))
+    below = arrays.matmul(jax.lax.scan(add, start, parts)[0], jnp.ones(len(squares)))
     return jnp.sum(below, axis=1).astype(jnp.int32)
 
 

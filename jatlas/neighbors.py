@@ -18,8 +18,6 @@ _ROWS, _NUMBERS, _LEAST = 256, 2**22, 16
 # Columns of a group, whose largest value is looked at before its values are.
 _GROUP = 16
 
-_matmul = partial(jnp.matmul, precision="highest")
-
 
 @partial(jax.jit, static_argnames="method")
 @layout.automatic()
@@ -138,7 +136,7 @@ def _correlations_from_moments(
     u, v = (arrays.centre(z, rows)[0] if centred else z for z in (x, y))
 
     def product(a: Array, b: Array, left: Array, right: Array) -> Array:
-        return jnp.sum(_matmul(left, _matmul(a.T, b)) * right, axis=1)
+        return jnp.sum(arrays.matmul(left, arrays.matmul(a.T, b)) * right, axis=1)
 
     def length(a: Array, z: Array) -> Array:
         square = product(a, a, z, z)
@@ -159,7 +157,7 @@ def _correlations_of_rows(
 
     def correlation(samples: tuple[Array, Array]) -> Float[Array, " n"]:
         of_x, of_y = samples
-        return correlate(_matmul(of_x, x.T), _matmul(of_y, y.T), rows)
+        return correlate(arrays.matmul(of_x, x.T), arrays.matmul(of_y, y.T), rows)
 
     return _by_rows(correlation, (x, y))
 
@@ -229,7 +227,7 @@ def _largest(values: Float[Array, "n N"], k: int) -> Int[Array, "n k"]:
 
 
 def _inner(of: Float[Array, "n D"], x: Float[Array, "N D"]) -> Float[Array, "n N"]:
-    return _matmul(of, x.T)
+    return arrays.matmul(of, x.T)
 
 
 def _minus_square(

@@ -210,7 +210,7 @@ def _fit(
 
     def go_on(run: _Run) -> Array:
         waited = run.epoch - 1 - run.best.best_epoch
-        return (run.epoch < max_epochs) & ((waited < patience) | (run.epoch == 0))
+        return (run.epoch < max_epochs) & (waited < patience)
 
     def epoch(run: _Run) -> _Run:
         shuffled = _shuffled(jax.random.fold_in(key, run.epoch + 1), data)

@@ -19,8 +19,6 @@ from jatlas import arrays
 # loop on a CPU, which takes five times as long.
 ROWS, COLUMNS, AT_ONCE = 2048, 128, 16
 
-matmul = partial(jnp.matmul, precision="highest")
-
 
 class Samples(NamedTuple):
     """What a tile needs of its samples: N are all, R its rows and B its columns."""
@@ -82,7 +80,7 @@ def _grid(n: int) -> tuple[int, int, int]:
 
 def total(stacked: Float[Array, "J B"]) -> Float[Array, ""]:
     """The sum of all, in two steps: one long sum would lose the last digits."""
-    return jnp.sum(matmul(jnp.ones(len(stacked), stacked.dtype), stacked))
+    return jnp.sum(arrays.matmul(jnp.ones(len(stacked), stacked.dtype), stacked))
 
 
 def pairs_of(group: Samples, block: Samples, apart: bool = False) -> Bool[Array, "R B"]:
@@ -119,7 +117,7 @@ def _squares_jvp(
     rest_x, rest_y = x - middle, y - middle
     own = jnp.sum(rest_x * change_x, axis=1)[:, None]
     own += jnp.sum(rest_y * change_y, axis=1)
-    across = matmul(change_x, rest_y.T) + matmul(rest_x, change_y.T)
+    across = arrays.matmul(change_x, rest_y.T) + arrays.matmul(rest_x, change_y.T)
     return squares(x, y, middle), 2 * (own - across)
 
 

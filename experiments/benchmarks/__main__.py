@@ -6,8 +6,6 @@ At most 10 minutes on 2 cores; `--quick`, at small sizes, less than one.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,15 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 
 import tyro
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from experiments import store
+from experiments import command, store
 from experiments.benchmarks import machine, references, report, scale
 from experiments.benchmarks.jobs import JOBS
 from experiments.benchmarks.measure import Bench, Disagreement
@@ -118,7 +109,7 @@ def _measure(made: Plan, console: Console) -> None:
     if found := len(made.names) - len(missing):
         console.print(f"{found} of {len(made.names)} were done before")
     expected = {n: JOBS[n].quick if quick else JOBS[n].seconds for n in missing}
-    with _bar(console, sum(expected.values())) as update:
+    with command.bar(console, sum(expected.values())) as update:
         before = 0.0
         for name in missing:
             if not console.is_terminal:
@@ -138,41 +129,19 @@ def _measure(made: Plan, console: Console) -> None:
             before += expected[name]
 
 
-@contextmanager
-def _bar(console: Console, total: float) -> Iterator[Callable[[float, str], None]]:
-    """A bar of expected seconds, and what moves it on."""
-    with Progress(
-        TextColumn("{task.percentage:3.0f}%"),
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        console=console,
-        transient=True,
-        speed_estimate_period=600,
-    ) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done, what: bar.update(task, completed=done, description=what)
-
-
 def _command() -> None:
     began = time.perf_counter()
     options = tyro.cli(Options, prog="python -m experiments.benchmarks")
     console = Console(highlight=False, soft_wrap=True)
-    try:
+    with command.endings(console):
         try:
             made = plan(options)
         except (ValueError, OSError) as error:
             sys.exit(f"error: {error}")
-        main(made, console)
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-        sys.exit(130)
-    except Disagreement as error:
-        sys.exit(f"error: {error}")
-    except (OSError, store.Damaged) as error:
-        sys.exit(f"error: {error}; the same command goes on once that is mended")
+        try:
+            main(made, console)
+        except Disagreement as error:
+            sys.exit(f"error: {error}")
     took = time.perf_counter() - began
     tables = options.folder / "benchmarks.md"
     console.print(f"{took:.0f} s. The tables are in {tables}.")

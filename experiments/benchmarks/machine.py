@@ -90,7 +90,7 @@ def versions() -> dict[str, str | None]:
         **{name: metadata.version(name) for name in packages},
         "torch": torch.__version__ if torch else None,
         "python": platform.python_version(),
-        "code": config._hash_of_code(),
+        "code": config.hash_of_code(),
     }
 
 

@@ -46,7 +46,7 @@ for one in ROW["references"].values():
 @pytest.fixture(autouse=True)
 def unchanged_code(monkeypatch):
     """Else a file that is saved while the tests run makes folders another's."""
-    monkeypatch.setattr(config, "_hash_of_code", lambda: "0" * 16)
+    monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
 
 
 @pytest.fixture

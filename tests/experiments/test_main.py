@@ -45,7 +45,7 @@ def small(tiny, chart):
         patch.setattr(job, "SETTINGS", SETTINGS)
         patch.setattr(run, "from_module", lambda build: chart)
         # Else a file that is saved while the tests run makes folders another's.
-        patch.setattr(config, "_hash_of_code", lambda: "0" * 16)
+        patch.setattr(config, "hash_of_code", lambda: "0" * 16)
         yield
 
 
