@@ -173,7 +173,7 @@ def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
     width = sum(own.shape[1] for own in x) + num_anchors
     tenth = len(x) * num_samples * num_anchors // (20 * width)
     cpu = jax.default_backend() == "cpu"
-    most = 1024 * jax.process_count() if cpu else 8192 * jax.device_count()
+    most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
     least = 1 if cpu else 1024  # a step of the loop costs an accelerator some launches
     return max(least, min(most, tenth))
 

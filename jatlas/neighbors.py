@@ -155,11 +155,18 @@ def _correlations_of_rows(
 ) -> Float[Array, " N"]:
     correlate = jax.vmap(CORRELATIONS[method], (0, 0, None))
 
-    def correlation(samples: tuple[Array, Array]) -> Float[Array, " n"]:
-        of_x, of_y = samples
-        return correlate(arrays.matmul(of_x, x.T), arrays.matmul(of_y, y.T), rows)
+    def correlation(samples: tuple[Array, Array, Array]) -> Float[Array, " n"]:
+        of_x, of_y, index = samples
+        # A gather, which sends these rows to all devices. Times rows that stay spread,
+        # a device would get a part of every row of cosines, and send it for each sort.
+        everyone = jnp.minimum(index[0], 0) + jnp.arange(len(rows))
+        cosines = (
+            arrays.matmul(of, z.at[everyone].get(mode="promise_in_bounds").T)
+            for of, z in ((of_x, x), (of_y, y))
+        )
+        return correlate(*cosines, rows)
 
-    return _by_rows(correlation, (x, y))
+    return _by_rows(correlation, (x, y, jnp.arange(len(rows))))
 
 
 @partial(jax.jit, static_argnames=("k", "similarity"))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jatlas.neighbors import (
     CORRELATIONS,
@@ -347,3 +348,29 @@ def test_spaces_that_are_no_pair_are_refused():
             take(x, y.astype(np.int32))
         with pytest.raises(ValueError, match=r"where must have the axes \(N,\)"):
             take(x, y, where=ALL[:30])
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_of_many_sharded_rows_the_values_are_those_of_one_device(kind):
+    x, y = np.random.default_rng(0).normal(size=(2, 512, 16)).astype(np.float32)
+    y += x
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=(kind,))
+    placed = jax.device_put((x, y), NamedSharding(mesh, PartitionSpec("samples")))
+    functions = [partial(mutual_neighbors, k=10)] + [
+        partial(self_similarity_correlation, method=method) for method in CORRELATIONS
+    ]
+    for function in functions:
+        np.testing.assert_allclose(function(*placed), function(x, y), rtol=1e-6)
+
+
+def test_each_device_sorts_its_own_rows():
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=(AxisType.Auto,))
+    place = NamedSharding(mesh, PartitionSpec("samples"))
+    x = jax.ShapeDtypeStruct((1024, 16), jnp.float32, sharding=place)
+    lowered = self_similarity_correlation.lower(x, x, method="spearman")
+    program = lowered.compile().as_text()
+    sorts = re.findall(r"= s32\[(\d+),(\d+)\]\S* sort\(", program)
+    assert sorts
+    assert all(columns == "1024" and int(rows) <= 64 for rows, columns in sorts)
+    # Sent in the sorting were parts of rows: (rows, N), many times a chunk.
+    assert not re.search("all-gather|all-to-all|collective-permute", program)
