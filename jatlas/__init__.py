@@ -9,7 +9,17 @@ from jatlas.atlas import (
     empty_atlas,
     masked_mean,
 )
-from jatlas.charts import CNN, Chart, ChartState, from_module
+from jatlas.charts import (
+    CNN,
+    Chart,
+    ChartState,
+    EfficientNetLite,
+    Projector,
+    ResNet20,
+    flip_and_crop,
+    from_module,
+    with_preprocessing,
+)
 from jatlas.cka import (
     CkaState,
     add_rows,
@@ -18,10 +28,12 @@ from jatlas.cka import (
     combine_cka,
     empty_cka,
 )
+from jatlas.embedding import Charts, embed
 from jatlas.geometry import class_means, nearest_class_mean, separability
 from jatlas.median import median_distance
 from jatlas.merging import merge
 from jatlas.neighbors import mutual_neighbors, self_similarity_correlation
+from jatlas.optimizers import adam, sgd_cosine
 from jatlas.probe import Probe, fit_probe, probe_logits
 from jatlas.relative import relativize
 from jatlas.sharding import own_rows, place, sample_mesh
@@ -33,7 +45,7 @@ from jatlas.tasks import (
     same_classes_disjoint_samples,
     totally_disjoint,
 )
-from jatlas.training import Charts, Progress, adam, embed, fit_charts
+from jatlas.training import Progress, fit_charts
 from jatlas.transforms import (
     Transform,
     apply_transform,
@@ -50,8 +62,11 @@ __all__ = [
     "ChartState",
     "Charts",
     "CkaState",
+    "EfficientNetLite",
     "Probe",
     "Progress",
+    "Projector",
+    "ResNet20",
     "Spaces",
     "Tasks",
     "Transform",
@@ -79,6 +94,7 @@ __all__ = [
     "fit_probe",
     "fit_standardize",
     "fit_whiten",
+    "flip_and_crop",
     "from_module",
     "masked_mean",
     "median_distance",
@@ -95,5 +111,7 @@ __all__ = [
     "sample_mesh",
     "self_similarity_correlation",
     "separability",
+    "sgd_cosine",
     "totally_disjoint",
+    "with_preprocessing",
 ]

@@ -4,7 +4,8 @@ Charts that do it side by side are stacked along a leading axis M. Samples that 
 spread over devices stay there, and each device does its part of a batch.
 """
 
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer, Real
 
 from jatlas import arrays
 from jatlas.arrays import AnyArray
@@ -21,12 +22,13 @@ from jatlas.charts.chart import Chart, ChartState
 from jatlas.tasks import Tasks
 
 Axes = str | tuple[str, ...]
+Augment = Callable[[Array, Array], Array]
 
 
 class Samples(NamedTuple):
     """What the charts learn from: all samples, and each chart's share of them."""
 
-    images: Float[Array, "N H W channels"]
+    images: Real[Array, "N *image"]
     labels: Integer[Array, " N"]
     classes: Bool[Array, "M C"]
     seen: Bool[Array, "M N"]
@@ -64,47 +66,27 @@ class Best(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The samples of each chart, its own first, and how many are its own."""
+    """The samples of each chart, its own first, and how many are its own.
+
+    `keys`, of an epoch of training: each chart's, for what is drawn in it.
+    """
 
     samples: Int[Array, "M N"]
     num_own: Int[Array, " M"]
-
-
-def adam(
-    learning_rate: float = 1e-3, clip_norm: float = 10.0
-) -> optax.GradientTransformation:
-    """Adam, the norm of the gradient clipped: the paper's optimizer.
-
-    The same arguments give the same object, so that nothing is compiled twice.
-
-    Args:
-        learning_rate: of Adam.
-        clip_norm: the largest norm of a gradient; a longer one is scaled down to it.
-
-    Returns:
-        The transformation.
-
-    Example:
-        >>> adam() is adam(learning_rate=1e-3)
-        True
-    """
-    return _adam(learning_rate, clip_norm)
-
-
-@cache
-def _adam(learning_rate: float, clip_norm: float) -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate))
+    keys: Array | None = None
 
 
 @jax.jit
 def shuffled(keys: Array, seen: Bool[Array, "M N"], epoch: int | Array) -> Order:
-    """Each chart's samples in a random order of its own."""
+    """Each chart's samples in a random order of its own, and its keys of the epoch."""
 
-    def priority(key: Array) -> Array:
-        key = jax.random.fold_in(jax.random.fold_in(key, 1), epoch)
-        return jax.random.uniform(key, seen.shape[1:])
+    def of_epoch(number: int) -> Array:
+        """What a chart draws does not depend on which others are trained with it."""
+        fold = jax.vmap(jax.random.fold_in, (0, None))
+        return fold(fold(keys, number), epoch)
 
-    return ordered(jax.vmap(priority)(keys), seen)
+    priority = jax.vmap(partial(jax.random.uniform, shape=seen.shape[1:]))
+    return ordered(priority(of_epoch(1)), seen)._replace(keys=of_epoch(2))
 
 
 @jax.jit
@@ -129,7 +111,7 @@ def start(
 
 @partial(
     jax.jit,
-    static_argnames=("chart", "optimizer", "size", "axes"),
+    static_argnames=("chart", "optimizer", "size", "axes", "augment"),
     donate_argnames="learners",
 )
 def step(
@@ -141,19 +123,26 @@ def step(
     start: int | Array,
     size: int,
     axes: Axes | None,
+    augment: Augment | None = None,
 ) -> tuple[Learner, Float[Array, "2 M"]]:
     """One step of each chart, and the sum and count of its losses before the step.
+
+    The batch is gathered here, and goes through `augment` (a key, images) if there is
+    one, with a key of the chart, the epoch and the place in it.
 
     Of samples that lie along mesh axes, automatic ones of the current mesh, each device
     does its part of the batch; what comes back is the same on all.
     """
 
     def step(
-        learner: Learner, classes: Array, rows: Array, where: Array
+        learner: Learner, classes: Array, rows: Array, where: Array, key: Any
     ) -> tuple[Learner, Array]:
+        images = _spread(samples.images[rows], axes)
+        if augment is not None:
+            images = augment(jax.random.fold_in(key, start), images)
+
         def loss(params: Any) -> tuple[Array, tuple[Any, Array]]:
             state = learner.state._replace(params=params)
-            images = _spread(samples.images[rows], axes)
             logits, rest = chart.train(state, images)
             sums = _cross_entropy(logits, samples.labels[rows], classes, where)
             return arrays.safe_divide(sums[0], sums[1], 0.0), (rest, sums)
@@ -165,7 +154,7 @@ def step(
         return Learner(state, opt_state), sums
 
     batch = _batch(order, start, size)
-    moved, sums = jax.vmap(step)(learners, samples.classes, *batch)
+    moved, sums = jax.vmap(step)(learners, samples.classes, *batch, order.keys)
     if len(sums) > 1:
         # A chart with fewer samples than others waits until their epoch is over.
         choose = jax.vmap(
@@ -245,6 +234,7 @@ def _batch(
 
     When its own are used up, a chart starts over with them: what fills a batch up is
     not scored, but it is nobody else's, and so fit for the statistics of the batch.
+    Batch norm sees `size` of the chart's own samples in every step, never blank rows.
     """
     place = start + jnp.arange(size)
     count = order.num_own[:, None]

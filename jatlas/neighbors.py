@@ -160,11 +160,10 @@ def _correlations_of_rows(
         # A gather, which sends these rows to all devices. Times rows that stay spread,
         # a device would get a part of every row of cosines, and send it for each sort.
         everyone = jnp.minimum(index[0], 0) + jnp.arange(len(rows))
-        cosines = (
-            arrays.matmul(of, z.at[everyone].get(mode="promise_in_bounds").T)
-            for of, z in ((of_x, x), (of_y, y))
+        all_x, all_y = (z.at[everyone].get(mode="promise_in_bounds") for z in (x, y))
+        return correlate(
+            arrays.matmul(of_x, all_x.T), arrays.matmul(of_y, all_y.T), rows
         )
-        return correlate(*cosines, rows)
 
     return _by_rows(correlation, (x, y, jnp.arange(len(rows))))
 

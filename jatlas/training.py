@@ -1,49 +1,24 @@
-"""Training M charts, each on its own samples and classes, and embedding with them."""
+"""Training M charts, each on its own samples and classes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Integer, Real
 
-from jatlas import arrays, learning
+from jatlas import arrays, embedding, learning
 from jatlas.arrays import AnyArray
 from jatlas.charts import spread
-from jatlas.charts.chart import Chart, ChartState
-from jatlas.learning import Best, Samples, adam
+from jatlas.charts.chart import Chart
+from jatlas.embedding import Charts
+from jatlas.embedding import embed as embed  # what was trained, embeds
+from jatlas.learning import Augment, Best, Samples
+from jatlas.optimizers import adam
 from jatlas.tasks import Tasks
-
-
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["states", "train_loss", "validation_loss", "best_epoch"],
-    meta_fields=["chart"],
-)
-@dataclass(frozen=True)
-class Charts:
-    """M trained charts of one architecture; a pytree.
-
-    Attributes:
-        chart: the functions that they share.
-        states: a `ChartState` stacked along M, each chart's at its best epoch.
-        train_loss: (M, E), mean cross-entropy (nats) of each epoch; NaN after a chart
-            has stopped.
-        validation_loss: (M, E), the same on the chart's own validation samples.
-        best_epoch: (M,), counted from 0, the one whose state was kept; -1 if none had
-            a finite validation loss, in which case that is the untrained state.
-    """
-
-    chart: Chart
-    states: ChartState
-    train_loss: Float[AnyArray, "M E"]
-    validation_loss: Float[AnyArray, "M E"]
-    best_epoch: Int[AnyArray, " M"]
 
 
 class Progress(NamedTuple):
@@ -66,10 +41,12 @@ class Progress(NamedTuple):
 def fit_charts(
     key: Array,
     chart: Chart,
-    images: Float[AnyArray, "N H W channels"],
+    images: Real[AnyArray, "N *image"],
     labels: Integer[AnyArray, " N"],
     tasks: Tasks,
     *,
+    only: Sequence[int] | None = None,
+    augment: Augment | None = None,
     optimizer: optax.GradientTransformation | None = None,
     batch_size: int = 100,
     max_epochs: int = 50,
@@ -91,12 +68,21 @@ def fit_charts(
     Args:
         key: a JAX key.
         chart: the architecture, with logits for all C classes.
-        images: (N, H, W, channels), floating point, normalised; NumPy's, or JAX's on
+        images: (N, H, W, channels), floating point, normalised, or integers if the
+            chart is one of `with_preprocessing`, which stay what they are on the
+            device; or features (N, F) for a chart that takes such. NumPy's, or JAX's on
             one device, or spread over several under automatic or explicit mesh axes.
         labels: (N,), class numbers in 0..C-1.
         tasks: a `Tasks` record over the N samples; C is that of its classes.
+        only: the numbers of the charts to train, of those in `tasks`; default is all.
+            A chart is the same whichever others are trained in the same call, so that
+            charts of different kinds can be trained a kind at a time.
+        augment: a function of a key and a batch of images, such as `flip_and_crop`,
+            pure, that what the charts learn from goes through; validation samples do
+            not. It is a constant to `jax.jit`: make it once.
         optimizer: default is `adam()`, with which the paper trains its CNN.
-        batch_size: samples a step; the last batch of an epoch may be smaller.
+        batch_size: samples a step. The last batch of an epoch is filled up with samples
+            of the same chart, which batch norm sees and the loss does not.
         max_epochs: E, the most epochs a chart is trained.
         patience: a chart stops once its validation loss has not fallen for so many
             epochs; its best state is kept. With no validation samples it is trained to
@@ -107,13 +93,13 @@ def fit_charts(
         report: called after each epoch with a `Progress`.
 
     Returns:
-        `Charts`.
+        `Charts`, in the order of `only` if that is given.
 
     Raises:
         ValueError: if shapes or dtypes are not these, a count is below 1, a label is
-            out of range, the chart has not C logits, or a task has no sample to learn
-            from, one of a class that is not its own, or one both seen and for
-            validation.
+            out of range, the chart has not C logits, `only` names charts that are not
+            there or one twice, or a task has no sample to learn from, one of a class
+            that is not its own, or one both seen and for validation.
 
     Example:
         >>> import jax
@@ -136,20 +122,24 @@ def fit_charts(
     arrays.check_counts(
         1, batch_size=batch_size, max_epochs=max_epochs, patience=patience
     )
+    embedding.check_images(chart, images)
     _check_samples(images, labels, tasks)
-    _check_logits(chart, images, tasks.classes.shape[1])
-    everyone = tuple(range(len(tasks.seen)))
-    groups = [everyone] if _side_by_side(together) else [(m,) for m in everyone]
+    _check_shapes(chart, augment, images, tasks.classes.shape[1])
+    numbers = _numbers(only, len(tasks.seen))
+    side_by_side = embedding.side_by_side(together)
+    groups = [numbers] if side_by_side else [(m,) for m in numbers]
     optimizer = adam() if optimizer is None else optimizer
     layout = spread.sample_layout(images)
     with spread.automatic_axes(layout) as own:
         if own is not None:
             images, key = jax.device_put(images, own), spread.on_all(key, own)
-        images = arrays.widen(images)
+        floating = jnp.issubdtype(images.dtype, jnp.floating)
+        images = arrays.widen(images) if floating else jnp.asarray(images)
         fitted = [
             _fit_group(
                 jax.vmap(partial(jax.random.fold_in, key))(jnp.array(group)),
                 chart,
+                augment,
                 optimizer,
                 learning.share(images, labels, tasks, group, own),
                 None if own is None else own.spec[0],
@@ -165,102 +155,15 @@ def fit_charts(
     return spread.on_all(charts, layout)
 
 
-def _side_by_side(together: bool | None) -> bool:
-    """What was asked for; if nothing was, what is faster on this backend.
-
-    Measured by experiments/benchmarks/charts.py on two cores, with 4 charts: side by
-    side takes 1.3 times as long at 8 x 8 pixels, 3 to 5 times at 28 x 28 (a vmapped
-    convolution is a grouped one), and about twice as long to embed. So on a CPU it is
-    one after another, whatever the size. On other backends it is not measured yet.
-    """
-    return jax.default_backend() != "cpu" if together is None else together
-
-
 @jax.jit
 def _joined(*groups: Charts) -> Charts:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *groups)
 
 
-def embed(
-    charts: Charts,
-    images: Float[AnyArray, "N H W channels"],
-    *,
-    batch_size: int = 200,
-    together: bool | None = None,
-) -> Float[Array, "M N D"]:
-    """The embeddings of N samples by each of M charts.
-
-    Args:
-        charts: as from `fit_charts`.
-        images: (N, H, W, channels), normalised as in training. NumPy's, memory-mapped
-            ones too, go to the device in chunks. Of images that are spread over devices
-            each device embeds its own, and nothing is sent.
-        batch_size: samples at a time on each device. Memory above the images and the
-            result is that of one chunk.
-        together: as in `fit_charts`.
-
-    Returns:
-        (M, N, D), along N on the devices where the images are. Every chart embeds every
-        sample, whether it knows it or not; which rows count is for a presence mask to
-        say.
-
-    Inside of `jax.jit` the chunks are written out one by one, and under automatic mesh
-    axes the compiler does not know where the samples are: call it outside.
-
-    Raises:
-        ValueError: if images is not a floating point array of four axes with one image
-            or more, or batch_size is below 1.
-
-    Example:
-        >>> import jax
-        >>> import numpy as np
-        >>> from functools import partial
-        >>> from jatlas import charts
-        >>> chart = charts.from_module(partial(charts.CNN, (8, 8, 1), 4))
-        >>> states = jax.vmap(chart.init)(jax.random.split(jax.random.key(0), 3))
-        >>> none = np.zeros((3, 0))
-        >>> untrained = Charts(chart, states, none, none, np.zeros(3, int))
-        >>> embed(untrained, np.zeros((5, 8, 8, 1), np.float32)).shape
-        (3, 5, 128)
-    """
-    _check_images(images)
-    arrays.check_count("the number of images", len(images), 1)
-    arrays.check_count("batch_size", batch_size, 1)
-    layout = spread.sample_layout(images)
-    states = spread.on_all(charts.states, layout)
-    num_charts = len(jax.tree.leaves(states)[0])
-    groups = [states] if _side_by_side(together) else _split(states, num_charts)
-    local = images.shape if layout is None else layout.shard_shape(images.shape)
-    like = jax.ShapeDtypeStruct(local, jax.dtypes.canonicalize_dtype(images.dtype))
-    rows = spread.no_rows(charts.chart, states, like, layout)
-    size = min(batch_size, local[0])
-    for start in range(0, local[0], size):
-        first = start = min(start, local[0] - size)  # the last overlaps: one shape
-        chunk = images
-        if isinstance(images, np.ndarray):
-            # One chunk at a time: those sent ahead would fill the device's memory.
-            jax.block_until_ready(rows)
-            first, chunk = 0, jnp.asarray(images[start : start + size])
-        for m, group in enumerate(groups):
-            place = (first, m, start)
-            rows = spread.add_rows(
-                charts.chart, group, rows, chunk, place, size, layout
-            )
-    return rows
-
-
-@partial(jax.jit, static_argnames="num_charts")
-def _split(states: ChartState, num_charts: int) -> list[ChartState]:
-    """Each chart's state, still with a leading axis."""
-    return [
-        jax.tree.map(lambda leaf, m=m: leaf[m : m + 1], states)
-        for m in range(num_charts)
-    ]
-
-
 def _fit_group(
     keys: Array,
     chart: Chart,
+    augment: Augment | None,
     optimizer: optax.GradientTransformation,
     samples: Samples,
     axes: learning.Axes | None,
@@ -289,7 +192,15 @@ def _fit_group(
         sums, held = [], []
         for start in range(0, most, batch_size):
             learners, of_batch = learning.step(
-                chart, optimizer, learners, samples, order, start, batch_size, axes
+                chart,
+                optimizer,
+                learners,
+                samples,
+                order,
+                start,
+                batch_size,
+                axes,
+                augment,
             )
             sums.append(of_batch)
         for start in range(0, most_held, batch_size):
@@ -311,18 +222,7 @@ def _fit_group(
     return Charts(chart, best.state, losses[0], losses[1], best.epoch)
 
 
-def _check_images(images: AnyArray) -> None:
-    chex.assert_rank(
-        images,
-        4,
-        custom_message="images must be (N, H, W, channels).",
-        exception_type=ValueError,
-    )
-    arrays.check_floating("images", images)
-
-
 def _check_samples(images: AnyArray, labels: AnyArray, tasks: Tasks) -> None:
-    _check_images(images)
     num_charts, num_classes = tasks.classes.shape
     shape = (num_charts, len(images))
     arrays.check_labels(labels, len(images), num_classes)
@@ -342,13 +242,47 @@ def _check_samples(images: AnyArray, labels: AnyArray, tasks: Tasks) -> None:
         raise ValueError(f"charts {idle} have no sample to learn from in tasks.seen.")
 
 
-def _check_logits(chart: Chart, images: AnyArray, num_classes: int) -> None:
-    """Raise ValueError unless the chart has C logits; nothing is computed."""
-    state = jax.eval_shape(chart.init, jax.random.key(0))
-    image = jax.ShapeDtypeStruct((1, *images.shape[1:]), jnp.float32)
+def _check_shapes(
+    chart: Chart, augment: Augment | None, images: AnyArray, num_classes: int
+) -> None:
+    """Raise ValueError unless the chart has C logits, of augmented images too.
+
+    Nothing is computed.
+    """
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    dtype = images.dtype
+    if jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.float32
+    image = jax.ShapeDtypeStruct((1, *images.shape[1:]), dtype)
+    if augment is not None:
+        found = jax.eval_shape(augment, key, image).shape
+        if found != image.shape:
+            raise ValueError(
+                f"augment must keep the shape of the images; of {image.shape} it makes "
+                f"{found}."
+            )
+    state = jax.eval_shape(chart.init, key)
     logits = jax.eval_shape(chart.logits, state, image)
     if logits.shape != (1, num_classes):
         raise ValueError(
             f"the chart must give logits (B, {num_classes}), one for each class of "
             f"tasks.classes; of one image it gives {logits.shape}."
         )
+
+
+def _numbers(only: Sequence[int] | None, num_charts: int) -> tuple[int, ...]:
+    """The charts to train.
+
+    Raises:
+        ValueError: if there is none, one is not in 0..M-1, or one is there twice.
+    """
+    if only is None:
+        return tuple(range(num_charts))
+    numbers = tuple(int(m) for m in only)
+    known = set(range(num_charts))
+    if not numbers or not known.issuperset(numbers) or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"only must name some of the charts 0..{num_charts - 1} of tasks, each "
+            f"once, got {list(only)}."
+        )
+    return numbers

@@ -180,12 +180,15 @@ ELSEWHERE = {
     "embed": "test_training.py",
     "fit_charts": "test_training.py",
     "fit_probe": "test_probe.py",
+    "flip_and_crop": "charts/test_augment.py",
     # no arrays come in
-    "adam": "test_training.py",
+    "adam": "test_optimizers.py",
     "empty_atlas": "test_atlas.py",
     "empty_cka": "test_cka.py",
     "from_module": "charts/test_cnn.py",
     "sample_mesh": "test_sharding.py",
+    "sgd_cosine": "test_optimizers.py",
+    "with_preprocessing": "charts/test_chart.py",
 }
 
 

@@ -8,18 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jatlas import (
     CNN,
     Chart,
     ChartState,
+    ResNet20,
     adam,
     embed,
     fit_charts,
+    flip_and_crop,
     from_module,
     learning,
+    sgd_cosine,
     totally_disjoint,
+    with_preprocessing,
 )
 from jatlas.charts import spread
 
@@ -177,20 +182,6 @@ def test_a_chart_that_diverges_is_not_kept(problem):
     assert all(np.isfinite(leaf).all() for leaf in kernels(charts))  # the start
 
 
-def test_adam_clips_the_norm_of_the_gradient():
-    """By the definition of Adam, in NumPy, on gradients below and above the bound."""
-    gradients = [np.array([0.3, -0.4]), np.array([30.0, 40.0]), np.array([-1.0, 2.0])]
-    optimizer, x = adam(0.1, 10.0), jnp.zeros(2)
-    state, m, v, expected = optimizer.init(x), 0.0, 0.0, np.zeros(2)
-    for t, g in enumerate(gradients, start=1):
-        update, state = optimizer.update(jnp.array(g), state)
-        x = optax.apply_updates(x, update)
-        g = g * min(1.0, 10.0 / np.linalg.norm(g))
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        expected -= 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-    np.testing.assert_allclose(x, expected, rtol=1e-5)
-
-
 def test_each_epoch_has_an_order_of_its_own():
     """A chart that records which samples it saw, in place of learning."""
     labels = np.arange(40) % NUM_CLASSES
@@ -329,6 +320,167 @@ def linear(num_pixels, num_outputs):
     return Chart(init=init, train=train, embed=rows, logits=rows)
 
 
+@pytest.fixture(scope="module")
+def light(problem):
+    """Images in bytes, and four tasks of one class each."""
+    images, labels, _ = problem
+    pixels = np.clip(images * 40 + 128, 0, 255).astype(np.uint8)
+    tasks = totally_disjoint(0, labels, num_tasks=4, num_held_out=0)
+    return pixels, labels, tasks
+
+
+RAW = with_preprocessing(linear(64, NUM_CLASSES), lambda x: (x - 127.0) / 64)
+AUGMENT = partial(flip_and_crop, padding=0)
+fit_raw = partial(
+    fit_charts, KEY, max_epochs=2, batch_size=30, augment=AUGMENT, together=False
+)
+
+
+@pytest.fixture(scope="module")
+def raw(light):
+    return fit_raw(RAW, *light)
+
+
+def test_bytes_are_trained_and_embedded_as_the_numbers_they_stand_for(light, raw):
+    pixels, labels, tasks = light
+    images = (pixels.astype(np.float32) - 127) / 64
+    expected = fit_raw(linear(64, NUM_CLASSES), images, labels, tasks)
+    assert_same(raw, expected, rtol=1e-4, atol=1e-5)
+    rows = embed(raw, pixels, batch_size=30)
+    params = np.asarray(raw.states.params)
+    np.testing.assert_allclose(
+        rows, images.reshape(200, -1) @ params, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_bytes_stay_bytes_on_the_device(light):
+    """From the compiled programs: only a batch of them becomes numbers."""
+    pixels, labels, tasks = light
+    optimizer, keys = adam(), jax.random.split(KEY, 4)
+    samples = learning.share(jnp.asarray(pixels), labels, tasks, (0, 1, 2, 3), None)
+    learners = learning.start(RAW, optimizer, keys)
+    order = learning.shuffled(keys, samples.seen, 0)
+    step = learning.step.lower(
+        RAW, optimizer, learners, samples, order, 0, 20, None, AUGMENT
+    ).compile()
+    rows = jnp.zeros((4, 200, NUM_CLASSES))
+    add = spread.add_rows.lower(
+        RAW, learners.state, rows, samples.images, (0, 0, 0), 20, None
+    ).compile()
+    for program in (step.as_text(), add.as_text()):
+        assert "u8[200,8,8,1]" in program
+        assert not re.search(r"[fs]\d+\[200,8,8", program)
+
+
+def test_only_some_of_the_charts_are_the_same_as_among_all(light, raw):
+    """Bit for bit, one after another; what is drawn for a chart is its own."""
+    told = []
+    for only in ([2], (3, 0)):
+        some = fit_raw(RAW, *light, only=only, report=lambda p: told.append(p.charts))
+        chosen = jax.tree.map(lambda leaf, only=only: leaf[np.array(only)], raw)
+        for a, b in zip(jax.tree.leaves(some), jax.tree.leaves(chosen), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert told == [(2,)] * 2 + [(3,)] * 2 + [(0,)] * 2
+    assert np.abs(np.diff(kernels(raw)[0], axis=0)).min(axis=(1, 2)).max() > 0
+
+
+def test_each_batch_is_augmented_anew_by_a_key_of_the_chart_and_the_place():
+    """A chart of features that records what it was given, in place of learning."""
+    labels = np.zeros(24, np.int32)
+    seen = np.arange(24) % 2 == np.arange(2)[:, None]
+    tasks = totally_disjoint(0, np.arange(24) % 2, num_tasks=2, num_held_out=0)
+    none = np.zeros_like(seen)
+    tasks = tasks._replace(seen=seen, validation=none, classes=np.ones((2, 1), bool))
+
+    def train(state, images):
+        step = state.rest["step"]
+        drawn = state.rest["drawn"].at[step].set(images[0, 0])
+        rest = {"drawn": drawn, "step": step + 1}
+        return jnp.zeros((len(images), 1)) * state.params, rest
+
+    def init(key):
+        rest = {"drawn": jnp.zeros(6), "step": jnp.array(0)}
+        return ChartState(jnp.ones(()), rest)
+
+    def logits(state, images):
+        return jnp.zeros((len(images), 1))
+
+    def augment(key, images):
+        return images + jax.random.uniform(key)
+
+    recorder = Chart(init=init, train=train, embed=logits, logits=logits)
+    images = np.zeros((24, 1), np.float32)
+    charts = fit_charts(
+        KEY, recorder, images, labels, tasks, batch_size=4, max_epochs=2,
+        augment=augment, together=True,
+    )  # fmt: skip
+    drawn = np.asarray(charts.states.rest["drawn"])
+    assert drawn.shape == (2, 6)
+    assert len(np.unique(drawn)) == 12
+    assert ((drawn > 0) & (drawn < 1)).all()
+    assert embed(charts, images).shape == (2, 24, 1)
+
+
+class Normalised(nnx.Module):
+    """Batch norm of the images themselves, whose statistics no weights change."""
+
+    def __init__(self, rngs):
+        self.norm = nnx.BatchNorm(1, momentum=0.9, rngs=rngs)
+        self.head = nnx.Linear(64, NUM_CLASSES, rngs=rngs)
+
+    def embed(self, images):
+        return self.norm(images).reshape(len(images), -1)
+
+    def __call__(self, images):
+        return self.head(self.embed(images))
+
+
+def test_the_statistics_of_batch_norm_are_of_whole_batches_of_its_own(problem):
+    """The last batch of an epoch is filled up with the first of the epoch again.
+
+    Not with blank rows, and with nobody else's; and a chart that has done with its
+    samples, while another has not, does not move.
+    """
+    images, labels, tasks = problem
+    tasks = tasks._replace(validation=np.zeros_like(tasks.validation))
+    counts = tasks.seen.sum(axis=1)
+    assert (counts % 20 != 0).all()
+    assert len(set(np.ceil(counts / 20))) == 2
+    charts = fit_charts(
+        KEY, from_module(Normalised), images, labels, tasks, batch_size=20,
+        max_epochs=2, together=True,
+    )  # fmt: skip
+    keys = jax.vmap(partial(jax.random.fold_in, KEY))(jnp.arange(2))
+    orders = [learning.shuffled(keys, tasks.seen, epoch).samples for epoch in range(2)]
+    for m, count in enumerate(counts):
+        mean, var = 0.0, 1.0
+        for order in orders:
+            own = np.asarray(order[m])[:count]
+            assert sorted(own.tolist()) == np.flatnonzero(tasks.seen[m]).tolist()
+            for start in range(0, count, 20):
+                batch = images[np.resize(np.roll(own, -start), 20)]
+                mean = 0.9 * mean + 0.1 * batch.mean(dtype=np.float64)
+                var = 0.9 * var + 0.1 * batch.var(dtype=np.float64)
+        norm = charts.states.rest["norm"]
+        np.testing.assert_allclose(norm["mean"][m], [mean], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(norm["var"][m], [var], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_residual_networks_learn_with_statistics_of_their_own(problem):
+    images, labels, tasks = problem
+    resnet = from_module(partial(ResNet20, (8, 8, 1), NUM_CLASSES))
+    charts = fit_charts(
+        KEY, resnet, images, labels, tasks, batch_size=20, max_epochs=3,
+        optimizer=sgd_cosine(3 * 4), together=False,
+    )  # fmt: skip
+    means = np.asarray(charts.states.rest["norm"]["mean"])
+    assert means.shape == (2, 16)
+    assert np.abs(means[0] - means[1]).max() > 0.01
+    assert (charts.train_loss[:, -1] < charts.train_loss[:, 0]).all()
+    assert embed(charts, images).shape == (2, 200, 64)
+
+
 def test_no_device_is_sent_all_images(problem):
     """From the compiled programs: batches and gradients are sent, N images are not."""
     images, labels, tasks = problem
@@ -398,5 +550,16 @@ def test_bad_input_is_refused_before_any_compute(problem, fitted):
         ValueError, match="number of images must be a whole number of 1"
     ):
         embed(fitted, images[:0])
+    for only in ([], [0, 0], [2], [-1]):
+        with pytest.raises(
+            ValueError, match=r"only must name some of the charts 0\.\.1"
+        ):
+            fit(images, labels, tasks, only=only)
+    with pytest.raises(
+        ValueError, match=r"augment must keep .* it makes \(1, 4, 8, 1\)"
+    ):
+        fit(images, labels, tasks, augment=lambda key, x: x[:, ::2])
+    with pytest.raises(ValueError, match=r"images must be floating point.* give bytes"):
+        fit((images * 9).astype(np.uint8), labels, tasks)
     with pytest.raises(ValueError, match=r"tasks.seen gives charts \[0 1\] samples of"):
         fit(images, labels, tasks._replace(seen=tasks.seen[::-1]))

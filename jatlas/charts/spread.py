@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from jatlas import arrays
 from jatlas.arrays import AnyArray
@@ -76,7 +76,7 @@ def add_rows(
     chart: Chart,
     states: ChartState,
     rows: Float[Array, "M N D"],
-    images: Float[Array, "K H W channels"],
+    images: Real[Array, "K *image"],
     place: tuple[int | Array, int | Array, int | Array],
     size: int,
     layout: NamedSharding | None,

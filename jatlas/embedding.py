@@ -1,0 +1,149 @@
+"""M trained charts, and the embeddings of samples by each of them."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Real
+
+from jatlas import arrays
+from jatlas.arrays import AnyArray
+from jatlas.charts import spread
+from jatlas.charts.chart import Chart, ChartState
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["states", "train_loss", "validation_loss", "best_epoch"],
+    meta_fields=["chart"],
+)
+@dataclass(frozen=True)
+class Charts:
+    """M trained charts of one architecture; a pytree.
+
+    Attributes:
+        chart: the functions that they share.
+        states: a `ChartState` stacked along M, each chart's at its best epoch.
+        train_loss: (M, E), mean cross-entropy (nats) of each epoch; NaN after a chart
+            has stopped.
+        validation_loss: (M, E), the same on the chart's own validation samples.
+        best_epoch: (M,), counted from 0, the one whose state was kept; -1 if none had
+            a finite validation loss, in which case that is the untrained state.
+    """
+
+    chart: Chart
+    states: ChartState
+    train_loss: Float[AnyArray, "M E"]
+    validation_loss: Float[AnyArray, "M E"]
+    best_epoch: Int[AnyArray, " M"]
+
+
+def embed(
+    charts: Charts,
+    images: Real[AnyArray, "N *image"],
+    *,
+    batch_size: int = 200,
+    together: bool | None = None,
+) -> Float[Array, "M N D"]:
+    """The embeddings of N samples by each of M charts.
+
+    Args:
+        charts: as from `fit_charts`.
+        images: (N, H, W, channels), as in training. NumPy's, memory-mapped ones too, go
+            to the device in chunks, integers as they are. Of images that are spread
+            over devices each device embeds its own, and nothing is sent. Or features
+            (N, F), for a chart that takes such.
+        batch_size: samples at a time on each device. Memory above the images and the
+            result is that of one chunk.
+        together: as in `fit_charts`.
+
+    Returns:
+        (M, N, D), along N on the devices where the images are. Every chart embeds every
+        sample, whether it knows it or not; which rows count is for a presence mask to
+        say.
+
+    Inside of `jax.jit` the chunks are written out one by one, and under automatic mesh
+    axes the compiler does not know where the samples are: call it outside.
+
+    Raises:
+        ValueError: if images have other axes, are integers and the chart does not take
+            those, or are none, or batch_size is below 1.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from functools import partial
+        >>> from jatlas import charts
+        >>> chart = charts.from_module(partial(charts.CNN, (8, 8, 1), 4))
+        >>> states = jax.vmap(chart.init)(jax.random.split(jax.random.key(0), 3))
+        >>> none = np.zeros((3, 0))
+        >>> untrained = Charts(chart, states, none, none, np.zeros(3, int))
+        >>> embed(untrained, np.zeros((5, 8, 8, 1), np.float32)).shape
+        (3, 5, 128)
+    """
+    check_images(charts.chart, images)
+    arrays.check_count("the number of images", len(images), 1)
+    arrays.check_count("batch_size", batch_size, 1)
+    layout = spread.sample_layout(images)
+    states = spread.on_all(charts.states, layout)
+    num_charts = len(jax.tree.leaves(states)[0])
+    groups = [states] if side_by_side(together) else _split(states, num_charts)
+    local = images.shape if layout is None else layout.shard_shape(images.shape)
+    like = jax.ShapeDtypeStruct(local, jax.dtypes.canonicalize_dtype(images.dtype))
+    rows = spread.no_rows(charts.chart, states, like, layout)
+    size = min(batch_size, local[0])
+    for start in range(0, local[0], size):
+        first = start = min(start, local[0] - size)  # the last overlaps: one shape
+        chunk = images
+        if isinstance(images, np.ndarray):
+            # One chunk at a time: those sent ahead would fill the device's memory.
+            jax.block_until_ready(rows)
+            first, chunk = 0, jnp.asarray(images[start : start + size])
+        for m, group in enumerate(groups):
+            place = (first, m, start)
+            rows = spread.add_rows(
+                charts.chart, group, rows, chunk, place, size, layout
+            )
+    return rows
+
+
+@partial(jax.jit, static_argnames="num_charts")
+def _split(states: ChartState, num_charts: int) -> list[ChartState]:
+    """Each chart's state, still with a leading axis."""
+    return [
+        jax.tree.map(lambda leaf, m=m: leaf[m : m + 1], states)
+        for m in range(num_charts)
+    ]
+
+
+def side_by_side(together: bool | None) -> bool:
+    """What was asked for; if nothing was, what is faster on this backend.
+
+    Measured by experiments/benchmarks/charts.py on two cores, with 4 charts: side by
+    side takes 1.3 times as long at 8 x 8 pixels, 3 to 5 times at 28 x 28 (a vmapped
+    convolution is a grouped one), and about twice as long to embed. So on a CPU it is
+    one after another, whatever the size. On other backends it is not measured yet.
+    """
+    return jax.default_backend() != "cpu" if together is None else together
+
+
+def check_images(chart: Chart, images: AnyArray) -> None:
+    """Raise ValueError unless these are images, or features, that the chart takes."""
+    chex.assert_rank(
+        images,
+        {2, 4},
+        custom_message="images must be (N, H, W, channels), or features (N, F).",
+        exception_type=ValueError,
+    )
+    if chart.takes_integers and jnp.issubdtype(images.dtype, jnp.integer):
+        return
+    chex.assert_type(
+        images,
+        float,
+        custom_message="images must be floating point, normalised; or let the chart do "
+        "that, by jatlas.with_preprocessing, and give bytes.",
+        exception_type=ValueError,
+    )
