@@ -1,240 +1,258 @@
-"""The spaces to be compared, and what is measured on each of them."""
+"""What is measured on each space: by classifiers, by CKA, by how its classes lie."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jatlas
+from experiments import task_embedding
+from experiments.clustering import clustering
+from experiments.compared import Space, only, rows_of_test
+from experiments.cuts import Cut
 from jatlas.tasks import Tasks
 
 Values = dict[str, float]
+# Of more test rows, what takes all pairs is measured on so many drawn at random: half a
+# minute a number for 10,000, on two cores.
+MOST_OF_PAIRS = 3000
+# (key, rows, labels, C, and what `jatlas.fit_probe` takes by name) to the logits of all
+# rows and the epoch that was kept.
+Classifier = Callable[..., tuple[jax.Array, jax.Array]]
 
 
-class Space(NamedTuple):
-    """Rows of one space, padded to a multiple of N so that few shapes are compiled.
+def probe(
+    key: jax.Array, rows: jax.Array, labels: np.ndarray, num_classes: int, **told: Any
+) -> tuple[jax.Array, jax.Array]:
+    """The paper's classifier, of any space."""
+    fitted = jatlas.fit_probe(key, rows, labels, num_classes, **told)
+    return jatlas.probe_logits(fitted, rows), fitted.best_epoch
 
-    Attributes:
-        rows: (R, A); zero where padded.
-        sample: (R,), which of the N samples a row is of; -1 where padded.
-    """
 
-    rows: np.ndarray
+def probe_with_task_embedding(
+    key: jax.Array, rows: jax.Array, labels: np.ndarray, num_classes: int, **told: Any
+) -> tuple[jax.Array, jax.Array]:
+    """The control's, of `original_abs_task_embedding`: learns what the tasks are."""
+    fitted = task_embedding.fit(key, rows, labels, num_classes, num_classes, **told)
+    return task_embedding.logits(fitted, rows), fitted.best_epoch
+
+
+# The controls that are told the task. Of these only accuracies are measured: the other
+# metrics would say how long what they are told was made.
+CONTROLS: dict[str, Classifier] = {
+    "original_abs_task": probe,
+    "original_abs_task_embedding": probe_with_task_embedding,
+}
+
+
+def compared_with(
+    name: str, references: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The references of a space: neither it itself nor, of these two, both pairs."""
+    without = {"original_rel": references.keys(), "original_abs": {"_original_abs"}}
+    return {k: v for k, v in references.items() if k not in without.get(name, ())}
+
+
+class Rows(NamedTuple):
+    """A space on the device, and the label of each row, 0 where padded."""
+
+    rows: jax.Array
     sample: np.ndarray
+    labels: np.ndarray
 
 
-class Cut(NamedTuple):
-    """The rows that a probe learns from, stops by, and is scored on; each (R,)."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-
-
-class Embedded(NamedTuple):
-    """All that the spaces are made of.
-
-    Attributes:
-        reference: (N, D), the end-to-end chart's embeddings.
-        charts: (M, N, D), the task charts'.
-        anchors: (A,), indices into the samples.
-        presence: (M, N), the samples of each task.
-        used: (N,), the samples to be compared, all of which are in some task.
-        num_classes: C.
-    """
-
-    reference: np.ndarray
-    charts: np.ndarray
-    anchors: np.ndarray
-    presence: np.ndarray
-    used: np.ndarray
-    num_classes: int
-
-
-def reference_spaces(embedded: Embedded) -> dict[str, Space]:
-    """The end-to-end space, and its relative representation: alike in all protocols."""
-    reference = embedded.reference
-    return {
-        "original_abs": _of_samples(reference, embedded.used),
-        "original_rel": _of_samples(relative_reference(embedded), embedded.used),
-    }
-
-
-def oracle_spaces(embedded: Embedded) -> dict[str, Space]:
-    """The paper's protocol: each sample is embedded by the charts of its own tasks."""
-    presence, used = embedded.presence, embedded.used
-    chart, sample = np.nonzero(presence & used)
-    return {
-        "jumble_abs": _space(embedded.charts[chart, sample], sample, used.size),
-        "merged": _of_samples(_merged(embedded, presence), used),
-        "original_abs_task": _of_samples(
-            _with_task(embedded.reference, presence, embedded.num_classes), used
-        ),
-    }
-
-
-def blind_spaces(embedded: Embedded) -> dict[str, Space]:
-    """Nothing is known of a sample: every chart embeds every sample."""
-    used, charts = embedded.used, embedded.charts
-    everywhere = np.ones_like(embedded.presence)
-    return {
-        "mean_abs": _of_samples(charts.mean(axis=0), used),
-        "concat_abs": _of_samples(np.concatenate(charts, axis=1), used),
-        "merged": _of_samples(_merged(embedded, everywhere), used),
-    }
-
-
-def relative_reference(embedded: Embedded) -> np.ndarray:
-    """(N, A), the end-to-end chart's relative representation."""
-    reference = embedded.reference
-    return np.asarray(jatlas.relativize(reference, reference[embedded.anchors]))
-
-
-def of_test_split(space: Space, tasks: Tasks) -> np.ndarray:
-    """(R,), the rows of samples of the test split."""
-    return (space.sample >= 0) & tasks.test[space.sample]
-
-
-def cut(seed: int, space: Space, tasks: Tasks, on_test: bool) -> Cut:
-    """Which rows a probe gets.
-
-    In scenario A (`on_test`) the paper cuts the rows of the test split 70 / 15 / 15,
-    those of one sample each by itself; in B and C it learns from the training split, a
-    tenth of which is for validation, and is tested on the test split. Where no sample
-    has more than one row, all spaces are cut alike, whatever the order of their rows.
-    """
-    test = of_test_split(space, tasks)
-    rng = np.random.default_rng([seed, 3])
-    priority = rng.random(tasks.test.size)[space.sample]
-    real = space.sample[space.sample >= 0]
-    if np.unique(real).size < real.size:
-        priority = rng.random(space.sample.size)
-
-    def in_order(rows: np.ndarray) -> np.ndarray:
-        chosen = np.flatnonzero(rows)
-        return chosen[np.argsort(priority[chosen])]
-
-    if on_test:
-        order = in_order(test)
-        first, second = int(0.70 * order.size), int(0.85 * order.size)
-        parts = order[:first], order[first:second], order[second:]
-    else:
-        order = in_order((space.sample >= 0) & ~test)
-        tenth = order.size // 10
-        parts = order[tenth:], order[:tenth], np.flatnonzero(test)
-    return Cut(*(np.isin(np.arange(test.size), part) for part in parts))
+def on_device(space: Space, labels: np.ndarray) -> Rows:
+    """The rows of a space, and of the labels, (N,), those of the rows."""
+    of_rows = np.where(space.sample >= 0, labels[space.sample], 0).astype(np.int32)
+    return Rows(jnp.asarray(space.rows), space.sample, of_rows)
 
 
 def measure(
     space: Space,
-    parts: Cut,
-    relative: np.ndarray | None,
+    cuts: Mapping[str, Cut],
+    references: Mapping[str, np.ndarray],
     labels: np.ndarray,
     tasks: Tasks,
     key: jax.Array,
     max_epochs: int,
     patience: int = 10,
     *,
-    probe_only: bool = False,
+    seed: int = 0,
+    control: Classifier | None = None,
 ) -> Values:
     """Every metric of one space.
 
     Args:
         space: the space.
-        parts: from `cut`.
-        relative: (N, A), `original_rel`, with which the space is compared by CKA; None
-            for itself.
+        cuts: from `cuts.cuts`: by the ending of the accuracies, the paper's under "".
+        references: (N, anything) each, the spaces with which this one is compared, by
+            the ending of these metrics.
         labels: (N,).
-        tasks: which classes are shared; if some are and some are not, the metrics are
-            also given for either.
-        key: of the probe.
-        max_epochs: the most epochs of the probe.
-        patience: of the probe.
-        probe_only: leave out what is not the probe's. Of the control that is told the
-            task, the other metrics say how long its one-hot was made.
+        tasks: which classes are shared; if some are and some are not, accuracies and
+            CKA are also given for either.
+        key: of the classifiers.
+        max_epochs: the most epochs of a classifier.
+        patience: of a classifier.
+        seed: of k-means, and of the rows of what takes all pairs.
+        control: the classifier of a control, of which only accuracies are measured.
     """
-    # On the device, once.
-    space = space._replace(rows=jnp.asarray(space.rows))
-    row_labels = np.where(space.sample >= 0, labels[space.sample], 0).astype(np.int32)
-    of_probe = probe_accuracy(
-        space, parts, row_labels, tasks, key, max_epochs, patience
-    )
-    if probe_only:
-        return of_probe
+
+    def classify(parts: Cut) -> dict[tuple[str, str], float]:
+        chosen = np.any(parts, axis=0)
+        rows = on_device(only(space, chosen, labels.size), labels)
+        short = (0, len(rows.sample) - int(chosen.sum()))
+        parts = Cut(*(np.pad(part[chosen], short) for part in parts))
+        classifier = probe if control is None else control
+        told = {"max_epochs": max_epochs, "patience": patience}
+        values = accuracies(rows, parts, tasks, key, classifier, **told)
+        if control is None:
+            values["class_mean_accuracy", ""] = class_mean_accuracy(rows, parts, tasks)
+        return values
+
+    values = _for_each_cut(cuts, classify)
+    if control is not None:
+        return values
+    of_test = on_device(rows_of_test(space, tasks), labels)
     return {
-        **of_probe,
-        **class_mean_accuracy(space, parts, row_labels, tasks),
-        **({} if relative is None else alignment(space, relative, row_labels, tasks)),
-        **separability(space, row_labels, tasks),
+        **values,
+        **alignment(of_test, references, tasks, seed),
+        **separability(of_test, tasks),
+        **clusters(of_test, tasks, seed),
     }
 
 
-def probe_accuracy(
-    space: Space,
+def accuracies(
+    space: Rows,
     parts: Cut,
-    labels: np.ndarray,
     tasks: Tasks,
     key: jax.Array,
-    max_epochs: int,
-    patience: int = 10,
-) -> Values:
-    """The probe's accuracy, on how many rows it is, and after how many epochs."""
-    probe = jatlas.fit_probe(
+    classifier: Classifier,
+    **told: int,
+) -> dict[tuple[str, str], float]:
+    """The accuracy of a classifier, on how many rows it is, and after how many epochs.
+
+    By metric and group of classes.
+    """
+    logits, best_epoch = classifier(
         key,
         space.rows,
-        labels,
+        space.labels,
         tasks.shared.size,
         where=parts.train,
         validation=parts.validation,
-        max_epochs=max_epochs,
-        patience=patience,
+        **told,
     )
-    logits = np.asarray(jatlas.probe_logits(probe, space.rows))
+    logits = np.asarray(logits)
     likely = np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
     values = {
-        f"accuracy{suffix}": _accuracy(likely, labels, parts.test & rows)
-        for suffix, rows in _groups(tasks, labels).items()
+        ("accuracy", group): _accuracy(likely, space.labels, parts.test & rows)
+        for group, rows in _groups(tasks, space.labels).items()
     }
-    values["scored_rows"] = float(parts.test.sum())
-    values["probe_epochs"] = float(probe.best_epoch) + 1
+    values["scored_rows", ""] = float(parts.test.sum())
+    values["probe_epochs", ""] = float(best_epoch) + 1
     return values
 
 
-def class_mean_accuracy(
-    space: Space, parts: Cut, labels: np.ndarray, tasks: Tasks
-) -> Values:
+def class_mean_accuracy(space: Rows, parts: Cut, tasks: Tasks) -> float:
     """Of the nearest class mean, that of the rows that the probe learns from."""
-    num_classes = tasks.shared.size
-    means = jatlas.class_means(space.rows, labels, num_classes, where=parts.train)
+    means = jatlas.class_means(
+        space.rows, space.labels, tasks.shared.size, where=parts.train
+    )
     nearest = np.asarray(jatlas.nearest_class_mean(means, space.rows))
-    return {"class_mean_accuracy": _accuracy(nearest, labels, parts.test)}
+    return _accuracy(nearest, space.labels, parts.test)
 
 
 def alignment(
-    space: Space, relative: np.ndarray, labels: np.ndarray, tasks: Tasks
+    space: Rows, references: Mapping[str, np.ndarray], tasks: Tasks, seed: int = 0
 ) -> Values:
-    """Linear CKA with the end-to-end chart's relative space, on the test split."""
-    test, of_same = of_test_split(space, tasks), relative[space.sample]
-    return {
-        f"cka{suffix}": float(jatlas.cka(space.rows, of_same, where=test & rows))
-        for suffix, rows in _groups(tasks, labels).items()
+    """How alike the space and the references are, on the test split.
+
+    Linear CKA, each row being compared with its sample. Also RBF CKA, each kernel as
+    wide as the median distance in its space by the rule of the paper's code, and the
+    correlations of the self-similarities: of all pairs, and so on `MOST_OF_PAIRS` rows
+    that are drawn where there are more. Not of two kinds of spaces: a jumble has
+    several rows of a sample, and the rows of a concatenation are long.
+    """
+    values: Values = {}
+    widest = max((r.shape[1] for r in references.values()), default=0)
+    of_pairs = len(space.sample) <= tasks.test.sum() and space.rows.shape[1] <= widest
+    some = _drawn(space, MOST_OF_PAIRS, seed)
+    for ending, reference in references.items():
+        for group, rows in _groups(tasks, space.labels).items():
+            of_same, where = reference[space.sample], rows & (space.sample >= 0)
+            value = jatlas.cka(space.rows, of_same, where=where)
+            values[f"cka{ending}{group}"] = float(value)
+        for name, value in (
+            _of_pairs(some, reference, tasks).items() if of_pairs else ()
+        ):
+            metric, group = name
+            values[f"{metric}{ending}{group}"] = value
+    return values
+
+
+def _of_pairs(
+    space: Rows, reference: np.ndarray, tasks: Tasks
+) -> dict[tuple[str, str], float]:
+    """What takes all pairs of rows, by metric and group of classes."""
+    pair, real = (space.rows, reference[space.sample]), space.sample >= 0
+    values = {
+        ("cka_rbf", group): jatlas.cka(*pair, where=rows & real, kernel="rbf")
+        for group, rows in _groups(tasks, space.labels).items()
     }
+    for method in ("pearson", "spearman", "cosine"):
+        values[f"self_similarity_{method}", ""] = jatlas.self_similarity_correlation(
+            *pair, where=real, method=method
+        )
+    return {name: float(value) for name, value in values.items()}
 
 
-def separability(space: Space, labels: np.ndarray, tasks: Tasks) -> Values:
+def _drawn(space: Rows, most: int, seed: int) -> Rows:
+    """So many rows of a space, all if there are few; alike for spaces of one order."""
+    if len(space.sample) <= most:
+        return space
+    real = np.flatnonzero(space.sample >= 0)
+    order = np.random.default_rng([seed, 5]).permutation(real.size)[:most]
+    chosen = real[np.sort(order)]
+    return Rows(space.rows[chosen], space.sample[chosen], space.labels[chosen])
+
+
+def separability(space: Rows, tasks: Tasks) -> Values:
     """The mean over pairs of classes, on the test split.
 
     Where some classes are shared, over the paper's pairs: one of the two is not.
     """
     num_classes, shared = tasks.shared.size, tasks.shared
     apart = jatlas.separability(
-        space.rows, labels, num_classes, where=of_test_split(space, tasks)
+        space.rows, space.labels, num_classes, where=space.sample >= 0
     )
     pairs = ~np.eye(num_classes, dtype=bool)
     if not shared.all():
         pairs &= ~(shared[:, None] & shared[None, :])
     return {"separability": float(np.asarray(apart)[pairs].mean())}
+
+
+def clusters(space: Rows, tasks: Tasks, seed: int) -> Values:
+    """What `clustering` finds on the test split."""
+    real = space.sample >= 0
+    rows = np.asarray(space.rows)[real]
+    return clustering(rows, space.labels[real], tasks.shared.size, seed)
+
+
+def _for_each_cut(
+    cuts: Mapping[str, Cut], classify: Callable[[Cut], dict[tuple[str, str], float]]
+) -> Values:
+    """The values with the endings of the cuts, each different cut measured once."""
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for ending, parts in cuts.items():
+        same = [e for e in found if all(map(np.array_equal, cuts[e], parts))]
+        found[ending] = found[same[0]] if same else classify(parts)
+    return {
+        f"{metric}{ending}{group}": value
+        for ending, values in found.items()
+        for (metric, group), value in values.items()
+    }
 
 
 def _accuracy(guess: np.ndarray, labels: np.ndarray, scored: np.ndarray) -> float:
@@ -249,38 +267,3 @@ def _groups(tasks: Tasks, labels: np.ndarray) -> dict[str, np.ndarray]:
         shared = tasks.shared[labels]
         groups |= {"_shared": shared, "_novel": ~shared}
     return groups
-
-
-def _merged(embedded: Embedded, presence: np.ndarray) -> np.ndarray:
-    charts = embedded.charts
-    return np.asarray(jatlas.merge(charts, charts[:, embedded.anchors], presence))
-
-
-def _with_task(
-    reference: np.ndarray, presence: np.ndarray, num_classes: int
-) -> np.ndarray:
-    """The control: the embedding, and which tasks the sample is in.
-
-    The one-hot (of a sample in several tasks, as many ones) is as long as an embedding
-    is on the average, which favours the control: a single one among 128 features of
-    that size is learnt late, and a control must get every chance. It has a place for C
-    tasks, however many there are: one program then serves all settings.
-    """
-    scale = np.sqrt(np.mean(np.sum(reference**2, axis=1)))
-    task = np.zeros((reference.shape[0], num_classes), np.float32)
-    task[:, : len(presence)] = scale * presence.T
-    return np.concatenate([reference, task], axis=1)
-
-
-def _of_samples(rows: np.ndarray, used: np.ndarray) -> Space:
-    """The space of one row a sample."""
-    (sample,) = np.nonzero(used)
-    return _space(rows[sample], sample, used.size)
-
-
-def _space(rows: np.ndarray, sample: np.ndarray, multiple: int) -> Space:
-    short = -len(sample) % multiple
-    return Space(
-        np.pad(rows, ((0, short), (0, 0))),
-        np.pad(sample, (0, short), constant_values=-1),
-    )

@@ -18,7 +18,10 @@ from experiments import store
 
 @contextmanager
 def bar(console: Console, total: float) -> Iterator[Callable[[float, str], None]]:
-    """A bar, and what moves it: how much of the total is done, and what is done now."""
+    """A bar, and what moves it: how much of the total is done, and what is done now.
+
+    On a terminal; elsewhere nothing is shown.
+    """
     with Progress(
         TextColumn("{task.percentage:3.0f}%"),
         BarColumn(bar_width=20),
@@ -28,6 +31,7 @@ def bar(console: Console, total: float) -> Iterator[Callable[[float, str], None]
         TextColumn("{task.description}"),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
         speed_estimate_period=600,
     ) as progress:
         task = progress.add_task("", total=total)

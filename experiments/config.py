@@ -1,26 +1,26 @@
-"""What the main job can be told, and the settings of the three scenarios."""
+"""What the main job can be told."""
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import jax
-import numpy as np
 import tyro
 
 import jatlas
-from experiments.data import Dataset
-from jatlas import tasks
-from jatlas.tasks import Tasks
+from experiments import settings
+from experiments.dataset import Dataset
+from experiments.encoders import KINDS
+from experiments.settings import SCENARIOS, Scenario, Setting
 
 PROTOCOLS = ("oracle", "blind")
-# Where 6 are too few: digits has a third of the images, and so of the steps.
+# Where those of the kind of chart are too few: digits has a third of the images, and so
+# of the steps.
 EPOCHS = {"digits": 20}
-Scenario = Literal["A", "B", "C"]
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,41 @@ class Options:
     """
 
     dataset: str = "fashion_mnist_7k"
-    """Which images: fashion_mnist_7k, or digits."""
-    scenario: tuple[Scenario, ...] = ("A", "B", "C")
+    """Which images: fashion_mnist_7k, digits, tiny_imagenet, or any set of images with
+    class labels by its name in TensorFlow Datasets (cifar100, fashion_mnist, ...)."""
+    scenario: tuple[Scenario, ...] = SCENARIOS
     """A: part of the classes shared. B: same classes, disjoint samples. C: disjoint."""
+    settings: tuple[str, ...] = ()
+    """Cells of the scenarios, such as S4_N2 (A: 4 classes shared, 2 novel a task),
+    P80_20 (B: percentages), T5 (C: 5 tasks); if unset, those of the data set."""
+    charts: Annotated[str, tyro.conf.arg(metavar="KIND,...")] = "cnn"
+    """Kinds of charts, by commas: cnn, resnet, efficientnet-lite0, -lite1, -lite2. Of
+    several, the first is also the end-to-end chart's, and the tasks' charts take turns.
+    """
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each seed draws the tasks, the charts, the anchors and the probes anew."""
     num_anchors: int = 128
     """A, the width of the atlas."""
     num_held_out: int | None = None
     """In B and C, training samples kept from every task, to be anchors; A if unset."""
+    anchor_choice: Literal["uniform", "balanced", "farthest", "kmeans"] = "uniform"
+    """How anchors are chosen among those that may be: at random, as many of each class,
+    far apart, or near the centres of clusters, in the first chart's space."""
     max_epochs: int | None = None
-    """The most epochs that a chart is trained; if unset, 6, and 20 on digits."""
+    """The most epochs that a chart is trained; if unset, 6 (resnet 30, efficientnet
+    20), and 20 on digits."""
     patience: int = 2
     """A chart stops when its validation loss has not fallen for so many epochs."""
     probe_epochs: int = 100
     """The most epochs of a probe."""
     probe_patience: int = 10
     """A probe stops when its validation loss has not fallen for so many epochs."""
+    feature_size: int = 64
+    """Pixels on a side that a frozen encoder is shown; the paper's is 224."""
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Where prepared data sets and features are kept; the user's cache if unset."""
+    manual_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Where the files of a data set are that was downloaded by hand."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where the results go; results/DATASET if left out."""
 
@@ -60,84 +78,20 @@ class Options:
         return self.out if self.out is not None else Path("results") / self.dataset
 
     @property
-    def epochs(self) -> int:
-        """The most epochs that a chart is trained."""
-        return (
-            EPOCHS.get(self.dataset, 6) if self.max_epochs is None else self.max_epochs
-        )
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of charts."""
+        return tuple(self.charts.split(","))
+
+    def epochs(self, kind: str) -> int:
+        """The most epochs that a chart of a kind is trained."""
+        if self.max_epochs is not None:
+            return self.max_epochs
+        return EPOCHS.get(self.dataset, KINDS[kind].epochs)
 
     @property
     def held_out(self) -> int:
         """How many training samples are kept from every task in B and C."""
         return self.num_anchors if self.num_held_out is None else self.num_held_out
-
-
-class Setting(NamedTuple):
-    """One cell of a scenario's grid.
-
-    Attributes:
-        scenario: its letter.
-        name: as in the results.
-        title: as a reader would say it.
-        rule: who may be an anchor, as in `jatlas.anchor_pool`.
-        on_test: whether probes learn from rows of the test split, as in the paper's A.
-        make: (key, labels, test, number held out) to `Tasks`.
-    """
-
-    scenario: Scenario
-    name: str
-    title: str
-    rule: Literal["shared", "unseen"]
-    on_test: bool
-    make: Callable[[int, np.ndarray, np.ndarray, int], Tasks]
-
-
-def _shared(num_shared: int, num_novel: int) -> Setting:
-    return Setting(
-        "A",
-        f"S{num_shared}_N{num_novel}",
-        f"{num_shared} classes shared, {num_novel} novel a task",
-        "shared",
-        True,
-        lambda key, labels, test, _: tasks.part_shared_part_novel(
-            key, labels, num_shared=num_shared, num_novel=num_novel, test=test
-        ),
-    )
-
-
-def _disjoint(first: int) -> Setting:
-    rest = 100 - first
-    return Setting(
-        "B",
-        f"P{first}_{rest}",
-        f"same classes, samples dealt {first} / {rest}",
-        "unseen",
-        False,
-        lambda key, labels, test, held_out: tasks.same_classes_disjoint_samples(
-            key,
-            labels,
-            percentages=((first, rest), (rest, first)),
-            num_held_out=held_out,
-            test=test,
-        ),
-    )
-
-
-def _total(num_tasks: int) -> Setting:
-    return Setting(
-        "C",
-        f"T{num_tasks}",
-        f"classes cut into {num_tasks} disjoint tasks",
-        "unseen",
-        False,
-        lambda key, labels, test, held_out: tasks.totally_disjoint(
-            key, labels, num_tasks=num_tasks, num_held_out=held_out, test=test
-        ),
-    )
-
-
-# A scenario is a function in jatlas.tasks, a line above, and a line here.
-SETTINGS = (_shared(4, 2), _shared(2, 2), _disjoint(80), _total(2))
 
 
 def check(options: Options) -> None:
@@ -148,6 +102,11 @@ def check(options: Options) -> None:
             raise ValueError(
                 f"--{name} takes one or more, all different; got {values}."
             )
+    unknown = [kind for kind in options.kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(
+            f"--charts has the unknown {unknown}; known are {', '.join(KINDS)}."
+        )
     if min(options.seeds) < 0:
         raise ValueError(f"--seeds must be 0 or more, got {options.seeds}.")
     counts = ("num_anchors", "max_epochs", "patience", "probe_epochs", "probe_patience")
@@ -163,22 +122,50 @@ def check(options: Options) -> None:
         )
 
 
+def chosen(options: Options, num_classes: int) -> list[Setting]:
+    """The settings of a run.
+
+    Raises:
+        ValueError: if one is unknown, or of a scenario that is not chosen, or there
+            are none.
+    """
+    names = options.settings or tuple(
+        name
+        for scenario in SCENARIOS
+        if scenario in options.scenario
+        for name in settings.grid(options.dataset, num_classes, scenario)
+    )
+    if len(set(names)) < len(names):
+        raise ValueError(f"--settings must all be different, got {names}.")
+    found = [settings.parse(name) for name in names]
+    left = [s.name for s in found if s.scenario not in options.scenario]
+    if left or not found:
+        raise ValueError(
+            f"--scenario {' '.join(options.scenario)} leaves nothing of the settings "
+            f"{left}; name those of its own."
+        )
+    return found
+
+
 def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
-    """What stands beside the results: options, versions, device.
+    """What stands beside the results: options, versions, device, notes on the data.
 
     Among the versions the hashes of the code and of the data: a run is not gone on with
     once either has changed.
     """
-    chosen = asdict(options) | {
+    num_classes = len(dataset.class_names)
+    said = asdict(options) | {
+        "settings": [s.name for s in chosen(options, num_classes)],
         "num_held_out": options.held_out,
-        "max_epochs": options.epochs,
+        "max_epochs": {kind: options.epochs(kind) for kind in options.kinds},
     }
-    del chosen["out"]  # the folder may be moved
+    for name in ("out", "data_dir", "manual_dir"):  # folders may be moved
+        del said[name]
     packages = ("jatlas", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
     device = jax.devices()[0]
     return {
         "options": {
-            key: list(v) if isinstance(v, tuple) else v for key, v in chosen.items()
+            key: list(v) if isinstance(v, tuple) else v for key, v in said.items()
         },
         "versions": {name: metadata.version(name) for name in packages}
         | {
@@ -187,6 +174,7 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
             "data": _hash([dataset.images.tobytes(), dataset.labels.tobytes()]),
         },
         "device": f"{device.platform}: {device.device_kind} ({platform.machine()})",
+        "notes": list(dataset.notes),
     }
 
 

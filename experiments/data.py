@@ -1,10 +1,13 @@
-"""Image data sets by name: uint8 images, labels, ids and a fixed split, on the host.
+"""Image data sets by name: `load(name)` gives one of `DATASETS`, or any that TFDS has.
 
-`load(name)` gives any of `DATASETS`. A new set is one function and one line there;
-sets of TensorFlow Datasets come through `experiments.prepared`.
+A new set is one function and one line in `DATASETS`; sets of TensorFlow Datasets, and
+those with a builder of ours, come through `experiments.prepared`.
 """
 
+import difflib
+import re
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -12,7 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.prepared import Rows, read
+from experiments.dataset import Dataset, Samples, check
+from experiments.prepared import read
+
+__all__ = ["DATASETS", "Dataset", "Folders", "Samples", "check", "load", "normalise"]
 
 # Of the training images, with pixels in 0..1; the customary three digits.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -32,150 +38,127 @@ FASHION_CLASSES = (
 )
 
 
-class Samples(NamedTuple):
-    """The samples of one split.
+class Folders(NamedTuple):
+    """Where the data lie.
 
     Attributes:
-        images: (N, height, width, channels), uint8.
-        labels: (N,), int32, in 0..C-1.
-        class_names: C names.
-        ids: (N,), strings.
+        cache: sets that had to be prepared are kept here.
+        manual: files that the user has downloaded, if any.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    class_names: tuple[str, ...]
-    ids: np.ndarray
+    cache: Path
+    manual: Path | None = None
 
 
-class Dataset(NamedTuple):
-    """An image classification data set, all of it in memory.
-
-    Attributes:
-        name: as given to `load`.
-        images: (N, height, width, channels), uint8; the training samples stand first.
-        labels: (N,), int32, in 0..C-1.
-        ids: (N,), unique strings, "train/123": the split, and the sample's number in
-            the full set it comes from (or the id that the source gives it).
-        test: (N,), boolean: the sample is of the test split.
-        class_names: C names.
-    """
-
-    name: str
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    test: np.ndarray
-    class_names: tuple[str, ...]
-
-    def split(self, name: str) -> Samples:
-        """The samples of "train" or of "test", as views: nothing is copied."""
-        num_train = int(np.sum(~self.test))
-        slices = {"train": slice(num_train), "test": slice(num_train, None)}
-        if name not in slices:
-            raise ValueError(f"unknown split {name!r}; known are 'train' and 'test'.")
-        rows = slices[name]
-        return Samples(
-            self.images[rows], self.labels[rows], self.class_names, self.ids[rows]
-        )
-
-
-def load(name: str, *, cache_dir: str | PathLike | None = None) -> Dataset:
+def load(
+    name: str,
+    *,
+    cache_dir: str | PathLike | None = None,
+    manual_dir: str | PathLike | None = None,
+) -> Dataset:
     """The data set of this name, checked.
 
     Args:
-        name: one of `DATASETS`.
+        name: one of `DATASETS`, or the name of an image classification set of
+            TensorFlow Datasets, such as "cifar100" or "imagenette/160px-v2". Those are
+            downloaded and prepared on first use, which needs the extra `prepare`;
+            afterwards they are read from the cache.
         cache_dir: where sets that must be prepared are kept; `datasets` in the user's
             cache folder of jatlas if None. "fashion_mnist_7k" needs none.
+        manual_dir: a folder with files that would otherwise be downloaded. They are
+            taken if their checksums are those that TFDS expects. Looked into only when
+            a set is prepared.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        ValueError: if the name is unknown, the cache is damaged (the message names the
-            folder to delete), or the data are not what `check` asks for.
+        ValueError: if the name is unknown, the set is none of images with class labels,
+            the files that it is made from are missing (the message says which, and
+            where to put them) or others than expected, the cache is damaged (the
+            message names the folder to delete), or the data are not what `check`
+            asks for.
         OSError: if the cache folder cannot be written.
+
+    Example:
+        >>> load("fashion_mnist_7k").images.shape
+        (7000, 28, 28, 1)
     """
-    if name not in DATASETS:
-        known = ", ".join(repr(known) for known in sorted(DATASETS))
-        raise ValueError(f"unknown data set {name!r}; known are {known}.")
-    dataset = DATASETS[name](_cache_folder(cache_dir))
+    make = DATASETS.get(name) or _of_tfds(name)
+    manual = None if manual_dir is None else Path(manual_dir).expanduser()
+    if manual is not None and not manual.is_dir():
+        raise ValueError(f"the manual_dir {manual} is not a folder.")
+    dataset = make(Folders(_cache_folder(cache_dir), manual))
     check(dataset)
     return dataset
 
 
-def fashion_mnist_7k(cache_folder: Path) -> Dataset:
+def fashion_mnist_7k(folders: Folders) -> Dataset:
     """400 training and 300 test images of each class of Fashion-MNIST, 28x28x1.
 
     They ship with the code; `fashion_mnist_7k/README.md` says where they come from.
     """
-    del cache_folder
+    del folders
+    splits = ("train", "test")
     file = resources.files("experiments") / "fashion_mnist_7k/fashion_mnist_7k.npz"
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        splits = {
-            split: Rows(
-                arrays[f"{split}_images"][..., None],
-                arrays[f"{split}_labels"],
-                arrays[f"{split}_index"],
-            )
-            for split in ("train", "test")
-        }
-    return _join("fashion_mnist_7k", splits, FASHION_CLASSES)
+        images, labels, rows = (
+            [arrays[f"{split}_{kind}"] for split in splits]
+            for kind in ("images", "labels", "index")
+        )
+    return Dataset(
+        name="fashion_mnist_7k",
+        images=np.concatenate(images)[..., None],
+        labels=np.concatenate(labels).astype(np.int32),
+        ids=np.array(
+            [f"{s}/{i}" for s, r in zip(splits, rows, strict=True) for i in r]
+        ),
+        test=np.repeat([False, True], [len(of_split) for of_split in labels]),
+        class_names=FASHION_CLASSES,
+    )
 
 
-def digits(cache_folder: Path) -> Dataset:
+def digits(folders: Folders) -> Dataset:
     """scikit-learn's digits, 8x8x1, by the TFDS builder of `experiments.digits`."""
     from experiments.digits import Digits
 
-    return _join("digits", *read("digits", Digits, cache_folder))
+    return read("digits", Digits, folders.cache)
 
 
-DATASETS: dict[str, Callable[[Path], Dataset]] = {
+def tiny_imagenet(folders: Folders) -> Dataset:
+    """200 classes of ImageNet, 64x64x3, by the builder of `experiments.tiny_imagenet`.
+
+    Its archive is not downloaded: it must lie in the manual folder.
+    """
+    from experiments.tiny_imagenet import TinyImagenet
+
+    return read("tiny_imagenet", TinyImagenet, folders.cache, manual=folders.manual)
+
+
+DATASETS: dict[str, Callable[[Folders], Dataset]] = {
     "fashion_mnist_7k": fashion_mnist_7k,
     "digits": digits,
+    "tiny_imagenet": tiny_imagenet,
 }
 
 
-def check(dataset: Dataset) -> None:
-    """Raise ValueError unless every promise of `Dataset` holds.
+def _of_tfds(name: str) -> Callable[[Folders], Dataset]:
+    """The function that gives the set of this name in TensorFlow Datasets."""
+    import tensorflow_datasets as tfds
 
-    And unless each class has a sample in both splits, which all experiments need.
-    """
-    name, images, labels, ids, test, class_names = dataset
-    if images.dtype != np.uint8 or images.ndim != 4:
+    names = tfds.list_builders(with_community_datasets=False)
+    if re.split("[/:]", name)[0] not in names:
+        known = ", ".join(repr(known) for known in sorted(DATASETS))
+        close = difflib.get_close_matches(name, [*names, *DATASETS], cutoff=0.7)
+        like = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
-            f"{name}: images must be uint8 (N, height, width, channels); got "
-            f"{images.dtype} {images.shape}."
+            f"unknown data set {name!r}; known are {known}, and the image "
+            f"classification sets of TensorFlow Datasets by their names there.{like}"
         )
-    lengths = [len(array) for array in (images, labels, ids, test)]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"{name}: images, labels, ids and test differ in length: {lengths}."
-        )
-    if np.any(test[:-1] & ~test[1:]):
-        raise ValueError(
-            f"{name}: the training samples must stand before the test ones."
-        )
-    values, counts = np.unique(ids, return_counts=True)
-    if np.any(counts > 1):
-        raise ValueError(
-            f"{name}: ids must be unique; {np.sum(counts > 1)} of {len(values)} are "
-            f"repeated, {values[counts > 1][:5].tolist()} among them."
-        )
-    bad = np.unique(labels[(labels < 0) | (labels >= len(class_names))])
-    if bad.size:
-        raise ValueError(
-            f"{name}: labels must lie in 0..{len(class_names) - 1}, there being "
-            f"{len(class_names)} class names; got {bad[:10].tolist()}."
-        )
-    for split, rows in (("training", ~test), ("test", test)):
-        sizes = np.bincount(labels[rows], minlength=len(class_names))
-        if np.any(sizes == 0):
-            raise ValueError(
-                f"{name}: classes {np.flatnonzero(sizes == 0)[:10].tolist()} have none "
-                f"of the {sizes.sum()} samples of the {split} split; each class needs "
-                "one in both splits."
-            )
+    make_builder = partial(tfds.builder, name)
+    return lambda folders: read(
+        name, make_builder, folders.cache, manual=folders.manual, tensorflow=True
+    )
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
@@ -184,7 +167,8 @@ def normalise(images: np.ndarray) -> np.ndarray:
     Images of one channel take the mean over the three channels of both: .449 and .226.
 
     Args:
-        images: (N, height, width, 1 or 3), uint8, of NumPy or of JAX.
+        images: (N, height, width, 1 or 3), uint8, of NumPy or of JAX, where it may be
+            part of a compiled function: pixels then stay uint8 until they are used.
 
     Returns:
         An array of the same shape and kind, float32.
@@ -209,21 +193,3 @@ def _cache_folder(cache_dir: str | PathLike | None) -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("jatlas") / "datasets"
-
-
-def _join(name: str, splits: dict[str, Rows], class_names: tuple[str, ...]) -> Dataset:
-    """One `Dataset` of the splits "train" and "test"."""
-    train, test = splits["train"], splits["test"]
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise ValueError(
-            f"{name}: training images are {train.images.shape[1:]}, test images "
-            f"{test.images.shape[1:]}; they must be of one size."
-        )
-    return Dataset(
-        name=name,
-        images=np.concatenate([train.images, test.images]),
-        labels=np.concatenate([train.labels, test.labels]).astype(np.int32),
-        ids=np.array([f"{split}/{i}" for split in splits for i in splits[split].ids]),
-        test=np.repeat([False, True], [len(train.labels), len(test.labels)]),
-        class_names=class_names,
-    )

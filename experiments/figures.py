@@ -7,7 +7,7 @@ between threads, and nothing is left open.
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments import store
+from experiments.looks import look
+from experiments.planes import (
+    MOST_TSNE,
+    PROJECTIONS,
+    Plane,
+    Projection,
+    evenly,
+    evenly_by_class,
+    planes,
+)
 
 WIDTH = 8.0  # inches: at 150 dots, 1200 pixels, which README shows at about 900
 DPI = 150
@@ -23,43 +33,44 @@ DRAWN = {
     "oracle/merged": "atlas, oracle (task told)",
     "blind/merged": "atlas, blind (task not told)",
 }
-_MOST_POINTS, _MOST_ROWS, _MOST_NAMES = 3000, 300, 20
-# Tol's muted colours and black. Their number and that of the markers have no common
-# divisor, so that 110 classes differ in one or the other.
-_CLASS_COLOURS = (
-    "#999933", "#CC6677", "#117733", "#88CCEE", "#882255",
-    "#332288", "#000000", "#44AA99", "#AA4499", "#DDCC77",
-)  # fmt: skip
-_CLASS_MARKERS = "os^DvPX<>p*"
+MOST_NAMES = 20  # of classes, beside a picture
+_MOST_POINTS, _MOST_ROWS = 3000, 300
 
 
 class Samples(NamedTuple):
     """What the pictures of the spaces are drawn from.
 
     Attributes:
-        spaces: by the names of `DRAWN`, (T, A) each, without rows that are not finite.
-        labels: (T,).
+        spaces: by the names of `DRAWN`, (K, A) each, without rows that are not finite.
+        labels: (K,).
+        rows: (K,), where among all samples these stand.
         note: how many rows were left out, in words; empty if none.
     """
 
     spaces: dict[str, np.ndarray]
     labels: np.ndarray
+    rows: np.ndarray
     note: str
 
 
 def spaces_figure(
-    arrays: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
+    arrays: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+    title: str,
+    projection: Projection = "own",
 ) -> Figure:
-    """The end-to-end and the merged spaces in 2-D: PCA, each on axes of its own.
+    """The end-to-end and the merged spaces in 2-D.
 
     A sample of which some space has no finite coordinates is left out of all three, and
     the figure says so. Of more than 3000 samples, as many evenly spaced ones are drawn.
+    Axes that are shared also have the same limits in all panels.
 
     Args:
         arrays: as `run.unit` writes them: the spaces named in `DRAWN`, (T, A) each, and
-            labels, (T,).
-        class_names: of all C classes.
+            labels, (T,). What `with_tsne` has added is not computed again.
+        class_names: of all C classes. With superclasses for labels, theirs.
         title: of the figure.
+        projection: one of `planes.PROJECTIONS`.
 
     Returns:
         A figure of three panels and one legend. Large marks are class means.
@@ -68,30 +79,68 @@ def spaces_figure(
         ValueError: if an array is missing, their lengths differ, a label has no name,
             or no sample can be drawn.
     """
-    samples = _samples(arrays, class_names)
-    font = 8 if len(class_names) <= _MOST_NAMES else 6
+    samples = samples_of(arrays, class_names)
+    flat, labels, note = _flat(arrays, samples, class_names, projection)
+    # On axes of its own each panel says so at its axes.
+    words = "" if projection == "own" else f"\n{PROJECTIONS[projection]}"
+    shared = projection == "shared"
+    figure, grid = panels(title + words + note, class_names, shared)
+    for axes, (name, heading) in zip(grid, DRAWN.items(), strict=True):
+        _scatter(axes, flat[name].points, labels)
+        axes.set_title(heading, fontsize=9)
+        axes.set_xlabel(flat[name].axes[0], fontsize=8)
+        axes.set_ylabel(flat[name].axes[1], fontsize=8)
+        axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def panels(
+    title: str, class_names: Sequence[str], shared: bool
+) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of a panel for each of `DRAWN`, and a legend of all classes.
+
+    Args:
+        title: of the figure.
+        class_names: of all C classes.
+        shared: whether the panels have the same limits.
+    """
+    font = 8 if len(class_names) <= MOST_NAMES else 6
     entry = (5 + 0.66 * max(map(len, class_names))) * font / 72  # inches wide
     columns = max(1, min(5 if font == 8 else 10, int(WIDTH / entry)))
-    height = 3.2 + 0.023 * font * math.ceil(len(class_names) / columns)
+    height = 3.4 + 0.023 * font * math.ceil(len(class_names) / columns)
     figure = Figure((WIDTH, height), layout="constrained")
-    figure.suptitle(title + samples.note, fontsize=10)
-    grid = figure.subplots(1, len(DRAWN))
-    for axes, (name, heading) in zip(grid, DRAWN.items(), strict=True):
-        points, shares = principal_axes(samples.spaces[name])
-        _scatter(axes, points, samples.labels)
-        axes.set_title(heading, fontsize=9)
-        axes.set_xlabel(f"PC 1 ({shares[0]:.0%} of variance)", fontsize=8)
-        axes.set_ylabel(f"PC 2 ({shares[1]:.0%} of variance)", fontsize=8)
-        axes.set(xticks=[], yticks=[])
+    figure.suptitle(title, fontsize=10)
+    grid = figure.subplots(1, len(DRAWN), sharex=shared, sharey=shared)
     handles = [
-        Line2D([], [], linestyle="", label=name, **_mark(c), markersize=6)
+        Line2D([], [], linestyle="", label=name, **look(c).style, markersize=6)
         for c, name in enumerate(class_names)
     ]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, fontsize=font,
         frameon=False,
     )  # fmt: skip
-    return figure
+    return figure, grid
+
+
+def with_tsne(
+    arrays: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The arrays, and of each space the t-SNE: "tsne/" and its name, (T, 2).
+
+    Of 500 samples at most, of each class its share; NaN of all others.
+
+    Raises:
+        ValueError: as `spaces_figure`.
+    """
+    samples = samples_of(arrays, class_names)
+    chosen = evenly_by_class(samples.labels, MOST_TSNE)
+    spaces = {name: rows[chosen] for name, rows in samples.spaces.items()}
+    added = {}
+    for name, plane in planes(spaces, "tsne").items():
+        points = np.full((len(arrays["labels"]), 2), np.nan)
+        points[samples.rows[chosen]] = plane.points
+        added[f"tsne/{name}"] = points
+    return {**arrays, **added}
 
 
 def self_similarity_figure(
@@ -113,9 +162,9 @@ def self_similarity_figure(
     Raises:
         ValueError: as `spaces_figure`.
     """
-    samples = _samples(arrays, class_names)
+    samples = samples_of(arrays, class_names)
     order = np.argsort(samples.labels, kind="stable")
-    order = order[_evenly(order.size, _MOST_ROWS)]
+    order = order[evenly(order.size, _MOST_ROWS)]
     maps = {name: _cosines(x[order]) for name, x in samples.spaces.items()}
     lowest = min(cosines.min() for cosines in maps.values())
     height = 2.75 + 0.055 * max(map(len, class_names)) + 0.25 * bool(samples.note)
@@ -148,26 +197,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.set_layout_engine("none")
 
 
-def principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows on their two principal axes, and the variance that each explains.
-
-    Args:
-        rows: (T, A), finite.
-
-    Returns:
-        (T, 2), centred, an axis pointing where its largest loading is positive; and
-        (2,), shares of the variance in 0..1, zero where nothing varies.
-    """
-    x = rows.astype(np.float64)
-    x = np.pad(x - x.mean(axis=0), ((0, 0), (0, max(0, 2 - x.shape[1]))))
-    variances, axes = np.linalg.eigh(x.T @ x)
-    variances, axes = variances[:-3:-1].clip(0), axes[:, :-3:-1]
-    largest = np.abs(axes).argmax(axis=0)
-    axes = axes * np.sign(axes[largest, [0, 1]])
-    return x @ axes, variances / (np.square(x).sum() or 1.0)
-
-
-def _samples(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Samples:
+def samples_of(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Samples:
     """The samples that have coordinates in all spaces drawn; arrays checked."""
     missing = [name for name in (*DRAWN, "labels") if name not in arrays]
     if missing:
@@ -194,36 +224,42 @@ def _samples(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Sa
     left_out = kept.size - kept.sum()
     note = f"\n({left_out} of {kept.size} samples left out: no coordinates)"
     spaces = {name: arrays[name][kept] for name in DRAWN}
-    return Samples(spaces, labels[kept], note if left_out else "")
+    rows = np.flatnonzero(kept)
+    return Samples(spaces, labels[kept], rows, note if left_out else "")
+
+
+def _flat(
+    arrays: Mapping[str, np.ndarray],
+    samples: Samples,
+    class_names: Sequence[str],
+    projection: Projection,
+) -> tuple[dict[str, Plane], np.ndarray, str]:
+    """The spaces in 2-D, the labels of their points, and what a reader is to know."""
+    if projection != "tsne":
+        return planes(samples.spaces, projection), samples.labels, samples.note
+    if any(f"tsne/{name}" not in arrays for name in DRAWN):
+        arrays = with_tsne(arrays, class_names)
+    points = {name: arrays[f"tsne/{name}"][samples.rows] for name in DRAWN}
+    chosen = np.isfinite(next(iter(points.values()))).all(axis=1)
+    flat = {
+        name: Plane(p[chosen], ("t-SNE 1", "t-SNE 2")) for name, p in points.items()
+    }
+    few = f" of {chosen.sum()} of {chosen.size} samples" if not chosen.all() else ""
+    return flat, samples.labels[chosen], few + samples.note
 
 
 def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     """Small points, in four rounds so that no class covers all others; class means."""
-    shown = _evenly(len(points), _MOST_POINTS)
+    shown = evenly(len(points), _MOST_POINTS)
     for part in range(4):
         mine = shown[part::4]
         for c in np.unique(labels[mine]):
             x, y = points[mine[labels[mine] == c]].T
-            mark = _mark(c) | {"markeredgewidth": 0}
+            mark = look(c).style | {"markeredgewidth": 0}
             axes.plot(x, y, linestyle="", **mark, markersize=2.5, alpha=0.4)
     for c in np.unique(labels):
         x, y = points[labels == c].mean(axis=0)
-        axes.plot(x, y, linestyle="", **_mark(c), markersize=8)
-
-
-def _mark(c: int) -> dict[str, Any]:
-    """A class's colour and shape."""
-    return {
-        "color": _CLASS_COLOURS[c % len(_CLASS_COLOURS)],
-        "marker": _CLASS_MARKERS[c % len(_CLASS_MARKERS)],
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.7,
-    }
-
-
-def _evenly(size: int, most: int) -> np.ndarray:
-    """Positions, `most` of them at most, evenly spaced in range(size)."""
-    return np.linspace(0, size - 1, min(size, most)).round().astype(int)
+        axes.plot(x, y, linestyle="", **look(c).style, markersize=8)
 
 
 def _cosines(rows: np.ndarray) -> np.ndarray:
@@ -237,10 +273,10 @@ def _name_blocks(axes: Axes, labels: np.ndarray, class_names: Sequence[str]) -> 
     """Class names at the middle of blocks and lines between them; fewer, if many."""
     present, starts = np.unique(labels, return_index=True)
     edges = np.append(starts, labels.size)
-    for edge in edges[1:-1] if present.size <= _MOST_NAMES else ():
+    for edge in edges[1:-1] if present.size <= MOST_NAMES else ():
         axes.axhline(edge - 0.5, color="white", linewidth=0.4)
         axes.axvline(edge - 0.5, color="white", linewidth=0.4)
-    every = math.ceil(present.size / _MOST_NAMES)
+    every = math.ceil(present.size / MOST_NAMES)
     middles = (edges[:-1] + edges[1:] - 1)[::every] / 2
     names = [class_names[c] for c in present[::every]]
     axes.set_xticks(middles, names, rotation=90)

@@ -1,130 +1,133 @@
-"""TFDS data sets, prepared once as array_record and read back without TensorFlow.
+"""TFDS data sets, read back from array_record without TensorFlow.
 
-TFDS writes into a folder beside and renames it when all is there, so that a killed
-preparation leaves nothing that is read later; a lock lets one process prepare while
-others wait for its result. A cache that cannot be read back is never mended in silence:
-the error names the folder to delete.
+`experiments.preparing` has made them, once. A cache that cannot be read back is never
+mended in silence: the error names the folder to delete.
 
 TFDS is imported on use: it takes a third of a second, and data that need no preparation
 go without it.
 """
 
 import contextlib
-import fcntl
 import io
-import logging
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-SPLITS = ("train", "test")
+from experiments.dataset import Dataset
+from experiments.preparing import Wanted, prepare, quiet
 
-_RECORDS_AT_ONCE = 1024
+# The label of a superclass, in those sets of TFDS that have any.
+SUPERCLASS = "coarse_label"
+
+_RECORDS_AT_ONCE = 256
+
+# Pillow's names of what an image is, by its number of channels.
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-class Rows(NamedTuple):
-    """The samples of one split.
+class _Keys(NamedTuple):
+    """The names of the features that are read."""
 
-    Attributes:
-        images: (N, height, width, channels).
-        labels: (N,), class numbers.
-        ids: (N,), numbers or strings, as the source has them.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
+    image: str
+    label: str
+    superclass: str | None
 
 
 def read(
-    name: str, make_builder: Callable[..., Any], folder: Path
-) -> tuple[dict[str, Rows], tuple[str, ...]]:
+    name: str,
+    make_builder: Callable[..., Any],
+    folder: Path,
+    *,
+    manual: Path | None = None,
+    tensorflow: bool = False,
+) -> Dataset:
     """The splits "train" and "test" of a TFDS builder, prepared first if need be.
+
+    The images are read straight into the one array that is given back: nothing of
+    their size is held beside it.
 
     Args:
         name: of the builder, as TFDS has it.
         make_builder: called with `data_dir` and `file_format`, gives the builder: its
             class, or `functools.partial(tfds.builder, "cifar100")`.
         folder: the `data_dir`, in which this one and others are kept.
+        manual: a folder with files of the source that need not be downloaded.
+        tensorflow: whether the builder needs TensorFlow to prepare. It then does so in
+            a process of its own, and `make_builder` must be picklable.
 
     Returns:
-        The `Rows` of each split, and the names of the classes. The rows are in the
-        order of the builder's `id` feature, or, where it has none, as they were
-        written, the ids then being the row numbers. (TFDS writes rows in the order of a
-        hash of their keys, the same on every machine.)
+        A `Dataset`, not yet checked. The rows of each split are in the order of the
+        builder's `id` feature, or, where it has none, as they were written, the ids
+        then being the row numbers. (TFDS writes rows in the order of a hash of their
+        keys, the same on every machine.) A builder with no split "test" but one
+        "validation" has that for its test split, and a note says so.
 
     Raises:
-        ValueError: if the builder lacks a split, has no image with a class label, its
-            images differ in size, or what was prepared cannot be read back.
+        ValueError: if the builder has no image with a class label, lacks a split, its
+            images differ in size, its source files are missing or not the expected
+            ones, or what was prepared cannot be read back.
         OSError: if the folder cannot be written.
     """
-    builder = _prepared(name, make_builder, folder)
-    known = sorted(builder.info.splits)
-    missing = [split for split in SPLITS if split not in known]
-    if missing:
-        raise ValueError(f"{name} has no split {missing}; it has {known}.")
-    image, label = _keys(name, builder.info)
-    splits = {split: _read(name, builder, split, (image, label)) for split in SPLITS}
-    return splits, tuple(builder.info.features[label].names)
+    wanted = Wanted(name, make_builder, folder, manual, tensorflow)
+    builder, keys = _prepared(wanted)
+    splits, notes = _splits(name, sorted(builder.info.splits))
+    sizes = [builder.info.splits[split].num_examples for split in splits]
+    rows = _read(name, builder, splits, keys)
+    labels, names = rows["labels"], builder.info.features[keys.label].names
+    groups, group_names = None, ()
+    if keys.superclass:
+        group_names = tuple(builder.info.features[keys.superclass].names)
+        groups = _of_classes(name, labels, rows["superclasses"], names)
+    return Dataset(
+        name=name,
+        images=rows["images"],
+        labels=labels,
+        ids=rows["ids"],
+        test=np.repeat([False, True], sizes),
+        class_names=tuple(names),
+        superclasses=groups,
+        superclass_names=group_names,
+        notes=notes,
+    )
 
 
-def _prepared(name: str, make_builder: Callable[..., Any], folder: Path) -> Any:
+def _prepared(wanted: Wanted) -> tuple[Any, _Keys]:
     """The builder, over what is prepared in the folder, or prepared now."""
+    name, folder = wanted.name, wanted.folder
 
     def make() -> Any:
-        with _readable(folder / name), _no_warnings():
-            return make_builder(data_dir=folder, file_format="array_record")
+        with _readable(folder / name), quiet():
+            return wanted.make()
 
     builder = make()
+    keys = _keys(name, builder.info)
     # TFDS may know the splits of a set that is not prepared, from the network.
     if not (builder.info.splits and builder.data_path.exists()):
-        with _lock(folder):
-            builder = make()  # over what another process may have prepared meanwhile
-            if not builder.data_path.exists():
-                _prepare(builder)
+        prepare(wanted, make)
+        builder = make()
     if not builder.info.splits:
         raise ValueError(
             _damaged(folder / name, "dataset_info.json is missing or names no split")
         )
-    return builder
+    return builder, keys
 
 
-def _prepare(builder: Any) -> None:
-    """Let TFDS write the data set, without its messages; call it under the lock."""
-    import tensorflow_datasets as tfds
-
-    # Under the lock, an unfinished folder is what a killed preparation has left.
-    for unfinished in Path(builder.data_path).parent.glob("incomplete.*"):
-        shutil.rmtree(unfinished)
-    tfds.display_progress_bar(False)
-    try:
-        with _no_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare()
-    finally:
-        tfds.display_progress_bar(True)
+def _splits(name: str, known: list[str]) -> tuple[tuple[str, str], tuple[str, ...]]:
+    """The training and the test split, and what is to be said about them."""
+    test = "test" if "test" in known or "validation" not in known else "validation"
+    missing = [split for split in ("train", test) if split not in known]
+    if missing:
+        raise ValueError(f"{name} has no split {missing}; it has {known}.")
+    if test == "test":
+        return ("train", test), ()
+    note = f"{name} has no split 'test'; its split {test!r} is the test split here."
+    return ("train", test), (note,)
 
 
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system takes from a process that dies."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise OSError(
-            f"the cache folder {folder} cannot be written ({error}). Make it writable, "
-            "or give another cache_dir."
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _keys(name: str, info: Any) -> tuple[Any, Any]:
-    """The names of the image and of the label feature of a TFDS data set."""
+def _keys(name: str, info: Any) -> _Keys:
+    """The names of the image and of the label features of a TFDS data set."""
     import tensorflow_datasets as tfds
 
     image, label = (info.supervised_keys or (None, None))[:2]
@@ -137,41 +140,116 @@ def _keys(name: str, info: Any) -> tuple[Any, Any]:
             f"{name} is not a set of images with class labels: its supervised keys are "
             f"{info.supervised_keys}, its features {sorted(features)}."
         )
-    return image, label
+    shape, dtype = features[image].shape, np.dtype(features[image].np_dtype)
+    if shape[-1] not in _MODES or dtype != np.uint8:
+        raise ValueError(
+            f"{name}: images must be uint8, of 1, 3 or 4 channels; they are {dtype} "
+            f"{shape}."
+        )
+    return _Keys(image, label, SUPERCLASS if SUPERCLASS in features else None)
 
 
-def _read(name: str, builder: Any, split: str, keys: tuple[str, str]) -> Rows:
-    """Images, labels and ids of a split, in the order of the ids."""
-    num_samples = builder.info.splits[split].num_examples
-    images, labels, ids = None, np.empty(num_samples, np.int32), []
-    for row, example in enumerate(_examples(builder, split)):
-        image = example[keys[0]]
-        if images is None:
-            images = np.empty((num_samples, *image.shape), image.dtype)
-        if image.shape != images.shape[1:]:
-            raise ValueError(
-                f"{name}: images must be of one size; the first of {split} is "
-                f"{images.shape[1:]}, number {row} is {image.shape}."
-            )
-        images[row], labels[row] = image, example[keys[1]]
-        number = example.get("id", row)
-        ids.append(number.decode() if isinstance(number, bytes) else number)
-    if images is None:
-        raise ValueError(f"{name}: the split {split} has no samples.")
-    order = np.argsort(np.array(ids), kind="stable")
-    return Rows(images[order], labels[order], np.array(ids)[order])
+def _read(
+    name: str, builder: Any, splits: tuple[str, str], keys: _Keys
+) -> dict[str, np.ndarray]:
+    """Images, labels, superclasses and ids, split after split, in the ids' order."""
+    sizes = [builder.info.splits[split].num_examples for split in splits]
+    if not all(sizes):
+        raise ValueError(
+            f"{name}: a split has no samples: {dict(zip(splits, sizes, strict=True))}."
+        )
+    labels, groups = np.empty((2, sum(sizes)), np.int32)
+    images, ids = None, []
+    for split, size, start in zip(splits, sizes, (0, sizes[0]), strict=True):
+        own_ids = []
+        for row, example in enumerate(_examples(builder, split, keys.image)):
+            image = example[keys.image]
+            if images is None:
+                images = np.empty((sum(sizes), *image.shape), image.dtype)
+            if image.shape != images.shape[1:]:
+                raise ValueError(
+                    f"{name}: images must be of one size; of the split {split}, among "
+                    f"images of {images.shape[1:]}, number {row} is {image.shape}."
+                )
+            images[start + row], labels[start + row] = image, example[keys.label]
+            groups[start + row] = example[keys.superclass] if keys.superclass else 0
+            number = example.get("id", row)
+            own_ids.append(number.decode() if isinstance(number, bytes) else number)
+        order, part = (
+            np.argsort(np.array(own_ids), kind="stable"),
+            slice(start, start + size),
+        )
+        _permute(images[part], order)
+        labels[part], groups[part] = labels[part][order], groups[part][order]
+        ids += [f"{split}/{own_ids[row]}" for row in order]
+    return {
+        "images": images,
+        "labels": labels,
+        "superclasses": groups,
+        "ids": np.array(ids),
+    }
 
 
-def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
-    """The examples of a split, decoded, in the order in which they are written."""
+def _permute(rows: np.ndarray, order: np.ndarray) -> None:
+    """`rows[:] = rows[order]`, holding one row beside: cycle after cycle."""
+    order = order.copy()
+    for start in range(len(order)):
+        if order[start] == start:
+            continue
+        first, row = rows[start].copy(), start
+        while order[row] != start:
+            rows[row] = rows[order[row]]
+            order[row], row = row, order[row]
+        rows[row], order[row] = first, row
+
+
+def _of_classes(
+    name: str, labels: np.ndarray, groups: np.ndarray, class_names: list[str]
+) -> np.ndarray:
+    """(C,) the superclass of each class, from those of the samples."""
+    of_classes = np.full(len(class_names), -1, np.int32)
+    of_classes[labels] = groups
+    torn = np.unique(labels[of_classes[labels] != groups])
+    if torn.size:
+        raise ValueError(
+            f"{name}: each class must lie in one superclass; "
+            f"{[class_names[label] for label in torn[:10]]} lie in several."
+        )
+    return of_classes
+
+
+def _examples(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
+    """The examples of a split, decoded, in the order in which they are written.
+
+    The images are decoded here: TFDS takes twice the time, and OpenCV where it is
+    installed, which does not give the same pixels of a JPEG.
+    """
+    import tensorflow_datasets as tfds
+
     folder = Path(builder.data_path)
+    mode = _MODES[builder.info.features[image].shape[-1]]
     with _readable(folder):
-        source = builder.as_data_source(split)
+        source = builder.as_data_source(
+            split, decoders={image: tfds.decode.SkipDecoding()}
+        )
+        if len(source) != builder.info.splits[split].num_examples:
+            raise ValueError(f"the split {split} has {len(source)} records")
     for start in range(0, len(source), _RECORDS_AT_ONCE):
         rows = range(start, min(start + _RECORDS_AT_ONCE, len(source)))
-        with _readable(folder), _no_warnings():
+        with _readable(folder), quiet():
             examples = source.__getitems__(rows)
-        yield from examples
+            pixels = [_pixels(example[image], mode) for example in examples]
+        for example, own in zip(examples, pixels, strict=True):
+            yield example | {image: own}
+
+
+def _pixels(content: bytes, mode: str) -> np.ndarray:
+    """(height, width, channels), uint8, of an encoded image."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(content))
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 @contextlib.contextmanager
@@ -200,17 +278,3 @@ def _damaged(folder: Path, reason: str) -> str:
         "folder: it is made again when the data set is loaded next. If that fails too, "
         "the installed tensorflow-datasets and protobuf do not fit each other."
     )
-
-
-@contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Keep absl, through which TFDS speaks, at errors: it asks for OpenCV each time."""
-    import tensorflow_datasets  # noqa: F401  (absl must set up its own logger first)
-
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

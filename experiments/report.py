@@ -5,20 +5,23 @@ from typing import Any
 
 import numpy as np
 
+from experiments import directions, published
 from experiments.config import PROTOCOLS
-
-Rows = list[dict[str, Any]]
+from experiments.results import Rows, of_setting, select
 
 SPACES = {
     "original_abs": "end-to-end",
     "original_rel": "end-to-end, relative",
     "jumble_abs": "naive merge",
+    "jumble_rel": "naive merge, relative",
     "mean_abs": "mean of embeddings",
     "concat_abs": "concatenation",
     "merged": "atlas",
+    "merged_shift": "atlas, novel samples shifted",
     "original_abs_task": "end-to-end + task told",
+    "original_abs_task_embedding": "end-to-end + task learnt",
 }
-# In the tables in which they stand.
+# In the tables in which they stand. That of one cut or one group is there in A only.
 METRICS: tuple[dict[str, str], ...] = (
     {
         "accuracy": "accuracy",
@@ -27,10 +30,48 @@ METRICS: tuple[dict[str, str], ...] = (
         "class_mean_accuracy": "nearest class mean",
     },
     {
+        "accuracy_leakfree": "leak-free",
+        "accuracy_leakfree_shared": "leak-free, shared",
+        "accuracy_leakfree_novel": "leak-free, novel",
+    },
+    {
+        "accuracy_train_split": "training split",
+        "accuracy_train_split_shared": "training split, shared",
+        "accuracy_train_split_novel": "training split, novel",
+        "class_mean_accuracy_train_split": "training split, nearest class mean",
+    },
+    {
         "cka": "CKA",
         "cka_shared": "CKA, shared",
         "cka_novel": "CKA, novel",
         "separability": "separability",
+    },
+    {
+        "cka_original_abs": "CKA, absolute",
+        "cka_original_abs_shared": "CKA, absolute, shared",
+        "cka_original_abs_novel": "CKA, absolute, novel",
+    },
+    {
+        "cka_rbf": "RBF CKA",
+        "cka_rbf_shared": "RBF CKA, shared",
+        "cka_rbf_novel": "RBF CKA, novel",
+        "cka_rbf_original_abs": "RBF CKA, absolute",
+    },
+    {
+        "self_similarity_pearson": "self-similarity, Pearson",
+        "self_similarity_spearman": "Spearman",
+        "self_similarity_cosine": "cosine",
+    },
+    {
+        "self_similarity_pearson_original_abs": "self-similarity, absolute, Pearson",
+        "self_similarity_spearman_original_abs": "absolute, Spearman",
+        "self_similarity_cosine_original_abs": "absolute, cosine",
+    },
+    {
+        "silhouette": "silhouette",
+        "completeness": "completeness",
+        "homogeneity": "homogeneity",
+        "mutual_information": "mutual information",
     },
 )
 _HOW_TO_READ = """\
@@ -45,16 +86,27 @@ deviation over seeds.
   `original_rel` early: more patience gives them a point or two. "Nearest class mean" is
   the accuracy of the nearest class mean.
 - In A the probe is trained and tested on rows of the test split, as in the paper (70 /
-  15 / 15). `jumble_abs` has a row for each task of a sample, so that its copies may lie
-  on both sides of that cut and shared classes weigh more: its accuracy is over another
-  population. In B and C the probe is trained on the training split.
+  15 / 15). The jumbles have a row for each chart that embeds a sample, so that its
+  copies may lie on both sides of that cut and (`oracle`) shared classes weigh more:
+  their accuracy is over another population. "Leak-free" is the same cut with all rows
+  of a sample on one side; "training split" is the probe that learns from the training
+  split, as the paper's does in B and C.
 - `original_abs_task` is the control: the end-to-end embedding, and beside it the task's
-  one-hot (in A a one for each task of the sample), as long as an embedding. Only its
-  accuracy is shown; the other metrics would measure that length.
-- CKA is linear and against `original_rel`, the end-to-end chart's relative space.
+  one-hot (in A a one for each task of the sample), as long as an embedding.
+  `original_abs_task_embedding` is the other: beside it a task embedding, learnt with
+  the probe (in A the mean of those of the sample's tasks). Only their accuracies are
+  shown; the other metrics would measure that length.
+- CKA is against `original_rel`, the end-to-end chart's relative space; "absolute" is
+  against `original_abs`. It is linear; RBF CKA is as wide as the median distance.
+- Self-similarity: the correlation of the cosines among samples in the two spaces. It
+  and RBF CKA are of all pairs, and so on 3,000 test samples where there are more.
 - Higher separability means classes farther apart. It sets relative spaces beside
   absolute ones, and the projection alone raises it: compare `merged` with
-  `original_rel`, not with `original_abs`.
+  `original_rel` and `jumble_rel`, not with `original_abs`.
+- `merged_shift` is the atlas for federated use: to the novel samples of a chart what
+  that chart lacks, on the mean of shared training samples, to the mean of the charts.
+- Silhouette and what stands beside it are of k-means, as many clusters as classes; the
+  mutual information is in nats.
 """
 
 
@@ -71,13 +123,20 @@ def table(
     options = settings["options"]
     seeds = ", ".join(str(seed) for seed in options["seeds"])
     head = (
-        f"# jatlas on {options['dataset']}\n\n{options['num_anchors']} anchors, "
+        f"# jatlas on {options['dataset']}\n\nCharts: {options['charts']}; "
+        f"{options['num_anchors']} anchors, "
         f"seeds {seeds}; {settings['device']}, "
-        f"jax {settings['versions']['jax']}.\n\n{_HOW_TO_READ}"
+        f"jax {settings['versions']['jax']}.\n\n"
+        + "".join(f"{note}\n\n" for note in settings.get("notes", ()))
+        + _HOW_TO_READ
     )
     titles = {key: title for key, title in titles.items() if of_setting(rows, key)}
+    beside = [
+        published.in_markdown(options, rows),
+        directions.in_markdown(directions.check(rows)),
+    ]
     sections = [_section(key, title, rows) for key, title in titles.items()]
-    return "\n".join([head, overview(rows, titles), *sections])
+    return "\n".join([head, overview(rows, titles), *sections, *filter(None, beside)])
 
 
 def overview(rows: Rows, titles: dict[tuple[str, str], str]) -> str:
@@ -118,21 +177,6 @@ def _columns(rows: Rows, metrics: dict[str, str]) -> str:
     return "\n".join([*lines, ""])
 
 
-def of_setting(rows: Rows, setting: tuple[str, str]) -> Rows:
-    """The rows of one (scenario, setting)."""
-    return [r for r in rows if (r["scenario"], r["setting"]) == setting]
-
-
-def select(rows: Rows, protocol: str, space: str, metric: str) -> dict[int, float]:
-    """The values by seed; NaN where a run wrote null."""
-    wanted = (protocol, space, metric)
-    return {
-        r["seed"]: float("nan") if r["value"] is None else r["value"]
-        for r in rows
-        if (r["protocol"], r["space"], r["metric"]) == wanted
-    }
-
-
 def _cell(values: dict[int, float]) -> str:
     if not values:
         return "n/a"
@@ -159,13 +203,23 @@ def _in_words(rows: Rows) -> str:
     return (
         "*In words:* told by which charts a sample is to be embedded (`oracle`), the "
         f"atlas is {gain} the end-to-end space. {link} the end-to-end space is {told} "
-        f"where it was, and the atlas {beyond} that. Told nothing (`blind`), the atlas "
+        f"where it was, and the atlas {beyond} that.{_learnt(rows)} "
+        "Told nothing (`blind`), the atlas "
         f"is {_apart(rows, 'blind', 'merged', 'original_abs')} end-to-end, "
         f"{_apart(rows, 'blind', 'merged', 'mean_abs')} the mean of the embeddings and "
         f"{_apart(rows, 'blind', 'merged', 'concat_abs')} their concatenation. "
         f"{_noise(rows)}What the table does not show: other data, encoders or probes; "
         "and a high CKA in it is no promise of accuracy."
     )
+
+
+def _learnt(rows: Rows) -> str:
+    """What the other control says; nothing if it was not measured."""
+    control = "original_abs_task_embedding"
+    if not select(rows, "oracle", control, "accuracy"):
+        return ""
+    beyond = _apart(rows, "oracle", "merged", control)
+    return f" If it learns what the tasks are, the atlas is {beyond} it."
 
 
 def _noise(rows: Rows) -> str:
@@ -187,7 +241,9 @@ def _apart(rows: Rows, protocol: str, space: str, other: str) -> str:
     """How far the accuracy of a space is above or below another's, seed by seed."""
     ours = select(rows, protocol, space, "accuracy")
     theirs = select(rows, protocol, other, "accuracy")
-    gaps = [100 * (ours[seed] - theirs[seed]) for seed in ours]
+    gaps = [100 * (ours[seed] - theirs[seed]) for seed in ours if seed in theirs]
+    if not gaps:  # charts of unequal dimensions have no mean
+        return "not comparable with"
     mean, deviation = _summary(gaps)
     spread = f" ± {deviation:.1f}" if len(gaps) > 1 else ""
     if np.isnan(mean):

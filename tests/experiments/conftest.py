@@ -5,8 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from experiments.data import Dataset
-from jatlas import CNN, Chart, from_module
+from experiments.data import normalise
+from experiments.dataset import Dataset
+from jatlas import CNN, Chart, from_module, with_preprocessing
 
 WIDTH = 10
 
@@ -36,4 +37,5 @@ def chart() -> Chart:
 
     One object for all tests: another of the same architecture would compile anew.
     """
-    return from_module(partial(CNN, (8, 8, 1), 10, num_features=WIDTH))
+    cnn = from_module(partial(CNN, (8, 8, 1), 10, num_features=WIDTH))
+    return with_preprocessing(cnn, normalise)

@@ -1,4 +1,4 @@
-"""The spaces compared and what is measured on them, against plain NumPy."""
+"""What is measured on the spaces, against plain NumPy, SciPy and scikit-learn."""
 
 from functools import partial
 
@@ -6,245 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import jatlas
-from experiments import analyses
-from experiments.analyses import Cut, Embedded, Space
-from jatlas import (
-    part_shared_part_novel,
-    same_classes_disjoint_samples,
-    totally_disjoint,
+from scipy import stats
+from worlds import (
+    LABELS,
+    TASKS,
+    TEST,
+    A,
+    C,
+    N,
+    embeddings,
+    every_scenario,
+    is_used,
+    one_row_a_sample,
 )
 
-N, D, A, C = 240, 4, 5, 8  # 20 training and 10 test samples a class
-LABELS = (np.arange(N) % C).astype(np.int32)
-TEST = np.arange(N) >= 160
+import jatlas
+from experiments import analyses, clustering, compared, cuts
+from experiments.compared import Space
+from experiments.cuts import Cut
+
 KEY = jax.random.key(0)
-TASKS = {
-    "A": part_shared_part_novel(0, LABELS, num_shared=2, num_novel=2, test=TEST),
-    "B": same_classes_disjoint_samples(0, LABELS, num_held_out=15, test=TEST),
-    "C": totally_disjoint(0, LABELS, num_tasks=2, num_held_out=15, test=TEST),
-}
-every_scenario = pytest.mark.parametrize("scenario", "ABC")
-
-
-def is_used(scenario):
-    """As in the main job: in A the test split only, else all but what is held out."""
-    tasks = TASKS[scenario]
-    return tasks.test.copy() if scenario == "A" else ~tasks.held_out
-
-
-def embeddings(scenario) -> Embedded:
-    """Random ones; NaN of samples that are not needed, as in the main job."""
-    rng = np.random.default_rng(1)
-    tasks, used = TASKS[scenario], is_used(scenario)
-    pool = tasks.seen.all(axis=0) if scenario == "A" else tasks.held_out
-    anchors = rng.permutation(np.flatnonzero(pool))[:A]
-    charts = rng.normal(size=(len(tasks.seen), N, D)).astype(np.float32)
-    unneeded = ~used
-    unneeded[anchors] = False
-    assert unneeded.any()
-    charts[:, unneeded] = np.nan
-    reference = rng.normal(size=(N, D)).astype(np.float32)
-    return Embedded(reference, charts, anchors, tasks.presence, used, C)
-
-
-def cosines(x, anchors):
-    """(N, A) in float64, one number after another."""
-    x, anchors = np.float64(x), np.float64(anchors)
-    return np.array(
-        [[row @ a / np.sqrt((row @ row) * (a @ a)) for a in anchors] for row in x]
-    )
-
-
-def assert_holds(space, rows, samples):
-    """The space has these rows of these samples, and zeros up to a multiple of N."""
-    real = len(samples)
-    assert len(space.rows) == len(space.sample) == -(-real // N) * N
-    np.testing.assert_array_equal(space.sample[:real], samples)
-    np.testing.assert_allclose(space.rows[:real], rows, rtol=0, atol=2e-6)
-    assert (space.sample[real:] == -1).all()
-    assert not space.rows[real:].any()
-
-
-def merged(data, presence):
-    """The mean of a sample's cosines over the charts in which it is present."""
-    relative = np.array([cosines(x, x[data.anchors]) for x in data.charts])
-    return np.array(
-        [relative[presence[:, n], n].mean(axis=0) for n in np.flatnonzero(data.used)]
-    )
-
-
-@every_scenario
-def test_the_end_to_end_space_and_its_relative_representation(scenario):
-    data = embeddings(scenario)
-    spaces = analyses.reference_spaces(data)
-    assert list(spaces) == ["original_abs", "original_rel"]
-    (used,) = np.nonzero(data.used)
-    relative = cosines(data.reference, data.reference[data.anchors])
-    assert_holds(spaces["original_abs"], data.reference[used], used)
-    assert_holds(spaces["original_rel"], relative[used], used)
-    found = analyses.relative_reference(data)
-    np.testing.assert_allclose(found, relative, rtol=0, atol=2e-6)
-
-
-@every_scenario
-def test_oracle_a_sample_is_embedded_by_the_charts_of_its_tasks(scenario):
-    data = embeddings(scenario)
-    spaces = analyses.oracle_spaces(data)
-    assert list(spaces) == ["jumble_abs", "merged", "original_abs_task"]
-    mine = [
-        (m, n) for m in range(len(data.charts)) for n in range(N)
-        if data.presence[m, n] and data.used[n]
-    ]  # fmt: skip
-    rows = np.array([data.charts[m, n] for m, n in mine])
-    assert_holds(spaces["jumble_abs"], rows, [n for _, n in mine])
-    (used,) = np.nonzero(data.used)
-    assert_holds(spaces["merged"], merged(data, data.presence), used)
-
-
-def test_oracle_a_shared_sample_counts_once_a_task_in_the_naive_merge():
-    jumble = analyses.oracle_spaces(embeddings("A"))["jumble_abs"]
-    times = np.bincount(jumble.sample[jumble.sample >= 0], minlength=N)
-    shared = TASKS["A"].shared[LABELS]
-    assert (times[TEST & shared] == 3).all()
-    assert (times[TEST & ~shared] == 1).all()
-    assert not times[~TEST].any()
-
-
-@every_scenario
-def test_oracle_the_control_is_told_the_tasks_at_the_length_of_an_embedding(scenario):
-    data = embeddings(scenario)
-    control = analyses.oracle_spaces(data)["original_abs_task"]
-    (used,) = np.nonzero(data.used)
-    squares = [np.float64(row) @ np.float64(row) for row in data.reference]
-    told = np.zeros((used.size, C))
-    told[:, : len(data.presence)] = data.presence[:, used].T
-    told *= np.sqrt(np.mean(squares))
-    assert_holds(control, np.hstack([data.reference[used], told]), used)
-
-
-@every_scenario
-def test_blind_every_chart_embeds_every_sample(scenario):
-    data = embeddings(scenario)
-    spaces = analyses.blind_spaces(data)
-    assert list(spaces) == ["mean_abs", "concat_abs", "merged"]
-    (used,) = np.nonzero(data.used)
-    charts = np.float64(data.charts[:, used])
-    assert_holds(spaces["mean_abs"], sum(charts) / len(charts), used)
-    assert_holds(spaces["concat_abs"], np.hstack(list(charts)), used)
-    everywhere = np.ones_like(data.presence)
-    assert_holds(spaces["merged"], merged(data, everywhere), used)
-
-
-@every_scenario
-def test_what_is_not_used_and_the_held_out_anchors_are_in_no_space(scenario):
-    data = embeddings(scenario)
-    spaces = [
-        *analyses.reference_spaces(data).values(),
-        *analyses.oracle_spaces(data).values(),
-        *analyses.blind_spaces(data).values(),
-    ]
-    assert not data.used[data.anchors].any()
-    for space in spaces:
-        present = np.unique(space.sample[space.sample >= 0])
-        np.testing.assert_array_equal(present, np.flatnonzero(data.used))
-        assert np.isfinite(space.rows).all()
-
-
-# Cuts
-
-
-def one_row_a_sample(scenario, rows=None) -> Space:
-    """The space of `rows`, (N, anything), of the used samples."""
-    (used,) = np.nonzero(is_used(scenario))
-    rows = np.zeros((N, 1), np.float32) if rows is None else rows
-    padded = np.zeros_like(rows)
-    padded[: used.size] = rows[used]
-    return Space(padded, np.pad(used, (0, N - used.size), constant_values=-1))
-
-
-def numbers(parts: Cut):
-    return [np.flatnonzero(part).tolist() for part in parts]
-
-
-def test_in_a_the_rows_of_the_test_split_are_cut_70_15_15():
-    space = one_row_a_sample("A")
-    parts = analyses.cut(0, space, TASKS["A"], on_test=True)
-    assert [part.sum() for part in parts] == [56, 12, 12]
-    assert not (np.sum(parts, axis=0) > 1).any()
-    np.testing.assert_array_equal(np.any(parts, axis=0), space.sample >= 0)
-
-
-def test_in_a_training_rows_are_left_out_of_the_cut():
-    space = one_row_a_sample("C")  # has rows of both splits
-    parts = analyses.cut(0, space, TASKS["A"], on_test=True)
-    for part in parts:
-        assert part.any()
-        assert TEST[space.sample[part]].all()
-
-
-def test_in_a_the_naive_merge_is_cut_by_rows_not_by_samples():
-    jumble = analyses.oracle_spaces(embeddings("A"))["jumble_abs"]
-    parts = analyses.cut(0, jumble, TASKS["A"], on_test=True)
-    assert [part.sum() for part in parts] == [84, 18, 18]  # of 20 x 3 + 60
-    of_train, of_test = (jumble.sample[part] for part in (parts.train, parts.test))
-    assert np.isin(of_test, of_train).any()
-    assert not np.isin(of_test, of_train).all()
-
-
-@pytest.mark.parametrize("scenario", "BC")
-def test_in_b_and_c_the_probe_learns_from_training_rows_a_tenth_to_stop_by(scenario):
-    space = one_row_a_sample(scenario)
-    parts = analyses.cut(0, space, TASKS[scenario], on_test=False)
-    assert [part.sum() for part in parts] == [131, 14, 80]  # 160 - 15 held out, and 80
-    assert not (np.sum(parts, axis=0) > 1).any()
-    test = (space.sample >= 0) & TEST[space.sample]
-    np.testing.assert_array_equal(parts.test, test)
-    assert (space.sample[parts.train | parts.validation] < 160).all()
-    assert (space.sample[parts.train | parts.validation] >= 0).all()
-
-
-@pytest.mark.parametrize("on_test", [True, False])
-def test_spaces_of_the_same_rows_are_cut_alike_and_another_seed_cuts_otherwise(on_test):
-    data, tasks = embeddings("C"), TASKS["C"]
-    spaces = [
-        *analyses.reference_spaces(data).values(),
-        *analyses.blind_spaces(data).values(),
-        analyses.oracle_spaces(data)["merged"],
-    ]
-    first, *others = (numbers(analyses.cut(3, s, tasks, on_test)) for s in spaces)
-    assert all(other == first for other in others)
-    assert numbers(analyses.cut(4, spaces[0], tasks, on_test)) != first
-
-
-def samples(space, parts: Cut):
-    return [sorted(space.sample[part].tolist()) for part in parts]
-
-
-@every_scenario
-def test_spaces_of_one_row_a_sample_are_cut_alike_whatever_their_order(scenario):
-    """Wherever the padding is, too."""
-    tasks, on_test = TASKS[scenario], scenario == "A"
-    space = one_row_a_sample(scenario)
-    order = np.random.default_rng(5).permutation(N)
-    shuffled = Space(space.rows[order], space.sample[order])
-    cuts = [analyses.cut(3, s, tasks, on_test) for s in (space, shuffled)]
-    assert samples(shuffled, cuts[1]) == samples(space, cuts[0])
-    assert numbers(cuts[1]) != numbers(cuts[0])
-
-
-@pytest.mark.parametrize("scenario", "BC")
-def test_in_b_and_c_the_naive_merge_is_cut_like_the_atlas(scenario):
-    spaces = analyses.oracle_spaces(embeddings(scenario))
-    jumble, atlas = spaces["jumble_abs"], spaces["merged"]
-    assert not np.array_equal(jumble.sample, atlas.sample)  # it goes task by task
-    found, expected = (
-        samples(space, analyses.cut(3, space, TASKS[scenario], on_test=False))
-        for space in (jumble, atlas)
-    )
-    assert found == expected
-
+CORRELATIONS = ("pearson", "spearman", "cosine")
 
 # Metrics. One shape, (N, A), in all of them: it compiles once.
 
@@ -262,11 +44,18 @@ def labelled():
 measure = partial(analyses.measure, labels=LABELS, key=KEY, max_epochs=20)
 
 
+def the_cut(space, scenario):
+    """The paper's."""
+    found = cuts.cuts(0, space, TASKS[scenario], on_test=scenario == "A")
+    return {"": found[""]}
+
+
 def measured(scenario, rows, relative):
     space, tasks = one_row_a_sample(scenario, rows), TASKS[scenario]
-    parts = analyses.cut(0, space, tasks, on_test=scenario == "A")
-    values = measure(space, parts, relative, tasks=tasks)
-    return space, parts, values
+    parts = the_cut(space, scenario)
+    references = {} if relative is None else {"": relative}
+    values = measure(space, parts, references, tasks=tasks)
+    return space, parts[""], values
 
 
 def linear_cka(x, y):
@@ -295,9 +84,13 @@ def test_only_where_some_classes_are_shared_and_some_are_not_there_are_values_of
 ):
     always = {
         "accuracy", "scored_rows", "probe_epochs", "class_mean_accuracy", "cka",
-        "separability",
+        "cka_rbf", "separability", *(f"self_similarity_{m}" for m in CORRELATIONS),
+        *clustering.NAMES,
     }  # fmt: skip
-    of_both = {"accuracy_shared", "accuracy_novel", "cka_shared", "cka_novel"}
+    of_both = {
+        f"{metric}_{kind}"
+        for metric in ("accuracy", "cka", "cka_rbf") for kind in ("shared", "novel")
+    }  # fmt: skip
     assert measured("A", *labelled)[2].keys() == always | of_both
     assert measured("B", *labelled)[2].keys() == always  # all classes are shared
     assert measured("C", *labelled)[2].keys() == always  # none is
@@ -309,7 +102,9 @@ def test_the_relative_reference_is_not_compared_with_itself(labelled, scenario):
         measured(scenario, labelled[0], relative)[2] for relative in (labelled[1], None)
     )
     assert alone == {
-        name: value for name, value in with_others.items() if "cka" not in name
+        name: value
+        for name, value in with_others.items()
+        if not name.startswith(("cka", "self_similarity"))
     }
 
 
@@ -330,13 +125,16 @@ def test_cka_is_of_the_test_rows_alone(labelled, scenario):
 def test_cka_compares_each_row_of_the_naive_merge_with_its_sample(labelled):
     data, tasks = embeddings("A"), TASKS["A"]
     rng = np.random.default_rng(4)
-    jumble = analyses.oracle_spaces(data)["jumble_abs"]
-    rows = rng.normal(size=(N, A)).astype(np.float32)
-    parts = analyses.cut(0, jumble, tasks, on_test=True)
-    values = measure(Space(rows, jumble.sample), parts, labelled[1], tasks=tasks)
-    real = jumble.sample >= 0
+    jumble = compared.oracle_spaces(data, TEST)["jumble_abs"]()
+    rows = rng.normal(size=(len(jumble.sample), A)).astype(np.float32)
+    space, references = Space(rows, jumble.sample), {"": labelled[1]}
+    values = measure(space, the_cut(jumble, "A"), references, tasks=tasks)
+    real = (jumble.sample >= 0) & TEST[jumble.sample]
+    assert real.sum() == 120
     expected = linear_cka(rows[real], labelled[1][jumble.sample[real]])
     assert values["cka"] == pytest.approx(expected, abs=1e-5)
+    # All pairs of its rows, several of a sample, would take too long.
+    assert not {"cka_rbf", "self_similarity_pearson"} & values.keys()
 
 
 @every_scenario
@@ -397,7 +195,11 @@ def test_of_the_probe_are_its_accuracies_and_what_they_rest_on(labelled):
         space, parts, values = measured(scenario, *labelled)
         own = accuracies | {"scored_rows", "probe_epochs"}
         alone = measure(
-            space, parts, labelled[1], tasks=TASKS[scenario], probe_only=True
+            space,
+            {"": parts},
+            {"": labelled[1]},
+            tasks=TASKS[scenario],
+            control=analyses.probe,
         )
         assert alone == {name: values[name] for name in own}
 
@@ -408,8 +210,7 @@ def test_accuracy_is_of_the_test_rows_by_kind_of_class(labelled):
     shared = tasks.shared[LABELS]
     rows = np.where(shared[:, None], corners(0.05), corners(0.05).mean(axis=0))
     space = one_row_a_sample("C", rows.astype(np.float32))
-    parts = analyses.cut(0, space, tasks, on_test=False)
-    values = measure(space, parts, None, tasks=tasks)
+    values = measure(space, the_cut(space, "C"), {}, tasks=tasks)
     assert values["accuracy_shared"] > 0.98
     assert values["accuracy_novel"] == pytest.approx(0.25)  # one of four, always
     both = (values["accuracy_shared"] + values["accuracy_novel"]) / 2
@@ -419,11 +220,11 @@ def test_accuracy_is_of_the_test_rows_by_kind_of_class(labelled):
 def test_the_probe_is_scored_on_the_rows_that_are_cut_for_it(labelled):
     """Labels are right on the rows to learn from, and all wrong on half the others."""
     space = one_row_a_sample("C", corners(0.05))
-    parts = analyses.cut(0, space, TASKS["C"], on_test=False)
+    parts = the_cut(space, "C")[""]
     wrong = np.flatnonzero(parts.test)[::2]
     labels = LABELS.copy()
     labels[space.sample[wrong]] = (labels[space.sample[wrong]] + 1) % C
-    values = analyses.measure(space, parts, None, labels, TASKS["C"], KEY, 20)
+    values = analyses.measure(space, {"": parts}, {}, labels, TASKS["C"], KEY, 20)
     assert values["accuracy"] == pytest.approx(0.5, abs=0.02)
     assert values["class_mean_accuracy"] == pytest.approx(0.5, abs=0.02)
 
@@ -431,11 +232,11 @@ def test_the_probe_is_scored_on_the_rows_that_are_cut_for_it(labelled):
 def test_the_probe_is_the_library_s_stopped_by_the_validation_rows(labelled):
     """Which are labelled wrong here, so that it is best before it learns much."""
     space = one_row_a_sample("C", labelled[0])
-    parts = analyses.cut(0, space, TASKS["C"], on_test=False)
+    parts = the_cut(space, "C")[""]
     labels = LABELS.copy()
     stop_by = space.sample[parts.validation]
     labels[stop_by] = (labels[stop_by] + 1) % C
-    values = analyses.measure(space, parts, None, labels, TASKS["C"], KEY, 20)
+    values = analyses.measure(space, {"": parts}, {}, labels, TASKS["C"], KEY, 20)
     probe = jatlas.fit_probe(
         KEY,
         jnp.asarray(space.rows),
@@ -458,10 +259,13 @@ def test_what_stands_in_the_padding_does_not_matter(labelled, scenario, garbage)
     space, parts, values = measured(scenario, *labelled)
     padding = space.sample < 0
     assert padding.any()
+    parts, references = {"": parts}, {}
     rows = np.where(padding[:, None], np.float32(garbage), space.rows)
-    relative = np.where(is_used(scenario)[:, None], labelled[1], np.float32(garbage))
-    changed = measure(Space(rows, space.sample), parts, relative, tasks=TASKS[scenario])
-    assert changed == values
+    references[""] = np.where(
+        is_used(scenario)[:, None], labelled[1], np.float32(garbage)
+    )
+    spoilt = Space(rows, space.sample)
+    assert measure(spoilt, parts, references, tasks=TASKS[scenario]) == values
 
 
 def test_a_row_that_is_no_number_leaves_no_accuracy_of_its_group(labelled):
@@ -470,13 +274,15 @@ def test_a_row_that_is_no_number_leaves_no_accuracy_of_its_group(labelled):
     shared = TASKS["A"].shared[LABELS[space.sample]]
     spoilt = space.rows.copy()
     spoilt[np.flatnonzero(parts.test & ~shared)[0]] = np.nan
-    one = measure(Space(spoilt, space.sample), parts, None, tasks=TASKS["A"])
+    cut = {"": parts}
+    one = measure(Space(spoilt, space.sample), cut, {}, tasks=TASKS["A"])
     assert one["accuracy_shared"] == values["accuracy_shared"]
-    for name in ("accuracy", "accuracy_novel", "class_mean_accuracy", "separability"):
+    spoilt_too = ("class_mean_accuracy", "separability", *clustering.NAMES)
+    for name in ("accuracy", "accuracy_novel", *spoilt_too):
         assert np.isnan(one[name])
     spoilt = space.rows.copy()
     spoilt[parts.train] = np.nan
-    none = measure(Space(spoilt, space.sample), parts, None, tasks=TASKS["A"])
+    none = measure(Space(spoilt, space.sample), cut, {}, tasks=TASKS["A"])
     known = {name for name, value in none.items() if not np.isnan(value)}
     assert known == {"scored_rows", "probe_epochs"}
     assert one["scored_rows"] == none["scored_rows"] == values["scored_rows"]
@@ -488,6 +294,129 @@ def test_of_no_rows_there_is_no_accuracy(labelled):
     shared = TASKS["A"].shared[LABELS[space.sample]]
     moved = parts.test & shared
     parts = Cut(parts.train | moved, parts.validation, parts.test & ~moved)
-    values = measure(space, parts, None, tasks=TASKS["A"])
+    values = measure(space, {"": parts}, {}, tasks=TASKS["A"])
     assert np.isnan(values["accuracy_shared"])
     assert values["accuracy"] == values["accuracy_novel"]
+
+
+# All pairs of samples
+
+
+def rbf_cka(x, y):
+    """As the paper's code: the lower median of the squared distances that are not 0."""
+
+    def kernel(z):
+        z = np.float64(z)
+        squares = ((z[:, None] - z[None]) ** 2).sum(axis=2)
+        apart = np.sort(squares[squares > 0])
+        return np.exp(-squares / (2 * apart[(apart.size - 1) // 2]))
+
+    centre = np.eye(len(x)) - 1 / len(x)
+    k, m = (centre @ kernel(z) @ centre for z in (x, y))
+    return (k * m).sum() / np.sqrt((k * k).sum() * (m * m).sum())
+
+
+def test_rbf_cka_is_as_wide_as_the_median_distance_of_either_space(labelled):
+    rows, relative = labelled
+    values = measured("A", rows, relative)[2]
+    shared = TASKS["A"].shared[LABELS]
+    for suffix, group in (
+        ("", shared | True),
+        ("_shared", shared),
+        ("_novel", ~shared),
+    ):
+        own = TEST & group
+        expected = rbf_cka(rows[own], relative[own])
+        assert values[f"cka_rbf{suffix}"] == pytest.approx(expected, abs=1e-4)
+    assert values["cka_rbf"] != pytest.approx(values["cka"], abs=1e-3)
+
+
+def test_self_similarities_are_correlated_row_by_row_on_the_test_split(labelled):
+    values = measured("C", *labelled)[2]
+    pairs = list(zip(*(cosines(z[TEST]) for z in labelled), strict=True))
+    cosine = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in pairs]
+    expected = {
+        "pearson": np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]),
+        "spearman": np.mean([stats.spearmanr(a, b)[0] for a, b in pairs]),
+        "cosine": np.mean(cosine),
+    }
+    for method in CORRELATIONS:
+        found = values[f"self_similarity_{method}"]
+        assert found == pytest.approx(expected[method], abs=1e-4)
+
+
+def test_of_many_rows_all_pairs_are_of_some_the_same_in_every_space(
+    labelled, monkeypatch
+):
+    monkeypatch.setattr(analyses, "MOST_OF_PAIRS", 50)
+    one, other = (
+        analyses.on_device(
+            compared.rows_of_test(one_row_a_sample("C", z), TASKS["C"]), LABELS
+        )
+        for z in labelled
+    )
+    chosen = analyses._drawn(one, 50, 0)
+    assert len(chosen.sample) == 50 == len(np.unique(chosen.sample))
+    assert chosen.sample.tolist() == analyses._drawn(other, 50, 0).sample.tolist()
+    assert chosen.sample.tolist() != analyses._drawn(one, 50, 1).sample.tolist()
+    values = analyses.alignment(one, {"": labelled[1]}, TASKS["C"])
+    part, like = (z[chosen.sample] for z in labelled)
+    pairs = zip(cosines(part), cosines(like), strict=True)
+    expected = np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs])
+    assert values["self_similarity_pearson"] == pytest.approx(expected, abs=1e-4)
+    whole = linear_cka(labelled[0][TEST], labelled[1][TEST])
+    assert values["cka"] == pytest.approx(whole, abs=1e-5)
+
+
+def cosines(rows):
+    unit = np.float64(rows) / np.linalg.norm(np.float64(rows), axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def test_a_concatenation_is_too_long_for_all_pairs(labelled):
+    space = compared.rows_of_test(
+        one_row_a_sample("C", np.tile(labelled[0], 2)), TASKS["C"]
+    )
+    rows = analyses.on_device(space, LABELS)
+    values = analyses.alignment(rows, {"": labelled[1]}, TASKS["C"])
+    expected = linear_cka(labelled[0][TEST], labelled[1][TEST])  # twice the same
+    assert values == {"cka": pytest.approx(expected, abs=1e-5)}
+
+
+def test_a_space_is_compared_with_both_references_but_not_with_itself(labelled):
+    references = {"": labelled[1], "_original_abs": labelled[0]}
+    assert analyses.compared_with("merged", references) == references
+    assert list(analyses.compared_with("original_abs", references)) == [""]
+    assert analyses.compared_with("original_rel", references) == {}
+    space = one_row_a_sample("B", labelled[0])
+    values = measure(space, the_cut(space, "B"), references, tasks=TASKS["B"])
+    assert values["cka_original_abs"] == pytest.approx(1, abs=1e-5)
+    assert values["self_similarity_spearman_original_abs"] == pytest.approx(1, abs=1e-5)
+    assert values["cka"] < 0.99
+
+
+# Several cuts
+
+
+def test_each_cut_has_its_ending_and_one_that_is_the_same_is_measured_once(
+    labelled, monkeypatch
+):
+    space = one_row_a_sample("A", labelled[0])
+    all_cuts = cuts.cuts(0, space, TASKS["A"], on_test=True)
+    fits = []
+    fit = jatlas.fit_probe
+
+    def counted(*args, where, **others):
+        fits.append(int(where.sum()))
+        return fit(*args, where=where, **others)
+
+    monkeypatch.setattr(jatlas, "fit_probe", counted)
+    values = measure(space, all_cuts, {}, tasks=TASKS["A"])
+    assert fits == [56, 135]  # of the 80 test samples; of 150 training ones
+    for name, rows in (("", 12), ("_leakfree", 12), ("_train_split", 80)):
+        assert values[f"scored_rows{name}"] == rows
+        one = measure(space, {"": all_cuts[name]}, {}, tasks=TASKS["A"])
+        for metric in ("accuracy", "class_mean_accuracy", "probe_epochs"):
+            assert values[f"{metric}{name}"] == one[metric]
+        for kind in ("_shared", "_novel"):
+            assert values[f"accuracy{name}{kind}"] == one[f"accuracy{kind}"]

@@ -1,4 +1,4 @@
-"""What the main job can be told, what it refuses, and the settings it goes through."""
+"""What the main job can be told, and what it refuses."""
 
 import json
 from dataclasses import replace
@@ -10,16 +10,7 @@ import pytest
 import tyro
 
 from experiments import config
-from experiments.config import SETTINGS, Options
-from experiments.data import DATASETS
-
-LABELS = np.arange(400) % 10
-TEST = np.arange(400) >= 300
-
-
-def make(name, num_held_out=30):
-    (setting,) = [s for s in SETTINGS if s.name == name]
-    return setting.make(0, LABELS, TEST, num_held_out)
+from experiments.config import Options
 
 
 def test_the_default_is_a_run():
@@ -67,13 +58,40 @@ def test_as_many_are_held_out_as_there_are_anchors_unless_told_otherwise():
     assert Options(num_anchors=17, num_held_out=100).held_out == 100
 
 
-def test_every_data_set_has_its_epochs():
-    found = {name: Options(dataset=name).epochs for name in DATASETS}
-    assert found == {"digits": 20, "fashion_mnist_7k": 6}
-    assert config.EPOCHS.keys() <= DATASETS.keys()
-    assert 6 not in config.EPOCHS.values()  # only those that need others are named
-    for name in DATASETS:
-        assert Options(dataset=name, max_epochs=3).epochs == 3
+def test_epochs_are_those_of_the_kind_of_chart_or_of_the_data_set():
+    assert Options().epochs("cnn") == 6
+    assert Options(dataset="cifar100").epochs("resnet") == 30
+    assert Options(dataset="digits").epochs("resnet") == 20
+    assert Options(dataset="digits", max_epochs=3).epochs("cnn") == 3
+
+
+def test_charts_are_kinds_by_commas_and_an_unknown_one_is_refused():
+    options = Options(charts="cnn,resnet,cnn")
+    config.check(options)
+    assert options.kinds == ("cnn", "resnet", "cnn")
+    with pytest.raises(ValueError, match=r"unknown \['vit'\]; known are cnn, resnet"):
+        config.check(Options(charts="cnn,vit"))
+
+
+def names(options, num_classes=10):
+    return [s.name for s in config.chosen(options, num_classes)]
+
+
+def test_settings_are_those_of_the_data_set_unless_they_are_named():
+    assert names(Options()) == ["S4_N2", "S2_N2", "P80_20", "T2"]
+    assert names(Options(scenario=("C", "A"))) == ["S4_N2", "S2_N2", "T2"]
+    assert names(Options(settings=("T5", "P70_20_10"))) == ["T5", "P70_20_10"]
+    cifar = names(Options(dataset="cifar100", scenario=("A",)), 100)
+    assert cifar[:5] == ["S80_N10", "S60_N10", "S40_N10", "S20_N10", "S80_N5"]
+
+
+def test_settings_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="unknown setting 'S4'"):
+        names(Options(settings=("S4",)))
+    with pytest.raises(ValueError, match="must all be different"):
+        names(Options(settings=("T2", "T2")))
+    with pytest.raises(ValueError, match=r"--scenario A leaves nothing .*\['T2'\]"):
+        names(Options(scenario=("A",), settings=("S4_N2", "T2")))
 
 
 def test_an_unknown_data_set_is_left_for_load_to_name():
@@ -82,11 +100,28 @@ def test_an_unknown_data_set_is_left_for_load_to_name():
 
 def test_the_command_line_says_what_the_options_say():
     words = (
-        "--dataset digits --scenario A C --seeds 3 4 --num-anchors 9 --num-held-out 10 "
-        "--max-epochs 2 --patience 1 --probe-epochs 5 --probe-patience 4 --out there"
+        "--dataset digits --scenario A C --settings T5 --charts cnn,resnet --seeds 3 4 "
+        "--num-anchors 9 --num-held-out 10 --anchor-choice kmeans --max-epochs 2 "
+        "--patience 1 --probe-epochs 5 --probe-patience 4 --feature-size 96 "
+        "--data-dir here --manual-dir by_hand --out there"
     )
     assert tyro.cli(Options, args=words.split()) == Options(
-        "digits", ("A", "C"), (3, 4), 9, 10, 2, 1, 5, 4, Path("there")
+        dataset="digits",
+        scenario=("A", "C"),
+        settings=("T5",),
+        charts="cnn,resnet",
+        seeds=(3, 4),
+        num_anchors=9,
+        num_held_out=10,
+        anchor_choice="kmeans",
+        max_epochs=2,
+        patience=1,
+        probe_epochs=5,
+        probe_patience=4,
+        feature_size=96,
+        data_dir=Path("here"),
+        manual_dir=Path("by_hand"),
+        out=Path("there"),
     )
     assert tyro.cli(Options, args=[]) == Options()
 
@@ -100,17 +135,21 @@ def test_an_unknown_scenario_is_refused_by_naming_the_known(capsys):
 def test_what_is_described_is_what_was_chosen_and_can_be_written(tiny):
     options = Options(dataset="digits", seeds=(5,), num_anchors=16, out=Path("x"))
     described = config.describe(options, tiny)
-    assert described.keys() == {"options", "versions", "device"}
+    assert described.keys() == {"options", "versions", "device", "notes"}
     assert described["options"] == {
         "dataset": "digits",
         "scenario": ["A", "B", "C"],
+        "settings": ["S4_N2", "S2_N2", "P80_20", "T2"],
+        "charts": "cnn",
         "seeds": [5],
         "num_anchors": 16,
         "num_held_out": 16,
-        "max_epochs": config.EPOCHS["digits"],
+        "anchor_choice": "uniform",
+        "max_epochs": {"cnn": 20},
         "patience": 2,
         "probe_epochs": 100,
         "probe_patience": 10,
+        "feature_size": 64,
     }
     named = {"jatlas", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn"}
     assert described["versions"].keys() == named | {"python", "code", "data"}
@@ -119,7 +158,8 @@ def test_what_is_described_is_what_was_chosen_and_can_be_written(tiny):
 
 
 def test_a_folder_that_moves_is_described_alike(tiny):
-    here, there = Options(out=Path("here")), Options(out=Path("there"))
+    here = Options(out=Path("here"), data_dir=Path("a"), manual_dir=Path("b"))
+    there = Options(out=Path("there"))
     assert config.describe(here, tiny) == config.describe(there, tiny)
 
 
@@ -158,52 +198,3 @@ def test_other_code_is_described_otherwise(tiny, tmp_path, monkeypatch):
     assert len({v["code"] for v in found}) == 4
     for other in found:
         assert {**other, "code": found[0]["code"]} == found[0]
-
-
-def test_the_settings_are_those_of_the_issue():
-    found = [(s.scenario, s.name, s.rule, s.on_test) for s in SETTINGS]
-    assert found == [
-        ("A", "S4_N2", "shared", True),
-        ("A", "S2_N2", "shared", True),
-        ("B", "P80_20", "unseen", False),
-        ("C", "T2", "unseen", False),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "num_tasks", "num_shared"), [("S4_N2", 3, 4), ("S2_N2", 4, 2)]
-)
-def test_in_a_some_classes_are_shared_and_nothing_is_held_out(
-    name, num_tasks, num_shared
-):
-    tasks = make(name)
-    assert tasks.classes.shape == (num_tasks, 10)
-    assert tasks.presence.shape == tasks.seen.shape == (num_tasks, 400)
-    assert tasks.shared.sum() == num_shared
-    assert (tasks.classes.sum(axis=1) == num_shared + 2).all()
-    assert not tasks.held_out.any()
-    np.testing.assert_array_equal(tasks.test, TEST)
-
-
-def test_in_b_both_tasks_have_all_classes_in_opposite_proportions():
-    tasks = make("P80_20")
-    assert tasks.classes.shape == (2, 10)
-    assert tasks.classes.all()
-    assert tasks.held_out.sum() == 30
-    assert (tasks.presence.sum(axis=0) == ~tasks.held_out).all()
-    tested = [np.bincount(LABELS[own & TEST], minlength=10) for own in tasks.presence]
-    assert tested[0].tolist() == [8] * 5 + [2] * 5
-    assert tested[1].tolist() == [2] * 5 + [8] * 5
-
-
-def test_in_c_two_tasks_have_no_class_in_common():
-    tasks = make("T2")
-    assert tasks.classes.astype(int).tolist() == [[1] * 5 + [0] * 5, [0] * 5 + [1] * 5]
-    assert tasks.held_out.sum() == 30
-    assert (tasks.presence.sum(axis=0) == ~tasks.held_out).all()
-
-
-def test_another_key_draws_other_tasks():
-    (setting,) = [s for s in SETTINGS if s.name == "S4_N2"]
-    drawn = [setting.make(key, LABELS, TEST, 0).classes for key in (0, 1)]
-    assert not np.array_equal(*drawn)

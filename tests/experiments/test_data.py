@@ -1,4 +1,6 @@
 import hashlib
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from experiments import data
+
+ROOT = Path(__file__).parents[2]
 
 
 def a_dataset(**changes) -> data.Dataset:
@@ -21,6 +25,10 @@ def a_dataset(**changes) -> data.Dataset:
         class_names=("a", "b"),
     )
     return good._replace(**changes)
+
+
+def groups(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int32)
 
 
 @pytest.fixture(scope="module")
@@ -116,18 +124,44 @@ def test_the_default_cache_is_in_the_users_cache_folder(monkeypatch, tmp_path):
     assert "jatlas/datasets/digits" in prepared.as_posix()
 
 
-def test_an_unknown_name_names_the_known_ones():
+def test_an_unknown_name_names_the_known_ones_and_those_like_it():
     with pytest.raises(
-        ValueError, match="'mnist'; known are 'digits', 'fashion_mnist_7k"
+        ValueError,
+        match=r"'fashion_mnits'; known are 'digits', 'fashion_mnist_7k', 'tiny_image"
+        r"net', and .* TensorFlow Datasets .*Did you mean 'fashion_mnist'",
     ):
-        data.load("mnist")
+        data.load("fashion_mnits")
+    with pytest.raises(ValueError, match=r"unknown data set 'nope'; .* names there\.$"):
+        data.load("nope")
+
+
+def test_a_manual_dir_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"manual_dir .*nowhere is not a folder"):
+        data.load("digits", cache_dir=tmp_path, manual_dir=tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_set_of_tfds_that_has_no_class_labels_is_refused_before_it_is_prepared(
+    tmp_path,
+):
+    with pytest.raises(ValueError, match=r"div2k is not a set of images with class"):
+        data.load("div2k", cache_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_ships_with_the_code_is_loaded_without_tfds():
+    code = (
+        "import sys; from experiments import data; data.load('fashion_mnist_7k'); "
+        "assert not {'tensorflow_datasets', 'jax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_data_set_is_one_function_and_one_line(monkeypatch):
-    monkeypatch.setitem(data.DATASETS, "four", lambda cache_folder: a_dataset())
+    monkeypatch.setitem(data.DATASETS, "four", lambda folders: a_dataset())
     assert data.load("four").class_names == ("a", "b")
     repeated = a_dataset(ids=np.array(["train/0"] * 4))
-    monkeypatch.setitem(data.DATASETS, "four", lambda cache_folder: repeated)
+    monkeypatch.setitem(data.DATASETS, "four", lambda folders: repeated)
     with pytest.raises(ValueError, match="ids must be unique"):
         data.load("four")
 
@@ -151,10 +185,22 @@ def test_a_data_set_is_one_function_and_one_line(monkeypatch):
         ),
         ({"labels": np.array([1, 1, 1, 0])}, r"classes \[0\] .* of the training split"),
         ({"class_names": ("a", "b", "c")}, r"classes \[2\] have none .* training"),
+        ({"superclass_names": ("x",)}, "1 superclass names, but no superclasses"),
+        ({"superclasses": groups(0)}, r"int32 \(2,\), one a class; got int32 \(1,\)"),
+        ({"superclasses": np.zeros(2)}, r"int32 \(2,\).*got float64"),
+        (
+            {"superclasses": groups(0, 2), "superclass_names": ("x", "y")},
+            r"all of 0\.\.1, .* 2 superclass names; got \[0, 2\]",
+        ),
+        (
+            {"superclasses": groups(0, 0), "superclass_names": ("x", "y")},
+            r"all of 0\.\.1, .* got \[0\]",
+        ),
     ],
 )
 def test_a_data_set_that_breaks_a_promise_is_refused(changes, message):
     data.check(a_dataset())
+    data.check(a_dataset(superclasses=groups(0, 0), superclass_names=("x",)))
     with pytest.raises(ValueError, match=f"four: .*{message}"):
         data.check(a_dataset(**changes))
 

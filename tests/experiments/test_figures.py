@@ -101,13 +101,38 @@ def test_many_samples_are_thinned_out():
     assert sum(len(line.get_xdata()) for line in small) == 3000
 
 
-@pytest.mark.parametrize("shape", [(5, 1), (1, 4), (2, 3)])
-def test_principal_axes_of_few_rows_or_one_anchor_are_finite(shape):
-    rows = np.random.default_rng(0).normal(size=shape)
-    points, shares = figures.principal_axes(rows)
-    assert points.shape == (shape[0], 2)
-    assert np.isfinite(points).all()
-    np.testing.assert_allclose(shares.sum(), 1.0 if shape[0] > 1 else 0.0, atol=1e-9)
+def test_shared_axes_are_those_of_all_rows_with_the_same_limits():
+    arrays = some_arrays()
+    figure = figures.spaces_figure(arrays, CLASS_NAMES, "digits", "shared")
+    assert figure.get_suptitle() == "digits\nPCA, on axes shared by all"
+    rows = np.concatenate([arrays[name] for name in figures.DRAWN]).astype(np.float64)
+    centre = rows.mean(axis=0)
+    _, _, loadings = np.linalg.svd(rows - centre, full_matrices=False)
+    for axes, name in zip(figure.axes, figures.DRAWN, strict=True):
+        small = [line for line in axes.lines if line.get_markersize() < 5]
+        drawn = np.concatenate([line.get_xydata() for line in small])
+        points = (arrays[name] - centre) @ loadings[:2].T
+        np.testing.assert_allclose(
+            np.sort(np.abs(drawn), axis=0), np.sort(np.abs(points), axis=0), atol=1e-5
+        )
+        assert axes.get_xlim() == figure.axes[0].get_xlim()
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+
+
+def test_tsne_is_of_some_of_each_class_and_is_not_made_twice(monkeypatch):
+    monkeypatch.setattr(figures, "MOST_TSNE", 60)
+    arrays = figures.with_tsne(some_arrays(), CLASS_NAMES)
+    for name in figures.DRAWN:
+        there = np.isfinite(arrays[f"tsne/{name}"]).all(axis=1)
+        assert np.bincount(arrays["labels"][there]).tolist() == [6] * 10
+    monkeypatch.setattr(figures, "with_tsne", None)
+    figure = figures.spaces_figure(arrays, CLASS_NAMES, "digits", "tsne")
+    assert figure.get_suptitle() == "digits\nt-SNE of 60 of 200 samples"
+    for axes, name in zip(figure.axes, figures.DRAWN, strict=True):
+        small = [line for line in axes.lines if line.get_markersize() < 5]
+        drawn = np.concatenate([line.get_xydata() for line in small])
+        points = arrays[f"tsne/{name}"][there]
+        np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(points, axis=0))
 
 
 def test_self_similarity_is_of_cosines_sorted_by_class_on_one_scale():

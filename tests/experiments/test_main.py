@@ -17,19 +17,18 @@ import pytest
 import tyro
 from rich.console import Console
 
-from experiments import __main__ as job
-from experiments import config, run, store
+from experiments import config, encoders, job, run, store
 from experiments.config import Options
 from jatlas import training
 
 ROOT = Path(job.__file__).parents[1]
 WIDTH = 10  # of the embeddings, and so of the atlas
-SETTINGS = tuple(s for s in config.SETTINGS if s.name in ("S4_N2", "T2"))
 UNITS = ("A_S4_N2_seed0", "C_T2_seed0", "A_S4_N2_seed1", "C_T2_seed1")
 REFERENCES = ("reference_seed0.npz", "reference_seed1.npz")
 OPTIONS = Options(
     dataset="tiny",
     scenario=("A", "C"),
+    settings=("S4_N2", "T2"),
     seeds=(0, 1),
     num_anchors=WIDTH,
     max_epochs=1,
@@ -41,9 +40,9 @@ OPTIONS = Options(
 def small(tiny, chart):
     """The main job knows a data set "tiny" and two settings; the charts are narrow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "load", lambda name: {"tiny": tiny}[name])
-        patch.setattr(job, "SETTINGS", SETTINGS)
-        patch.setattr(run, "from_module", lambda build: chart)
+        patch.setattr(job, "load", lambda name, **where: {"tiny": tiny}[name])
+        kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
+        patch.setitem(encoders.KINDS, "cnn", kind)
         # Else a file that is saved while the tests run makes folders another's.
         patch.setattr(config, "hash_of_code", lambda: "0" * 16)
         yield
@@ -100,7 +99,11 @@ def test_an_unknown_data_set_is_refused_by_naming_the_known(tmp_path):
 )
 def test_more_anchors_than_the_pool_has_are_refused(small, tmp_path, scenario, message):
     options = replace(
-        OPTIONS, scenario=(scenario,), num_anchors=399, out=tmp_path / "out"
+        OPTIONS,
+        scenario=(scenario,),
+        settings=(),
+        num_anchors=399,
+        out=tmp_path / "out",
     )
     with pytest.raises(ValueError, match=message):
         job.plan(options)
@@ -110,7 +113,7 @@ def test_more_anchors_than_the_pool_has_are_refused(small, tmp_path, scenario, m
 def test_options_that_make_no_run_are_refused_before_the_data_are_read(
     monkeypatch, tmp_path
 ):
-    def refuse(name):
+    def refuse(name, **where):
         raise AssertionError("read")
 
     monkeypatch.setattr(job, "load", refuse)
@@ -155,21 +158,24 @@ def test_the_command_says_what_is_wrong_in_a_line_and_fails(tmp_path):
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr == (
-        "error: unknown data set 'nope'; known are 'digits', 'fashion_mnist_7k'.\n"
+        "error: unknown data set 'nope'; known are 'digits', 'fashion_mnist_7k', "
+        "'tiny_imagenet', and the image classification sets of TensorFlow Datasets by "
+        "their names there.\n"
     )
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
 def command(monkeypatch, small, tmp_path):
-    """Calls the command, as if by `--out out`; its main may be another."""
-    words = f"--dataset tiny --num-anchors 10 --max-epochs 1 --out {tmp_path / 'out'}"
-    monkeypatch.setattr(sys, "argv", ["experiments", *words.split()])
-    monkeypatch.setattr(job, "_keep_compiled", lambda: None)
+    """What the command does; its main may be another."""
+    options = Options(
+        dataset="tiny", num_anchors=10, max_epochs=1, out=tmp_path / "out"
+    )
+    monkeypatch.setattr(job, "keep_compiled", lambda: None)
 
     def call(main=job.main):
         monkeypatch.setattr(job, "main", main)
-        job._command()
+        job.do(options)
 
     return call
 
@@ -241,7 +247,7 @@ def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
     folder, _ = finished
     results = json.loads((folder / "results.json").read_text())
     assert results.keys() == {"settings", "rows"}
-    assert results["settings"].keys() == {"options", "versions", "device"}
+    assert results["settings"].keys() == {"options", "versions", "device", "notes"}
     assert results["settings"] == config.describe(OPTIONS, tiny)
     kinds = {
         "scenario": str, "setting": str, "protocol": str, "space": str, "metric": str,
@@ -250,7 +256,7 @@ def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
     for row in results["rows"]:
         assert {name: type(value) for name, value in row.items()} == kinds
     found = Counter((row["scenario"], row["setting"]) for row in results["rows"])
-    assert found == {("A", "S4_N2"): 2 * 89, ("C", "T2"): 2 * 55}
+    assert found == {("A", "S4_N2"): 2 * 391, ("C", "T2"): 2 * 158}
     parts = [store.read_json(folder / "parts" / f"{name}.json") for name in UNITS]
     assert results["rows"] == [row for part in parts for row in part]
 
@@ -259,7 +265,8 @@ def test_the_table_has_oracle_and_blind_side_by_side(finished):
     folder, _ = finished
     text = (folder / "table.md").read_text()
     assert text.startswith("# jatlas on tiny")
-    _, *sections = text.split("\n## ")
+    _, *sections, facts = text.split("\n## ")
+    assert facts.startswith("Direction facts\n")
     assert len(sections) == 2
     assert all("*In words:*" in section for section in sections)
     for section in sections:
@@ -278,8 +285,9 @@ def test_the_pictures_are_of_every_setting(finished):
     folder, _ = finished
     pictures = {file.name for file in folder.glob("*.png")}
     names = ("A_S4_N2", "C_T2")
+    kinds = ("spaces", "shared_axes", "tsne", "self_similarity", "distances")
     assert pictures == {"accuracy.png"} | {
-        f"{kind}_{name}.png" for kind in ("spaces", "self_similarity") for name in names
+        f"{kind}_{name}.png" for kind in (*kinds, "class_means") for name in names
     }
     for name in pictures:
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
@@ -288,7 +296,7 @@ def test_the_pictures_are_of_every_setting(finished):
 def test_nothing_else_is_left_in_the_folder(finished):
     folder, _ = finished
     others = {name for name in contents(folder) if not name.endswith(".png")}
-    assert others == {"settings.json", "results.json", "table.md"}
+    assert others == {"settings.json", "results.json", "table.md", "report.html"}
     assert {file.name for file in (folder / "parts").iterdir()} == {
         *REFERENCES,
         *(f"{name}{ending}" for name in UNITS for ending in (".json", ".npz")),
@@ -336,7 +344,7 @@ def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path, monkeypatch):
         report("chart 1/2, epoch 3/6", 0.5)
 
     monkeypatch.setattr(run, "unit", unit)
-    assert job._rows(plan, console) == store.read_json(whole / "results.json")["rows"]
+    assert job.rows_of(plan, console) == store.read_json(whole / "results.json")["rows"]
     said = console.file.getvalue()
     assert " 88%" in said  # three and a half of four
     assert "C T2, seed 1: chart 1/2, epoch 3/6" in said
@@ -372,11 +380,12 @@ def test_interrupted_it_goes_on_from_the_last_finished_unit_and_ends_in_the_same
         *REFERENCES,
         *(f"{name}{ending}" for name in UNITS[:2] for ending in (".json", ".npz")),
         "A_S4_N2_seed1.npz",  # but no rows, by which a unit is known to be done
+        *(f"A_S4_N2_seed1_chart{m}.npz" for m in range(3)),
     }
     trained, fit_charts = [], training.fit_charts
 
     def counted(key, chart, images, labels, tasks, **others):
-        trained.append(len(tasks.seen))
+        trained.append((*others["only"], len(tasks.seen)))
         return fit_charts(key, chart, images, labels, tasks, **others)
 
     monkeypatch.setattr(training, "fit_charts", counted)
@@ -384,11 +393,12 @@ def test_interrupted_it_goes_on_from_the_last_finished_unit_and_ends_in_the_same
     assert first == "2 of 4 were done before"
     assert second == "1 of 2: A S4_N2, seed 1"
     assert re.fullmatch(f"2 of 2: C T2, seed 1{LEFT}", third)
-    assert trained == [3, 2]  # the task charts of A and C, seed 1, and nothing else
+    assert trained == [(0, 2), (1, 2)]  # the charts of C, seed 1: those of A were kept
     whole, _ = finished
     assert contents(folder) == contents(whole)
     now = {file.name: file.read_bytes() for file in (folder / "parts").iterdir()}
-    assert {name: now[name] for name in kept} == kept
+    done = {name: kept[name] for name in kept if "_chart" not in name}
+    assert {name: now[name] for name in done} == done
     assert now == {file.name: file.read_bytes() for file in (whole / "parts").iterdir()}
 
 
@@ -458,5 +468,5 @@ def test_killed_it_goes_on_and_ends_in_the_same_results(tmp_path):
     assert reference.stat().st_mtime_ns == trained_at
     assert contents(killed) == contents(whole)
     rows = store.read_json(whole / "results.json")["rows"]
-    assert len(rows) == 55
+    assert len(rows) == 158
     assert np.isfinite([row["value"] for row in rows]).all()

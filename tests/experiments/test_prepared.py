@@ -2,7 +2,9 @@ import io
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ assert not {"tensorflow_datasets", "sklearn", "jax"} & set(sys.modules)
 from experiments.digits import Digits
 prepared = []
 write = Digits.download_and_prepare
-Digits.download_and_prepare = lambda self: (prepared.append(1), write(self))
+Digits.download_and_prepare = lambda *a, **k: (prepared.append(1), write(*a, **k))
 print("ready", flush=True)
 sys.stdin.readline()
 digits = data.load("digits", cache_dir=sys.argv[1])
@@ -65,13 +67,17 @@ class Tinted(tfds.core.GeneratorBasedBuilder):
     SUPERVISED = ("picture", "kind")
     SIZES = ((4, 6),) * 12
     IDS = False
+    DTYPE = np.uint8
+    COARSE, GROUPS = "coarse", (0,) * 12
     SPLITS = ("train", "test", "extra")
 
     def _info(self):
         features = {
-            "picture": tfds.features.Image(shape=(None, None, 3)),
+            "picture": tfds.features.Image(
+                shape=(None, None, 3), dtype=self.DTYPE, encoding_format="png"
+            ),
             "kind": tfds.features.ClassLabel(names=["red", "green", "blue"]),
-            "coarse": tfds.features.ClassLabel(num_classes=2),
+            self.COARSE: tfds.features.ClassLabel(names=["warm", "cold"]),
         }
         if self.IDS:
             features["id"] = tfds.features.Text()
@@ -90,7 +96,8 @@ class Tinted(tfds.core.GeneratorBasedBuilder):
             pixels[..., i % 3] = 100 + i
             png = io.BytesIO()
             Image.fromarray(pixels).save(png, "PNG")
-            example = {"picture": png.getvalue(), "kind": i % 3, "coarse": 0}
+            example = {"picture": png.getvalue(), "kind": i % 3}
+            example[self.COARSE] = self.GROUPS[i]
             yield i, example | ({"id": f"{11 - i:02d}"} if self.IDS else {})
 
 
@@ -116,6 +123,31 @@ class Untested(Tinted):
     """No test split."""
 
     SPLITS = ("train", "extra")
+
+
+class Validated(Tinted):
+    """No test split, but one for validation."""
+
+    SPLITS = ("train", "validation", "extra")
+
+
+class Deep(Tinted):
+    """Images of 16 bits."""
+
+    DTYPE = np.uint16
+
+
+class Grouped(Tinted):
+    """Superclasses: red is warm, the others are cold."""
+
+    COARSE = "coarse_label"
+    GROUPS = (0, 1, 1) * 4
+
+
+class Torn(Grouped):
+    """One blue image is warm."""
+
+    GROUPS = (0, 1, 1) * 3 + (0, 1, 0)
 
 
 @pytest.fixture(scope="module")
@@ -215,24 +247,95 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path):
 
 
 def test_any_builder_with_images_and_class_labels_is_read(tmp_path):
-    splits, class_names = prepared.read("tinted", Tinted, tmp_path)
-    assert list(splits) == ["train", "test"]
-    assert class_names == ("red", "green", "blue")
-    again, _ = prepared.read("tinted", Tinted, tmp_path / "again")
-    for split, (images, labels, ids) in splits.items():
+    dataset = prepared.read("tinted", Tinted, tmp_path)
+    data.check(dataset)
+    assert dataset.test.tolist() == [False] * 12 + [True] * 12
+    assert dataset.class_names == ("red", "green", "blue")
+    assert (dataset.superclasses, dataset.superclass_names) == (None, ())
+    assert dataset.notes == ()
+    again = prepared.read("tinted", Tinted, tmp_path / "again")
+    for split in ("train", "test"):
+        images, labels, _, ids = dataset.split(split)
         assert images.shape == (12, 4, 6, 3)
-        assert ids.tolist() == list(range(12))
+        assert ids.tolist() == [f"{split}/{i}" for i in range(12)]
         for image, label in zip(images, labels, strict=True):
             assert (image[0, 0] > 0).tolist() == [label == c for c in range(3)]
         # Without ids, the order is that of the records: the same whenever made.
-        np.testing.assert_array_equal(again[split].images, images)
+        np.testing.assert_array_equal(again.split(split).images, images)
 
 
 def test_ids_of_the_builder_give_the_order(tmp_path):
-    splits, _ = prepared.read("named", Named, tmp_path)
-    for images, _, ids in splits.values():
-        assert ids.tolist() == [f"{i:02d}" for i in range(12)]
+    dataset = prepared.read("named", Named, tmp_path)
+    for split in ("train", "test"):
+        images, labels, _, ids = dataset.split(split)
+        assert ids.tolist() == [f"{split}/{i:02d}" for i in range(12)]
         assert images[:, 0, 0].max(axis=-1).tolist() == list(range(111, 99, -1))
+        assert labels.tolist() == [2, 1, 0] * 4
+
+
+def test_a_validation_split_stands_in_for_a_test_split_and_says_so(tmp_path):
+    dataset = prepared.read("validated", Validated, tmp_path)
+    data.check(dataset)
+    assert dataset.test.sum() == 12
+    assert dataset.ids[[0, -1]].tolist() == ["train/0", "validation/11"]
+    (note,) = dataset.notes
+    assert "validated has no split 'test'; its split 'validation' is the test" in note
+
+
+@pytest.mark.parametrize("source", ["1", "L", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_images_of_any_kind_get_the_channels_of_the_set(source, mode):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, size=(5, 4, 3), dtype=np.uint8)
+    image, stream = Image.fromarray(pixels).convert(source), io.BytesIO()
+    image.save(stream, "PNG")
+    got = prepared._pixels(stream.getvalue(), mode)
+    assert got.shape == (5, 4, len(mode))
+    np.testing.assert_array_equal(got.squeeze(), np.asarray(image.convert(mode)))
+
+
+def test_superclasses_come_along(tmp_path):
+    dataset = prepared.read("grouped", Grouped, tmp_path)
+    data.check(dataset)
+    assert dataset.superclass_names == ("warm", "cold")
+    assert dataset.superclasses.tolist() == [0, 1, 1]
+    assert dataset.superclasses.dtype == np.int32
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_change_places_without_a_copy(seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 256, size=(seed, 3), dtype=np.uint8)
+    order = rng.permutation(seed)
+    expected, kept = rows[order], order.copy()
+    prepared._permute(rows, order)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(order, kept)
+
+
+def test_reading_holds_little_more_than_the_set(monkeypatch):
+    sizes = {"train": 1500, "test": 500}
+
+    def examples(builder, split, image_key):
+        for i in reversed(range(sizes[split])):
+            image = np.full((64, 64, 3), i % 251, np.uint8)
+            yield {"image": image, "label": i % 7, "id": f"{i:04d}".encode()}
+
+    monkeypatch.setattr(prepared, "_examples", examples)
+    splits = {name: SimpleNamespace(num_examples=size) for name, size in sizes.items()}
+    builder = SimpleNamespace(info=SimpleNamespace(splits=splits))
+    keys = prepared._Keys("image", "label", None)
+    tracemalloc.start()
+    try:
+        rows = prepared._read("wide", builder, ("train", "test"), keys)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    numbers = np.concatenate([np.arange(1500), np.arange(500)])
+    np.testing.assert_array_equal(rows["images"][:, 5, 7, 1], numbers % 251)
+    np.testing.assert_array_equal(rows["labels"], numbers % 7)
+    assert rows["images"].dtype == np.uint8
+    assert peak < 1.1 * rows["images"].nbytes
 
 
 @pytest.mark.parametrize(
@@ -241,6 +344,11 @@ def test_ids_of_the_builder_give_the_order(tmp_path):
         (Mixed, r"one size; .*\((4|5), 6, 3\), number \d+ is \((4|5), 6, 3\)"),
         (Unlabelled, r"not a set of images .* None, its features \['coarse', 'kind'"),
         (Untested, r"no split \['test'\]; it has \['extra', 'train'\]"),
+        (
+            Deep,
+            r"must be uint8, of 1, 3 or 4 channels; they are uint16 \(None, None, 3",
+        ),
+        (Torn, r"each class must lie in one superclass; \['blue'\] lie in several"),
     ],
 )
 def test_a_builder_that_cannot_be_used_is_refused(tmp_path, builder, message):

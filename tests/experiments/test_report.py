@@ -5,7 +5,12 @@ import pytest
 from experiments import report
 
 SETTINGS = {
-    "options": {"dataset": "digits", "num_anchors": 8, "seeds": [0, 1]},
+    "options": {
+        "dataset": "digits",
+        "charts": "cnn",
+        "num_anchors": 8,
+        "seeds": [0, 1],
+    },
     "versions": {"jax": "9.9"},
     "device": "cpu: cpu (x86_64)",
 }
@@ -139,9 +144,45 @@ def test_what_is_no_number_is_said_to_be_none():
     assert "not comparable with their concatenation" in text
 
 
+def test_what_the_other_control_says_is_said_where_it_was_measured():
+    assert "If it learns" not in report.table(SETTINGS, some_rows(), TITLES)
+    other = [
+        row | {"space": "original_abs_task_embedding", "value": 0.97}
+        for row in some_rows()
+        if row["space"] == "merged" and row["protocol"] == "oracle"
+    ]
+    text = report.table(SETTINGS, some_rows() + other, TITLES)
+    assert "learns what the tasks are, the atlas is 7.0 ± 0.0 points below it." in text
+
+
+def test_charts_of_unequal_dimensions_have_no_mean_to_be_compared_with():
+    rows = [row for row in some_rows() if row["space"] != "mean_abs"]
+    text = report.table(SETTINGS, rows, TITLES)
+    assert "not comparable with the mean of the embeddings" in text
+    assert "`mean_abs`" not in text.split("\n## ")[1]
+
+
+def test_the_published_figures_and_the_direction_facts_stand_at_the_end():
+    rows = [row | {"setting": "S80_N10"} for row in some_rows()]
+    options = SETTINGS["options"] | {"dataset": "cifar100", "charts": "cnn"}
+    titles = {("A", "S80_N10"): "as published"}
+    text = report.table(SETTINGS | {"options": options}, rows, titles)
+    *_, section, beside, facts = text.split("\n## ")
+    assert section.startswith("A, S80_N10: as published")
+    assert beside.startswith("Beside the published: cifar100, cnn")
+    assert "| `merged` | accuracy | 0.900 | 0.434 | +0.466 |" in beside
+    assert facts.startswith("Direction facts")
+    assert "atlas above end-to-end | holds: 0.900 against 0.805 |" in facts
+
+
 def test_the_head_says_what_was_run():
     head = report.table(SETTINGS, some_rows(), TITLES).split("##")[0]
-    for words in ("digits", "8 anchors, seeds 0, 1", "cpu: cpu (x86_64)", "jax 9.9"):
+    for words in (
+        "digits",
+        "Charts: cnn; 8 anchors, seeds 0, 1",
+        "cpu: cpu (x86_64)",
+        "jax 9.9",
+    ):
         assert words in head
 
 

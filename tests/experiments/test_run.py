@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,18 +11,24 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments import run, store
-from experiments.config import SETTINGS, Options
+from experiments import clustering, encoders, run, settings, store, trained
+from experiments.config import Options
 from experiments.figures import DRAWN
 from jatlas import training
 
-CELLS = {s.name: s for s in SETTINGS}
 RUN = ("S4_N2", "P80_20", "T2")  # one of each scenario
-ORACLE = ("original_abs", "original_rel", "jumble_abs", "merged", "original_abs_task")
-BLIND = ("original_abs", "original_rel", "mean_abs", "concat_abs", "merged")
+CELLS = {name: settings.parse(name) for name in RUN}
+BOTH = ("original_abs", "original_rel", "merged")
+CONTROLS = ("original_abs_task", "original_abs_task_embedding")
+JUMBLES = ("jumble_abs", "jumble_rel")
+SPACES = {"oracle": (*BOTH, *JUMBLES, "merged_shift", *CONTROLS)}  # shift in A only
+SPACES["blind"] = (*BOTH, "mean_abs", "concat_abs")
 OF_THE_PROBE = ("accuracy", "scored_rows", "probe_epochs")
-METRICS = (*OF_THE_PROBE, "class_mean_accuracy", "cka", "separability")
-OF_BOTH_KINDS = ("accuracy_shared", "accuracy_novel", "cka_shared", "cka_novel")
+OF_PAIRS = (
+    "cka_rbf",
+    *(f"self_similarity_{m}" for m in ("pearson", "spearman", "cosine")),
+)
+CUTS = ("", "_leakfree", "_train_split")  # all but the first in A only
 NUM_CHARTS = {"S4_N2": 3, "P80_20": 2, "T2": 2}
 SEED = 3
 WIDTH = 10  # of the embeddings, and so of the atlas
@@ -29,10 +36,10 @@ every_cell = pytest.mark.parametrize("name", RUN)
 
 
 class Ran(NamedTuple):
-    bench: run.Bench
+    bench: trained.Bench
     rows: dict  # by setting
     said: dict  # by setting, what was reported
-    trained: list  # the number of charts of each call of fit_charts
+    trained: list  # which charts of how many were trained, call by call
     probes: list  # what each probe was told of when to stop
 
 
@@ -47,12 +54,12 @@ def ran(tmp_path_factory, tiny, chart) -> Ran:
         probe_patience=1,
         out=tmp_path_factory.mktemp("run"),
     )
-    bench = run.prepare(options, tiny)._replace(chart=chart)
-    rows, said, trained, probes = {}, {}, [], []
+    kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
+    rows, said, fitted, probes = {}, {}, [], []
     fit_charts, fit_probe = training.fit_charts, jatlas.fit_probe
 
     def counted(key, chart, images, labels, tasks, **others):
-        trained.append(len(tasks.seen))
+        fitted.append((*others["only"], len(tasks.seen)))
         return fit_charts(key, chart, images, labels, tasks, **others)
 
     def noted(*args, max_epochs, patience, **others):
@@ -61,6 +68,8 @@ def ran(tmp_path_factory, tiny, chart) -> Ran:
         return fit_probe(*args, **told, **others)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(encoders.KINDS, "cnn", kind)
+        bench = trained.prepare(options, tiny)
         patch.setattr(training, "fit_charts", counted)
         patch.setattr(jatlas, "fit_probe", noted)
         for name in RUN:
@@ -68,38 +77,65 @@ def ran(tmp_path_factory, tiny, chart) -> Ran:
             rows[name] = run.unit(
                 bench, CELLS[name], SEED, lambda *what, to=said[name]: to.append(what)
             )
-    return Ran(bench, rows, said, trained, probes)
+    return Ran(bench, rows, said, fitted, probes)
 
 
 def test_a_chart_is_the_papers_over_images_scaled_as_imagenet(ran, tiny):
-    bench = run.prepare(ran.bench.options, tiny)
-    state = jax.eval_shape(bench.chart.init, jax.random.key(0))
-    images = jnp.zeros((5, 8, 8, 1))
-    assert jax.eval_shape(bench.chart.embed, state, images).shape == (5, 128)
-    assert jax.eval_shape(bench.chart.logits, state, images).shape == (5, 10)
-    scaled = (tiny.images / 255 - 0.449) / 0.226
-    np.testing.assert_allclose(bench.images, scaled, rtol=0, atol=1e-5)
+    bench = trained.prepare(ran.bench.options, tiny)
+    chart = bench.encoders["cnn"].chart
+    state = chart.init(jax.random.key(0))
+    images = tiny.images[:5]
+    images = jnp.asarray(images)
+    assert chart.embed(state, images).shape == (5, 128)
+    assert chart.logits(state, images).shape == (5, 10)
+    bare = jatlas.from_module(partial(jatlas.CNN, (8, 8, 1), 10))
+    scaled = jnp.asarray((images / 255 - 0.449) / 0.226, jnp.float32)
+    np.testing.assert_allclose(
+        chart.embed(state, images), bare.embed(state, scaled), rtol=1e-4, atol=1e-4
+    )
+    assert bench.encoders["cnn"].inputs is tiny.images  # bytes, and no copy
     assert bench.folder == ran.bench.options.out / "parts"
 
 
 def expected(scenario):
-    """Every (protocol, space, metric) of a scenario; of the control the probe's."""
-    metrics = METRICS + OF_BOTH_KINDS if scenario == "A" else METRICS
-    of_probe = (*OF_THE_PROBE, "accuracy_shared", "accuracy_novel")
+    """Every (protocol, space, metric) of a scenario."""
     return [
         (protocol, space, metric)
-        for protocol, spaces in (("oracle", ORACLE), ("blind", BLIND))
+        for protocol, spaces in SPACES.items()
         for space in spaces
-        for metric in metrics
-        if not (space == "original_rel" and metric.startswith("cka"))
-        and not (space == "original_abs_task" and metric not in of_probe)
+        if space != "merged_shift" or scenario == "A"
+        for metric in metrics(scenario, space)
     ]
 
 
-def test_the_list_of_what_is_expected_is_as_long_as_the_issue_says():
-    # Nine spaces x 10 metrics, less 2 x 3 with itself, and the control.
-    assert len(expected("A")) == 84 + 5
-    assert len(expected("B")) == 52 + 3
+def metrics(scenario, space):
+    """Of a space: of the controls the probe's."""
+    kinds = ("", "_shared", "_novel") if scenario == "A" else ("",)
+    for cut in CUTS if scenario == "A" else ("",):
+        yield from (f"accuracy{cut}{kind}" for kind in kinds)
+        yield from (f"scored_rows{cut}", f"probe_epochs{cut}")
+        if space not in CONTROLS:
+            yield f"class_mean_accuracy{cut}"
+    if space in CONTROLS:
+        return
+    yield from ("separability", *clustering.NAMES)
+    references = {"original_rel": (), "original_abs": ("",)}
+    several_rows = "jumble" in space and scenario == "A"
+    for reference in references.get(space, ("", "_original_abs")):
+        yield from (f"cka{reference}{kind}" for kind in kinds)
+        if not several_rows and space != "concat_abs":
+            yield from (f"cka_rbf{reference}{kind}" for kind in kinds)
+            yield from (f"{metric}{reference}" for metric in OF_PAIRS[1:])
+
+
+def test_the_list_of_what_is_expected_is_as_long_as_counted_by_hand():
+    """Of the probe 15 in A and 3 in B for a space, 23 and 9 with what else is alone.
+
+    With a reference 9 and 5 are compared, 3 and 1 where all pairs are too many.
+    """
+    assert len(expected("A")) == 11 * 23 + 30 + 2 * 9 + 4 * 18 + 3 * 6
+    assert len(expected("B")) == 10 * 9 + 6 + 2 * 5 + 5 * 10 + 1 * 2
+    assert expected("C") == expected("B")
 
 
 @every_cell
@@ -122,26 +158,42 @@ def test_a_row_says_where_it_belongs(ran, name):
 
 @every_cell
 def test_values_are_finite_and_in_their_range(ran, name):
+    unbounded = ("separability", "scored_rows", "probe_epochs", "mutual_information")
+    may_be_none = (
+        "accuracy",
+        "silhouette",
+        "self_similarity",
+        "mutual",
+        "homo",
+        "comp",
+    )
     for row in ran.rows[name]:
         assert np.isfinite(row["value"]), row
-        assert row["value"] > 0 or row["metric"] == "accuracy_novel", row
-        if row["metric"] not in ("separability", "scored_rows", "probe_epochs"):
+        assert row["value"] > 0 or row["metric"].startswith(may_be_none), row
+        assert row["value"] > -1 - 1e-6, row
+        if not row["metric"].startswith(unbounded):
             assert row["value"] <= 1 + 1e-6, row
 
 
 @every_cell
 def test_an_accuracy_is_on_the_rows_that_are_left_to_score_it(ran, name):
-    """Of the 200 of the test split, in A 15 %; there the naive merge has 360."""
+    """Of the 200 of the test split, in A 15 %; a jumble has a row for each chart."""
+    in_a = name == "S4_N2"
     for row in ran.rows[name]:
+        of_all = 360 if "jumble" in row["space"] and in_a else 200
         if row["metric"] == "scored_rows":
-            in_a = 54 if row["space"] == "jumble_abs" else 30
-            assert row["value"] == (in_a if name == "S4_N2" else 200), row
-        if row["metric"] == "probe_epochs":
+            assert row["value"] == (0.15 * of_all if in_a else of_all), row
+        if row["metric"] == "scored_rows_train_split":
+            assert row["value"] == of_all, row
+        if row["metric"] == "scored_rows_leakfree":
+            assert 30 <= row["value"] <= (90 if of_all > 200 else 30), row
+        if row["metric"].startswith("probe_epochs"):
             assert row["value"] in (1, 2), row
 
 
 def test_every_probe_stops_as_the_options_say(ran):
-    assert ran.probes == [(2, 1)] * 3 * (len(ORACLE) + len(BLIND) - 2)
+    """In A two for a space of one row a sample, three for a jumble; else one."""
+    assert ran.probes == [(2, 1)] * (8 * 2 + 2 * 3 + 9 + 9)
 
 
 def values(rows, protocol, space):
@@ -176,7 +228,8 @@ def test_a_finished_unit_is_read_from_the_disk(ran, name, monkeypatch):
 
 
 def test_the_end_to_end_chart_is_trained_once_a_seed(ran):
-    assert ran.trained == [1, 3, 2, 2]
+    of_tasks = [(m, n) for n in (3, 2, 2) for m in range(n)]
+    assert ran.trained == [(0, 1), *of_tasks]
     kept = store.read_arrays(ran.bench.folder / f"reference_seed{SEED}.npz")
     assert kept["embeddings"].shape == (600, WIDTH)
     assert np.isfinite(kept["embeddings"]).all()
@@ -223,9 +276,15 @@ def test_the_end_to_end_chart_is_reported_where_it_is_trained(ran):
     assert told == {"S4_N2": ["end-to-end chart, epoch 1/1"], "P80_20": [], "T2": []}
 
 
+def dealt(bench, name, seed):
+    """The tasks and the anchors."""
+    tasks, pool = run.deal(bench, CELLS[name], seed)
+    return tasks, run.choose(bench, CELLS[name], seed, pool)
+
+
 @every_cell
 def test_anchors_are_seen_by_all_charts_or_held_out_of_all(ran, name):
-    tasks, anchors = run.deal(ran.bench, CELLS[name], SEED)
+    tasks, anchors = dealt(ran.bench, name, SEED)
     assert len(set(anchors.tolist())) == WIDTH
     assert not tasks.test[anchors].any()
     if name == "S4_N2":
@@ -240,7 +299,7 @@ def test_anchors_are_seen_by_all_charts_or_held_out_of_all(ran, name):
 @every_cell
 def test_a_seed_draws_tasks_and_anchors_anew(ran, name):
     first, again, other = (
-        run.deal(ran.bench, CELLS[name], seed)[1].tolist() for seed in (0, 0, 1)
+        dealt(ran.bench, name, seed)[1].tolist() for seed in (0, 0, 1)
     )
     assert first == again
     assert first != other
@@ -252,7 +311,7 @@ def test_anchors_are_drawn_anew_in_every_setting_and_not_as_the_tasks_are(ran):
     bench = ran.bench._replace(options=options)
     places = []
     for name in ("P80_20", "T2"):
-        tasks, anchors = run.deal(bench, CELLS[name], SEED)
+        tasks, anchors = dealt(bench, name, SEED)
         pool = np.flatnonzero(tasks.held_out)
         assert len(pool) == 100
         places.append(np.searchsorted(pool, anchors).tolist())
@@ -264,7 +323,7 @@ def test_anchors_are_drawn_anew_in_every_setting_and_not_as_the_tasks_are(ran):
 def test_more_held_out_samples_than_anchors_are_all_kept_from_the_charts(ran):
     options = Options(dataset="tiny", num_anchors=WIDTH, num_held_out=100)
     bench = ran.bench._replace(options=options)
-    tasks, anchors = run.deal(bench, CELLS["T2"], 0)
+    tasks, anchors = dealt(bench, "T2", 0)
     assert tasks.held_out.sum() == 100
     assert tasks.held_out[anchors].all()
     assert len(anchors) == WIDTH
@@ -278,4 +337,4 @@ def test_more_anchors_than_there_are_samples_are_refused(ran, name, message):
     num_anchors = 200 if name == "S4_N2" else 400
     bench = ran.bench._replace(options=Options(num_anchors=num_anchors))
     with pytest.raises(ValueError, match=message):
-        run.deal(bench, CELLS[name], 0)
+        dealt(bench, name, 0)

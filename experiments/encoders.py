@@ -1,0 +1,116 @@
+"""The kinds of charts: what they are made of, look at, and are trained by."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import optax
+
+import jatlas
+from experiments.data import normalise
+from experiments.dataset import Dataset
+from jatlas import Chart
+from jatlas.learning import Augment
+
+# Sets whose pictures are as good mirrored and shifted, and large enough to gain by it.
+_AUGMENTED = ("cifar10", "cifar100", "tiny_imagenet")
+
+
+class Kind(NamedTuple):
+    """A kind of chart.
+
+    Attributes:
+        title: in words.
+        epochs: the most epochs, if nothing else is said.
+        make: (shape of an input, C) to the chart.
+        optimizer: the number of steps of all epochs to the optimizer.
+        variant: of the frozen encoder whose features the chart looks at; None if it
+            looks at the images.
+    """
+
+    title: str
+    epochs: int
+    make: Callable[[tuple[int, ...], int], Chart]
+    optimizer: Callable[[int], optax.GradientTransformation]
+    variant: int | None = None
+
+
+class Encoder(NamedTuple):
+    """A kind of chart on one data set.
+
+    Attributes:
+        kind: the kind.
+        inputs: (N, ...), what the charts look at.
+        chart: the architecture.
+        augment: what training images go through, if anything.
+    """
+
+    kind: Kind
+    inputs: np.ndarray
+    chart: Chart
+    augment: Augment | None
+
+
+def _adam(num_steps: int) -> optax.GradientTransformation:
+    del num_steps
+    return jatlas.adam()
+
+
+def _of_images(module: Callable) -> Callable[[tuple[int, ...], int], Chart]:
+    """Images stay bytes; a batch of them becomes numbers in the compiled program."""
+
+    def make(image_shape: tuple[int, ...], num_classes: int) -> Chart:
+        chart = jatlas.from_module(partial(module, image_shape, num_classes))
+        return jatlas.with_preprocessing(chart, normalise)
+
+    return make
+
+
+def _of_features(shape: tuple[int, ...], num_classes: int) -> Chart:
+    return jatlas.from_module(partial(jatlas.Projector, *shape, num_classes))
+
+
+def _frozen(variant: int) -> Kind:
+    title = f"EfficientNet-Lite{variant} of ImageNet, frozen, and a projector"
+    return Kind(title, 20, _of_features, _adam, variant)
+
+
+KINDS = {
+    "cnn": Kind("vanilla CNN", 6, _of_images(jatlas.CNN), _adam),
+    "resnet": Kind("ResNet-20", 30, _of_images(jatlas.ResNet20), jatlas.sgd_cosine),
+    **{f"efficientnet-lite{k}": _frozen(k) for k in (0, 1, 2)},
+}
+
+
+def prepare(
+    name: str,
+    dataset: Dataset,
+    *,
+    feature_size: int,
+    cache_dir: Path | None,
+    report: Callable[[str, float], None],
+) -> Encoder:
+    """A kind of chart on a data set; features of a frozen encoder are computed or read.
+
+    Raises:
+        ValueError: if the images are too small for it, or the encoder's weights are not
+            those they should be.
+        OSError: if its weights are not there.
+    """
+    kind = KINDS[name]
+    inputs = dataset.images
+    if kind.variant is not None:
+        from experiments.features import frozen_features
+
+        inputs = frozen_features(
+            inputs,
+            variant=kind.variant,
+            size=feature_size,
+            cache_dir=None if cache_dir is None else cache_dir / "features",
+            report=lambda share: report(f"features of {name}", share),
+        )
+    chart = kind.make(inputs.shape[1:], len(dataset.class_names))
+    augmented = kind.variant is None and dataset.name in _AUGMENTED
+    return Encoder(kind, inputs, chart, jatlas.flip_and_crop if augmented else None)

@@ -1,0 +1,73 @@
+"""How a class looks in every picture: a colour and a shape, so that grey print will do.
+
+The same classes look the same on paper (matplotlib) and on the page (Plotly).
+"""
+
+from typing import Any, NamedTuple
+
+# Tol's muted colours and black, which people who do not see colours alike can tell
+# apart. Their number and that of the shapes have no common divisor, so that 110 classes
+# differ in one or the other; 110 more are hollow.
+_COLOURS = (
+    "#999933", "#CC6677", "#117733", "#88CCEE", "#882255",
+    "#332288", "#000000", "#44AA99", "#AA4499", "#DDCC77",
+)  # fmt: skip
+_SHAPES = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "x",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "p": "pentagon",
+    "*": "star",
+}  # matplotlib's names, Plotly's
+
+
+class Look(NamedTuple):
+    """A class's look.
+
+    Attributes:
+        colour: as "#rrggbb".
+        marker: its shape, by matplotlib's name.
+        hollow: whether only the outline is drawn.
+    """
+
+    colour: str
+    marker: str
+    hollow: bool
+
+    @property
+    def symbol(self) -> str:
+        """Its shape, by Plotly's name."""
+        return _SHAPES[self.marker] + ("-open" if self.hollow else "")
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """What matplotlib is told to draw it, with an outline that sets it apart."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "markerfacecolor": "white" if self.hollow else self.colour,
+            "markeredgecolor": self.colour if self.hollow else "white",
+            "markeredgewidth": 0.7,
+        }
+
+
+def look(number: int) -> Look:
+    """The look of a class, 0 or more; those of the first 220 all differ.
+
+    Example:
+        >>> look(0), look(110)
+        (Look(colour='#999933', marker='o', hollow=False),
+         Look(colour='#999933', marker='o', hollow=True))
+    """
+    pairs = len(_COLOURS) * len(_SHAPES)
+    return Look(
+        _COLOURS[number % len(_COLOURS)],
+        tuple(_SHAPES)[number % len(_SHAPES)],
+        number // pairs % 2 == 1,
+    )

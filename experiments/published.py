@@ -1,0 +1,95 @@
+"""The figures that the paper published, to stand beside ours.
+
+Source: the result files in the public code of Crisostomi et al., "From Charts to Atlas:
+Merging Latent Spaces into One" (NeurReps 2023, arXiv 2311.06547), rounded to four
+digits. All are of its own protocol, here `oracle`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.results import Rows, of_setting, select, settings_of
+
+_FILE = json.loads(Path(__file__).with_suffix(".json").read_text())
+
+# By data set, chart ("cnn", "efficientnet"), scenario, setting, space and metric, all
+# but the charts as in our results.
+FIGURES: dict[str, Any] = _FILE["figures"]
+# Accuracies on 30 classes of CIFAR-100, with the published names: of a chart trained on
+# these alone, and of the end-to-end one told which classes it may choose from.
+CLASS_SUBSETS: list[dict[str, Any]] = _FILE["class_subsets"]
+
+PROTOCOL = "oracle"
+
+
+def published(
+    dataset: str, chart: str, scenario: str, setting: str, space: str, metric: str
+) -> float | None:
+    """The figure that the paper published, None if it published none.
+
+    Args:
+        dataset: "cifar100" or "tiny_imagenet".
+        chart: "cnn", or any EfficientNet: the published one is B0 at 224 pixels.
+        scenario: "A", "B" or "C".
+        setting: such as "S80_N10", "P80_20" or "T2".
+        space: such as "merged".
+        metric: such as "accuracy".
+
+    Example:
+        >>> published("cifar100", "cnn", "A", "S80_N10", "merged", "accuracy")
+        0.434
+    """
+    found: Any = FIGURES
+    for name in (dataset, _kind(chart), scenario, setting, space, metric):
+        found = found.get(name, {})
+    return found if isinstance(found, float) else None
+
+
+def chart_of(options: Mapping[str, Any]) -> str:
+    """The kind of the charts by the options of a run; "" if there are several."""
+    kinds = set(options.get("charts", "cnn").split(","))
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def in_markdown(options: Mapping[str, Any], rows: Rows) -> str:
+    """Our figures, the published and the difference; empty if none was published.
+
+    Args:
+        options: of the run: its data set and chart.
+        rows: of the results.
+    """
+    where = options["dataset"], chart_of(options)
+    lines = [line for key in settings_of(rows) for line in _of(where, key, rows)]
+    if not lines:
+        return ""
+    head = (
+        f"## Beside the published: {where[0]}, {where[1]}\n\n"
+        "The paper's figures (Crisostomi et al., 2023) are of `oracle`; ours are "
+        "means over seeds.\n\n"
+        "| setting | space | metric | here | published | difference |\n"
+        "|---|---|---|---|---|---|"
+    )
+    return "\n".join([head, *lines, ""])
+
+
+def _of(where: tuple[str, str], setting: tuple[str, str], rows: Rows) -> list[str]:
+    lines = []
+    rows = of_setting(rows, setting)
+    for space, metric in dict.fromkeys((r["space"], r["metric"]) for r in rows):
+        theirs = published(*where, *setting, space, metric)
+        values = list(select(rows, PROTOCOL, space, metric).values())
+        if theirs is not None and values:
+            ours = float(np.mean(values))
+            lines.append(
+                f"| {' '.join(setting)} | `{space}` | {metric} | {ours:.3f} "
+                f"| {theirs:.3f} | {ours - theirs:+.3f} |"
+            )
+    return lines
+
+
+def _kind(chart: str) -> str:
+    return "efficientnet" if chart.startswith("efficientnet") else chart

@@ -1,0 +1,129 @@
+"""The cells of the three scenarios' grids, by names that say what is in them."""
+
+import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from jatlas import tasks
+from jatlas.tasks import Tasks
+
+Scenario = Literal["A", "B", "C"]
+SCENARIOS: tuple[Scenario, ...] = ("A", "B", "C")
+
+
+class Setting(NamedTuple):
+    """One cell of a scenario's grid.
+
+    Attributes:
+        scenario: its letter.
+        name: as in the results.
+        title: as a reader would say it.
+        rule: who may be an anchor, as in `jatlas.anchor_pool`.
+        on_test: whether probes learn from rows of the test split, as in the paper's A.
+        make: (key, labels, test, number held out) to `Tasks`.
+    """
+
+    scenario: Scenario
+    name: str
+    title: str
+    rule: Literal["shared", "unseen"]
+    on_test: bool
+    make: Callable[[int, np.ndarray, np.ndarray, int], Tasks]
+
+
+def parse(name: str) -> Setting:
+    """The setting of this name.
+
+    Args:
+        name: S4_N2, 4 classes shared and 2 novel a task; P80_20, the percentages of
+            samples, turned by one place from part to part of the classes, which are as
+            many as there are tasks; T5, 5 disjoint tasks.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if found := re.fullmatch(r"S(\d+)_N(\d+)", name):
+        return _shared(int(found[1]), int(found[2]))
+    if re.fullmatch(r"P\d+(_\d+)+", name):
+        return _disjoint(tuple(map(int, name[1:].split("_"))))
+    if found := re.fullmatch(r"T(\d+)", name):
+        return _total(int(found[1]))
+    raise ValueError(
+        f"unknown setting {name!r}. There are S4_N2 (4 classes shared, 2 novel a "
+        "task), P80_20 (the percentages of samples that the tasks get of a class) and "
+        "T5 (5 disjoint tasks), with any numbers."
+    )
+
+
+def grid(dataset: str, num_classes: int, scenario: Scenario) -> tuple[str, ...]:
+    """The settings of a scenario: the paper's, or of other data as many that fill C."""
+    found = PAPER.get(dataset, {}).get(scenario)
+    if found is not None:
+        return found
+    if scenario == "A":
+        novel = max(1, num_classes // 5)
+        shared = (num_classes - novel * k for k in (3, 4))
+        return tuple(f"S{s}_N{novel}" for s in shared if s >= 1)
+    return ("P80_20",) if scenario == "B" else ("T2",)
+
+
+# What is published, and nothing else.
+PAPER: dict[str, dict[Scenario, tuple[str, ...]]] = {
+    "cifar100": {
+        "A": tuple(f"S{s}_N{n}" for n in (10, 5) for s in (80, 60, 40, 20)),
+        "B": ("P80_20",),
+        "C": ("T2",),
+    },
+    "tiny_imagenet": {"A": ("S100_N25", "S50_N25"), "B": ("P80_20",), "C": ("T2",)},
+}
+
+
+def _shared(num_shared: int, num_novel: int) -> Setting:
+    return Setting(
+        "A",
+        f"S{num_shared}_N{num_novel}",
+        f"{num_shared} classes shared, {num_novel} novel a task",
+        "shared",
+        True,
+        lambda key, labels, test, _: tasks.part_shared_part_novel(
+            key, labels, num_shared=num_shared, num_novel=num_novel, test=test
+        ),
+    )
+
+
+def _disjoint(shares: tuple[int, ...]) -> Setting:
+    if sum(shares) != 100:
+        raise ValueError(f"percentages must add up to 100, got {shares}.")
+    # Row m, column p: what task m gets of the classes of part p.
+    turned = tuple(shares[-p:] + shares[:-p] for p in range(len(shares)))
+    percentages = tuple(zip(*turned, strict=True))
+    return Setting(
+        "B",
+        "P" + "_".join(map(str, shares)),
+        f"same classes, samples dealt {' / '.join(map(str, shares))}",
+        "unseen",
+        False,
+        lambda key, labels, test, held_out: tasks.same_classes_disjoint_samples(
+            key, labels, percentages=percentages, num_held_out=held_out, test=test
+        ),
+    )
+
+
+def _total(num_tasks: int) -> Setting:
+    return Setting(
+        "C",
+        f"T{num_tasks}",
+        f"classes cut into {num_tasks} disjoint tasks",
+        "unseen",
+        False,
+        lambda key, labels, test, held_out: tasks.totally_disjoint(
+            key,
+            labels,
+            num_tasks=num_tasks,
+            num_held_out=held_out,
+            equal=False,
+            test=test,
+        ),
+    )

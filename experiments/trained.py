@@ -1,0 +1,165 @@
+"""Charts trained for tasks, and what they make of every sample: kept until measured.
+
+Each chart's embeddings are a file, written whole or not at all, so that a run that is
+killed goes on with the next chart.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+import jatlas
+from experiments import encoders, store
+from experiments.config import Options
+from experiments.dataset import Dataset
+from experiments.encoders import Encoder
+from experiments.settings import Setting
+from jatlas import training
+from jatlas.tasks import Tasks, end_to_end
+from jatlas.training import Progress
+
+Report = Callable[[str, float], None]
+_BATCH = 100  # the paper's
+
+
+class Bench(NamedTuple):
+    """What all units of a run share.
+
+    Attributes:
+        options: of the run.
+        dataset: the data.
+        encoders: a kind of chart on these data, by its name.
+        folder: where the parts of the run are kept.
+    """
+
+    options: Options
+    dataset: Dataset
+    encoders: dict[str, Encoder]
+    folder: Path
+
+
+def prepare(
+    options: Options, dataset: Dataset, report: Report = lambda what, share: None
+) -> Bench:
+    """What all units of a run share; features of frozen encoders are computed first.
+
+    Raises:
+        ValueError: if the images are too small for a chart.
+        OSError: if the weights of a frozen encoder are not there.
+    """
+    made = {
+        name: encoders.prepare(
+            name,
+            dataset,
+            feature_size=options.feature_size,
+            cache_dir=options.data_dir,
+            report=report,
+        )
+        for name in dict.fromkeys(options.kinds)
+    }
+    return Bench(options, dataset, made, options.folder / "parts")
+
+
+def reference(bench: Bench, seed: int, report: Report) -> np.ndarray:
+    """(N, D), the end-to-end chart's embeddings: trained once a seed, then kept."""
+    dataset = bench.dataset
+    task = end_to_end(seed, dataset.labels, test=dataset.test)
+    file = bench.folder / f"reference_seed{seed}.npz"
+    (rows,) = _embeddings(
+        bench, task, jax.random.key(seed), [file], "end-to-end chart", report
+    )
+    return rows
+
+
+def charts(
+    bench: Bench, setting: Setting, seed: int, tasks: Tasks, report: Report
+) -> list[np.ndarray]:
+    """M arrays (N, D_m): every sample's embeddings, by the charts of all tasks."""
+    files = chart_files(bench, setting, seed, len(tasks.seen))
+    return _embeddings(bench, tasks, key(seed, setting), files, "chart", report)
+
+
+def chart_files(
+    bench: Bench, setting: Setting, seed: int, num_charts: int
+) -> list[Path]:
+    """Where the embeddings of a unit's charts are kept."""
+    name = f"{setting.scenario}_{setting.name}_seed{seed}"
+    return [bench.folder / f"{name}_chart{m}.npz" for m in range(num_charts)]
+
+
+def key(seed: int, setting: Setting) -> jax.Array:
+    """The key of a setting's charts: other than those of other settings and seeds."""
+    number = zlib.crc32(f"{setting.scenario}_{setting.name}".encode())
+    return jax.random.fold_in(jax.random.key(seed), number)
+
+
+def _embeddings(
+    bench: Bench,
+    tasks: Tasks,
+    key: jax.Array,
+    files: Sequence[Path],
+    name: str,
+    report: Report,
+) -> list[np.ndarray]:
+    """What every chart makes of every sample; those that are missing are trained."""
+    kinds = bench.options.kinds
+    missing = [m for m, file in enumerate(files) if not file.exists()]
+    for group in _groups(missing, kinds):
+        kind = kinds[group[0] % len(kinds)]
+        rows = _fit(bench, kind, tasks, key, group, name, report)
+        for m, own in zip(group, rows, strict=True):
+            store.write_arrays(files[m], {"embeddings": own})
+    return [store.read_arrays(file)["embeddings"] for file in files]
+
+
+def _groups(numbers: list[int], kinds: tuple[str, ...]) -> list[list[int]]:
+    """Charts that are trained in one call: of one kind; on a CPU each by itself.
+
+    There they are trained one after another anyway, and each is kept when it is done.
+    """
+    if jax.default_backend() == "cpu":
+        return [[m] for m in numbers]
+    of_kind = [[m for m in numbers if m % len(kinds) == k] for k in range(len(kinds))]
+    return [group for group in of_kind if group]
+
+
+def _fit(
+    bench: Bench,
+    kind: str,
+    tasks: Tasks,
+    key: jax.Array,
+    group: list[int],
+    name: str,
+    report: Report,
+) -> np.ndarray:
+    """(G, N, D), embeddings by charts of one kind, trained for these of the tasks."""
+    encoder, epochs = bench.encoders[kind], bench.options.epochs(kind)
+    num_charts = len(tasks.seen)
+
+    def tell(progress: Progress) -> None:
+        first = progress.charts[0]
+        done = (first + (progress.epoch + 1) / epochs) / num_charts
+        which = f" {first + 1}/{num_charts}" if num_charts > 1 else ""
+        report(f"{name}{which}, epoch {progress.epoch + 1}/{epochs}", done)
+
+    steps = epochs * math.ceil(int(tasks.seen.sum(axis=1).max()) / _BATCH)
+    fitted = training.fit_charts(
+        key,
+        encoder.chart,
+        encoder.inputs,
+        bench.dataset.labels,
+        tasks,
+        only=group,
+        augment=encoder.augment,
+        optimizer=encoder.kind.optimizer(steps),
+        batch_size=_BATCH,
+        max_epochs=epochs,
+        patience=bench.options.patience,
+        report=tell,
+    )
+    return np.asarray(jatlas.embed(fitted, encoder.inputs))
