@@ -17,7 +17,6 @@ from matplotlib.lines import Line2D
 from experiments import store
 from experiments.looks import look
 from experiments.planes import (
-    MOST_TSNE,
     PROJECTIONS,
     Plane,
     Projection,
@@ -34,6 +33,7 @@ DRAWN = {
     "blind/merged": "atlas, blind (task not told)",
 }
 MOST_NAMES = 20  # of classes, beside a picture
+MOST_TSNE = 400  # of samples: half a second a space
 _MOST_POINTS, _MOST_ROWS = 3000, 300
 
 
@@ -127,13 +127,15 @@ def with_tsne(
 ) -> dict[str, np.ndarray]:
     """The arrays, and of each space the t-SNE: "tsne/" and its name, (T, 2).
 
-    Of 500 samples at most, of each class its share; NaN of all others.
+    Of 400 samples, 8 a class where that is more, but 1000 at most; of each class its
+    share. NaN of all others.
 
     Raises:
         ValueError: as `spaces_figure`.
     """
     samples = samples_of(arrays, class_names)
-    chosen = evenly_by_class(samples.labels, MOST_TSNE)
+    most = min(max(MOST_TSNE, 8 * len(class_names)), 1000)
+    chosen = evenly_by_class(samples.labels, most)
     spaces = {name: rows[chosen] for name, rows in samples.spaces.items()}
     added = {}
     for name, plane in planes(spaces, "tsne").items():

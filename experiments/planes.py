@@ -1,7 +1,6 @@
 """The spaces in two dimensions: principal axes, own or shared, and t-SNE."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ PROJECTIONS: dict[Projection, str] = {
     "shared": "PCA, on axes shared by all",
     "tsne": "t-SNE",
 }
-MOST_TSNE = 500  # most of a second of one core, a space
 _ITERATIONS = 350
 
 
@@ -91,15 +89,14 @@ def principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def tsne(spaces: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """(T, 2) for each space, by t-SNE from its principal axes: the same every time.
 
-    Two spaces at a time, and each on one thread: a sum by several threads differs from
-    run to run, and t-SNE makes much of little.
+    On one thread: a sum by several differs from run to run, and t-SNE makes much of
+    little.
 
     Args:
         spaces: (T, A) each, finite. Few rows, or rows that are all the same, are given
             back on their principal axes, t-SNE being of no use.
     """
-    with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
-        return dict(zip(spaces, pool.map(_tsne, spaces.values()), strict=True))
+    return {name: _tsne(rows) for name, rows in spaces.items()}
 
 
 def _tsne(rows: np.ndarray) -> np.ndarray:
@@ -110,7 +107,7 @@ def _tsne(rows: np.ndarray) -> np.ndarray:
         return start
     # As scikit-learn scales it, so that the first steps are small.
     start = (start / (start[:, 0].std() or 1.0) * 1e-4).astype(np.float32)
-    with threadpool_limits(1, user_api="openmp"):  # each thread has a limit of its own
+    with threadpool_limits(1):
         return TSNE(
             init=start,
             perplexity=min(30.0, (len(rows) - 1) / 3),

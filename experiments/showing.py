@@ -1,13 +1,12 @@
 """All of a finished run that is to be looked at: the pictures and the page."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from experiments import bars, figures, page, pictures, run, store
+from experiments import bars, figures, gallery, page, run, store
 from experiments.points import Cell
 from experiments.settings import Setting
 from experiments.trained import Bench
@@ -34,22 +33,21 @@ def show(
         OSError: if a file cannot be read or written.
     """
     folder, first = bench.options.folder, bench.options.seeds[0]
-    accuracy = folder / "accuracy.png"
     shown = [setting for setting, seed in units if seed == first]
-    # Two at a time. One thread each for products of matrices: more would share the
-    # same cores, and pictures are to be the same every time.
-    with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
-        cells = list(pool.map(lambda setting: cell(bench, setting, first), shown))
-    figures.save(bars.accuracy_figure(written["rows"], titles), accuracy)
-    page.write(
-        folder / "report.html",
-        text,
-        written["settings"],
-        written["rows"],
-        cells,
-        bench.dataset,
-        {"accuracy": accuracy},
-    )
+    accuracy = folder / "accuracy.png"
+    # More threads would not be faster, and pictures are to be the same every time.
+    with threadpool_limits(1):
+        cells = [cell(bench, setting, first) for setting in shown]
+        figures.save(bars.accuracy_figure(written["rows"], titles), accuracy)
+        page.write(
+            folder / "report.html",
+            text,
+            written["settings"],
+            written["rows"],
+            cells,
+            bench.dataset,
+            {"accuracy": accuracy},
+        )
 
 
 def cell(bench: Bench, setting: Setting, seed: int) -> Cell:
@@ -61,7 +59,7 @@ def cell(bench: Bench, setting: Setting, seed: int) -> Cell:
     # As the rows of the arrays stand, which the page checks by the labels.
     sample = np.flatnonzero(tasks.test & tasks.presence.any(axis=0))
     heading = f"{dataset.name}, {setting.scenario}: {setting.title}; seed {seed}"
-    files = pictures.draw(bench.options.folder, name, arrays, dataset, heading)
+    files = gallery.draw(bench.options.folder, name, arrays, dataset, heading)
     presence = tasks.presence[:, sample]
     return Cell(
         f"{setting.scenario} {setting.name}",

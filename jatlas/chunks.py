@@ -10,7 +10,7 @@ one device's, would have to be sent to all.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +18,23 @@ from jaxtyping import Array
 
 
 def _groups(num_samples: int) -> int:
-    """How many devices the samples can be sharded over evenly."""
-    return math.gcd(num_samples, jax.device_count())
+    """How many devices the samples can be sharded over evenly; 1 in `jax.shard_map`.
+
+    There a device has its own rows before it, and no others.
+    """
+    return 1 if _manual() else math.gcd(num_samples, jax.device_count())
+
+
+def _manual() -> bool:
+    """Whether this is traced in `jax.shard_map`."""
+    return bool(jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def chunk_size(num_samples: int, rows: int) -> int:
-    """A divisor of N near `rows`, for chunks of so many rows; else `rows`, or N.
+    """How many rows a chunk has: near `rows`, and as many of every group.
 
-    It is a multiple of the number of devices that the samples may be sharded over. If
-    there is none from `rows` / 4 to 2 `rows`, `map_samples` takes the rows in their
-    order if there is but one device, and all at once if there are more.
-    `jatlas.sharding.place` pads N so that there is one.
+    A divisor of N from `rows` / 4 to 2 `rows`, if there is one: `map_samples` then need
+    not make rows of the last chunk twice.
     """
     if num_samples <= rows:
         return num_samples
@@ -37,7 +43,7 @@ def chunk_size(num_samples: int, rows: int) -> int:
     sizes = [n for n in steps if num_samples % n == 0 and 4 * n >= rows]
     if sizes:
         return min(sizes, key=lambda n: max(n / rows, rows / n))
-    return num_samples if groups > 1 else rows
+    return min(num_samples, max(1, rows // groups) * groups)
 
 
 def map_samples(
@@ -50,8 +56,8 @@ def map_samples(
             by row: a row of what it gives depends on that sample only.
         samples: a pytree of arrays.
         axes: a pytree of the same structure, the axis of samples in each.
-        size: of a chunk, at most N. If it does not divide N, or not into the groups,
-            chunks are taken in order, and the last overlaps the one before.
+        size: of a chunk, at most N. If it does not divide N the last chunk overlaps the
+            one before, and if not into the groups, there is but one group.
     """
     leaves, tree = jax.tree.flatten(samples)
     places = jax.tree.leaves(axes)
@@ -59,22 +65,10 @@ def map_samples(
     if size == num_samples:
         return function(samples)
     groups = _groups(num_samples)
-    even = num_samples % size == 0 and size % groups == 0
-    # An axis of one group would cost: XLA then copies each chunk in a slow loop.
-    of_groups = (groups,) if groups > 1 else ()
-    shape = (*of_groups, num_samples // size, size // groups)
-    place = len(of_groups)
-    num_chunks = -(-num_samples // size)
-
-    def start(k: int | Array) -> Array:
-        return jnp.minimum(k * size, num_samples - size)
-
-    def take(x: Array, axis: int, k: int | Array) -> Array:
-        if not even:
-            return jax.lax.dynamic_slice_in_dim(x, start(k), size, axis)
-        before, after = x.shape[:axis], x.shape[axis + len(shape) :]
-        chunk = jax.lax.dynamic_index_in_dim(x, k, axis + place, keepdims=False)
-        return chunk.reshape(*before, size, *after)
+    if size % groups:
+        groups = 1
+    cut = _even if num_samples % size == 0 else _uneven
+    split, take, put, whole = cut(num_samples, groups, size)
 
     # Made again for the gradient: kept, the chunks' arrays would add up to N rows.
     @partial(jax.checkpoint, prevent_cse=False)
@@ -82,20 +76,73 @@ def map_samples(
         chunk = [take(x, axis, k) for x, axis in zip(parts, places, strict=True)]
         return function(jax.tree.unflatten(tree, chunk))
 
-    def add(k: int | Array, out: Array) -> Array:
-        new = rows(parts, k)
-        if not even:
-            return jax.lax.dynamic_update_slice_in_dim(out, new, start(k), 0)
-        new = new.reshape(*of_groups, size // groups, *rest)
-        return jax.lax.dynamic_update_index_in_dim(out, new, k, place)
+    parts = [split(x, axis) for x, axis in zip(leaves, places, strict=True)]
+    like = jax.eval_shape(rows, parts, jnp.array(0))
+    out = jnp.zeros((*whole, *like.shape[1:]), like.dtype)
+    if _manual():  # what the loop begins with must be of one type with what it makes
+        out = jnp.where(jnp.sum(parts[0]) == 0, out, out)
+    out = jax.lax.fori_loop(
+        0, -(-num_samples // size), lambda k, out: put(out, rows(parts, k), k), out
+    )
+    return out.reshape(num_samples, *like.shape[1:])
+
+
+class _Cut(NamedTuple):
+    """How rows are split into chunks, and put together again.
+
+    Attributes:
+        split: an array and its axis of samples to one in which chunks can be found.
+        take: such an array, the axis and the number of a chunk to the chunk.
+        put: what has been made, a chunk's rows and its number to the same, with them.
+        whole: the leading axes of what is made.
+    """
+
+    split: Callable[[Array, int], Array]
+    take: Callable[[Array, int, int | Array], Array]
+    put: Callable[[Array, Array, int | Array], Array]
+    whole: tuple[int, ...]
+
+
+def _even(num_samples: int, groups: int, size: int) -> _Cut:
+    """Chunks have an axis of their own, (G, K, b)."""
+    # An axis of one group would cost: XLA then copies each chunk in a slow loop.
+    of_groups = (groups,) if groups > 1 else ()
+    shape = (*of_groups, num_samples // size, size // groups)
+    place = len(of_groups)
 
     def split(x: Array, axis: int) -> Array:
         return x.reshape(*x.shape[:axis], *shape, *x.shape[axis + 1 :])
 
-    both = zip(leaves, places, strict=True)
-    parts = [split(x, axis) if even else x for x, axis in both]
-    like = jax.eval_shape(rows, parts, jnp.array(0))
-    rest = like.shape[1:]
-    whole = (*shape, *rest) if even else (num_samples, *rest)
-    out = jax.lax.fori_loop(0, num_chunks, add, jnp.zeros(whole, like.dtype))
-    return out.reshape(num_samples, *rest)
+    def take(x: Array, axis: int, k: int | Array) -> Array:
+        before, after = x.shape[:axis], x.shape[axis + len(shape) :]
+        chunk = jax.lax.dynamic_index_in_dim(x, k, axis + place, keepdims=False)
+        return chunk.reshape(*before, size, *after)
+
+    def put(out: Array, rows: Array, k: int | Array) -> Array:
+        rows = rows.reshape(*of_groups, size // groups, *rows.shape[1:])
+        return jax.lax.dynamic_update_index_in_dim(out, rows, k, place)
+
+    return _Cut(split, take, put, shape)
+
+
+def _uneven(num_samples: int, groups: int, size: int) -> _Cut:
+    """Chunks are slices of every group, (G, N / G); the last begins before its turn."""
+    of_groups = (groups,) if groups > 1 else ()
+    each, own, place = num_samples // groups, size // groups, len(of_groups)
+
+    def start(k: int | Array) -> Array:
+        return jnp.minimum(k * own, each - own)
+
+    def split(x: Array, axis: int) -> Array:
+        return x.reshape(*x.shape[:axis], *of_groups, each, *x.shape[axis + 1 :])
+
+    def take(x: Array, axis: int, k: int | Array) -> Array:
+        before, after = x.shape[:axis], x.shape[axis + place + 1 :]
+        chunk = jax.lax.dynamic_slice_in_dim(x, start(k), own, axis + place)
+        return chunk.reshape(*before, size, *after)
+
+    def put(out: Array, rows: Array, k: int | Array) -> Array:
+        rows = rows.reshape(*of_groups, own, *rows.shape[1:])
+        return jax.lax.dynamic_update_slice_in_dim(out, rows, start(k), place)
+
+    return _Cut(split, take, put, (*of_groups, each))

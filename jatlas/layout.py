@@ -13,7 +13,7 @@ from inspect import signature
 from typing import ParamSpec, TypeVar
 
 import jax
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,6 +66,27 @@ def automatic(
         return wrapper
 
     return decorate
+
+
+def of_samples(x: object, axis: int) -> NamedSharding | None:
+    """How an array lies whose samples are spread over devices; None of any other.
+
+    Where it can be seen: of arrays, not of what stands for them in `jax.jit`.
+
+    Args:
+        x: an array.
+        axis: of its samples.
+
+    Returns:
+        The mesh, and the mesh axes over which the samples are spread.
+    """
+    if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer):
+        return None
+    if not isinstance(x.sharding, NamedSharding):
+        return None
+    mesh, spec = x.sharding.mesh, x.sharding.spec
+    axes = (*spec, *[None] * (x.ndim - len(spec)))[axis]
+    return None if axes is None else NamedSharding(mesh, PartitionSpec(axes))
 
 
 def _explicit_mesh(leaf: object) -> AbstractMesh | None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from jatlas import arrays, chunks, layout
@@ -56,8 +58,9 @@ def merge(
     Returns:
         (N, A) in the dtype of embeddings and anchors, the wider of both; computed in
         float32 or wider. Gradients are finite, and zero for absent rows. Of samples
-        sharded over devices, each makes the rows that it holds (see
-        `jatlas.sharding.place`).
+        sharded over devices (see `jatlas.sharding.place`) each makes the rows that it
+        holds. In a `jax.jit` of yours too, but there the layout cannot be seen, and the
+        compiler copies stacked embeddings once.
 
     Raises:
         ValueError: if charts differ in N or A, embeddings and anchors differ in D or M,
@@ -77,11 +80,87 @@ def merge(
     """
     of_rows = partial(_merge, similarity=similarity, empty=empty, precision=precision)
     samples = (embeddings, presence, weights)
+    spread = [layout.of_samples(x, -2) for x in jax.tree.leaves(embeddings)]
+    if own := next((found for found in spread if found is not None), None):
+        return _on_devices(
+            own,
+            samples,
+            anchors,
+            empty,
+            similarity=similarity,
+            precision=precision,
+            batch_size=batch_size,
+        )
     if batch_size is not None:
         arrays.check_count("batch_size", batch_size, 1)
         if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(embeddings)):
             return _from_host(of_rows, samples, anchors, batch_size)
     return of_rows(*samples, anchors, batch_size=batch_size)
+
+
+def _on_devices(
+    own: NamedSharding,
+    samples: tuple[Stacked, AnyArray, Weights | None],
+    anchors: Stacked,
+    empty: Number,
+    **options: Any,
+) -> Float[Array, "N A"]:
+    """The atlas of sharded samples; all is put where it is needed, if not there yet."""
+    embeddings, presence, weights = samples
+    num_samples, _ = _check_charts(embeddings, anchors)
+    shape = (len(embeddings), num_samples)
+    arrays.check_mask("presence", presence, shape, "(M, N)")
+    check_weights(weights, shape)
+    inputs = (*samples, anchors, jnp.asarray(empty))
+    placed = jax.tree.map(
+        lambda spec, x: jax.device_put(x, NamedSharding(own.mesh, spec)),
+        _specs(own, *samples, anchors),
+        inputs,
+        is_leaf=lambda x: isinstance(x, PartitionSpec),
+    )
+    return _by_device(*placed, own=own, **options)
+
+
+def _specs(
+    own: NamedSharding,
+    embeddings: Stacked,
+    presence: AnyArray,
+    weights: Weights | None,
+    anchors: Stacked,
+) -> tuple[Any, ...]:
+    """How all that a merge takes lies: samples as they are, the rest on all devices."""
+
+    def spread(x: AnyArray) -> PartitionSpec:
+        return PartitionSpec(*[None] * (x.ndim - 2), own.spec[0])
+
+    of_weights = jax.tree.map(
+        lambda w: PartitionSpec(None, own.spec[0]) if w.ndim == 2 else PartitionSpec(),
+        weights,
+    )
+    return (
+        jax.tree.map(spread, embeddings),
+        PartitionSpec(None, own.spec[0]),
+        of_weights,
+        jax.tree.map(lambda _: PartitionSpec(), anchors),
+        PartitionSpec(),
+    )
+
+
+@partial(jax.jit, static_argnames=("own", "similarity", "precision", "batch_size"))
+def _by_device(*inputs: Any, own: NamedSharding, **options: Any) -> Float[Array, "N A"]:
+    """Each device merges its own rows; nothing is sent."""
+
+    def each(*inputs: Any) -> Array:
+        return _merge(*inputs[:-1], empty=inputs[-1], **options)
+
+    mapped = jax.shard_map(
+        each,
+        mesh=own.mesh,
+        in_specs=_specs(own, *inputs[:-1]),
+        out_specs=own.spec,
+        check_vma=False,
+    )
+    return mapped(*inputs)
 
 
 @partial(jax.jit, static_argnames=("similarity", "precision", "batch_size"))
@@ -174,7 +253,8 @@ def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
     tenth = len(x) * num_samples * num_anchors // (20 * width)
     cpu = jax.default_backend() == "cpu"
     most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
-    least = 1 if cpu else 1024  # a step of the loop costs an accelerator some launches
+    # A step of the loop costs an accelerator some launches, and a CPU packing anchors.
+    least = 64 if cpu else 1024
     return max(least, min(most, tenth))
 
 

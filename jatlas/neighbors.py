@@ -155,17 +155,19 @@ def _correlations_of_rows(
 ) -> Float[Array, " N"]:
     correlate = jax.vmap(CORRELATIONS[method], (0, 0, None))
 
-    def correlation(samples: tuple[Array, Array, Array]) -> Float[Array, " n"]:
-        of_x, of_y, index = samples
-        # A gather, which sends these rows to all devices. Times rows that stay spread,
-        # a device would get a part of every row of cosines, and send it for each sort.
-        everyone = jnp.minimum(index[0], 0) + jnp.arange(len(rows))
-        all_x, all_y = (z.at[everyone].get(mode="promise_in_bounds") for z in (x, y))
+    # A gather, which sends these rows to all devices, once. Times rows that stay where
+    # they are, a device would get a part of every row of cosines, and send it for each
+    # sort. That it begins at zero the compiler must not know, or it gathers nothing.
+    everyone = jnp.minimum(jnp.sum(rows), 0) + jnp.arange(len(rows))
+    all_x, all_y = (z.at[everyone].get(mode="promise_in_bounds") for z in (x, y))
+
+    def correlation(samples: tuple[Array, Array]) -> Float[Array, " n"]:
+        of_x, of_y = samples
         return correlate(
             arrays.matmul(of_x, all_x.T), arrays.matmul(of_y, all_y.T), rows
         )
 
-    return _by_rows(correlation, (x, y, jnp.arange(len(rows))))
+    return _by_rows(correlation, (x, y))
 
 
 @partial(jax.jit, static_argnames=("k", "similarity"))

@@ -1,9 +1,12 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, PartitionSpec
 
 from jatlas import chunks
 
@@ -39,25 +42,51 @@ def test_nothing_is_made_of_all_rows_but_the_result(size, largest_array):
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**7), st.integers(1, 5000))
-def test_a_size_divides_or_is_for_one_device(num_samples, rows):
+def test_a_size_is_near_what_is_wanted_and_the_same_of_every_group(num_samples, rows):
     size = chunks.chunk_size(num_samples, rows)
     assert 0 <= size <= num_samples
-    if size not in (num_samples, rows):
-        assert num_samples % size == 0
-        assert rows / 4 <= size <= 2 * rows
+    groups = math.gcd(num_samples, jax.device_count())
+    if size != num_samples:
+        assert size % groups == 0
+        assert min(rows / 4, groups) <= size <= max(2 * rows, groups)
+        divisors = [n for n in range(groups, 2 * rows + 1, groups) if 4 * n >= rows]
+        possible = any(num_samples % n == 0 for n in divisors)
+        assert not possible or num_samples % size == 0
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([2, 4]), st.integers(1, 3000))
 def test_what_lies_evenly_on_devices_is_cut_evenly(devices, rows_each):
-    num_samples = devices * rows_each
-    size = chunks.chunk_size(num_samples, 512)
-    assert num_samples % size == 0
+    size = chunks.chunk_size(devices * rows_each, 512)
     assert size % devices == 0
 
 
-def test_all_at_once_where_a_chunk_would_be_sent_around():
-    assert jax.device_count() > 1
-    prime = 1_000_003
-    assert chunks.chunk_size(2 * prime, 512) == 2 * prime
-    assert chunks.chunk_size(prime, 512) == 512
+@pytest.mark.parametrize("num_samples", [2 * 1009, 4 * 503, 1009, 2000])
+def test_no_number_of_samples_is_taken_all_at_once(num_samples):
+    x = jnp.arange(3.0 * num_samples).reshape(3, num_samples)
+    size = chunks.chunk_size(num_samples, 100)
+    assert size <= 200
+    of_chunks = []
+
+    def function(x):
+        of_chunks.append(x.shape)
+        return (x.sum(axis=0) ** 2)[:, None]
+
+    got = chunks.map_samples(function, x, 1, size)
+    assert set(of_chunks) == {(3, size)}
+    np.testing.assert_array_equal(got, function(x))
+
+
+def test_in_shard_map_a_device_has_but_its_own_rows():
+    mesh = jax.make_mesh((4,), ("samples",), axis_types=(AxisType.Auto,))
+    rows = PartitionSpec("samples")
+    sizes = []
+
+    def each(x):
+        sizes.append(chunks.chunk_size(len(x), 7))
+        return chunks.map_samples(lambda x: 2 * x, x, 0, sizes[0])
+
+    x = jnp.arange(4.0 * 21)
+    mapped = jax.shard_map(each, mesh=mesh, in_specs=rows, out_specs=rows)
+    np.testing.assert_array_equal(jax.jit(mapped)(x), 2 * x)
+    assert sizes == [7]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jatlas import merging
 from jatlas.atlas import masked_mean
 from jatlas.merging import merge
 from jatlas.relative import SIMILARITIES, relativize
@@ -404,6 +405,47 @@ def test_each_device_merges_its_own_rows(mesh, options):
     of_inputs = (x.nbytes + present.nbytes) / 4 + a.nbytes
     assert memory.argument_size_in_bytes <= 1.01 * of_inputs
     assert memory.output_size_in_bytes == 1024 * 48 * 4
+
+
+def test_each_device_needs_little_beside_its_rows(mesh):
+    x, a, present = large(40_960)
+    own = NamedSharding(mesh, PartitionSpec("samples"))
+    placed = (
+        spread(mesh, x, None, "samples"),
+        spread(mesh, present, None, "samples"),
+        None,
+        spread(mesh, a),
+        spread(mesh, jnp.float32(0)),
+    )
+    told = {"similarity": "cosine", "precision": "highest", "batch_size": None}
+    program = merging._by_device.lower(*placed, own=own, **told).compile()
+    whole = 4 * len(x) * 40_960 * a.shape[1]  # (M, N, A)
+    assert program.memory_analysis().temp_size_in_bytes <= 0.15 * whole / 4
+    text = program.as_text()
+    assert "while" in text
+    for sent in ("all-gather", "all-to-all", "collective-permute", "all-reduce"):
+        assert sent not in text, sent
+
+
+def test_a_mesh_may_be_of_some_of_the_devices(monkeypatch):
+    x, a, present = large(3 * 340)
+    three = jax.make_mesh((3,), ("samples",), devices=jax.devices()[:3])
+    placed = (
+        spread(three, x, None, "samples"),
+        a,
+        spread(three, present, None, "samples"),
+    )
+    seen, by_device = [], merging._by_device
+
+    def noted(*inputs, **told):
+        seen.append(by_device.lower(*inputs, **told).compile().as_text())
+        return by_device(*inputs, **told)
+
+    monkeypatch.setattr(merging, "_by_device", noted)
+    got = merge(*placed, weights=jnp.arange(1.0, 1 + len(x)))
+    expected = merge(x, a, present, weights=jnp.arange(1.0, 1 + len(x)))
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+    assert "all-gather" not in seen[0]
 
 
 def test_gradients_on_several_devices_are_those_on_one(mesh):

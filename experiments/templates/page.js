@@ -173,6 +173,7 @@ function describe(point) {
     Plotly.restyle(side, mark, [plot.data.length - 1]);
   }
   const box = at("image");
+  at("shown").classList.toggle("stays", point !== null);
   if (point === null) {
     at("facts").replaceChildren(make("dt", "sample"), make("dd", "none is pointed at"));
     box.style.backgroundImage = "none";

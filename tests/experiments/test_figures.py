@@ -124,10 +124,10 @@ def test_tsne_is_of_some_of_each_class_and_is_not_made_twice(monkeypatch):
     arrays = figures.with_tsne(some_arrays(), CLASS_NAMES)
     for name in figures.DRAWN:
         there = np.isfinite(arrays[f"tsne/{name}"]).all(axis=1)
-        assert np.bincount(arrays["labels"][there]).tolist() == [6] * 10
+        assert np.bincount(arrays["labels"][there]).tolist() == [8] * 10
     monkeypatch.setattr(figures, "with_tsne", None)
     figure = figures.spaces_figure(arrays, CLASS_NAMES, "digits", "tsne")
-    assert figure.get_suptitle() == "digits\nt-SNE of 60 of 200 samples"
+    assert figure.get_suptitle() == "digits\nt-SNE of 80 of 200 samples"
     for axes, name in zip(figure.axes, figures.DRAWN, strict=True):
         small = [line for line in axes.lines if line.get_markersize() < 5]
         drawn = np.concatenate([line.get_xydata() for line in small])

@@ -5,7 +5,7 @@ import pages
 from PIL import Image
 from test_figures import some_arrays
 
-from experiments import figures, pictures
+from experiments import figures, gallery
 
 
 def test_all_kinds_are_drawn_and_those_of_superclasses_where_there_are_any(
@@ -20,8 +20,8 @@ def test_all_kinds_are_drawn_and_those_of_superclasses_where_there_are_any(
     monkeypatch.setattr(figures, "save", save)
     dataset = pages.dataset()._replace(class_names=tuple("abcd"))
     arrays = figures.with_tsne(some_arrays(40, 4), dataset.class_names)
-    files = pictures.draw(tmp_path, "C_T2", arrays, dataset, "x")
-    assert list(files) == [kind.title for kind in pictures.KINDS.values()]
+    files = gallery.draw(tmp_path, "C_T2", arrays, dataset, "x")
+    assert list(files) == [kind.title for kind in gallery.KINDS.values()]
     assert [path.name for path in files.values()] == [name for name, _ in headings]
     of = dict(headings)
     for kind in ("spaces", "shared_axes", "tsne"):
@@ -29,16 +29,16 @@ def test_all_kinds_are_drawn_and_those_of_superclasses_where_there_are_any(
     for kind in ("superclasses", "superclasses_shared_axes", "superclasses_tsne"):
         assert of[f"{kind}_C_T2.png"] == ["even <b>", "odd"]
     bare = dataset._replace(superclasses=None, superclass_names=())
-    fewer = pictures.draw(tmp_path, "C_T2", arrays, bare, "x")
+    fewer = gallery.draw(tmp_path, "C_T2", arrays, bare, "x")
     assert list(fewer) == [
-        kind.title for kind in pictures.KINDS.values() if not kind.groups
+        kind.title for kind in gallery.KINDS.values() if not kind.groups
     ]
 
 
 def test_a_picture_is_a_png_where_it_is_said_to_be(tmp_path, monkeypatch):
-    kept = {"distances": pictures.KINDS["distances"]}
-    monkeypatch.setattr(pictures, "KINDS", kept)
-    files = pictures.draw(tmp_path, "C_T2", some_arrays(40, 4), pages.dataset(), "x")
+    kept = {"distances": gallery.KINDS["distances"]}
+    monkeypatch.setattr(gallery, "KINDS", kept)
+    files = gallery.draw(tmp_path, "C_T2", some_arrays(40, 4), pages.dataset(), "x")
     assert files == {"distances": tmp_path / "distances_C_T2.png"}
     with Image.open(files["distances"]) as image:
         assert image.format == "PNG"
