@@ -166,6 +166,11 @@ def deal(options: Options, dataset: Dataset) -> Deal:
     anchors = pool[np.linspace(0, pool.size - 1, options.num_anchors).astype(int)]
     shares = np.array(options.shares or [1] * options.num_processes)
     cuts = np.concatenate([[0], num_samples * shares.cumsum() // shares.sum()])
+    if (np.diff(cuts) == 0).any():
+        raise ValueError(
+            f"--num-samples {num_samples} shared out {shares.tolist()} leaves a "
+            "process without a sample; give each one or more."
+        )
     return Deal(samples, presence, anchors, cuts)
 
 

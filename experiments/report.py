@@ -99,7 +99,7 @@ deviation over seeds.
 - CKA is against `original_rel`, the end-to-end chart's relative space; "absolute" is
   against `original_abs`. It is linear; RBF CKA is as wide as the median distance.
 - Self-similarity: the correlation of the cosines among samples in the two spaces. It
-  and RBF CKA are of all pairs, and so on 3,000 test samples where there are more.
+  and RBF CKA are of all pairs, and so on 1,000 test samples where there are more.
 - Higher separability means classes farther apart. It sets relative spaces beside
   absolute ones, and the projection alone raises it: compare `merged` with
   `original_rel` and `jumble_rel`, not with `original_abs`.

@@ -26,13 +26,14 @@ class Line(NamedTuple):
     unit: str
 
 
-def on_paper(plan: Plan, flops: float, copied: float) -> list[Line]:
+def on_paper(plan: Plan, flops: float, copied: float, of_cka: float) -> list[Line]:
     """Memory, traffic and device-hours of a merge, and of linear CKA of its atlas.
 
     Args:
         plan: the sizes.
         flops: a second, that merge was measured to do.
         copied: bytes a second that were measured to be read or written.
+        of_cka: flops a second, that a chunk of linear CKA was measured to do.
 
     Returns:
         A line a figure. All letters are the paper's; b is the bytes of a float, G the
@@ -46,7 +47,8 @@ def on_paper(plan: Plan, flops: float, copied: float) -> list[Line]:
     product = 2.0 * n * m * d * a
     scatter = _FLOAT * (a + d) ** 2
     resident = moved / devices + anchors
-    at_once = _FLOAT * batch * (m * d + a) + batch * m + anchors
+    # While one batch is worked on the next is sent; what is made stays on the device.
+    at_once = 2 * batch * (_FLOAT * (m * d + a) + m) + anchors + atlas / devices
     hours = max(product / flops, moved / copied) / _HOUR
     cka_flops = 2.0 * n * (a**2 + a * d + d**2)
     return [
@@ -57,8 +59,8 @@ def on_paper(plan: Plan, flops: float, copied: float) -> list[Line]:
         Line("what is never formed", "b M N A", stacked, "bytes"),
         Line("on each device, all at once", "(b N (M D + A) + N M) / G + b M A D",
              resident, "bytes"),
-        Line("on each device, in batches", "b B (M D + A) + B M + b M A D",
-             at_once, "bytes"),
+        Line("on each device, in batches from the host",
+             "2 B (b M D + b A + M) + b M A D + b N A / G", at_once, "bytes"),
         Line("read and written by all", "b N (M D + A) + N M", moved, "bytes"),
         Line("between devices, once", "b M A D (G - 1)", anchors * (devices - 1),
              "bytes"),
@@ -66,7 +68,7 @@ def on_paper(plan: Plan, flops: float, copied: float) -> list[Line]:
         Line("merge", "max(flops / rate, bytes / rate) / 3600", hours, "device-hours"),
         Line("the same on G devices", "that / G", hours / devices, "hours"),
         Line("linear CKA with a space of D features",
-             "2 N (A^2 + A D + D^2) / rate / 3600", cka_flops / flops / _HOUR,
+             "2 N (A^2 + A D + D^2) / rate / 3600", cka_flops / of_cka / _HOUR,
              "device-hours"),
         Line("its state, all that devices exchange for it", "b (A + D)^2", scatter,
              "bytes"),
@@ -74,21 +76,29 @@ def on_paper(plan: Plan, flops: float, copied: float) -> list[Line]:
 
 
 def from_results(jobs: dict[str, Any], plan: Plan | None = None) -> dict[str, Any]:
-    """`on_paper` at the rates in the results; empty if merge or machine is not there.
+    """`on_paper` at the rates in the results; empty if one of them is not there.
 
-    Merge is taken to run at the rate of its largest measured size.
+    Merge is taken to run at the rate of its largest measured size, CKA at that of a
+    chunk of rows.
     """
-    if not {"machine", "merge"} <= set(jobs):
+    if not {"machine", "merge", "cka"} <= set(jobs):
         return {}
     plan = Plan() if plan is None else plan
-    rows = [row for row in jobs["merge"]["rows"] if row["name"] == "merge"]
-    largest = max(rows, key=lambda row: row["size"]["N"])
-    took = sorted(s for s in largest["seconds"]["ours"] if s is not None)
-    flops = largest["work"]["flops"] / took[len(took) // 2]
+    flops = _rate(jobs["merge"], "merge")
+    of_cka = _rate(jobs["cka"], "linear CKA, a chunk of rows")
     copied = jobs["machine"]["rows"][0]["values"]["copy in place, GB/s"] * 1e9
     return {
         "plan": plan._asdict(),
         "flops a second": flops,
         "bytes a second": copied,
-        "lines": [line._asdict() for line in on_paper(plan, flops, copied)],
+        "flops a second of CKA": of_cka,
+        "lines": [line._asdict() for line in on_paper(plan, flops, copied, of_cka)],
     }
+
+
+def _rate(job: dict[str, Any], name: str) -> float:
+    """Flops a second at the largest size of a row of this name, by its median."""
+    rows = [row for row in job["rows"] if row["name"] == name]
+    largest = max(rows, key=lambda row: row["size"]["N"])
+    took = sorted(s for s in largest["seconds"]["ours"] if s is not None)
+    return largest["work"]["flops"] / took[len(took) // 2]

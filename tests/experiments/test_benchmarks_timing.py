@@ -270,26 +270,29 @@ def test_on_paper_is_arithmetic_on_the_rates():
     plan = scale.Plan(
         samples=1000, charts=3, anchors=5, features=2, devices=4, batch=10
     )
-    lines = {line.what: line for line in scale.on_paper(plan, 100.0, 1e9)}
+    lines = {line.what: line for line in scale.on_paper(plan, 100.0, 1e9, 50.0)}
     value = {what: line.value for what, line in lines.items()}
     assert value["embeddings"] == 1000 * 3 * 2 * 4
     assert value["atlas"] == 1000 * 5 * 4
     assert value["what is never formed"] == 3 * 1000 * 5 * 4
     whole = (24_000 + 20_000 + 3000) / 4 + 3 * 5 * 2 * 4
     assert value["on each device, all at once"] == whole
-    assert value["on each device, in batches"] == 10 * (24 + 20 + 3) + 120
+    both = 2 * 10 * (24 + 20 + 3) + 120
+    assert value["on each device, in batches from the host"] == both + 20_000 / 4
+    of_cka = value["linear CKA with a space of D features"]
+    assert of_cka == pytest.approx(2000 * (25 + 10 + 4) / 50 / 3600)
     assert value["flops of merge"] == 2 * 1000 * 3 * 2 * 5
     assert value["merge"] == 60_000 / 100 / 3600
     assert value["the same on G devices"] == value["merge"] / 4
     # Where memory is slower than arithmetic, it is memory that counts.
-    slow = {line.what: line for line in scale.on_paper(plan, 1e12, 10.0)}
+    slow = {line.what: line for line in scale.on_paper(plan, 1e12, 10.0, 1.0)}
     assert slow["merge"].value == 47_000 / 10 / 3600
 
 
 def test_on_paper_takes_the_rate_of_the_largest_merge():
-    def merge(n, seconds):
+    def row(name, n, seconds):
         return {
-            "name": "merge",
+            "name": name,
             "size": {"N": n},
             "work": {"flops": 1e9 * n},
             "seconds": {"ours": [*seconds, None]},
@@ -298,9 +301,15 @@ def test_on_paper_takes_the_rate_of_the_largest_merge():
     rates = {"copy in place, GB/s": 8.0}
     jobs = {
         "machine": {"rows": [{"values": rates}]},
-        "merge": {"rows": [merge(100, [1.0]), merge(200, [4.0, 2.0, 5.0])]},
+        "merge": {
+            "rows": [row("merge", 100, [1.0]), row("merge", 200, [4.0, 2.0, 5.0])]
+        },
+        "cka": {"rows": [row("linear CKA, a chunk of rows", 10, [2.0])]},
     }
     found = scale.from_results(jobs)
     assert found["flops a second"] == 200e9 / 4.0
     assert found["bytes a second"] == 8e9
-    assert scale.from_results({"merge": jobs["merge"]}) == {}
+    assert found["flops a second of CKA"] == 5e9
+    for left_out in jobs:
+        rest = {name: job for name, job in jobs.items() if name != left_out}
+        assert scale.from_results(rest) == {}
