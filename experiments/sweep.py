@@ -149,9 +149,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main(sweep: Sweep) -> None:
     """The whole sweep, as the command makes it."""
     if not sweep.numbers or min(sweep.numbers) < 1:
-        sys.exit(
-            f"error: --numbers takes one or more of 1 or more, not {sweep.numbers}"
-        )
+        sys.exit(f"error: --numbers must be 1 or more, and not none: {sweep.numbers}")
     told = options(sweep)
     console = Console(highlight=False, soft_wrap=True)
     job.keep_compiled()

@@ -111,14 +111,15 @@ def _on_devices(
     shape = (len(embeddings), num_samples)
     arrays.check_mask("presence", presence, shape, "(M, N)")
     check_weights(weights, shape)
-    inputs = (*samples, anchors, jnp.asarray(empty))
-    placed = jax.tree.map(
-        lambda spec, x: jax.device_put(x, NamedSharding(own.mesh, spec)),
-        _specs(own, *samples, anchors),
-        inputs,
-        is_leaf=lambda x: isinstance(x, PartitionSpec),
-    )
-    return _by_device(*placed, own=own, **options)
+    inputs = (*samples, anchors, empty)
+    if own.is_fully_addressable:  # across hosts, all must have put it there already
+        inputs = jax.tree.map(
+            lambda spec, x: jax.device_put(x, NamedSharding(own.mesh, spec)),
+            _specs(own, *samples, anchors),
+            inputs,
+            is_leaf=lambda x: isinstance(x, PartitionSpec),
+        )
+    return _by_device(*inputs, own=own, **options)
 
 
 def _specs(

@@ -9,7 +9,7 @@ import numpy as np
 
 # A turn repeats its function until it has taken about so long, in seconds: a clock read
 # around a millisecond measures the clock.
-SHORTEST = 0.1
+SHORTEST = 0.05
 _LONG = 1.0  # a first call that takes so long tells enough of how often to call
 _MOST = 1000  # calls a turn
 _PAUSE = 0.005  # the threads of the one before stop spinning, before the next starts
