@@ -32,7 +32,7 @@ class Options:
 
     only: tuple[str, ...] = tuple(JOBS)
     """Which jobs; all if left out."""
-    repeats: int = 5
+    repeats: int = 3
     """Rounds, in each of which ours and the references have a turn."""
     quick: bool = False
     """Small sizes, in about a minute. No bar is judged on them."""

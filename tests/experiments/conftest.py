@@ -1,15 +1,41 @@
 """A run so small that it takes seconds: what the tests of the main job share."""
 
+import os
 from functools import partial
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.data import normalise
 from experiments.dataset import Dataset
 from jatlas import CNN, Chart, from_module, with_preprocessing
 
 WIDTH = 10
+# They train the same charts and measure the same spaces. What is compiled is used once
+# or twice, on tiny arrays, and only what it gives matters here.
+ALIKE = ("test_analyses", "test_main", "test_run", "test_sweep", "test_trained")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs(request, tmp_path_factory):
+    """What is compiled for one of these files is read by the next, in any process."""
+    if request.module.__name__.rpartition(".")[2] not in ALIKE:
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all processes
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_disable_most_optimizations", True)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")
