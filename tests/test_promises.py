@@ -397,7 +397,9 @@ each_of_samples = each([p for p in PROMISES if of_samples(p)])
 
 
 @each_of_samples
-@pytest.mark.parametrize("axes", ["Auto", "Explicit"])
+@pytest.mark.parametrize(
+    "axes", [pytest.param("Auto", marks=pytest.mark.slow), "Explicit"]
+)
 def test_samples_on_several_devices_give_the_same(p, axes):
     kind = getattr(jax.sharding.AxisType, axes)
     mesh = jax.make_mesh((4,), ("samples",), axis_types=(kind,))
@@ -412,6 +414,7 @@ def test_samples_on_several_devices_give_the_same(p, axes):
         assert one.sharding.shard_shape(whole.shape) == tuple(shape)
 
 
+@pytest.mark.slow
 @each([p for p in PROMISES if of_samples(p) and p.smooth])
 def test_gradients_on_several_devices_are_the_same(p):
     axes = (jax.sharding.AxisType.Explicit,)
