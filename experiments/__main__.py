@@ -1,7 +1,7 @@
 """The main job: `python -m experiments`, from real images to a table.
 
-Source: Crisostomi et al., "From Charts to Atlas" (2023). The default takes a few
-minutes on 2 cores; `--seeds 0` about a third of that.
+Source: Crisostomi et al., "From Charts to Atlas" (2023). The default takes 5
+to 10 minutes on 2 cores; `--seeds 0` two to four.
 """
 
 import os

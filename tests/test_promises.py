@@ -396,10 +396,9 @@ def of_samples(p):
 each_of_samples = each([p for p in PROMISES if of_samples(p)])
 
 
+@pytest.mark.slow
 @each_of_samples
-@pytest.mark.parametrize(
-    "axes", [pytest.param("Auto", marks=pytest.mark.slow), "Explicit"]
-)
+@pytest.mark.parametrize("axes", ["Auto", "Explicit"])
 def test_samples_on_several_devices_give_the_same(p, axes):
     kind = getattr(jax.sharding.AxisType, axes)
     mesh = jax.make_mesh((4,), ("samples",), axis_types=(kind,))

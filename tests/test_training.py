@@ -260,9 +260,8 @@ def spread_out(images, kind):
     return jax.device_put(images, NamedSharding(mesh, PartitionSpec("samples")))
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(AxisType.Auto, marks=pytest.mark.slow), AxisType.Explicit]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_images_on_several_devices_give_the_same_charts(problem, fitted, kind):
     images, labels, tasks = problem
     placed = spread_out(images, kind)

@@ -173,6 +173,7 @@ def test_jobs_that_were_left_out_are_added(counted, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_small_sizes_of_merge_from_the_command_to_the_table(tmp_path):
     start(tmp_path, only=("merge",), quick=True, repeats=1)
     results = store.read_json(tmp_path / "benchmarks.json")
