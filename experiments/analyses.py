@@ -55,6 +55,11 @@ def compared_with(
     return {k: v for k, v in references.items() if k not in without.get(name, ())}
 
 
+def key_of(seed: int) -> jax.Array:
+    """The key of all classifiers of a seed."""
+    return jax.random.fold_in(jax.random.key(seed), 7)
+
+
 class Rows(NamedTuple):
     """A space on the device, and the label of each row, 0 where padded."""
 
@@ -178,16 +183,14 @@ def alignment(
     values: Values = {}
     widest = max((r.shape[1] for r in references.values()), default=0)
     of_pairs = len(space.sample) <= tasks.test.sum() and space.rows.shape[1] <= widest
-    some = _drawn(space, MOST_OF_PAIRS, seed)
+    real, some = space.sample >= 0, _drawn(space, MOST_OF_PAIRS, seed)
     for ending, reference in references.items():
+        of_same = reference[space.sample]
         for group, rows in _groups(tasks, space.labels).items():
-            of_same, where = reference[space.sample], rows & (space.sample >= 0)
-            value = jatlas.cka(space.rows, of_same, where=where)
+            value = jatlas.cka(space.rows, of_same, where=rows & real)
             values[f"cka{ending}{group}"] = float(value)
-        for name, value in (
-            _of_pairs(some, reference, tasks).items() if of_pairs else ()
-        ):
-            metric, group = name
+        found = _of_pairs(some, reference, tasks) if of_pairs else {}
+        for (metric, group), value in found.items():
             values[f"{metric}{ending}{group}"] = value
     return values
 

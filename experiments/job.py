@@ -3,6 +3,8 @@
 import resource
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +18,7 @@ from experiments.config import Options
 from experiments.data import load
 from experiments.results import Rows, of_setting, select
 from experiments.settings import Setting
-from experiments.trained import Bench
+from experiments.trained import Bench, Report
 
 
 class Plan(NamedTuple):
@@ -35,11 +37,7 @@ def do(options: Options) -> None:
     keep_compiled()
     console = Console(highlight=False, soft_wrap=True)
     with command.endings(console):
-        try:
-            job = plan(options, console)
-        except (ValueError, OSError) as error:
-            sys.exit(f"error: {error}")
-        main(job, console)
+        main(planned(options, console), console)
     unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, else kilobytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     took = time.perf_counter() - began
@@ -47,6 +45,14 @@ def do(options: Options) -> None:
         f"{took:.0f} s, {peak:.1f} GB of memory at most. The table is in "
         f"{options.folder / 'table.md'}, the pictures beside it."
     )
+
+
+def planned(options: Options, console: Console, **more: Any) -> Plan:
+    """`plan`, as the commands make it: what is wrong is said in a line."""
+    try:
+        return plan(options, console, **more)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 def plan(options: Options, console: Console | None = None, **more: Any) -> Plan:
@@ -86,7 +92,7 @@ def plan(options: Options, console: Console | None = None, **more: Any) -> Plan:
 
 def main(job: Plan, console: Console) -> None:
     """Run what is missing, then write the results, the table and the pictures."""
-    rows = rows_of(job, console)
+    rows = rows_of(job, console, run.part, run.unit)
     results = job.options.folder / "results.json"
     store.write_json(results, {"settings": job.settings, "rows": rows})
     written = store.read_json(results)
@@ -100,12 +106,23 @@ def main(job: Plan, console: Console) -> None:
     )
 
 
-def rows_of(job: Plan, console: Console) -> list[dict[str, Any]]:
+def rows_of(
+    job: Plan,
+    console: Console,
+    part: Callable[[Bench, Setting, int], Path],
+    unit: Callable[[Bench, Setting, int, Report], Any],
+) -> list[dict[str, Any]]:
     """The rows of all units, with a bar that says how long is left.
 
     Where there is no terminal, a line at the beginning of each unit says the same.
+
+    Args:
+        job: whose units these are.
+        console: where it is said.
+        part: the file of a unit's rows, which is there when the unit is done.
+        unit: makes it.
     """
-    missing = [u for u in job.units if not run.part(job.bench, *u).exists()]
+    missing = [u for u in job.units if not part(job.bench, *u).exists()]
     if found := len(job.units) - len(missing):
         console.print(f"{found} of {len(job.units)} were done before")
     with command.bar(console, len(missing)) as update:
@@ -123,8 +140,8 @@ def rows_of(job: Plan, console: Console) -> list[dict[str, Any]]:
             ) -> None:
                 update(done + share, f"{name}: {what}")
 
-            run.unit(job.bench, setting, seed, tell)
-    files = [run.part(job.bench, *unit) for unit in job.units]
+            unit(job.bench, setting, seed, tell)
+    files = [part(job.bench, *each) for each in job.units]
     return [row for file in files for row in store.read_json(file)]
 
 

@@ -16,11 +16,7 @@ from experiments.trained import Bench, Report
 from jatlas.tasks import Tasks
 
 # The spaces that pictures are drawn from: protocol, and name.
-PICTURED = {
-    "both/original_rel": ("both", "original_rel"),
-    "oracle/merged": ("oracle", "merged"),
-    "blind/merged": ("blind", "merged"),
-}
+PICTURED = (("both", "original_rel"), ("oracle", "merged"), ("blind", "merged"))
 
 
 def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict]:
@@ -54,8 +50,7 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict
     ]
     store.write_arrays(file.with_suffix(".npz"), pictured)
     store.write_json(file, rows)  # last: its being there says that the unit is done
-    for done in trained.chart_files(bench, setting, seed, len(tasks.seen)):
-        done.unlink(missing_ok=True)
+    trained.forget(bench, setting, seed, len(tasks.seen))
     report("done", 1.0)
     return rows
 
@@ -155,7 +150,7 @@ def _measure(
             analyses.compared_with(name, references),
             bench.dataset.labels,
             tasks,
-            jax.random.fold_in(jax.random.key(seed), 7),
+            analyses.key_of(seed),
             bench.options.probe_epochs,
             bench.options.probe_patience,
             seed=seed,
@@ -182,8 +177,8 @@ def _measure(
     both = measured.pop("both")
     by_protocol = {name: {**both, **measured[name]} for name in PROTOCOLS}
     shown = {
-        name: compared.rows_of_test(spaces[protocol][space](), tasks)
-        for name, (protocol, space) in PICTURED.items()
+        f"{protocol}/{space}": compared.rows_of_test(spaces[protocol][space](), tasks)
+        for protocol, space in PICTURED
     }
     (sample, *_) = (space.sample for space in shown.values())
     real = sample >= 0

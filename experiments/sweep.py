@@ -12,10 +12,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
@@ -84,13 +84,13 @@ def options(sweep: Sweep) -> Options:
 
 
 def unit(
-    bench: Bench, numbers: Sequence[int], setting: Setting, seed: int, report: Report
+    numbers: Sequence[int], bench: Bench, setting: Setting, seed: int, report: Report
 ) -> list[dict[str, Any]]:
     """A row for each number, choice, protocol and metric; from the disk if it can be.
 
     Args:
-        bench: from `job.plan`.
         numbers: of anchors.
+        bench: from `job.plan`.
         setting: one cell.
         seed: draws everything.
         report: called with what is being done, and how much of the unit is done.
@@ -114,8 +114,7 @@ def unit(
         cell |= {"anchors": count, "choice": method, "seed": seed}
         rows += [cell | row for row in _measured(bench, setting, seed, tasks, embedded)]
     store.write_json(file, rows)
-    for kept in trained.chart_files(bench, setting, seed, len(tasks.seen)):
-        kept.unlink(missing_ok=True)
+    trained.forget(bench, setting, seed, len(tasks.seen))
     return rows
 
 
@@ -154,21 +153,8 @@ def main(sweep: Sweep) -> None:
     console = Console(highlight=False, soft_wrap=True)
     job.keep_compiled()
     with command.endings(console):
-        try:
-            plan = job.plan(told, console, numbers=list(sweep.numbers))
-        except (ValueError, OSError) as error:
-            sys.exit(f"error: {error}")
-        rows = []
-        with command.bar(console, len(plan.units)) as update:
-            for done, (setting, seed) in enumerate(plan.units):
-                name = f"{setting.scenario} {setting.name}, seed {seed}"
-
-                def tell(
-                    what: str, share: float, done: int = done, name: str = name
-                ) -> None:
-                    update(done + share, f"{name}: {what}")
-
-                rows += unit(plan.bench, sweep.numbers, setting, seed, tell)
+        plan = job.planned(told, console, numbers=list(sweep.numbers))
+        rows = job.rows_of(plan, console, part, partial(unit, sweep.numbers))
         file = told.folder / "sweep.json"
         store.write_json(file, {"settings": plan.settings, "rows": rows})
         text = table(store.read_json(file)["rows"])
@@ -196,7 +182,7 @@ def _measured(
             {},
             labels,
             tasks,
-            jax.random.fold_in(jax.random.key(seed), 7),
+            analyses.key_of(seed),
             bench.options.probe_epochs,
             bench.options.probe_patience,
             control=analyses.probe,  # accuracies, and nothing else

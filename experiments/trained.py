@@ -92,6 +92,12 @@ def chart_files(
     return [bench.folder / f"{name}_chart{m}.npz" for m in range(num_charts)]
 
 
+def forget(bench: Bench, setting: Setting, seed: int, num_charts: int) -> None:
+    """Delete the embeddings of a unit's charts: they have been measured."""
+    for file in chart_files(bench, setting, seed, num_charts):
+        file.unlink(missing_ok=True)
+
+
 def key(seed: int, setting: Setting) -> jax.Array:
     """The key of a setting's charts: other than those of other settings and seeds."""
     number = zlib.crc32(f"{setting.scenario}_{setting.name}".encode())

@@ -10,7 +10,7 @@ one device's, would have to be sent to all.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,66 +67,7 @@ def map_samples(
     groups = _groups(num_samples)
     if size % groups:
         groups = 1
-    cut = _even if num_samples % size == 0 else _uneven
-    split, take, put, whole = cut(num_samples, groups, size)
-
-    # Made again for the gradient: kept, the chunks' arrays would add up to N rows.
-    @partial(jax.checkpoint, prevent_cse=False)
-    def rows(parts: list[Array], k: int | Array) -> Array:
-        chunk = [take(x, axis, k) for x, axis in zip(parts, places, strict=True)]
-        return function(jax.tree.unflatten(tree, chunk))
-
-    parts = [split(x, axis) for x, axis in zip(leaves, places, strict=True)]
-    like = jax.eval_shape(rows, parts, jnp.array(0))
-    out = jnp.zeros((*whole, *like.shape[1:]), like.dtype)
-    if _manual():  # what the loop begins with must be of one type with what it makes
-        out = jnp.where(jnp.sum(parts[0]) == 0, out, out)
-    out = jax.lax.fori_loop(
-        0, -(-num_samples // size), lambda k, out: put(out, rows(parts, k), k), out
-    )
-    return out.reshape(num_samples, *like.shape[1:])
-
-
-class _Cut(NamedTuple):
-    """How rows are split into chunks, and put together again.
-
-    Attributes:
-        split: an array and its axis of samples to one in which chunks can be found.
-        take: such an array, the axis and the number of a chunk to the chunk.
-        put: what has been made, a chunk's rows and its number to the same, with them.
-        whole: the leading axes of what is made.
-    """
-
-    split: Callable[[Array, int], Array]
-    take: Callable[[Array, int, int | Array], Array]
-    put: Callable[[Array, Array, int | Array], Array]
-    whole: tuple[int, ...]
-
-
-def _even(num_samples: int, groups: int, size: int) -> _Cut:
-    """Chunks have an axis of their own, (G, K, b)."""
     # An axis of one group would cost: XLA then copies each chunk in a slow loop.
-    of_groups = (groups,) if groups > 1 else ()
-    shape = (*of_groups, num_samples // size, size // groups)
-    place = len(of_groups)
-
-    def split(x: Array, axis: int) -> Array:
-        return x.reshape(*x.shape[:axis], *shape, *x.shape[axis + 1 :])
-
-    def take(x: Array, axis: int, k: int | Array) -> Array:
-        before, after = x.shape[:axis], x.shape[axis + len(shape) :]
-        chunk = jax.lax.dynamic_index_in_dim(x, k, axis + place, keepdims=False)
-        return chunk.reshape(*before, size, *after)
-
-    def put(out: Array, rows: Array, k: int | Array) -> Array:
-        rows = rows.reshape(*of_groups, size // groups, *rows.shape[1:])
-        return jax.lax.dynamic_update_index_in_dim(out, rows, k, place)
-
-    return _Cut(split, take, put, shape)
-
-
-def _uneven(num_samples: int, groups: int, size: int) -> _Cut:
-    """Chunks are slices of every group, (G, N / G); the last begins before its turn."""
     of_groups = (groups,) if groups > 1 else ()
     each, own, place = num_samples // groups, size // groups, len(of_groups)
 
@@ -141,8 +82,21 @@ def _uneven(num_samples: int, groups: int, size: int) -> _Cut:
         chunk = jax.lax.dynamic_slice_in_dim(x, start(k), own, axis + place)
         return chunk.reshape(*before, size, *after)
 
-    def put(out: Array, rows: Array, k: int | Array) -> Array:
-        rows = rows.reshape(*of_groups, own, *rows.shape[1:])
-        return jax.lax.dynamic_update_slice_in_dim(out, rows, start(k), place)
+    # Made again for the gradient: kept, the chunks' arrays would add up to N rows.
+    @partial(jax.checkpoint, prevent_cse=False)
+    def rows(parts: list[Array], k: int | Array) -> Array:
+        chunk = [take(x, axis, k) for x, axis in zip(parts, places, strict=True)]
+        return function(jax.tree.unflatten(tree, chunk))
 
-    return _Cut(split, take, put, (*of_groups, each))
+    def add(k: int | Array, out: Array) -> Array:
+        new = rows(parts, k).reshape(*of_groups, own, *rest)
+        return jax.lax.dynamic_update_slice_in_dim(out, new, start(k), place)
+
+    parts = [split(x, axis) for x, axis in zip(leaves, places, strict=True)]
+    like = jax.eval_shape(rows, parts, jnp.array(0))
+    rest = like.shape[1:]
+    out = jnp.zeros((*of_groups, each, *rest), like.dtype)
+    if _manual():  # what the loop begins with must be of one type with what it makes
+        out = jnp.where(jnp.sum(parts[0]) == 0, out, out)
+    out = jax.lax.fori_loop(0, -(-num_samples // size), add, out)
+    return out.reshape(num_samples, *rest)

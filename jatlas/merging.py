@@ -80,6 +80,8 @@ def merge(
     """
     of_rows = partial(_merge, similarity=similarity, empty=empty, precision=precision)
     samples = (embeddings, presence, weights)
+    if batch_size is not None:
+        arrays.check_count("batch_size", batch_size, 1)
     spread = [layout.of_samples(x, -2) for x in jax.tree.leaves(embeddings)]
     if own := next((found for found in spread if found is not None), None):
         return _on_devices(
@@ -91,10 +93,9 @@ def merge(
             precision=precision,
             batch_size=batch_size,
         )
-    if batch_size is not None:
-        arrays.check_count("batch_size", batch_size, 1)
-        if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(embeddings)):
-            return _from_host(of_rows, samples, anchors, batch_size)
+    on_host = any(isinstance(x, np.ndarray) for x in jax.tree.leaves(embeddings))
+    if batch_size is not None and on_host:
+        return _from_host(of_rows, samples, anchors, batch_size)
     return of_rows(*samples, anchors, batch_size=batch_size)
 
 
@@ -106,11 +107,7 @@ def _on_devices(
     **options: Any,
 ) -> Float[Array, "N A"]:
     """The atlas of sharded samples; all is put where it is needed, if not there yet."""
-    embeddings, presence, weights = samples
-    num_samples, _ = _check_charts(embeddings, anchors)
-    shape = (len(embeddings), num_samples)
-    arrays.check_mask("presence", presence, shape, "(M, N)")
-    check_weights(weights, shape)
+    _check_samples(samples, anchors)
     inputs = (*samples, anchors, empty)
     if own.is_fully_addressable:  # across hosts, all must have put it there already
         inputs = jax.tree.map(
@@ -130,20 +127,13 @@ def _specs(
     anchors: Stacked,
 ) -> tuple[Any, ...]:
     """How all that a merge takes lies: samples as they are, the rest on all devices."""
-
-    def spread(x: AnyArray) -> PartitionSpec:
-        return PartitionSpec(*[None] * (x.ndim - 2), own.spec[0])
-
-    of_weights = jax.tree.map(
-        lambda w: PartitionSpec(None, own.spec[0]) if w.ndim == 2 else PartitionSpec(),
-        weights,
-    )
+    everywhere, of_charts = PartitionSpec(), PartitionSpec(None, own.spec[0])
     return (
-        jax.tree.map(spread, embeddings),
-        PartitionSpec(None, own.spec[0]),
-        of_weights,
-        jax.tree.map(lambda _: PartitionSpec(), anchors),
-        PartitionSpec(),
+        jax.tree.map(lambda x: of_charts if x.ndim == 3 else own.spec, embeddings),
+        of_charts,
+        jax.tree.map(lambda w: of_charts if w.ndim == 2 else everywhere, weights),
+        jax.tree.map(lambda _: everywhere, anchors),
+        everywhere,
     )
 
 
@@ -209,10 +199,7 @@ def _from_host(
 ) -> Float[Array, "N A"]:
     """`of_rows` of samples on the host, `batch_size` of them on the device at once."""
     embeddings, presence, weights = samples
-    num_samples, num_anchors = _check_charts(embeddings, anchors)
-    shape = (len(embeddings), num_samples)
-    arrays.check_mask("presence", presence, shape, "(M, N)")
-    check_weights(weights, shape)
+    num_samples, num_anchors = _check_samples(samples, anchors)
     anchors = jax.tree.map(jnp.asarray, anchors)
     dtype = jnp.result_type(*jax.tree.leaves((embeddings, anchors)))
     merged, before = jnp.zeros((num_samples, num_anchors), dtype), None
@@ -308,6 +295,18 @@ def _added_up(
             merged, _ = add(merged, chart)
         return merged
     return jax.lax.scan(add, merged, charts)[0]
+
+
+def _check_samples(
+    samples: tuple[Stacked, AnyArray, Weights | None], anchors: Stacked
+) -> tuple[int, int]:
+    """N and A; ValueError unless presence and weights fit the charts too."""
+    embeddings, presence, weights = samples
+    num_samples, num_anchors = _check_charts(embeddings, anchors)
+    shape = (len(embeddings), num_samples)
+    arrays.check_mask("presence", presence, shape, "(M, N)")
+    check_weights(weights, shape)
+    return num_samples, num_anchors
 
 
 def _check_charts(embeddings: Stacked, anchors: Stacked) -> tuple[int, int]:

@@ -427,6 +427,13 @@ def test_each_device_needs_little_beside_its_rows(mesh):
         assert sent not in text, sent
 
 
+def test_of_sharded_samples_a_batch_size_is_checked_too(mesh):
+    x, a, present = large(400)
+    placed = spread(mesh, x, None, "samples"), a, spread(mesh, present, None, "samples")
+    with pytest.raises(ValueError, match="batch_size must be a whole number of 1"):
+        merge(*placed, batch_size=0)
+
+
 def test_a_mesh_may_be_of_some_of_the_devices(monkeypatch):
     x, a, present = large(3 * 340)
     three = jax.make_mesh((3,), ("samples",), devices=jax.devices()[:3])

@@ -333,7 +333,7 @@ def test_without_a_terminal_a_line_as_each_unit_begins_says_what_is_left(finishe
     assert "done before" not in said
 
 
-def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path, monkeypatch):
+def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path):
     """The units are copied from the finished run."""
     whole, _ = finished
     plan = job.plan(replace(OPTIONS, out=tmp_path / "out"))
@@ -347,8 +347,8 @@ def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path, monkeypatch):
         file.write_bytes((whole / "parts" / file.name).read_bytes())
         report("chart 1/2, epoch 3/6", 0.5)
 
-    monkeypatch.setattr(run, "unit", unit)
-    assert job.rows_of(plan, console) == store.read_json(whole / "results.json")["rows"]
+    rows = job.rows_of(plan, console, run.part, unit)
+    assert rows == store.read_json(whole / "results.json")["rows"]
     said = console.file.getvalue()
     assert " 88%" in said  # three and a half of four
     assert "C T2, seed 1: chart 1/2, epoch 3/6" in said
