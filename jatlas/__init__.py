@@ -28,16 +28,24 @@ from jatlas.cka import (
     combine_cka,
     empty_cka,
 )
+from jatlas.commands.comparing import Comparison, Likeness, compare_files
+from jatlas.commands.from_files import merge_files
+from jatlas.commands.projecting import project_file
 from jatlas.embedding import Charts, embed
+from jatlas.files.readers import read_embeddings
+from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.geometry import class_means, nearest_class_mean, separability
 from jatlas.median import median_distance
 from jatlas.merging import merge
 from jatlas.neighbors import mutual_neighbors, self_similarity_correlation
 from jatlas.optimizers import adam, sgd_cosine
+from jatlas.permutation import PermutationTest, permutation_test
 from jatlas.probe import Probe, fit_probe, probe_logits
 from jatlas.relative import relativize
+from jatlas.retrieval import Retrieval, retrieval
 from jatlas.sharding import own_rows, place, sample_mesh
 from jatlas.spaces import Spaces, anchor_rows, assemble
+from jatlas.storage import load, load_recipe, save
 from jatlas.tasks import (
     Tasks,
     end_to_end,
@@ -58,15 +66,21 @@ from jatlas.transforms import (
 __all__ = [
     "CNN",
     "Atlas",
+    "AtlasFile",
     "Chart",
     "ChartState",
     "Charts",
     "CkaState",
+    "Comparison",
     "EfficientNetLite",
+    "Likeness",
+    "PermutationTest",
     "Probe",
     "Progress",
     "Projector",
+    "Recipe",
     "ResNet20",
+    "Retrieval",
     "Spaces",
     "Tasks",
     "Transform",
@@ -85,6 +99,7 @@ __all__ = [
     "class_means",
     "combine",
     "combine_cka",
+    "compare_files",
     "embed",
     "empty_atlas",
     "empty_cka",
@@ -96,19 +111,27 @@ __all__ = [
     "fit_whiten",
     "flip_and_crop",
     "from_module",
+    "load",
+    "load_recipe",
     "masked_mean",
     "median_distance",
     "merge",
+    "merge_files",
     "mutual_neighbors",
     "nearest_class_mean",
     "nystroem",
     "own_rows",
     "part_shared_part_novel",
+    "permutation_test",
     "place",
     "probe_logits",
+    "project_file",
+    "read_embeddings",
     "relativize",
+    "retrieval",
     "same_classes_disjoint_samples",
     "sample_mesh",
+    "save",
     "self_similarity_correlation",
     "separability",
     "sgd_cosine",

@@ -26,22 +26,27 @@ FLOORS = {
     "jatlas.geometry": 1,
     "jatlas.neighbors": 1,
     "jatlas.probe": 1,
+    "jatlas.retrieval": 1,
     "jatlas.charts": 1,
     "jatlas.tasks": 1,
     "jatlas.embedding": 1.5,
     "jatlas.learning": 1.5,
     "jatlas.optimizers": 1,
+    "jatlas.permutation": 1,
     "jatlas.atlas": 2,
     "jatlas.merging": 2.5,
     "jatlas.training": 2,
     "jatlas.spaces": 2,
     "jatlas.sharding": 2,
+    "jatlas.files": 2.75,
     "jatlas.storage": 3,
+    "jatlas.commands": 3.25,
     "jatlas": 3.5,  # names what all of these offer, for those above
     "jatlas.__main__": 4,
 }
 ALLOWED = {"jax", "chex", "flax", "optax", "numpy", "jaxtyping"}
 HEAVY = ["tensorflow_datasets", "tensorflow", "sklearn", "matplotlib", "experiments"]
+HEAVY += ["pyarrow", "h5py"]
 
 
 def module_name(path):

@@ -160,6 +160,14 @@ PROMISES = [
         **spaces,
     ),
     promise(jatlas.mutual_neighbors, "wide", options={"k": 2}, **spaces),
+    promise(
+        jatlas.retrieval,
+        "wide",
+        options={"k": 2},
+        queries=floats(N, D),
+        gallery=floats(N, D),
+        where=mask(N),
+    ),
     promise(jatlas.probe_logits, "wide", params=probe, space=floats(N, D)),
 ]
 
@@ -176,6 +184,16 @@ ELSEWHERE = {
     "place": "test_sharding.py",
     "same_classes_disjoint_samples": "test_tasks.py",
     "totally_disjoint": "test_tasks.py",
+    # files: from what is on disk, every value looked at
+    "compare_files": "test_commands.py",
+    "load": "test_storage.py",
+    "load_recipe": "test_storage.py",
+    "merge_files": "test_commands.py",
+    "project_file": "test_commands.py",
+    "read_embeddings": "test_readers.py",
+    "save": "test_storage.py",
+    # random numbers and a function come in
+    "permutation_test": "test_permutation.py",
     # training: random numbers, and loops whose length depends on the data
     "embed": "test_training.py",
     "fit_charts": "test_training.py",

@@ -1,0 +1,1 @@
+"""What the commands do with files: merge, project, compare, view."""

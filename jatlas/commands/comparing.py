@@ -1,0 +1,175 @@
+"""Compare two files of embeddings on the samples that they share."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from jatlas import arrays
+from jatlas.cka import cka
+from jatlas.commands.coordinates import take_rows
+from jatlas.commands.progress import Progress, unseen
+from jatlas.commands.survey import find
+from jatlas.files.names import check_ids, check_one_kind
+from jatlas.files.readers import AT_ONCE, Source, open_embeddings
+from jatlas.median import median_distance
+from jatlas.neighbors import mutual_neighbors, self_similarity_correlation
+from jatlas.permutation import permutation_test
+
+Statistic = Callable[[Array, Array], Array]
+
+
+class Likeness(NamedTuple):
+    """One measure of how alike two spaces are.
+
+    Attributes:
+        measure: its name.
+        value: of the spaces as they are.
+        chance: the mean over random pairings of their samples.
+        p_value: the odds of such a value, or a larger, by chance alone.
+    """
+
+    measure: str
+    value: float
+    chance: float
+    p_value: float
+
+
+class Comparison(NamedTuple):
+    """How alike two files are.
+
+    Attributes:
+        common: how many samples they share.
+        compared: how many of these were compared.
+        likenesses: one a measure.
+    """
+
+    common: int
+    compared: int
+    likenesses: tuple[Likeness, ...]
+
+
+def _rbf(x: Array, y: Array, k: int, *, debiased: bool = False) -> Statistic:
+    """CKA with widths that are found once: shuffling the samples does not move them."""
+    widths = float(median_distance(x)), float(median_distance(y))
+    return partial(cka, kernel="rbf", sigma=widths, debiased=debiased)
+
+
+def _neighbors(x: Array, y: Array, k: int) -> Statistic:
+    """Mutual neighbours by cosine."""
+
+    def shared(x: Array, y: Array) -> Array:
+        return mutual_neighbors(arrays.unit(x), arrays.unit(y), k)
+
+    return shared
+
+
+MEASURES: dict[str, Callable[[Array, Array, int], Statistic]] = {
+    "cka-linear": lambda x, y, k: cka,
+    "cka-linear-debiased": lambda x, y, k: partial(cka, debiased=True),
+    "cka-rbf": _rbf,
+    "cka-rbf-debiased": partial(_rbf, debiased=True),
+    "neighbors": _neighbors,
+    "self-similarity": lambda x, y, k: self_similarity_correlation,
+}
+
+
+def compare_files(
+    x: str | Path,
+    y: str | Path,
+    *,
+    ids: str | None = None,
+    embeddings: str | None = None,
+    id_type: str | None = None,
+    measures: Sequence[str] | None = None,
+    neighbors: int = 10,
+    samples: int = 1000,
+    permutations: int = 199,
+    seed: int = 0,
+    progress: Progress = unseen,
+) -> Comparison:
+    """How alike two files of embeddings are on the samples that both have.
+
+    Args:
+        x: path of a file as `read_embeddings` reads it; an atlas is one too.
+        y: path of another.
+        ids: the name of the ids in the files, as in `read_embeddings`.
+        embeddings: that of the embeddings.
+        id_type: "text" or "integers", to have the ids converted.
+        measures: names of some of `MEASURES`; all if None.
+        neighbors: k of the mutual neighbours, by cosine.
+        samples: how many of the common samples are drawn, at most: time grows with
+            their square.
+        permutations: random pairings of the samples that the values are held against.
+        seed: of both draws.
+        progress: is told, again and again, how many measures were done, and of how
+            many.
+
+    Returns:
+        A `Comparison`.
+
+    Raises:
+        ValueError: if a file is not what it should be (see `read_embeddings`), ids are
+            of two types, there are too few common samples, k + 2 or 4, or a measure is
+            unknown.
+        OSError: if a file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> rows = np.random.default_rng(0).normal(size=(20, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(folder + "/x.npz", id=np.arange(20), x=rows)
+        ...     found = compare_files(
+        ...         folder + "/x.npz", folder + "/x.npz", measures=["cka-linear"],
+        ...         permutations=19)
+        >>> [(round(one.value, 3), round(one.p_value, 3)) for one in found.likenesses]
+        [(1.0, 0.05)]
+    """
+    arrays.check_counts(1, neighbors=neighbors, permutations=permutations)
+    arrays.check_count("samples", samples, 4)
+    wanted = list(MEASURES if measures is None else measures)
+    if unknown := [name for name in wanted if name not in MEASURES]:
+        raise ValueError(f"no measures {unknown}; known are {', '.join(MEASURES)}.")
+    reading = {"ids": ids, "embeddings": embeddings, "id_type": id_type}
+    first, second = (open_embeddings(path, **reading) for path in (x, y))
+    places, common = _common(first, second, max(neighbors + 2, 4), samples, seed)
+    rows_x, rows_y = (
+        jnp.asarray(take_rows(source, own, AT_ONCE, lambda done: None))
+        for source, own in zip((first, second), places, strict=True)
+    )
+    key, found = jax.random.key(seed), []
+    for name in wanted:
+        test = permutation_test(
+            key,
+            MEASURES[name](rows_x, rows_y, neighbors),
+            rows_x,
+            rows_y,
+            permutations=permutations,
+        )
+        chance = float(jnp.mean(test.null))
+        found.append(Likeness(name, float(test.value), chance, float(test.p_value)))
+        progress(len(found), len(wanted))
+    return Comparison(common, len(rows_x), tuple(found))
+
+
+def _common(
+    x: Source, y: Source, least: int, most: int, seed: int
+) -> tuple[list[Int[np.ndarray, " n"]], int]:
+    """The rows of n common samples in either file, and how many there are in all."""
+    check_one_kind([(str(s.path), check_ids("its ids", s.ids)) for s in (x, y)])
+    places = find(y.ids, x.ids)
+    rows = np.flatnonzero(places >= 0)
+    if rows.size < least:
+        raise ValueError(
+            f"{x.path} and {y.path} have {rows.size} samples in common, and {least} "
+            f"are needed; their ids begin with {x.ids[:3].tolist()} and "
+            f"{y.ids[:3].tolist()}."
+        )
+    drawn = np.random.default_rng(seed).permutation(rows)[:most]
+    drawn.sort()
+    return [drawn, places[drawn]], rows.size

@@ -1,0 +1,162 @@
+"""Merge files of embeddings, of any encoders, into one atlas."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jatlas import arrays, transforms
+from jatlas.commands.coordinates import fit_chart, relative_rows, through_nystroem
+from jatlas.commands.progress import Progress, counted, unseen
+from jatlas.commands.survey import Survey, describe, survey, warnings
+from jatlas.files.readers import file_hash, open_embeddings
+from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
+from jatlas.relative import SIMILARITIES
+
+Say = Callable[[str], None]
+Advance = Callable[[int], None]
+
+
+def quiet(_: Any) -> None:
+    """Say nothing."""
+
+
+def merge_files(
+    paths: Sequence[str | Path],
+    *,
+    ids: str | None = None,
+    embeddings: str | None = None,
+    id_type: str | None = None,
+    anchors: str = "shared:256",
+    similarity: str = "cosine",
+    whiten: bool = False,
+    nystroem: bool = False,
+    seed: int = 0,
+    batch_size: int = 1024,
+    say: Say = quiet,
+    progress: Progress = unseen,
+) -> AtlasFile:
+    """Merge embeddings in files, of any encoders and widths, into one space.
+
+    The files are read twice, some rows at a time: what they hold need not fit in
+    memory, only the atlas, (N, A), and the ids.
+
+    Args:
+        paths: of M files, one a chart, as `read_embeddings` reads them.
+        ids: the name of the ids in the files, as in `read_embeddings`.
+        embeddings: that of the embeddings.
+        id_type: "text" or "integers", to have the ids converted.
+        anchors: "shared:256" for so many, drawn among the samples that every file has;
+            or a file of ids, .txt (one a line) or .npy.
+        similarity: the name of one of `relativize`.
+        whiten: whether each chart is whitened first (`fit_whiten`, fitted on 50,000 of
+            its rows at most).
+        nystroem: whether the merged rows are made orthonormal coordinates (`nystroem`).
+        seed: of the draw of the anchors.
+        batch_size: rows that are read and sent to the device at once.
+        say: is told in a table what was found in the files, and warnings.
+        progress: is told, again and again, how many rows were done, and of how many.
+
+    Returns:
+        An `AtlasFile`: samples in order of first appearance, merged rows in float32.
+
+    Raises:
+        ValueError: if a file is not what it should be (see `read_embeddings`), ids are
+            of two types, anchors are missing or too few, an option is unknown, or
+            similarities are too large for float32.
+        OSError: if a file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> rows = np.random.default_rng(0).normal(size=(9, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(folder + "/a.npz", id=np.arange(9), x=rows)
+        ...     np.savez(folder + "/b.npz", id=np.arange(3, 9), x=rows[3:, :3])
+        ...     files = [folder + "/a.npz", folder + "/b.npz"]
+        ...     atlas = merge_files(files, anchors="shared:5")
+        >>> atlas.merged.shape, atlas.count.tolist()
+        ((9, 5), [1, 1, 1, 2, 2, 2, 2, 2, 2])
+    """
+    arrays.check_count("batch_size", batch_size, 1)
+    if similarity not in SIMILARITIES:
+        known = ", ".join(SIMILARITIES)
+        raise ValueError(f"unknown similarity {similarity!r}; known are {known}.")
+    opened = [
+        open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
+        for path in paths
+    ]
+    found = survey(opened, anchors, id_type=id_type, seed=seed)
+    say(describe(found))
+    for warning in warnings(found):
+        say(f"warning: {warning}")
+    advance = counted(progress, 2 * int(found.presence.sum()))
+    recipe = _recipe(found, similarity, whiten, batch_size, advance)
+    merged, count, disagreement = _merged(found, recipe, batch_size, advance)
+    if nystroem:
+        own = transforms.nystroem(jnp.asarray(merged[found.anchors]))
+        recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, own))
+        merged = through_nystroem(recipe, merged, batch_size)
+    atlas = AtlasFile(found.ids, merged, count, disagreement, recipe)
+    check_atlas(atlas)
+    return atlas
+
+
+def _recipe(
+    found: Survey, similarity: str, whiten: bool, batch_size: int, advance: Advance
+) -> Recipe:
+    """What the charts know of the anchors, from a first reading of all rows."""
+    of_charts = []
+    for source, place in zip(found.sources, found.places, strict=True):
+        where = np.full(found.ids.size, -1)
+        where[place] = np.arange(place.size)
+        of_charts.append(
+            fit_chart(source, where[found.anchors], whiten, batch_size, advance)
+        )
+    return Recipe(
+        found.ids[found.anchors],
+        tuple(own for own, _ in of_charts),
+        tuple(transform for _, transform in of_charts if transform is not None),
+        None,
+        similarity,
+        found.charts,
+        tuple(file_hash(source.path) for source in found.sources),
+        _versions(),
+    )
+
+
+def _merged(
+    found: Survey, recipe: Recipe, batch_size: int, advance: Advance
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean over the charts, how many they are, and how far they are apart.
+
+    One chart after another, as Welford's running mean and variance: a sample in one
+    chart has that chart's coordinates, bit for bit.
+    """
+    size = found.ids.size, recipe.anchor_ids.size
+    merged = np.zeros(size, np.float32)
+    count = np.zeros(size[0], np.int32)
+    squares = np.zeros(size[0], np.float64)
+    for m, (source, place) in enumerate(zip(found.sources, found.places, strict=True)):
+        for start, rows in relative_rows(recipe, m, source, batch_size):
+            here = place[start : start + len(rows)]
+            count[here] += 1
+            with np.errstate(over="ignore", invalid="ignore"):  # looked at in the end
+                step = rows - merged[here]
+                merged[here] += step / count[here, None].astype(np.float32)
+                rest = rows - merged[here]
+                squares[here] += np.einsum("na,na->n", step, rest, dtype=np.float64)
+            advance(len(rows))
+    spread = np.sqrt(np.maximum(squares, 0) / (count * size[1]))
+    return merged, count, np.where(count > 1, spread, np.nan).astype(np.float32)
+
+
+def _versions() -> dict[str, str]:
+    found = {"jax": jax.__version__, "numpy": np.__version__}
+    try:
+        return {"jatlas": version("jatlas")} | found
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return found

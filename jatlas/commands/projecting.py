@@ -1,0 +1,165 @@
+"""Put more samples into an atlas, of its charts or of a new one."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jatlas import arrays
+from jatlas.commands.coordinates import (
+    fit_chart,
+    relative_rows,
+    take_rows,
+    through_nystroem,
+)
+from jatlas.commands.from_files import Advance, Say, quiet
+from jatlas.commands.progress import Progress, counted, unseen
+from jatlas.commands.survey import find, missing_anchors
+from jatlas.files.faults import BadFile
+from jatlas.files.names import check_ids, check_one_kind
+from jatlas.files.readers import Source, file_hash, open_embeddings
+from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
+
+# How far an embedding of an anchor may be from the recipe's: what float16 rounds.
+_SAME = 1e-2
+
+
+def project_file(
+    recipe: Recipe,
+    path: str | Path,
+    *,
+    chart: int | str | None,
+    ids: str | None = None,
+    embeddings: str | None = None,
+    id_type: str | None = None,
+    batch_size: int = 1024,
+    say: Say = quiet,
+    progress: Progress = unseen,
+) -> AtlasFile:
+    """Put new samples into an atlas: of one of its charts, or of a new one.
+
+    A sample of one chart gets the coordinates that the merge would have given it, to
+    the last bit on one machine and with one batch_size. One that several charts have is
+    the mean of its projections.
+
+    Args:
+        recipe: of the atlas, from `load_recipe`.
+        path: of a file as `read_embeddings` reads it.
+        chart: the number, from 0, or the name of the chart that the embeddings are of;
+            None if they are of a new one: then the anchors must be among the samples.
+        ids: the name of the ids in the file, as in `read_embeddings`.
+        embeddings: that of the embeddings.
+        id_type: "text" or "integers", to have the ids converted.
+        batch_size: rows that are read and sent to the device at once.
+        say: is told in a line what was found.
+        progress: is told, again and again, how many rows were done, and of how many.
+
+    Returns:
+        An `AtlasFile` of the samples in the file, with the recipe, which a new chart
+        has joined.
+
+    Raises:
+        ValueError: if the file is not what it should be (see `read_embeddings`), has
+            another dimension than the chart or other embeddings of the anchors, or
+            lacks anchors for a new chart; if similarities are too large for float32.
+        OSError: if it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> recipe = Recipe(np.array([7, 8]), (np.eye(2, dtype=np.float32),))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(folder + "/new.npz", id=[9], x=[[3.0, 4.0]])
+        ...     project_file(recipe, folder + "/new.npz", chart=0).merged.round(3)
+        array([[0.6, 0.8]], dtype=float32)
+    """
+    check_recipe(recipe)
+    arrays.check_count("batch_size", batch_size, 1)
+    source = open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
+    kinds = [("the anchors", check_ids("the ids of the anchors", recipe.anchor_ids))]
+    check_one_kind([*kinds, (str(path), check_ids("its ids", source.ids))])
+    advance = counted(progress, 2 * source.ids.size)
+    if chart is None:
+        number = len(recipe.anchors)
+        recipe = _joined(recipe, source, batch_size, advance)
+        say(f"a new chart, {number}: {source.ids.size} samples, all the anchors")
+    else:
+        number = _number(recipe, chart)
+        known = _check_encoder(recipe, number, source, batch_size, advance)
+        say(f"chart {number}: {source.ids.size} samples, {known} anchors among them")
+        if not known:
+            say(
+                "warning: with no anchor among them it cannot be told if the encoder "
+                "is the same"
+            )
+    merged = np.empty((source.ids.size, recipe.anchor_ids.size), np.float32)
+    for start, rows in relative_rows(recipe, number, source, batch_size):
+        merged[start : start + len(rows)] = rows
+        advance(len(rows))
+    count = np.ones(source.ids.size, np.int32)
+    alone = np.full(source.ids.size, np.nan, np.float32)
+    merged = through_nystroem(recipe, merged, batch_size)
+    atlas = AtlasFile(source.ids, merged, count, alone, recipe)
+    check_atlas(atlas)
+    return atlas
+
+
+def _joined(
+    recipe: Recipe, source: Source, batch_size: int, advance: Advance
+) -> Recipe:
+    """The recipe after a new chart has joined, which knows the anchors."""
+    places = find(source.ids, recipe.anchor_ids)
+    if (places < 0).any():
+        missing = recipe.anchor_ids[places < 0]
+        raise BadFile(
+            f"{missing_anchors(source.path, missing)} Of a chart that is in the atlas, "
+            "give chart=... (--chart)."
+        )
+    own, transform = fit_chart(
+        source, places, bool(recipe.transforms), batch_size, advance
+    )
+    added = () if transform is None else (transform,)
+    charts = recipe.charts or tuple(map(str, range(len(recipe.anchors))))
+    hashes = recipe.hashes or ("",) * len(recipe.anchors)
+    path = source.path
+    return recipe._replace(
+        anchors=(*recipe.anchors, own),
+        transforms=(*recipe.transforms, *added),
+        charts=(*charts, path.stem if path.stem not in charts else str(path)),
+        hashes=(*hashes, file_hash(path)),
+    )
+
+
+def _number(recipe: Recipe, chart: int | str) -> int:
+    """The number of a chart of the recipe, from its name or number."""
+    if chart in recipe.charts:
+        return recipe.charts.index(str(chart))
+    size = len(recipe.anchors)
+    if str(chart).isdecimal() and int(chart) < size:
+        return int(chart)
+    raise ValueError(
+        f"there is no chart {chart!r} in the recipe; it has 0 to {size - 1}, "
+        f"{list(recipe.charts)}. For a new chart leave it out."
+    )
+
+
+def _check_encoder(
+    recipe: Recipe, chart: int, source: Source, batch_size: int, advance: Advance
+) -> int:
+    """How many anchors the file has; ValueError if it is of another encoder."""
+    anchors = recipe.anchors[chart]
+    width, wanted = source.rows.shape[1], anchors.shape[1]
+    if width != wanted:
+        raise BadFile(
+            f"{source.path}: its embeddings have {width} dimensions, those of chart "
+            f"{chart} {wanted}: they are of another encoder."
+        )
+    places = find(source.ids, recipe.anchor_ids)
+    held = places >= 0
+    apart = take_rows(source, places[held], batch_size, advance) - anchors[held]
+    far = np.linalg.norm(apart, axis=1) > _SAME * np.linalg.norm(anchors[held], axis=1)
+    if far.any():
+        raise BadFile(
+            f"{source.path}: its embeddings of {far.sum()} anchors are not those of "
+            f"chart {chart}, {recipe.anchor_ids[held][far][:10].tolist()}: they are of "
+            "another encoder, or of other weights."
+        )
+    return int(held.sum())

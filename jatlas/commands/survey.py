@@ -1,0 +1,209 @@
+"""What a merge of files has before it: their samples, what they share, the anchors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from jatlas.anchors import choose_anchors
+from jatlas.files import names
+from jatlas.files.array_files import read_ids
+from jatlas.files.faults import faults_of
+from jatlas.files.readers import Source
+
+# An overlap of two charts below this share of the smaller is worth a warning.
+_THIN = 0.05
+
+
+class Survey(NamedTuple):
+    """M files of embeddings over one axis of N samples.
+
+    Attributes:
+        sources: M open files.
+        charts: M names, all different.
+        ids: (N,), every sample that a chart has, in order of first appearance.
+        places: M arrays (N_m,), where among the ids those of each chart stand.
+        presence: (M, N), chart m has sample n.
+        anchors: (A,), indices into the N samples.
+    """
+
+    sources: tuple[Source, ...]
+    charts: tuple[str, ...]
+    ids: np.ndarray
+    places: tuple[Int[np.ndarray, " _"], ...]
+    presence: Bool[np.ndarray, "M N"]
+    anchors: Int[np.ndarray, " A"]
+
+
+def survey(
+    sources: Sequence[Source], anchors: str, *, id_type: str | None, seed: int
+) -> Survey:
+    """Line up the samples of files by their ids, and choose anchors.
+
+    Raises:
+        ValueError: if ids are integers in one file and text in another, or the anchors
+            cannot be had.
+    """
+    if not sources:
+        raise ValueError("there are no files to merge; give one at least.")
+    of = [(str(s.path), names.check_ids("its ids", s.ids)) for s in sources]
+    names.check_one_kind(of)
+    ids, places = _union([source.ids for source in sources])
+    presence = np.zeros((len(sources), ids.size), bool)
+    for m, place in enumerate(places):
+        presence[m, place] = True
+    found = Survey(
+        tuple(sources), _names(sources), ids, places, presence, np.zeros(0, int)
+    )
+    return found._replace(anchors=_anchors(found, anchors, id_type, seed))
+
+
+def describe(survey: Survey) -> str:
+    """A table of the charts, of how many samples each two share, and the anchors."""
+    charts = range(len(survey.sources))
+    both = _overlap(survey)
+    head = ["chart", "file", "samples", "dimension", "numbers", *map(str, charts)]
+    rows = [
+        [
+            f"{m}",
+            survey.sources[m].path.name,
+            f"{survey.sources[m].ids.size}",
+            f"{survey.sources[m].rows.shape[1]}",
+            str(survey.sources[m].rows.dtype),
+            *map(str, both[m]),
+        ]
+        for m in charts
+    ]
+    pool = survey.presence.all(axis=0).sum()
+    return (
+        table([head, *rows], 1)
+        + "\n(on the right: how many samples chart m has in common with chart 0, 1, ..)"
+        f"\n{survey.ids.size} samples in all, {pool} of them in every chart; "
+        f"{survey.anchors.size} anchors"
+    )
+
+
+def warnings(survey: Survey) -> list[str]:
+    """What may be wrong with what the files share, in sentences."""
+    both, found = _overlap(survey), []
+    for m in range(len(both)):
+        for other in range(m):
+            smaller = min(both[m, m], both[other, other])
+            if both[m, other] < _THIN * smaller:
+                found.append(
+                    f"charts {other} and {m} share {both[m, other]} samples, "
+                    f"{both[m, other] / smaller:.1%} of the smaller: little holds them "
+                    "together but the anchors."
+                )
+    narrow = min(source.rows.shape[1] for source in survey.sources)
+    if survey.anchors.size < narrow:
+        found.append(
+            f"{survey.anchors.size} anchors are fewer than the {narrow} dimensions of "
+            "the narrowest chart: what the anchors do not tell apart is lost."
+        )
+    return found
+
+
+def table(rows: Sequence[Sequence[str]], left: int) -> str:
+    """Cells in columns, that of number `left` to the left, the others to the right.
+
+    >>> print(table([["", "name", "n"], ["0", "a", "12"]], 1))
+      name  n
+    0 a    12
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        " ".join(
+            cell.ljust(width) if k == left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
+    """Where each of the wanted stands among the ids, -1 for one that is not there."""
+    order = np.argsort(ids)
+    after = np.searchsorted(ids, wanted, sorter=order)
+    places = order[np.minimum(after, ids.size - 1)]
+    return np.where(ids[places] == wanted, places, -1)
+
+
+def _union(
+    ids: Sequence[np.ndarray],
+) -> tuple[np.ndarray, tuple[Int[np.ndarray, " _"], ...]]:
+    """All ids in order of first appearance, and where each chart's stand among them."""
+    every = np.concatenate(ids)
+    values, first, which = np.unique(every, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(order.size)
+    ends = np.cumsum([own.size for own in ids])[:-1]
+    return values[order], tuple(np.split(ranks[which], ends))
+
+
+def _names(sources: Sequence[Source]) -> tuple[str, ...]:
+    """Short names of the files, or their paths if two of those are the same."""
+    short = [source.path.stem for source in sources]
+    paths = [str(source.path) for source in sources]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"a file is given twice: {paths}; a chart joins once.")
+    return tuple(short if len(set(short)) == len(short) else paths)
+
+
+def _overlap(survey: Survey) -> Int[np.ndarray, "M M"]:
+    present = survey.presence.astype(np.float64)
+    return np.rint(present @ present.T).astype(int)
+
+
+def _anchors(
+    survey: Survey, spec: str, id_type: str | None, seed: int
+) -> Int[np.ndarray, " A"]:
+    """The anchors that "shared:256" means, or the ids in a file."""
+    pool = np.asarray(survey.presence.all(axis=0))
+    kind, _, number = spec.partition(":")
+    if kind != "shared" or not number.isdecimal():
+        return _anchors_in(Path(spec), survey, id_type)
+    if not pool.any():
+        first = [(s.path.name, s.ids[:3].tolist()) for s in survey.sources]
+        raise ValueError(
+            "no id is in every file, so that there is nothing to merge them by; they "
+            f"begin with {first}. Name a sample alike in all."
+        )
+    try:
+        return choose_anchors(seed, pool, int(number))
+    except ValueError as error:
+        raise ValueError(f"--anchors {spec}: {error}") from None
+
+
+def _anchors_in(
+    file: Path, survey: Survey, id_type: str | None
+) -> Int[np.ndarray, " A"]:
+    """The anchors whose ids a file lists, all of them in every chart."""
+    if not file.is_file():
+        raise ValueError(
+            "anchors are shared:NUMBER, of samples in every file, or a file of ids, "
+            f"one a line (.txt) or an array (.npy); got {str(file)!r}."
+        )
+    with faults_of(file):
+        wanted = names.as_kind(names.plain_ids(read_ids(file)), id_type)
+        of = ("the files", names.check_ids("the ids", survey.ids))
+        names.check_one_kind([of, (str(file), names.check_ids("its ids", wanted))])
+        if wanted.size == 0:
+            raise ValueError("it is empty; anchors are one at least.")
+        places = find(survey.ids, wanted)
+        for m, source in enumerate(survey.sources):
+            held = (places >= 0) & survey.presence[m, places]
+            if not held.all():
+                raise ValueError(missing_anchors(source.path, wanted[~held]))
+    return places
+
+
+def missing_anchors(path: Path, missing: np.ndarray) -> str:
+    """What is said of anchors that a chart does not have, the first ten by name."""
+    return (
+        f"{missing.size} anchors are not in {path}: {missing[:10].tolist()}. Every "
+        "chart must have every anchor."
+    )

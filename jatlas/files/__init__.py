@@ -1,0 +1,1 @@
+"""Files of embeddings and of atlases: read by their format, every value checked."""

@@ -1,0 +1,111 @@
+"""Ids of samples: vectors of integers or of text, and text as an array of bytes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+INTEGERS, TEXT = "integers", "text"
+
+
+def check_ids(whose: str, ids: np.ndarray) -> str:
+    """What the ids are, `INTEGERS` or `TEXT`.
+
+    Raises:
+        ValueError: if they are no vector of either, or some repeat.
+    """
+    kind = {"i": INTEGERS, "u": INTEGERS, "U": TEXT}.get(ids.dtype.kind)
+    if kind is None or ids.ndim != 1:
+        raise ValueError(
+            f"{whose} must be a vector of integers or of text, got "
+            f"{ids.dtype}{ids.shape}."
+        )
+    _, first, count = np.unique(ids, return_index=True, return_counts=True)
+    if ids.size > first.size:
+        twice = ids[np.sort(first[count > 1])[:10]].tolist()
+        where = np.flatnonzero(ids == twice[0])[:2].tolist()
+        raise ValueError(
+            f"{whose} must differ; {np.sum(count > 1)} occur more than once: {twice} "
+            f"(the first in rows {where[0]} and {where[1]}). Keep one row of each."
+        )
+    return kind
+
+
+def check_one_kind(kinds: Sequence[tuple[str, str]]) -> None:
+    """Raise ValueError unless all ids, given by whose and of what kind, are of one."""
+    for whose, kind in kinds[1:]:
+        if kind != kinds[0][1]:
+            raise ValueError(
+                f"the ids of {kinds[0][0]} are {kinds[0][1]}, those of {whose} {kind}: "
+                '1 and "1" are different ids. Store them alike, or have all converted '
+                'with id_type="text" or "integers" (--id-type).'
+            )
+
+
+def as_kind(ids: np.ndarray, kind: str | None) -> np.ndarray:
+    """The ids as `INTEGERS` or `TEXT`; as they are if None.
+
+    Raises:
+        ValueError: if some text is no integer as Python writes it, or the kind is
+            unknown.
+    """
+    if kind not in (None, INTEGERS, TEXT):
+        raise ValueError(f'unknown id_type {kind!r}; "{INTEGERS}" or "{TEXT}".')
+    if kind == TEXT:
+        return ids.astype(str)
+    if kind == INTEGERS and ids.dtype.kind == "U":
+        try:
+            numbers = ids.astype(np.int64)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"some ids are no integers: {error}.") from None
+        other = np.flatnonzero(numbers.astype(str) != ids)
+        if other.size:
+            raise ValueError(
+                f"the ids {ids[other[:10]].tolist()} would not be the same integers "
+                "again as text; keep them as text."
+            )
+        return numbers
+    return ids
+
+
+def plain_ids(ids: np.ndarray) -> np.ndarray:
+    """Ids as files hold them, as int64 or text; bytes are text in UTF-8.
+
+    Raises:
+        ValueError: if they are something else; bytes that are not UTF-8, by their row.
+    """
+    if ids.dtype.kind == "S":
+        return decode_text(ids)
+    if ids.dtype.kind == "u" and ids.size and ids.max() > np.iinfo(np.int64).max:
+        raise ValueError("ids above 2^63 - 1 are not known here; store them as text.")
+    return ids.astype(np.int64) if ids.dtype.kind in "iu" else ids
+
+
+def encode_text(ids: np.ndarray) -> np.ndarray:
+    """(N,) text to (N, W) bytes: each in UTF-8, filled up with zeros."""
+    coded = np.strings.encode(ids, "utf-8")
+    width = max(coded.dtype.itemsize, 1)
+    return np.ascontiguousarray(coded).view(np.uint8).reshape(ids.size, width)
+
+
+def decode_text(coded: np.ndarray) -> np.ndarray:
+    """(N, W) bytes as from `encode_text`, or (N,) byte strings, to (N,) text.
+
+    Raises:
+        ValueError: if a row is not UTF-8.
+    """
+    if coded.dtype == np.uint8:
+        coded = np.ascontiguousarray(coded).view(f"S{coded.shape[1]}")[:, 0]
+    try:
+        return np.strings.decode(coded, "utf-8")
+    except UnicodeDecodeError:
+        rows = enumerate(coded.tolist())
+        bad = next(row for row, name in rows if not _is_utf8(name))
+        raise ValueError(f"the id in row {bad} is not text in UTF-8.") from None
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

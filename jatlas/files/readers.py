@@ -1,0 +1,169 @@
+"""Readers of embedding files of any framework: ids, and one embedding a sample."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jatlas.files import array_files, column_files, names
+from jatlas.files.faults import faults_of
+from jatlas.files.rows import Rows
+
+_Opener = Callable[[Path, str | None, str | None], tuple[np.ndarray, Rows]]
+
+OPENERS: dict[str, _Opener] = {
+    ".npz": array_files.open_npz,
+    ".npy": array_files.open_npy,
+    ".safetensors": array_files.open_safetensors,
+    ".h5": array_files.open_hdf5,
+    ".hdf5": array_files.open_hdf5,
+    ".parquet": column_files.open_parquet,
+}
+
+AT_ONCE = 8192
+
+
+class Source(NamedTuple):
+    """A file of embeddings that was opened, its rows not yet read.
+
+    Attributes:
+        path: of the file or folder.
+        ids: (N,), int64 or text, all different.
+        rows: its (N, D) numbers.
+    """
+
+    path: Path
+    ids: np.ndarray
+    rows: Rows
+
+
+def read_embeddings(
+    path: str | Path,
+    *,
+    ids: str | None = None,
+    embeddings: str | None = None,
+    id_type: str | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids and the embeddings in a file. Nothing in a file is ever run.
+
+    ============== ==================================================================
+    .npz           arrays by name; never a pickle
+    .npy           the embeddings; ids in a file beside it, x.id.npy or x.id.txt
+    .safetensors   tensors by name; ids integers, or (N, W) bytes of text in UTF-8
+    .h5, .hdf5     datasets by name (`pip install 'jatlas[files]'`)
+    .parquet       a column of lists, or all floating point columns (the same)
+    a folder       that `Dataset.save_to_disk` of Hugging Face wrote (the same)
+    ============== ==================================================================
+
+    Args:
+        path: of the file or folder.
+        ids: the name of the array or column of ids; "id" or "ids" if None. For .npy it
+            may be the path of their file.
+        embeddings: the name of that of embeddings; the only matrix, or column of lists,
+            or one named "embeddings", if None.
+        id_type: "text" or "integers", to have them converted; as they are if None.
+
+    Returns:
+        Ids (N,), int64 or text, and embeddings (N, D) in the dtype of the file: mapped
+        from it, not yet in memory, if it is an .npy, .safetensors, or .npz that was not
+        compressed. A pair as `assemble` takes them.
+
+    Raises:
+        ValueError: if anything in the file is not so: it is cut off, has no rows, a
+            pickle, rows of different lengths, NaN or infinity, or ids that repeat. The
+            message begins with the path and names the row, counted from 0.
+        OSError: if it is not there, or may not be read.
+        ImportError: if its format takes a package that is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(folder + "/a.npz", id=["owl", "kea"], x=np.eye(2))
+        ...     ids, embeddings = read_embeddings(folder + "/a.npz")
+        >>> ids.tolist(), embeddings.shape
+        (['owl', 'kea'], (2, 2))
+    """
+    source = open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
+    with faults_of(source.path):
+        found = source.rows.whole()
+    for start in range(0, len(found), AT_ONCE):
+        check_finite(source, start, found[start : start + AT_ONCE])
+    return source.ids, found
+
+
+def open_embeddings(
+    path: str | Path,
+    *,
+    ids: str | None = None,
+    embeddings: str | None = None,
+    id_type: str | None = None,
+) -> Source:
+    """`read_embeddings` up to the numbers, which are then read with `batches`."""
+    path = Path(path)
+    opener = (
+        column_files.open_dataset if path.is_dir() else OPENERS.get(path.suffix.lower())
+    )
+    with faults_of(path):
+        if not path.exists():
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        if opener is None:
+            raise ValueError(
+                f"unknown kind of file {path.suffix!r}; known are {', '.join(OPENERS)} "
+                "and folders of `datasets`."
+            )
+        if not path.is_dir():
+            with path.open("rb") as stream:
+                if not stream.read(1):
+                    raise ValueError("it is empty, 0 bytes.")
+        found, rows = opener(path, ids, embeddings)
+        found = names.as_kind(names.plain_ids(found), id_type)
+        names.check_ids("its ids", found)
+        if found.size != rows.shape[0]:
+            raise ValueError(
+                f"it has {found.size} ids and {rows.shape[0]} embeddings; one id a row."
+            )
+        if 0 in rows.shape:
+            raise ValueError(f"it has no rows: its embeddings are {rows.shape}.")
+    return Source(path, found, rows)
+
+
+def batches(source: Source, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Its embeddings in float32, at most `size` rows at a time, each with its start.
+
+    Raises:
+        ValueError: if there is NaN or infinity in a row, or the file is damaged.
+    """
+    start = 0
+    with faults_of(source.path):
+        for rows in source.rows.batches(size):
+            with np.errstate(over="ignore"):
+                x = np.asarray(rows, np.float32)
+            check_finite(source, start, x)
+            yield start, x
+            start += len(x)
+        if start != source.ids.size:
+            raise ValueError(f"it has {source.ids.size} ids and {start} embeddings.")
+
+
+def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
+    """Raise ValueError if one of the rows, of which the first is `start`, is not."""
+    bad = start + np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if bad.size:
+        with faults_of(source.path):
+            raise ValueError(
+                f"NaN, infinity or more than float32 holds in row {bad[0]}; rows "
+                f"{bad[:10].tolist()}, ids {source.ids[bad[:10]].tolist()}. Leave them "
+                "out: the samples are then absent."
+            )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder of `datasets`, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in column_files.dataset_files(path) if path.is_dir() else [path]:
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,145 @@
+"""What is kept of an atlas: its rows, and the recipe that makes more of them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jatlas.files import names
+from jatlas.relative import SIMILARITIES
+from jatlas.transforms import Transform
+
+
+class Recipe(NamedTuple):
+    """What it takes to put more samples, or more charts, into an atlas.
+
+    A row x of chart m has the coordinates n(s(t(x), t(anchors[m]))): t is transforms[m]
+    if there are any, s the similarity, n is nystroem if there is one.
+
+    Attributes:
+        anchor_ids: (A,), integers or text.
+        anchors: M arrays (A, D_m), each chart's embeddings of the anchors, as given.
+        transforms: M transforms of embeddings, or none.
+        nystroem: the transform of merged rows, or None.
+        similarity: the name of one of `relativize`.
+        charts: M names.
+        hashes: M SHA-256 of the files that the charts came from, in hexadecimal; empty
+            text if there was no file.
+        versions: of the packages that made it, by name.
+    """
+
+    anchor_ids: np.ndarray
+    anchors: tuple[Float[np.ndarray, "A _"], ...]
+    transforms: tuple[Transform, ...] = ()
+    nystroem: Transform | None = None
+    similarity: str = "cosine"
+    charts: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
+    versions: Mapping[str, str] = {}
+
+
+class AtlasFile(NamedTuple):
+    """A merged space of N samples as it is saved, and how it was made.
+
+    Attributes:
+        ids: (N,), integers or text.
+        merged: (N, A), the atlas; no sample is in no chart.
+        count: (N,), how many charts have the sample.
+        disagreement: (N,), how far the charts are apart about the sample: the root of
+            the mean over the anchors of the variance over the charts of the relative
+            representation, before any Nystroem transform. NaN of a sample in one chart.
+        recipe: a `Recipe`.
+    """
+
+    ids: np.ndarray
+    merged: Float[np.ndarray, "N A"]
+    count: Int[np.ndarray, " N"]  # type: ignore[assignment]  # hides tuple.count
+    disagreement: Float[np.ndarray, " N"]
+    recipe: Recipe
+
+
+def check_atlas(atlas: AtlasFile) -> None:
+    """Raise ValueError unless the atlas is what `AtlasFile` says."""
+    check_recipe(atlas.recipe)
+    names.check_ids("the ids", atlas.ids)
+    size = atlas.ids.size
+    nystroem = atlas.recipe.nystroem
+    width = atlas.recipe.anchor_ids.size
+    if nystroem is not None and np.ndim(nystroem.scale) == 2:
+        width = np.shape(nystroem.scale)[1]
+    _check("merged", atlas.merged, (size, width), "f")
+    _check("count", atlas.count, (size,), "iu")
+    most = len(atlas.recipe.anchors)
+    if size and not (atlas.count.min() >= 1 and atlas.count.max() <= most):
+        raise ValueError(
+            f"count must lie in 1..{most}, the number of charts; got "
+            f"{atlas.count.min()}..{atlas.count.max()}."
+        )
+    alone = atlas.count == 1
+    spread = atlas.disagreement
+    _check("disagreement", spread, (size,), "f", where=~alone)
+    if not np.isnan(spread[alone]).all() or (spread[~alone] < 0).any():
+        raise ValueError(
+            "disagreement must be NaN of a sample in one chart, 0 or more of others."
+        )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise ValueError unless the recipe is what `Recipe` says."""
+    names.check_ids("the ids of the anchors", recipe.anchor_ids)
+    num_anchors, num_charts = recipe.anchor_ids.size, len(recipe.anchors)
+    if num_anchors == 0 or num_charts == 0:
+        raise ValueError(
+            f"{num_charts} charts and {num_anchors} anchors: one at least."
+        )
+    for m, x in enumerate(recipe.anchors):
+        _check(f"the anchors of chart {m}", x, (num_anchors, None), "f")
+    for name, of in (("charts", recipe.charts), ("hashes", recipe.hashes)):
+        if len(of) not in (0, num_charts) or not all(isinstance(x, str) for x in of):
+            raise ValueError(f"{name} must be {num_charts} texts or none, got {of}.")
+    if len(set(recipe.charts)) < len(recipe.charts):
+        raise ValueError(f"the charts' names must differ, got {list(recipe.charts)}.")
+    if len(recipe.transforms) not in (0, num_charts):
+        raise ValueError(f"{len(recipe.transforms)} transforms of {num_charts} charts.")
+    for m, transform in enumerate(recipe.transforms):
+        width = recipe.anchors[m].shape[1]
+        _check_transform(f"the transform of chart {m}", transform, width)
+    if recipe.nystroem is not None:
+        _check_transform("nystroem", recipe.nystroem, num_anchors)
+    if not (isinstance(recipe.similarity, str) and recipe.similarity in SIMILARITIES):
+        raise ValueError(
+            f"the similarity {recipe.similarity!r} has no name to be saved by; known "
+            f"are {', '.join(SIMILARITIES)}."
+        )
+
+
+def _check_transform(name: str, transform: Transform, width: int) -> None:
+    _check(f"the mean of {name}", transform.mean, (width,), "f")
+    shape = (width, None)[: np.ndim(transform.scale)]
+    _check(f"the scale of {name}", transform.scale, shape or (width,), "f")
+
+
+def _check(
+    name: str,
+    x: Any,
+    shape: tuple[int | None, ...],
+    kinds: str,
+    where: np.ndarray | None = None,
+) -> None:
+    """Raise ValueError unless x is an array of these axes (None: any) and finite."""
+    x = np.asarray(x)
+    fits = x.ndim == len(shape) and all(
+        wanted in (None, own) for wanted, own in zip(shape, x.shape, strict=True)
+    )
+    if not fits or x.dtype.kind not in kinds:
+        kind = "floating point" if kinds == "f" else "integers"
+        size = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} must be {kind} ({size}), got {x.dtype}{x.shape}.")
+    bad = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    bad = np.flatnonzero(bad if where is None else bad & where)
+    if bad.size:
+        raise ValueError(
+            f"NaN or infinity in {bad.size} rows of {name}: {bad[:10].tolist()}; "
+            "all must be finite."
+        )

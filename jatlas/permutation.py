@@ -1,0 +1,81 @@
+"""Whether two spaces are more alike than chance: a permutation test of any measure."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jatlas import arrays
+from jatlas.arrays import AnyArray
+
+
+class PermutationTest(NamedTuple):
+    """A measure of two spaces, and what it is where they have nothing in common.
+
+    Attributes:
+        value: (), of the spaces as they are.
+        null: (R,), of R random pairings of their samples.
+        p_value: (), the odds of such a value, or a larger, by chance alone.
+    """
+
+    value: Float[Array, ""]
+    null: Float[Array, " R"]
+    p_value: Float[Array, ""]
+
+
+@partial(jax.jit, static_argnames=("statistic", "permutations"))
+def permutation_test(
+    key: PRNGKeyArray,
+    statistic: Callable[[Array, Array], Array],
+    x: Float[AnyArray, "N D1"],
+    y: Float[AnyArray, "N D2"],
+    *,
+    permutations: int = 199,
+) -> PermutationTest:
+    """Whether x and y are alike beyond what their shapes alone bring about.
+
+    The samples of y are shuffled, R times, which leaves each space as it is and undoes
+    what they have in common. p = (1 + #{null >= value}) / (1 + R): the pairing that is
+    given counts as one of those that chance might bring, so that p is never zero, and
+    no test at level p errs more often than it says.
+
+    Args:
+        key: a JAX key.
+        statistic: a function of x and y to a scalar, larger for spaces more alike, as
+            `cka`. It is compiled for anew each time it is another object.
+        x: (N, D1), floating point.
+        y: (N, D2), floating point; row n is the same sample as row n of x.
+        permutations: R, 1 or more; p is a multiple of 1 / (1 + R).
+
+    Returns:
+        A `PermutationTest`. All is NaN where the statistic is.
+
+    Raises:
+        ValueError: if x and y are not floating point matrices of one N, or R is below
+            1.
+
+    Example:
+        >>> import jax
+        >>> x = jax.random.normal(jax.random.key(0), (20, 3))
+        >>> key = jax.random.key(1)
+        >>> one = permutation_test(key, jnp.vdot, x, 2 * x, permutations=19)
+        >>> one.p_value
+        Array(0.05, dtype=float32)
+
+    Source: Phipson and Smyth, "Permutation p-values should never be zero" (2010).
+    """
+    arrays.check_pair(x, y, None)
+    arrays.check_count("permutations", permutations, 1)
+    x, y = jnp.asarray(x), jnp.asarray(y)
+
+    def shuffled(key: PRNGKeyArray) -> Array:
+        return statistic(x, jax.random.permutation(key, y, axis=0))
+
+    value = statistic(x, y)
+    null = jax.lax.map(shuffled, jax.random.split(key, permutations))
+    p_value = (1 + jnp.sum(null >= value)) / (1 + permutations)
+    known = jnp.isfinite(value) & jnp.all(jnp.isfinite(null))
+    return PermutationTest(value, null, jnp.where(known, p_value, jnp.nan))
