@@ -1,5 +1,6 @@
 """The spaces that are compared: the end-to-end chart's, the task charts', the atlas."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from jatlas.tasks import Tasks
 
 
 class Space(NamedTuple):
-    """Rows of one space, padded to N, 4 N, 16 N, ... so that few shapes are compiled.
+    """Rows of one space, padded to N or to whole 4 N, so that few shapes are compiled.
 
     Attributes:
         rows: (R, A); zero where padded.
@@ -106,7 +107,7 @@ def of_test_split(space: Space, tasks: Tasks) -> np.ndarray:
 
 
 def only(space: Space, chosen: np.ndarray, size: int) -> Space:
-    """These rows, (R,), by themselves, padded to `size` rows, 4 times as many, ..."""
+    """These rows, (R,), by themselves, padded to `size` rows or to whole 4 times."""
     return _space(space.rows[chosen], space.sample[chosen], size)
 
 
@@ -147,7 +148,11 @@ def _jumble(
 ) -> Space:
     present = presence & embedded.used
     rows = [chart[own] for chart, own in zip(charts, present, strict=True)]
-    return _space(np.concatenate(rows), np.nonzero(present)[1], embedded.used.size)
+    sample = np.nonzero(present)[1]
+    # Sample by sample, as other spaces are: where each has one row (B, C) the rows that
+    # are drawn of them are then the same.
+    order = np.argsort(sample, kind="stable")
+    return _space(np.concatenate(rows)[order], sample[order], embedded.used.size)
 
 
 def _jumble_rel(embedded: Embedded, presence: np.ndarray) -> Space:
@@ -222,8 +227,9 @@ def _of_samples(rows: np.ndarray, used: np.ndarray) -> Space:
 
 
 def _space(rows: np.ndarray, sample: np.ndarray, size: int) -> Space:
-    while size < len(sample):
-        size *= 4
+    if size < len(sample):
+        # By as many again and again: twenty tasks' jumbles are millions of numbers.
+        size = 4 * size * math.ceil(len(sample) / (4 * size))
     short = size - len(sample)
     return Space(
         np.pad(rows, ((0, short), (0, 0))),

@@ -15,12 +15,13 @@ import jatlas
 from experiments import settings
 from experiments.dataset import Dataset
 from experiments.encoders import KINDS
+from experiments.pretrained import weights_file
 from experiments.settings import SCENARIOS, Scenario, Setting
 
 PROTOCOLS = ("oracle", "blind")
 # Where those of the kind of chart are too few: digits has a third of the images, and so
-# of the steps.
-EPOCHS = {"digits": 20}
+# of the steps; the paper's own sets have many classes.
+EPOCHS = {"digits": 20, "cifar100": 20, "tiny_imagenet": 20}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Options:
     far apart, or near the centres of clusters, in the first chart's space."""
     max_epochs: int | None = None
     """The most epochs that a chart is trained; if unset, 6 (resnet 30, efficientnet
-    20), and 20 on digits."""
+    20), and 20 at least on digits, cifar100 and tiny_imagenet."""
     patience: int = 2
     """A chart stops when its validation loss has not fallen for so many epochs."""
     probe_epochs: int = 100
@@ -86,7 +87,7 @@ class Options:
         """The most epochs that a chart of a kind is trained."""
         if self.max_epochs is not None:
             return self.max_epochs
-        return EPOCHS.get(self.dataset, KINDS[kind].epochs)
+        return max(EPOCHS.get(self.dataset, 0), KINDS[kind].epochs)
 
     @property
     def held_out(self) -> int:
@@ -139,7 +140,13 @@ def chosen(options: Options, num_classes: int) -> list[Setting]:
         raise ValueError(f"--settings must all be different, got {names}.")
     found = [settings.parse(name) for name in names]
     left = [s.name for s in found if s.scenario not in options.scenario]
-    if left or not found:
+    if not found:
+        raise ValueError(
+            f"of {num_classes} classes there is no setting of scenario "
+            f"{' '.join(options.scenario)}: in A some classes are shared and each task "
+            "has one more at least, which takes four."
+        )
+    if left:
         raise ValueError(
             f"--scenario {' '.join(options.scenario)} leaves nothing of the settings "
             f"{left}; name those of its own."
@@ -172,9 +179,30 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
             "python": platform.python_version(),
             "code": hash_of_code(),
             "data": _hash([dataset.images.tobytes(), dataset.labels.tobytes()]),
+            **_weights(options),
         },
         "device": f"{device.platform}: {device.device_kind} ({platform.machine()})",
         "notes": list(dataset.notes),
+    }
+
+
+def of_cells(described: dict[str, Any]) -> dict[str, Any]:
+    """Of what `describe` gives, that on which what is measured of a cell depends.
+
+    Not on which cells there are: to a folder more settings and seeds may be added.
+    """
+    which = ("scenario", "settings", "seeds")
+    options = {k: v for k, v in described["options"].items() if k not in which}
+    return described | {"options": options}
+
+
+def _weights(options: Options) -> dict[str, str]:
+    """Hashes of the frozen encoders' weights, by kind of chart."""
+    variants = {kind: KINDS[kind].variant for kind in options.kinds}
+    return {
+        f"weights of {kind}": _hash([weights_file(variant).read_bytes()])
+        for kind, variant in variants.items()
+        if variant is not None
     }
 
 

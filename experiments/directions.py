@@ -204,9 +204,14 @@ def _mean(rows: Rows, protocol: str, of: tuple[str, str]) -> float | None:
 
 
 def _chance(rows: Rows, protocol: str, accuracy: float) -> float:
-    """Two standard errors of the difference of two such accuracies."""
-    scored = select(rows, protocol, "original_abs", "scored_rows")
-    count = sum(scored.values())
+    """Two standard errors of the difference of two such accuracies.
+
+    In A each seed draws which rows of the test split are scored. Else all of them are,
+    by every seed: more seeds are then no more rows.
+    """
+    scored = list(select(rows, protocol, "original_abs", "scored_rows").values())
+    drawn = any(row["scenario"] == "A" for row in rows)
+    count = sum(scored) if drawn else max(scored, default=0)
     return 2 * float(np.sqrt(2 * accuracy * (1 - accuracy) / count)) if count else 0.0
 
 

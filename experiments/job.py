@@ -82,7 +82,7 @@ def plan(options: Options, console: Console | None = None, **more: Any) -> Plan:
             _, pool = run.deal(bare, setting, seed)
             run.choose(bare, setting, seed, pool)
         settings = config.describe(options, dataset) | more
-        store.claim(options.folder, settings)
+        store.claim(options.folder, config.of_cells(settings))
         bench = trained.prepare(
             options, dataset, lambda what, share: update(share, what)
         )

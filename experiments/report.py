@@ -91,6 +91,10 @@ deviation over seeds.
   their accuracy is over another population. "Leak-free" is the same cut with all rows
   of a sample on one side; "training split" is the probe that learns from the training
   split, as the paper's does in B and C.
+- `blind` has no jumbles and no shift: every chart embeds every sample, so that a jumble
+  would be M rows of each, and a sample without a task has no shift. Their blind
+  counterparts are `mean_abs` and `concat_abs`. In B and C each sample has one row in a
+  jumble under `oracle`: there `jumble_rel` and `merged` are the same space.
 - `original_abs_task` is the control: the end-to-end embedding, and beside it the task's
   one-hot (in A a one for each task of the sample), as long as an embedding.
   `original_abs_task_embedding` is the other: beside it a task embedding, learnt with

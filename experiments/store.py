@@ -3,7 +3,6 @@
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -68,7 +67,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # what a wrong byte meets inside of NumPy is anything
         raise Damaged(f"{path} is damaged ({error}); delete it.") from error
 
 

@@ -13,6 +13,7 @@ terms: for research that is not commercial).
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 ROOT = "tiny-imagenet-200"
 NUM_CLASSES = 200
 SIZE = (64, 64)
+# What is raised where the bytes of the archive, or of an image in it, are not whole.
+UNREADABLE = (OSError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Archive(NamedTuple):
@@ -44,7 +47,12 @@ class Archive(NamedTuple):
         """The text of a file that must be there."""
         if name not in self.names:
             raise ValueError(self.damaged(f"it has no file {name}"))
-        return self.read(name).decode("utf8")
+        try:
+            return self.read(name).decode("utf8")
+        except (*UNREADABLE, UnicodeDecodeError) as error:
+            raise ValueError(
+                self.damaged(f"{name} cannot be read ({error})")
+            ) from error
 
     def damaged(self, reason: str) -> str:
         """What to say when it is not the archive that it should be."""
@@ -187,7 +195,7 @@ def jpeg(archive: Archive, name: str) -> bytes | Image.Image:
         content = archive.read(name)
         image = Image.open(io.BytesIO(content))
         pixels = np.asarray(image)
-    except (OSError, SyntaxError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(
             archive.damaged(f"{name} cannot be read ({type(error).__name__}: {error})")
         ) from error

@@ -55,7 +55,7 @@ def test_oracle_a_sample_is_embedded_by_the_charts_of_its_tasks(scenario):
     told = ["original_abs_task", "original_abs_task_embedding"]
     assert list(spaces) == ["jumble_abs", "jumble_rel", "merged", *shift, *told]
     mine = [
-        (m, n) for m in range(len(data.charts)) for n in range(N)
+        (m, n) for n in range(N) for m in range(len(data.charts))
         if data.presence[m, n] and data.used[n]
     ]  # fmt: skip
     rows = np.array([data.charts[m, n] for m, n in mine])
@@ -143,7 +143,7 @@ def test_charts_of_unequal_dimensions_have_no_naive_rows_but_all_else():
     assert_holds(oracle["merged"], merged(mixed, data.presence), used)
     everywhere = np.ones_like(data.presence)
     assert_holds(blind["merged"], merged(mixed, everywhere), used)
-    chart, sample = np.nonzero(data.presence & data.used)
+    sample, chart = np.nonzero((data.presence & data.used).T)
     relative = [cosines(x, x[data.anchors]) for x in charts]
     rows = [relative[m][n] for m, n in zip(chart, sample, strict=True)]
     assert_holds(oracle["jumble_rel"], np.array(rows), sample)

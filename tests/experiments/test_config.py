@@ -61,7 +61,9 @@ def test_as_many_are_held_out_as_there_are_anchors_unless_told_otherwise():
 def test_epochs_are_those_of_the_kind_of_chart_or_of_the_data_set():
     assert Options().epochs("cnn") == 6
     assert Options(dataset="cifar100").epochs("resnet") == 30
-    assert Options(dataset="digits").epochs("resnet") == 20
+    assert Options(dataset="digits").epochs("resnet") == 30
+    assert Options(dataset="digits").epochs("cnn") == 20
+    assert Options(dataset="cifar100").epochs("cnn") == 20
     assert Options(dataset="digits", max_epochs=3).epochs("cnn") == 3
 
 
@@ -198,3 +200,27 @@ def test_other_code_is_described_otherwise(tiny, tmp_path, monkeypatch):
     assert len({v["code"] for v in found}) == 4
     for other in found:
         assert {**other, "code": found[0]["code"]} == found[0]
+
+
+def test_of_too_few_classes_for_a_scenario_it_is_said():
+    with pytest.raises(ValueError, match=r"of 2 classes there is no setting .* A: "):
+        config.chosen(Options(scenario=("A",)), 2)
+
+
+def test_the_weights_of_a_frozen_encoder_belong_to_what_a_run_is(tiny, monkeypatch):
+    options = Options(charts="cnn,efficientnet-lite0")
+    before = config.describe(options, tiny)["versions"]
+    monkeypatch.setattr(config, "weights_file", lambda variant: Path(__file__))
+    after = config.describe(options, tiny)["versions"]
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {"weights of efficientnet-lite0"}
+
+
+def test_which_cells_there_are_is_no_matter_of_a_cell(tiny):
+    first = config.describe(Options(seeds=(0,), settings=("T2",)), tiny)
+    second = config.describe(Options(seeds=(1, 2), scenario=("B",)), tiny)
+    assert first != second
+    assert config.of_cells(first) == config.of_cells(second)
+    assert config.of_cells(first) != config.of_cells(
+        config.describe(Options(seeds=(0,), settings=("T2",), patience=3), tiny)
+    )

@@ -103,6 +103,22 @@ def test_what_is_within_chance_is_held_two_standard_errors_wide():
     assert directions.check(two)[5].noise == pytest.approx(chance / math.sqrt(2))
 
 
+def test_where_every_seed_scores_the_same_rows_more_seeds_are_no_more_rows():
+    def noise(*seeds):
+        values = {"original_abs": 0.7, "original_rel": 0.6}
+        rows = [
+            {"scenario": "C", "setting": "T2", "protocol": "oracle", "seed": seed,
+             "space": space, "metric": metric, "value": value}
+            for seed in seeds
+            for space, accuracy in values.items()
+            for metric, value in (("accuracy", accuracy), ("scored_rows", 100.0))
+        ]  # fmt: skip
+        (fact,) = (f for f in directions.check(rows) if f.noise)
+        return fact.noise
+
+    assert noise(0) == noise(0, 1, 2) == pytest.approx(2 * math.sqrt(0.42 / 100))
+
+
 def test_a_figure_is_the_mean_over_seeds():
     rows = rows_of(FIGURES) + [
         row | {"seed": 1, "value": row["value"] + 0.5} for row in rows_of(FIGURES)

@@ -138,9 +138,22 @@ def test_a_folder_of_other_options_is_refused_and_left_as_it_is(finished):
     before = contents(folder)
     with pytest.raises(
         ValueError,
-        match=r"to other options: options\.seeds is \[0, 1\] there and \[1\] here",
+        match=r"to other options: options\.probe_patience is 10 there and 3 here",
     ):
-        job.plan(replace(OPTIONS, seeds=(1,), out=folder))
+        job.plan(replace(OPTIONS, probe_patience=3, out=folder))
+    assert contents(folder) == before
+
+
+def test_in_a_folder_the_cells_that_are_done_stay_done_whichever_are_asked_for(
+    finished,
+):
+    folder, _ = finished
+    before = contents(folder)
+    fewer = job.plan(replace(OPTIONS, seeds=(1,), out=folder))
+    more = job.plan(replace(OPTIONS, seeds=(1, 2), out=folder))
+    done = [run.part(more.bench, *unit).exists() for unit in more.units]
+    assert all(run.part(fewer.bench, *unit).exists() for unit in fewer.units)
+    assert done == [seed == 1 for _, seed in more.units]
     assert contents(folder) == before
 
 

@@ -145,6 +145,9 @@ def test_what_was_not_published_is_none(where):
     assert published.published(*where) is None
 
 
+OPTIONS = {"dataset": "cifar100", "charts": "cnn", "num_anchors": 128}
+
+
 def row(protocol, value, seed=0):
     return {
         "scenario": "A", "setting": "S80_N10", "protocol": protocol, "space": "merged",
@@ -155,14 +158,30 @@ def row(protocol, value, seed=0):
 def test_ours_stand_beside_the_published_under_oracle_with_the_difference():
     rows = [row("oracle", 0.5), row("blind", 0.1), row("oracle", 0.6, seed=1)]
     rows += [row("oracle", 0.9) | {"metric": "cka_rbf"}]
-    text = published.in_markdown({"dataset": "cifar100", "charts": "cnn"}, rows)
+    text = published.in_markdown(OPTIONS, rows)
     lines = [line for line in text.splitlines() if line.startswith("| A")]
     assert lines == ["| A S80_N10 | `merged` | accuracy | 0.550 | 0.434 | +0.116 |"]
 
 
-@pytest.mark.parametrize("options", [
-    {"dataset": "digits", "charts": "cnn"},
-    {"dataset": "cifar100", "charts": "cnn,resnet"},
+@pytest.mark.parametrize("changed", [
+    {"dataset": "digits"},
+    {"charts": "cnn,resnet"},
+    {"num_anchors": 64},
 ])  # fmt: skip
-def test_where_nothing_was_published_nothing_is_said(options):
-    assert published.in_markdown(options, [row("oracle", 0.5)]) == ""
+def test_where_nothing_was_published_nothing_is_said(changed):
+    assert published.in_markdown(OPTIONS | changed, [row("oracle", 0.5)]) == ""
+
+
+def test_of_the_other_scenarios_the_anchors_held_out_must_be_the_papers_too():
+    rows = [row("oracle", 0.5) | {"scenario": "C", "setting": "T2"}]
+    held = OPTIONS | {"num_anchors": 256, "num_held_out": 1000}
+    assert "| C T2 |" in published.in_markdown(held, rows)
+    assert published.in_markdown(held | {"num_held_out": 256}, rows) == ""
+
+
+def test_of_another_network_it_is_said_that_it_is_one():
+    rows = [row("oracle", 0.5)]
+    said = "They are of another network: EfficientNet-B0"
+    options = OPTIONS | {"charts": "efficientnet-lite1"}
+    assert said in published.in_markdown(options, rows)
+    assert said not in published.in_markdown(OPTIONS, rows)

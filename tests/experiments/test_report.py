@@ -165,6 +165,7 @@ def test_charts_of_unequal_dimensions_have_no_mean_to_be_compared_with():
 def test_the_published_figures_and_the_direction_facts_stand_at_the_end():
     rows = [row | {"setting": "S80_N10"} for row in some_rows()]
     options = SETTINGS["options"] | {"dataset": "cifar100", "charts": "cnn"}
+    options |= {"num_anchors": 128}
     titles = {("A", "S80_N10"): "as published"}
     text = report.table(SETTINGS | {"options": options}, rows, titles)
     *_, section, beside, facts = text.split("\n## ")

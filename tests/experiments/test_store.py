@@ -1,5 +1,7 @@
 """Results are whole or not there, and a folder belongs to one run."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,18 @@ def test_damaged_arrays_are_named(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(store.Damaged, match=r"x\.npz is damaged"):
         store.read_arrays(file)
+
+
+def test_of_arrays_with_a_wrong_bit_anywhere_it_is_said_or_nothing_is_changed(tmp_path):
+    arrays, file = {"x": np.arange(30.0)}, tmp_path / "x.npz"
+    store.write_arrays(file, arrays)
+    whole, found = file.read_bytes(), []
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with contextlib.suppress(store.Damaged):
+            found += [value.tolist() for value in store.read_arrays(file).values()]
+    assert len(found) < len(whole) / 4
+    assert all(values == arrays["x"].tolist() for values in found)
 
 
 def test_of_a_damaged_claim_the_folder_is_to_be_deleted(tmp_path):

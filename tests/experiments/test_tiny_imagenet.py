@@ -207,9 +207,16 @@ def flip_a_byte_of_an_image(content: bytearray) -> bytes:
     return bytes(content)
 
 
+def spoil_the_list_of_classes(content: bytearray) -> bytes:
+    start = content.index(b"wnids.txt") + len(b"wnids.txt") + 20
+    content[start] ^= 0xFF
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (spoil_the_list_of_classes, "wnids.txt cannot be read"),
         (cut_the_zip, "BadZipFile: File is not a zip file"),
         (flip_a_byte_of_an_image, r"JPEG cannot be read \(BadZipFile: Bad CRC-32"),
     ],
