@@ -445,6 +445,7 @@ def test_a_nan_in_a_row_that_counts_is_not_lost(form):
 # ------------------------------------------------- transformations and dtypes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS[1:3])
 def test_float64_and_the_gradient_through_the_median_too(form):
     x, y = map(np.float64, related())
@@ -460,6 +461,7 @@ def test_float64_and_the_gradient_through_the_median_too(form):
         assert abs(np.vdot(grad, x)) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_bfloat16_is_computed_in_float32(form):
     x, y = (jnp.asarray(s, jnp.bfloat16) for s in related())
@@ -468,6 +470,7 @@ def test_bfloat16_is_computed_in_float32(form):
     assert float(value) == pytest.approx(reference(x, y, *form), abs=2e-6)
 
 
+@pytest.mark.slow
 def test_two_dtypes_are_computed_in_the_wider():
     with jax.enable_x64(True):
         x, y = related()
@@ -485,6 +488,7 @@ def test_float64_streams_are_exact():
         assert both_values(state) == pytest.approx(both_references(x, y), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_vmap_equals_one_by_one():
     x, y = (np.stack(s) for s in zip(*map(related, range(3)), strict=True))
     where = np.arange(40) < np.array([[40], [20], [30]])

@@ -212,6 +212,7 @@ def test_classes_of_no_rows_are_nan(function):
     assert known.any() == (function is class_means)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [separability, class_means])
 def test_classes_work_under_jit_vmap_and_in_other_dtypes(function):
     space, labels = classes()

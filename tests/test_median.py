@@ -86,7 +86,9 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("rule", MEDIANS[::2])
+@pytest.mark.parametrize(
+    "rule", [MEDIANS[0], pytest.param(MEDIANS[2], marks=pytest.mark.slow)]
+)
 def test_exact_of_many_tiles_whatever_the_distances(rule, monkeypatch):
     monkeypatch.setattr(tiles, "ROWS", 256)
     monkeypatch.setattr(tiles, "COLUMNS", 64)
@@ -99,6 +101,7 @@ def test_exact_of_many_tiles_whatever_the_distances(rule, monkeypatch):
         assert float(value) == pytest.approx(np.sqrt(square), rel=2e-7)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_pairs_in_the_middle():
     x = np.random.default_rng(0).normal(size=(150, 5))
     squares = squared_distances(x)

@@ -254,6 +254,7 @@ def test_the_samples_at_a_time_do_not_matter(batch_size, similarity):
         np.testing.assert_allclose(got, reference(x, a, present, weights), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [20, 16])
 def test_gradients_of_chunks_are_those_of_the_whole(batch_size):
     x, a, present = large(60)

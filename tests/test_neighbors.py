@@ -273,6 +273,7 @@ def test_equally_near_neighbours_are_taken_by_index():
     assert neighbors_reference(x, -x, 2, "euclidean") == 1
 
 
+@pytest.mark.slow
 def test_pairs_work_under_vmap_grad_and_in_other_dtypes(largest_array):
     forms = [self_similarity_correlation, partial(mutual_neighbors, k=5)]
     x, y = (np.stack(s) for s in zip(*map(pair, range(3)), strict=True))
@@ -350,6 +351,7 @@ def test_spaces_that_are_no_pair_are_refused():
             take(x, y, where=ALL[:30])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_of_many_sharded_rows_the_values_are_those_of_one_device(kind):
     x, y = np.random.default_rng(0).normal(size=(2, 512, 16)).astype(np.float32)

@@ -295,6 +295,7 @@ def test_gradients_of_the_logits_are_finite_at_constant_rows(clusters):
     assert jnp.abs(gradient[2]).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
 def test_dtypes_are_computed_in_float32_at_least(clusters, dtype):
     space, labels = clusters

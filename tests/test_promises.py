@@ -305,6 +305,7 @@ def differentiated(p):
 # Promises
 
 
+@pytest.mark.slow
 @each_once
 def test_without_jit_the_value_is_the_same(p):
     inputs = cast(arrays_of(p), np.float32)

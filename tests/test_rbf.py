@@ -62,6 +62,7 @@ def test_tiles_give_the_value_of_the_whole_matrices(sigma, debiased):
     assert float(value) == pytest.approx(exact, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_tiles")
 def test_the_gradient_is_the_slope_over_many_tiles():
     x, y, where = related()
@@ -80,6 +81,7 @@ def test_the_gradient_is_the_slope_over_many_tiles():
         assert not np.any(grad[~where])
 
 
+@pytest.mark.slow
 def test_the_second_derivative_is_the_slope_of_the_first():
     # The first leaves out the means of rows, whose part in it is zero. Not so here.
     x, y, _ = (s[:20] for s in related())
@@ -101,12 +103,14 @@ def test_no_array_is_of_n_by_n(largest_array):
     assert largest_array(jax.value_and_grad(form, (0, 1)), x, y) < n * 64 * 2
 
 
+@pytest.mark.slow
 def test_20000_rows_and_their_gradient_take_less_than_a_fifth_of_a_gigabyte():
     shapes = [jax.ShapeDtypeStruct((20_000, 64), jnp.float32)] * 2
     program = jax.jit(jax.value_and_grad(rbf, (0, 1))).lower(*shapes).compile()
     assert program.memory_analysis().temp_size_in_bytes < 0.2e9
 
 
+@pytest.mark.slow
 def test_rows_stay_on_their_devices():
     mesh = jax.make_mesh((4,), ("samples",), axis_types=(AxisType.Auto,))
     compiled = {}

@@ -84,6 +84,7 @@ def test_the_same_key_gives_the_same_charts_and_another_does_not(problem, fitted
     assert np.abs(kernels(fitted)[-1] - kernels(other)[-1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_side_by_side_and_one_after_another_are_the_same(problem, fitted):
     together = fit(*problem, max_epochs=6, together=True)
     assert_same(fitted, together, rtol=1e-3, atol=1e-4)
@@ -218,6 +219,7 @@ def test_each_epoch_has_an_order_of_its_own():
         assert not (epochs[1] == epochs[2]).all()
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_the_papers_unless_another_is_given(problem):
     images, labels, tasks = problem
     steep = 300 * images  # gradients far longer than the bound
@@ -354,6 +356,7 @@ def test_bytes_are_trained_and_embedded_as_the_numbers_they_stand_for(light, raw
     )
 
 
+@pytest.mark.slow
 def test_bytes_stay_bytes_on_the_device(light):
     """From the compiled programs: only a batch of them becomes numbers."""
     pixels, labels, tasks = light
@@ -385,6 +388,7 @@ def test_only_some_of_the_charts_are_the_same_as_among_all(light, raw):
     assert np.abs(np.diff(kernels(raw)[0], axis=0)).min(axis=(1, 2)).max() > 0
 
 
+@pytest.mark.slow
 def test_each_batch_is_augmented_anew_by_a_key_of_the_chart_and_the_place():
     """A chart of features that records what it was given, in place of learning."""
     labels = np.zeros(24, np.int32)
@@ -436,6 +440,7 @@ class Normalised(nnx.Module):
         return self.head(self.embed(images))
 
 
+@pytest.mark.slow
 def test_the_statistics_of_batch_norm_are_of_whole_batches_of_its_own(problem):
     """The last batch of an epoch is filled up with the first of the epoch again.
 

@@ -107,6 +107,7 @@ def test_running_statistics_are_kept_apart_and_move_in_training_only():
     np.testing.assert_allclose(moved, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_each_key_gives_another_chart():
     chart = from_module(partial(CNN, (8, 8, 1), 10, num_features=5))
     states = jax.jit(jax.vmap(chart.init))(jax.random.split(jax.random.key(0), 3))

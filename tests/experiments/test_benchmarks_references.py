@@ -88,6 +88,7 @@ def test_nothing_is_computed_in_float64(pair, formula):
     assert formula(np, *arrays).dtype == np.float32
 
 
+@pytest.mark.slow
 def test_the_numpy_probe_learns_what_ours_learns():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 400)

@@ -52,6 +52,7 @@ def files(tmp_path):
     return sorted((tmp_path / "cache").glob("*/*"))
 
 
+@pytest.mark.slow
 def test_they_are_those_of_torch(tmp_path):
     """Of images of the encoder's own colours and size; see test_efficientnet.py."""
     values = np.arange(2 * 64 * 64 * 3, dtype=np.uint64) * 2654435761 % 2**32 >> 24

@@ -243,6 +243,7 @@ def all_figures() -> list:
     ]
 
 
+@pytest.mark.slow
 def test_saved_pictures_are_the_same_bytes_every_time_in_threads_too(tmp_path):
     once = all_figures()
     for number, figure in enumerate(once):

@@ -204,6 +204,7 @@ def end_of(host):
     return host.process.returncode, errors.splitlines()[-1], took
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_an_error_when_another_is_killed(hosts, tmp_path):
     # Of the command alone; its child must follow it.
     hosts[1].process.kill()
