@@ -70,10 +70,10 @@ def embed(
     Source: Reimers and Gurevych, "Sentence-BERT" (2019); Wang et al., "MiniLM" (2020);
     the weights are huggingface.co/sentence-transformers/all-MiniLM-L6-v2, Apache-2.0.
     """
+    model = folder() if model is None else model  # what is missing is named first
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
-    model = folder() if model is None else model
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(_MOST)
