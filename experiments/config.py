@@ -169,21 +169,31 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
     for name in ("out", "data_dir", "manual_dir"):  # folders may be moved
         del said[name]
     packages = ("jatlas", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
-    device = jax.devices()[0]
     return {
         "options": {
             key: list(v) if isinstance(v, tuple) else v for key, v in said.items()
         },
-        "versions": {name: metadata.version(name) for name in packages}
+        "versions": versions(packages)
         | {
-            "python": platform.python_version(),
             "code": hash_of_code(),
             "data": _hash([dataset.images.tobytes(), dataset.labels.tobytes()]),
             **_weights(options),
         },
-        "device": f"{device.platform}: {device.device_kind} ({platform.machine()})",
+        "device": device(),
         "notes": list(dataset.notes),
     }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of the packages, and of Python."""
+    found = {name: metadata.version(name) for name in packages}
+    return found | {"python": platform.python_version()}
+
+
+def device() -> str:
+    """What it is computed on."""
+    first = jax.devices()[0]
+    return f"{first.platform}: {first.device_kind} ({platform.machine()})"
 
 
 def of_cells(described: dict[str, Any]) -> dict[str, Any]:

@@ -8,23 +8,21 @@ the first chart knows it and once as only the second does, and these two must fi
 other. Nothing is trained, nothing is downloaded.
 """
 
-import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import tyro
 from rich.console import Console
 
 import jatlas
-from experiments import command, store
+from experiments import command, config, store
 from experiments.cross_chart import METHODS, K, chance, measure, sides, transformed
+from experiments.results import in_cell
 
 Report = Callable[[float, str], None]
 
@@ -207,13 +205,11 @@ def describe(options: Options, about: dict[str, Any]) -> dict[str, Any]:
     said = {key: value for key, value in asdict(options).items() if key != "out"}
     packages = ["jatlas", "jax", "jaxlib", "numpy", "scikit-learn"]
     packages += [name for pair in options.pairs for name in PAIRS[pair][1]]
-    device = jax.devices()[0]
     return {
         "options": said,
         "pairs": about,
-        "versions": {name: metadata.version(name) for name in packages}
-        | {"python": platform.python_version()},
-        "device": f"{device.platform}: {device.device_kind} ({platform.machine()})",
+        "versions": config.versions(packages),
+        "device": config.device(),
         "notes": [
             "Every number is the mean of both directions.",
             "Centring and whitening are fitted on the pool, a chart at a time; all "
@@ -251,18 +247,12 @@ def _grid(rows: list[dict[str, Any]], num_samples: int) -> str:
     for key, method in METHODS.items():
         own = [row for row in rows if row["method"] == key]
         cells = (
-            _cell([row["value"] for row in own if row["metric"] == metric])
+            in_cell([row["value"] for row in own if row["metric"] == metric])
             for metric in METRICS
         )
         lines.append([method.title, *cells])
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(values: Sequence[float | None]) -> str:
-    known = [np.nan if value is None else value for value in values]
-    mean = f"{np.mean(known):.3f}"
-    return mean if len(known) < 2 else f"{mean} ± {np.std(known, ddof=1):.3f}"
 
 
 def main(options: Options) -> None:

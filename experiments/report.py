@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import directions, published
 from experiments.config import PROTOCOLS
-from experiments.results import Rows, of_setting, select
+from experiments.results import Rows, in_cell, of_setting, select
 
 SPACES = {
     "original_abs": "end-to-end",
@@ -149,7 +149,7 @@ def overview(rows: Rows, titles: dict[tuple[str, str], str]) -> str:
     lines = [f"| accuracy | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
     for space, name in SPACES.items():
         cells = [
-            _cell(select(of_setting(rows, key), protocol, space, "accuracy"))
+            in_cell(select(of_setting(rows, key), protocol, space, "accuracy").values())
             for key in titles
             for protocol in PROTOCOLS
         ]
@@ -176,16 +176,9 @@ def _columns(rows: Rows, metrics: dict[str, str]) -> str:
     lines = [f"| space | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
     for space, name in SPACES.items():
         if any((space, m) in found for m in metrics):
-            cells = [_cell(select(rows, p, space, m)) for m, p in columns]
+            cells = [in_cell(select(rows, p, space, m).values()) for m, p in columns]
             lines.append(f"| {name}, `{space}` | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
-
-
-def _cell(values: dict[int, float]) -> str:
-    if not values:
-        return "n/a"
-    mean, deviation = _summary(list(values.values()))
-    return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ± {deviation:.3f}"
 
 
 def _summary(values: Sequence[float]) -> tuple[float, float]:

@@ -1,6 +1,9 @@
 """The rows of the results, and how one finds some of them."""
 
+from collections.abc import Collection
 from typing import Any
+
+import numpy as np
 
 Rows = list[dict[str, Any]]
 
@@ -23,3 +26,12 @@ def select(rows: Rows, protocol: str, space: str, metric: str) -> dict[int, floa
 def settings_of(rows: Rows) -> list[tuple[str, str]]:
     """The (scenario, setting) that there are, in the order of the rows."""
     return list(dict.fromkeys((r["scenario"], r["setting"]) for r in rows))
+
+
+def in_cell(values: Collection[float | None]) -> str:
+    """Mean ± standard deviation, as tables show them; the mean alone of one value."""
+    known = [np.nan if value is None else value for value in values]
+    if not known:
+        return "n/a"
+    mean = f"{np.mean(known):.3f}"
+    return mean if len(known) < 2 else f"{mean} ± {np.std(known, ddof=1):.3f}"

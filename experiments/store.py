@@ -1,33 +1,22 @@
 """Results on disk: written whole or not at all, and found again after a kill."""
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+
+from jatlas.files.whole import Fill, write_whole
 
 
 class Damaged(ValueError):
     """A file that a run wrote and that cannot be read back."""
 
 
-def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+def write(path: Path, fill: Fill) -> None:
     """Write a file that is there in full, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            fill(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    write_whole({path: fill})
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax.numpy as jnp
-import numpy as np
 import tyro
 from rich.console import Console
 
@@ -25,6 +24,7 @@ import jatlas
 from experiments import analyses, command, compared, cuts, job, run, store, trained
 from experiments.compared import Embedded
 from experiments.config import PROTOCOLS, Options
+from experiments.results import in_cell
 from experiments.settings import Scenario, Setting
 from experiments.trained import Bench, Report
 from jatlas.tasks import Tasks
@@ -204,11 +204,7 @@ def _measured(
 
 def _cell(rows: list[dict[str, Any]], metric: str, protocol: str) -> str:
     wanted = (metric, protocol)
-    found = [r["value"] for r in rows if (r["metric"], r["protocol"]) == wanted]
-    values = [np.nan if value is None else value for value in found]
-    if len(values) < 2:
-        return f"{values[0]:.3f}" if values else "n/a"
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    return in_cell([r["value"] for r in rows if (r["metric"], r["protocol"]) == wanted])
 
 
 if __name__ == "__main__":

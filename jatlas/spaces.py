@@ -162,8 +162,10 @@ def _zeros(
     return tuple(np.zeros((num_samples, width), dtype) for width in widths)
 
 
-def _union(names: Sequence[np.ndarray]) -> tuple[np.ndarray, list[list[int]]]:
-    """All ids in order of first appearance, and where among them each chart's stand."""
+def _union(
+    names: Sequence[np.ndarray],
+) -> tuple[np.ndarray, tuple[Int[np.ndarray, " _"], ...]]:
+    """`union` of ids that are all of one type."""
     arrays.check_equal(
         "the type of the ids of the charts",
         [_KINDS[own.dtype.kind] for own in names],
@@ -172,11 +174,20 @@ def _union(names: Sequence[np.ndarray]) -> tuple[np.ndarray, list[list[int]]]:
     common = np.result_type(*(own.dtype for own in names))
     if common.kind not in _KINDS:
         raise ValueError("ids of int64 and uint64 have no common type; convert them.")
-    index: dict[Any, int] = {}
-    places = [
-        [index.setdefault(name, len(index)) for name in own.tolist()] for own in names
-    ]
-    return np.array(list(index), common), places
+    return union([own.astype(common) for own in names])
+
+
+def union(
+    ids: Sequence[np.ndarray],
+) -> tuple[np.ndarray, tuple[Int[np.ndarray, " _"], ...]]:
+    """All ids in order of first appearance, and where each chart's stand among them."""
+    every = np.concatenate(ids)
+    values, first, which = np.unique(every, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(order.size)
+    ends = np.cumsum([own.size for own in ids])[:-1]
+    return values[order], tuple(np.split(ranks[which], ends))
 
 
 def _ids(ids: Ids, whose: str) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The coordinates of a file's rows in an atlas, made some rows at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jatlas import transforms
 from jatlas.arrays import AnyArray
+from jatlas.commands.progress import Advance
 from jatlas.files.faults import BadFile
 from jatlas.files.readers import Source, batches
 from jatlas.files.recipe import Recipe
@@ -25,7 +26,7 @@ def fit_chart(
     anchors: Int[np.ndarray, " A"],
     whiten: bool,
     batch_size: int,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> tuple[Float[np.ndarray, "A D"], Transform | None]:
     """A chart's embeddings of the anchors, and its transform, if there is to be one."""
     size = source.ids.size
@@ -42,7 +43,7 @@ def take_rows(
     source: Source,
     rows: Int[np.ndarray, " n"],
     batch_size: int,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> Float[np.ndarray, "n D"]:
     """Some rows of a file, all of which are looked at."""
     taken = np.empty((rows.size, source.rows.shape[1]), np.float32)

@@ -1,9 +1,8 @@
 """Merge files of embeddings, of any encoders, into one atlas."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +10,11 @@ import numpy as np
 
 from jatlas import arrays, transforms
 from jatlas.commands.coordinates import fit_chart, relative_rows, through_nystroem
-from jatlas.commands.progress import Progress, counted, unseen
+from jatlas.commands.progress import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.commands.survey import Survey, describe, survey, warnings
 from jatlas.files.readers import file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.relative import SIMILARITIES
-
-Say = Callable[[str], None]
-Advance = Callable[[int], None]
-
-
-def quiet(_: Any) -> None:
-    """Say nothing."""
 
 
 def merge_files(
@@ -42,8 +34,8 @@ def merge_files(
 ) -> AtlasFile:
     """Merge embeddings in files, of any encoders and widths, into one space.
 
-    The files are read twice, some rows at a time: what they hold need not fit in
-    memory, only the atlas, (N, A), and the ids.
+    The files are read twice, some rows at a time, and once more for their hashes: what
+    they hold need not fit in memory, only the atlas, (N, A), and the ids.
 
     Args:
         paths: of M files, one a chart, as `read_embeddings` reads them.

@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # is told how many were done, and of how many
+Advance = Callable[[int], None]  # is told how many more were done
+Say = Callable[[str], None]
 
 
-def counted(progress: Progress, total: int) -> Callable[[int], None]:
+def counted(progress: Progress, total: int) -> Advance:
     """What is told how many more were done, and tells how many of `total` were in all.
 
     >>> advance = counted(lambda done, total: print(done, "of", total), 5)
@@ -29,6 +31,10 @@ def counted(progress: Progress, total: int) -> Callable[[int], None]:
 
 def unseen(done: int, total: int) -> None:
     """The progress that nobody looks at."""
+
+
+def quiet(text: str) -> None:
+    """What nobody reads."""
 
 
 @contextmanager

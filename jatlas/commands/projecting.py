@@ -11,8 +11,7 @@ from jatlas.commands.coordinates import (
     take_rows,
     through_nystroem,
 )
-from jatlas.commands.from_files import Advance, Say, quiet
-from jatlas.commands.progress import Progress, counted, unseen
+from jatlas.commands.progress import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.commands.survey import find, missing_anchors
 from jatlas.files.faults import BadFile
 from jatlas.files.names import check_ids, check_one_kind

@@ -12,6 +12,7 @@ from jatlas.files import names
 from jatlas.files.array_files import read_ids
 from jatlas.files.faults import faults_of
 from jatlas.files.readers import Source
+from jatlas.spaces import union
 
 # An overlap of two charts below this share of the smaller is worth a warning.
 _THIN = 0.05
@@ -50,7 +51,7 @@ def survey(
         raise ValueError("there are no files to merge; give one at least.")
     of = [(str(s.path), names.check_ids("its ids", s.ids)) for s in sources]
     names.check_one_kind(of)
-    ids, places = _union([source.ids for source in sources])
+    ids, places = union([source.ids for source in sources])
     presence = np.zeros((len(sources), ids.size), bool)
     for m, place in enumerate(places):
         presence[m, place] = True
@@ -129,19 +130,6 @@ def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
     after = np.searchsorted(ids, wanted, sorter=order)
     places = order[np.minimum(after, ids.size - 1)]
     return np.where(ids[places] == wanted, places, -1)
-
-
-def _union(
-    ids: Sequence[np.ndarray],
-) -> tuple[np.ndarray, tuple[Int[np.ndarray, " _"], ...]]:
-    """All ids in order of first appearance, and where each chart's stand among them."""
-    every = np.concatenate(ids)
-    values, first, which = np.unique(every, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    ranks = np.empty_like(order)
-    ranks[order] = np.arange(order.size)
-    ends = np.cumsum([own.size for own in ids])[:-1]
-    return values[order], tuple(np.split(ranks[which], ends))
 
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:

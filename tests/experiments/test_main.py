@@ -20,6 +20,7 @@ from rich.console import Console
 from experiments import config, encoders, figures, gallery, job, planes, run, store
 from experiments.config import Options
 from jatlas import training
+from jatlas.files import whole
 
 ROOT = Path(job.__file__).parents[1]
 WIDTH = 10  # of the embeddings, and so of the atlas
@@ -380,7 +381,7 @@ def interrupt_at(monkeypatch, name):
             raise KeyboardInterrupt
         replace_file(source, target)
 
-    monkeypatch.setattr(store.os, "replace", interrupted)
+    monkeypatch.setattr(whole.os, "replace", interrupted)
 
 
 def test_interrupted_it_goes_on_from_the_last_finished_unit_and_ends_in_the_same_files(
