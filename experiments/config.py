@@ -37,6 +37,8 @@ class Options:
     dataset: str = "fashion_mnist_7k"
     """Which images: fashion_mnist_7k, digits, tiny_imagenet, or any set of images with
     class labels by its name in TensorFlow Datasets (cifar100, fashion_mnist, ...)."""
+    num_training: int | None = None
+    """Only so many of the training images, the first; all if unset."""
     scenario: tuple[Scenario, ...] = SCENARIOS
     """A: part of the classes shared. B: same classes, disjoint samples. C: disjoint."""
     settings: tuple[str, ...] = ()
@@ -110,7 +112,14 @@ def check(options: Options) -> None:
         )
     if min(options.seeds) < 0:
         raise ValueError(f"--seeds must be 0 or more, got {options.seeds}.")
-    counts = ("num_anchors", "max_epochs", "patience", "probe_epochs", "probe_patience")
+    counts = (
+        "num_training",
+        "num_anchors",
+        "max_epochs",
+        "patience",
+        "probe_epochs",
+        "probe_patience",
+    )
     for name in counts:
         value = getattr(options, name)
         if value is not None and value < 1:

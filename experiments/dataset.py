@@ -61,6 +61,29 @@ class Dataset(NamedTuple):
         )
 
 
+def with_first(dataset: Dataset, num_training: int) -> Dataset:
+    """The data set with fewer training samples, the first; all test samples stay.
+
+    Raises:
+        ValueError: if there are not so many, or a class has none among them.
+    """
+    there = int(np.sum(~dataset.test))
+    if not 1 <= num_training <= there:
+        raise ValueError(
+            f"{dataset.name} has {there} training samples; got {num_training} to keep."
+        )
+    kept = dataset.test | (np.arange(dataset.test.size) < num_training)
+    fewer = dataset._replace(
+        images=dataset.images[kept],
+        labels=dataset.labels[kept],
+        ids=dataset.ids[kept],
+        test=dataset.test[kept],
+        notes=(*dataset.notes, f"Only the first {num_training} training samples."),
+    )
+    check(fewer)
+    return fewer
+
+
 def check(dataset: Dataset) -> None:
     """Raise ValueError unless every promise of `Dataset` holds.
 

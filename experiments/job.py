@@ -16,6 +16,7 @@ from rich.table import Table
 from experiments import command, config, report, run, store, trained
 from experiments.config import Options
 from experiments.data import load
+from experiments.dataset import with_first
 from experiments.results import Rows, of_setting, select
 from experiments.settings import Setting
 from experiments.trained import Bench, Report
@@ -75,6 +76,8 @@ def plan(options: Options, console: Console | None = None, **more: Any) -> Plan:
             cache_dir=options.data_dir and options.data_dir / "datasets",
             manual_dir=options.manual_dir,
         )
+        if options.num_training is not None:
+            dataset = with_first(dataset, options.num_training)
         chosen = config.chosen(options, len(dataset.class_names))
         units = [(setting, seed) for seed in options.seeds for setting in chosen]
         bare = Bench(options, dataset, {}, options.folder / "parts")
