@@ -31,6 +31,14 @@ from jatlas.cka import (
 from jatlas.commands.comparing import Comparison, Likeness, compare_files
 from jatlas.commands.from_files import merge_files
 from jatlas.commands.projecting import project_file
+from jatlas.crossfit import CrossFit, crossfit_probabilities, crossfit_probe
+from jatlas.disagreement import (
+    Spread,
+    add_to_spread,
+    combine_spreads,
+    disagreement,
+    empty_spread,
+)
 from jatlas.embedding import Charts, embed
 from jatlas.files.readers import read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe
@@ -72,6 +80,7 @@ __all__ = [
     "Charts",
     "CkaState",
     "Comparison",
+    "CrossFit",
     "EfficientNetLite",
     "Likeness",
     "PermutationTest",
@@ -82,11 +91,13 @@ __all__ = [
     "ResNet20",
     "Retrieval",
     "Spaces",
+    "Spread",
     "Tasks",
     "Transform",
     "adam",
     "add_chart",
     "add_rows",
+    "add_to_spread",
     "anchor_pool",
     "anchor_rows",
     "apply_transform",
@@ -99,10 +110,15 @@ __all__ = [
     "class_means",
     "combine",
     "combine_cka",
+    "combine_spreads",
     "compare_files",
+    "crossfit_probabilities",
+    "crossfit_probe",
+    "disagreement",
     "embed",
     "empty_atlas",
     "empty_cka",
+    "empty_spread",
     "end_to_end",
     "fit_center",
     "fit_charts",

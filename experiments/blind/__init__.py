@@ -1,0 +1,1 @@
+"""How well merged spaces hold up when nothing is known of a sample."""

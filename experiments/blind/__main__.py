@@ -1,0 +1,58 @@
+"""Merged spaces blind: `python -m experiments.blind`.
+
+The question of the paper without its oracle: every chart embeds every sample, and of a
+test sample nothing is known. Spaces of one width, whatever the number of charts, are
+measured against the end-to-end chart's, the mean, the concatenation and others. On the
+embedded data and 2 cores about a minute a setting and seed. What was tried and what
+came of it is in BLIND.md.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
+
+import sys
+from functools import partial
+
+import tyro
+from rich.console import Console
+
+from experiments import command, figures, job, store
+from experiments.blind import pictures, tables
+from experiments.blind.job import Blind, check, options, part, unit
+
+
+def main(blind: Blind) -> None:
+    """The whole run, as the command makes it."""
+    widths = (blind.width, *blind.widths)
+    if min(widths) < 2 or len(set(widths)) < len(widths):
+        sys.exit(f"error: --width and --widths must be different, 2 or more: {widths}")
+    if len(blind.charts.split(",")) > 1:
+        sys.exit(f"error: --charts takes one kind, as means need; got {blind.charts}")
+    told = options(blind)
+    console = Console(highlight=False, soft_wrap=True)
+    job.keep_compiled()
+    with command.endings(console):
+        plan = job.planned(told, console, widths=list(widths))
+        try:
+            check(blind, plan.bench, plan.units)
+        except ValueError as error:
+            sys.exit(f"error: {error}")
+        rows = job.rows_of(plan, console, part, partial(unit, blind))
+        file = told.folder / "blind.json"
+        store.write_json(file, {"settings": plan.settings, "rows": rows})
+        written = store.read_json(file)
+        text = tables.text(written["settings"], written["rows"])
+        store.write_text(told.folder / "blind.md", text)
+        drawn = {
+            "width": pictures.width_figure,
+            "present": pictures.present_figure,
+            "risk": pictures.risk_figure,
+        }
+        for name, figure in drawn.items():
+            figures.save(figure(written["rows"]), told.folder / f"{name}.png")
+    console.print(text, markup=False)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Blind, prog="python -m experiments.blind"))

@@ -1,0 +1,81 @@
+"""What the merged spaces of one setting and seed are made of, and who learns what."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import run, trained
+from experiments.settings import Setting
+from experiments.trained import Bench, Report
+from jatlas.tasks import Tasks
+
+
+class Cell(NamedTuple):
+    """The charts of one setting and seed; every chart embeds every sample.
+
+    Attributes:
+        reference: (N, D), the end-to-end chart's embeddings.
+        charts: M arrays (N, D), the task charts'.
+        tasks: which samples each chart has seen, which classes it knows.
+        labels: (N,).
+        pool: (N,), who may be an anchor by the paper's rule.
+        train: (N,), training samples of the tasks: spaces and probes are fitted on
+            these.
+        stop: (N,), half of the tasks' validation samples: by these probes stop.
+        choose: (N,), the other half: by these one space is chosen over another.
+        test: (N,), the test split.
+    """
+
+    reference: np.ndarray
+    charts: list[np.ndarray]
+    tasks: Tasks
+    labels: np.ndarray
+    pool: np.ndarray
+    train: np.ndarray
+    stop: np.ndarray
+    choose: np.ndarray
+    test: np.ndarray
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.tasks.shared.size
+
+
+def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:
+    """The cell of one setting and seed; charts that are missing are trained.
+
+    No chart has learnt from a sample of `stop` and `choose`. A chart knows its own
+    training samples too well, and a space that is chosen on them is one that shows it.
+    """
+    tasks, pool = run.deal(bench, setting, seed)
+    reference = trained.reference(bench, seed, lambda what, x: report(what, 0.2 * x))
+    charts = trained.charts(
+        bench, setting, seed, tasks, lambda what, x: report(what, 0.2 + 0.8 * x)
+    )
+    return of(reference, charts, tasks, bench.dataset.labels, pool, seed)
+
+
+def of(
+    reference: np.ndarray,
+    charts: list[np.ndarray],
+    tasks: Tasks,
+    labels: np.ndarray,
+    pool: np.ndarray,
+    seed: int,
+) -> Cell:
+    """The cell of these charts."""
+    held = tasks.validation.any(axis=0) & ~tasks.seen.any(axis=0)
+    train = tasks.presence.any(axis=0) & ~tasks.test & ~held
+    half = np.random.default_rng([seed, 11]).random(labels.size) < 0.5
+    return Cell(
+        reference,
+        charts,
+        tasks,
+        labels,
+        pool,
+        train,
+        held & half,
+        held & ~half,
+        tasks.test,
+    )

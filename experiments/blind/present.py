@@ -1,0 +1,148 @@
+"""Accuracy when only some charts embed a sample, of a probe that is trained once.
+
+As where clients have a chart each, or modalities may be missing. The probe learns from
+rows of all charts, or from rows of charts drawn anew for each sample, which a presence
+mask makes no harder to merge.
+"""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import jax
+import numpy as np
+
+import jatlas
+from experiments.blind import scores, spaces
+from experiments.blind.cell import Cell
+
+# (M, N), which charts embed a sample, to (N, K), its rows.
+Rows = Callable[[np.ndarray], np.ndarray]
+LEARNT_FROM = {"all": "all charts", "some": "charts drawn for each sample"}
+METHODS = {
+    "mean": "mean of embeddings",
+    "concat": "concatenation, zeros where absent",
+    "atlas": "atlas",
+    "white_nystroem": "atlas, whitened, Nystroem",
+    "evidence": "atlas with evidence, Nystroem",
+}
+
+
+def measured(
+    cell: Cell, width: int, key: jax.Array, report: Callable[[str, float], None]
+) -> list[dict[str, Any]]:
+    """Accuracies on the test split, a row for each method, probe and set of charts.
+
+    Args:
+        cell: charts and samples.
+        width: of the atlases.
+        key: of anchors, evidence, probes, and of which charts embed what.
+        report: called with what is being done, and how much of it is done.
+    """
+    num_charts, size = len(cell.charts), cell.labels.size
+    everywhere = np.ones((num_charts, size), bool)
+    learnt_from = {"all": everywhere, "some": drawn(num_charts, size, key)}
+    found = []
+    for done, (learnt, presence) in enumerate(learnt_from.items()):
+        makers = _makers(cell, width, key, presence)
+        for number, (method, rows) in enumerate(makers.items()):
+            report(f"{method}, of {learnt}", (done + number / len(makers)) / 2)
+            space = rows(presence)
+            probe = jatlas.fit_probe(
+                key,
+                space,
+                cell.labels,
+                cell.num_classes,
+                where=cell.train,
+                validation=cell.stop,
+            )
+            for charts in subsets(num_charts):
+                tested = rows(np.broadcast_to(charts[:, None], everywhere.shape))
+                guess = np.asarray(jatlas.probe_logits(probe, tested)).argmax(axis=1)
+                found.append(
+                    {
+                        "method": method,
+                        "learnt_from": learnt,
+                        "charts": np.flatnonzero(charts).tolist(),
+                        "value": scores.accuracy(cell, guess, cell.test),
+                    }
+                )
+    return found
+
+
+def subsets(num_charts: int) -> list[np.ndarray]:
+    """All sets of charts but the empty one, each (M,), the small ones first."""
+    every = [np.array(s) for s in product([False, True], repeat=num_charts)]
+    return sorted((s for s in every if s.any()), key=lambda s: int(s.sum()))
+
+
+def drawn(num_charts: int, size: int, key: jax.Array) -> np.ndarray:
+    """(M, N): of each sample a number of charts from 1 to M, and so many of them."""
+    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+    rng = np.random.default_rng([seed, 13])
+    count = rng.integers(1, num_charts + 1, size)
+    return rng.random((num_charts, size)).argsort(axis=0).argsort(axis=0) < count
+
+
+def _makers(
+    cell: Cell, width: int, key: jax.Array, learnt: np.ndarray
+) -> dict[str, Rows]:
+    """Each method's rows by presence; what is fitted, is fitted on rows of `learnt`."""
+    rule = spaces.anchors_by_rule(cell, width, key)
+    anchors = spaces.anchors_of_all(cell, width, key)
+    white = spaces.whitened(cell)
+    everywhere = np.ones_like(learnt)
+
+    def mean(presence: np.ndarray) -> np.ndarray:
+        total = sum(
+            x * own[:, None] for x, own in zip(cell.charts, presence, strict=True)
+        )
+        return np.float32(total / presence.sum(axis=0)[:, None])
+
+    def merged(
+        charts: list[np.ndarray], of: np.ndarray, presence: np.ndarray
+    ) -> jax.Array:
+        return jatlas.merge(charts, [x[of] for x in charts], presence)
+
+    def present(charts: np.ndarray, presence: np.ndarray) -> np.ndarray:
+        parts = np.split(charts, len(presence), axis=1)
+        both = zip(parts, presence, strict=True)
+        return np.concatenate([x * own[:, None] for x, own in both], axis=1)
+
+    # The anchors are embedded by all charts, whoever embeds a sample: the kernel of the
+    # anchors, and so the coordinates, are the same for every set of charts.
+    root = jatlas.nystroem(merged(white, anchors, everywhere)[anchors])
+    beside = spaces.side_by_side(white)
+    fitted = jatlas.crossfit_probe(
+        key,
+        present(beside, learnt),
+        cell.labels,
+        cell.num_classes,
+        folds=spaces.FOLDS,
+        where=cell.train,
+        validation=cell.stop,
+    )
+    all_know = _roots(fitted, beside)
+    with_all = spaces.with_evidence(white, all_know, all_know[anchors], anchors)
+    evident = jatlas.nystroem(with_all[anchors])
+
+    def evidence(presence: np.ndarray) -> np.ndarray:
+        roots = _roots(fitted, present(beside, presence))
+        rows = spaces.with_evidence(white, roots, all_know[anchors], anchors, presence)
+        return np.asarray(jatlas.apply_transform(evident, rows))
+
+    return {
+        "mean": mean,
+        "concat": lambda presence: present(
+            np.concatenate(cell.charts, axis=1), presence
+        ),
+        "atlas": lambda presence: np.asarray(merged(cell.charts, rule, presence)),
+        "white_nystroem": lambda presence: np.asarray(
+            jatlas.apply_transform(root, merged(white, anchors, presence))
+        ),
+        "evidence": evidence,
+    }
+
+
+def _roots(fitted: jatlas.CrossFit, rows: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.asarray(jatlas.crossfit_probabilities(fitted, rows, fitted.fold)))

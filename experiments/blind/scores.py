@@ -1,0 +1,87 @@
+"""What three classifiers make of a space: the paper's, ridge, and class means."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.linear_model import RidgeClassifier
+
+import jatlas
+from experiments.blind.cell import Cell
+
+# (cell, rows, key) to (N,), the class that each row is taken for; -1 where it is none.
+Classify = Callable[[Cell, np.ndarray, jax.Array], np.ndarray]
+# Of ridge, as shares of the mean square of a feature, on as many rows as there are.
+_STRENGTHS = tuple(10.0**power for power in range(-6, -1))
+
+
+def logits(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
+    """(N, C), of the paper's probe, which learns from `train` and stops by `stop`."""
+    space = jnp.asarray(rows)
+    fitted = jatlas.fit_probe(
+        key,
+        space,
+        cell.labels,
+        cell.num_classes,
+        where=cell.train,
+        validation=cell.stop,
+    )
+    return np.asarray(jatlas.probe_logits(fitted, space))
+
+
+def probe(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
+    """The paper's probe."""
+    return _likely(logits(cell, rows, key))
+
+
+def ridge(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
+    """Ridge regression to the classes, as strong as is best on `stop`.
+
+    It sees nothing but the linear span of a space.
+    """
+    del key
+    x = np.float64(rows) - np.float64(rows)[cell.train].mean(axis=0)
+    x /= np.sqrt(np.mean(x[cell.train] ** 2))
+    found: list[tuple[float, np.ndarray]] = []
+    for strength in _STRENGTHS:
+        fitted = RidgeClassifier(alpha=strength * cell.train.sum())
+        guess = fitted.fit(x[cell.train], cell.labels[cell.train]).predict(x)
+        found.append((accuracy(cell, guess, cell.stop), guess))
+    return max(found, key=lambda each: each[0])[1]
+
+
+def class_means(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
+    """The class whose mean is nearest: it sees where the classes lie, and no more."""
+    del key
+    space = jnp.asarray(rows)
+    means = jatlas.class_means(space, cell.labels, cell.num_classes, where=cell.train)
+    return np.asarray(jatlas.nearest_class_mean(means, space))
+
+
+PROBES: dict[str, Classify] = {
+    "probe": probe,
+    "ridge": ridge,
+    "class_means": class_means,
+}
+
+
+def accuracy(cell: Cell, guess: np.ndarray, rows: np.ndarray) -> float:
+    """The share of these rows, (N,), that is guessed right."""
+    return float((guess == cell.labels)[rows].mean())
+
+
+def scored(cell: Cell, rows: np.ndarray, key: jax.Array) -> list[dict[str, Any]]:
+    """A row for each classifier, and for each of `choose` and `test`."""
+    of_parts = {"choose": cell.choose, "test": cell.test}
+    return [
+        {"probe": name, "part": part, "value": accuracy(cell, guess, where)}
+        for name, classify in PROBES.items()
+        for guess in [classify(cell, rows, key)]
+        for part, where in of_parts.items()
+    ]
+
+
+def _likely(logits: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))

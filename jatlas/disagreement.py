@@ -1,0 +1,147 @@
+"""How far the charts of an atlas are apart about each sample, as a running state."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
+
+from jatlas import arrays, atlas
+from jatlas.arrays import Number
+from jatlas.atlas import Atlas
+
+
+class Spread(NamedTuple):
+    """An atlas, and the second moment of the charts about it.
+
+    Attributes:
+        atlas: the running mean; `atlas_mean` and all that takes an `Atlas` goes on it.
+        squares: (N,), sum over charts of weight times squared deviation from the mean,
+            the mean over the A coordinates.
+        charts: (N,), how many charts have the sample.
+    """
+
+    atlas: Atlas
+    squares: Float[Array, " N"]
+    charts: Int[Array, " N"]
+
+
+def empty_spread(
+    num_samples: int, num_anchors: int, dtype: DTypeLike = jnp.float32
+) -> Spread:
+    """The state before any chart has joined.
+
+    Args:
+        num_samples: N.
+        num_anchors: A.
+        dtype: of the sums.
+
+    Returns:
+        A `Spread` of zeros.
+
+    Example:
+        >>> disagreement(empty_spread(2, 3))
+        Array([nan, nan], dtype=float32)
+    """
+    empty = atlas.empty_atlas(num_samples, num_anchors, dtype)
+    return Spread(empty, jnp.zeros_like(empty.count), jnp.zeros(num_samples, jnp.int32))
+
+
+@jax.jit
+def add_to_spread(
+    spread: Spread,
+    relative: Float[Array, "N A"],
+    presence: Bool[Array, " N"],
+    *,
+    weights: Number | Float[Array, " N"] | None = None,
+) -> Spread:
+    """One more chart: as `add_chart`, and its squared deviation.
+
+    By West's update, `S + w (W / (W + w)) |x - mean|^2`, which loses no digits where
+    the charts nearly agree. A mean of squares less the square of a mean would.
+
+    Args:
+        spread: over N samples and A anchors.
+        relative: (N, A), the chart's relative representation. Absent rows are not
+            looked at.
+        presence: (N,), the samples that the chart has.
+        weights: of the chart, a number or (N,); 1 if None. Not negative, else NaN.
+
+    Returns:
+        The state with the chart.
+
+    Raises:
+        ValueError: as `add_chart`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> spread, both = empty_spread(2, 1), jnp.array([True, True])
+        >>> spread = add_to_spread(spread, jnp.array([[0.9], [0.1]]), both)
+        >>> spread = add_to_spread(spread, jnp.array([[0.5], [0.1]]), both)
+        >>> disagreement(spread).round(3)
+        Array([0.2, 0. ], dtype=float32)
+
+    Source: West, "Updating mean and variance estimates: an improved method" (1979).
+    """
+    before = spread.atlas
+    after = atlas.add_chart(before, relative, presence, weights=weights)
+    kept = arrays.keep(relative.astype(after.total.dtype), presence)
+    rest = kept - atlas.atlas_mean(before, empty=0.0)
+    weight = after.count - before.count
+    share = arrays.safe_divide(before.count, after.count, 0.0)
+    squares = spread.squares + weight * share * jnp.mean(rest**2, axis=1)
+    return Spread(after, squares, spread.charts + presence)
+
+
+@jax.jit
+def combine_spreads(a: Spread, b: Spread) -> Spread:
+    """One state of the charts of both; for parts made on different hosts.
+
+    Args:
+        a: over N samples and A anchors.
+        b: over the same, of other charts.
+
+    Returns:
+        A `Spread` of the same shapes, in the wider of the two dtypes.
+
+    Raises:
+        ValueError: if they differ in N or in A.
+
+    Example:
+        >>> combine_spreads(empty_spread(3, 2), empty_spread(3, 2)).squares.shape
+        (3,)
+
+    Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
+    computing sample variances" (1979).
+    """
+    both = atlas.combine(a.atlas, b.atlas)
+    apart = atlas.atlas_mean(a.atlas, empty=0.0) - atlas.atlas_mean(b.atlas, empty=0.0)
+    weight = arrays.safe_divide(a.atlas.count * b.atlas.count, both.count, 0.0)
+    squares = a.squares + b.squares + weight * jnp.mean(apart**2, axis=1)
+    return Spread(both, squares, a.charts + b.charts)
+
+
+@jax.jit
+def disagreement(spread: Spread) -> Float[Array, " N"]:
+    """How far the charts are apart about each sample.
+
+    d(x) = sqrt((1/A) sum over anchors of the variance over charts of r_k(x)): the root
+    mean square deviation of a coordinate from the atlas.
+
+    Args:
+        spread: of the charts that have joined so far.
+
+    Returns:
+        (N,) in the dtype of the state, in [0, 1] for cosines up to rounding; NaN of a
+        sample in fewer than two charts, of which nothing is known, or whose weights are
+        all zero. The gradient is zero where all charts agree.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> one = add_to_spread(empty_spread(1, 1), jnp.ones((1, 1)), jnp.array([True]))
+        >>> disagreement(one)
+        Array([nan], dtype=float32)
+    """
+    variance = arrays.safe_divide(spread.squares, spread.atlas.count)
+    return jnp.where(spread.charts > 1, arrays.safe_sqrt(variance), jnp.nan)
