@@ -17,8 +17,8 @@ class CkaState(NamedTuple):
     """Moments of the rows seen so far, z = (x, y) with D = D1 + D2 features.
 
     They are taken about the mean, so that a large mean costs no digits. The energy of a
-    row is e = (|x - mean|^2, |y - mean|^2): the diagonals of both Gram matrices, which
-    the debiased value takes out. When the mean moves, the energies change by what
+    row is `e = (|x - mean|^2, |y - mean|^2)`: the diagonals of both Gram matrices,
+    which the debiased value takes out. When the mean moves, the energies change by what
     `energy_rows` and `scatter` hold, so the state of all rows follows from the states
     of its parts.
 
@@ -58,7 +58,7 @@ def cka(
     """Centred kernel alignment of two spaces of the same N samples.
 
     CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), K and L being the kernels of x and
-    of y. The linear one is |X'Y|^2 / (|X'X| |Y'Y|) on centred columns: (D1 + D2)^2
+    of y. The linear one is `|X'Y|^2 / (|X'X| |Y'Y|)` on centred columns: (D1 + D2)^2
     memory, never (N, N). It does not change when a space is rotated, moved, or rescaled
     as a whole; it does when a feature is rescaled.
 

@@ -25,9 +25,9 @@ def separability(
 ) -> Float[Array, "C C"]:
     """How far apart every two classes lie, in units of their own spread.
 
-    s(i, j) = |c_i - c_j| / ((r_i + r_j) / 2), c being the centroid of a class and r the
-    mean distance of its rows to it. It does not change when the space is rotated, moved
-    or rescaled as a whole.
+    `s(i, j) = |c_i - c_j| / ((r_i + r_j) / 2)`, c being the centroid of a class and r
+    the mean distance of its rows to it. It does not change when the space is rotated,
+    moved or rescaled as a whole.
 
     Args:
         space: (N, D), floating point.

@@ -24,7 +24,7 @@ def median_distance(
 ) -> Float[Array, ""]:
     """The median Euclidean distance between rows: the usual width of an rbf kernel.
 
-    sigma = sqrt(median of |x_i - x_j|^2). Published code differs in which pairs it
+    `sigma = sqrt(median of |x_i - x_j|^2)`. Published code differs in which pairs it
     counts, and in the median of an even number of them. It is one of the distances, or
     the mean of two, and found by counting: memory grows with N, time with N^2.
 

@@ -87,10 +87,10 @@ def mutual_neighbors(
 ) -> Float[Array, ""]:
     """The share of a sample's k nearest neighbours that two spaces have in common.
 
-    The mean over the samples of |nn_x(n) and nn_y(n)| / k, the sample itself left out.
-    The published measure takes as nearest those with the largest inner product: with
-    rows of unlike length, long ones are near to everyone. Of unit rows these are the
-    neighbours by cosine, and by Euclidean distance too.
+    The mean over the samples of `|nn_x(n) and nn_y(n)| / k`, the sample itself left
+    out. The published measure takes as nearest those with the largest inner product:
+    with rows of unlike length, long ones are near to everyone. Of unit rows these are
+    the neighbours by cosine, and by Euclidean distance too.
 
     Args:
         x: (N, D1), floating point.

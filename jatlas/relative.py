@@ -23,7 +23,7 @@ def relativize(
 ) -> Float[Array, "N A"]:
     """Relative representation: the similarities of N embeddings to A anchors.
 
-    With the cosine, r(x)[j] = x . a_j / (|x| |a_j|), which does not change when the
+    With the cosine, `r(x)[j] = x . a_j / (|x| |a_j|)`, which does not change when the
     space is rotated or rescaled. Stacked charts go through `jax.vmap(relativize)`.
 
     Args:

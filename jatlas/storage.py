@@ -24,7 +24,7 @@ def save(path: str | Path, atlas: AtlasFile) -> None:
     """Save an atlas with its recipe: in full, or, if anything fails, not at all.
 
     The file is in the safetensors format, which any of its readers reads, and NumPy in
-    three lines:
+    three lines::
 
         raw = open(path, "rb").read(); start = 8 + int.from_bytes(raw[:8], "little")
         about = json.loads(raw[8:start])["merged"]; begin, end = about["data_offsets"]

@@ -15,7 +15,7 @@ class Transform(NamedTuple):
     """The affine map x -> (x - mean) scale.
 
     Attributes:
-        mean: (D,). One number a feature: what comes out is centred to eps |mean|, in
+        mean: (D,). One number a feature: what comes out is centred to `eps |mean|`, in
             float32 a feature near 1e4 to 1e-3; differences of rows keep all digits.
         scale: (D,), one factor a feature, or (D, K), a matrix.
     """
@@ -61,7 +61,7 @@ def fit_standardize(
 
     The deviation is that of the population (divided by N), as in scikit-learn's
     `StandardScaler`; a constant feature is centred only. So is one whose values differ
-    by no more than rounding, 4 eps |mean|.
+    by no more than rounding, `4 eps |mean|`.
 
     Args:
         embeddings: (N, D), floating point.
