@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import tyro
 
 from experiments import run, store, trained
@@ -99,7 +98,7 @@ def unit(
 def check(blind: Blind, bench: Bench, units: Sequence[tuple[Setting, int]]) -> None:
     """Raise ValueError if a unit has too few samples that may be anchors."""
     encoder = bench.encoders[blind.charts]
-    image = jax.ShapeDtypeStruct((1, *encoder.inputs.shape[1:]), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *encoder.inputs.shape[1:]), encoder.inputs.dtype)
     state = jax.eval_shape(encoder.chart.init, jax.random.key(0))
     width = jax.eval_shape(encoder.chart.embed, state, image).shape[1]
     for setting, seed in units:
@@ -108,8 +107,8 @@ def check(blind: Blind, bench: Bench, units: Sequence[tuple[Setting, int]]) -> N
         if pool.sum() < most:
             raise ValueError(
                 f"{setting.name}, seed {seed}: {pool.sum()} samples may be anchors, "
-                f"and the widest space takes {most}. Give a larger --num-held-out in B and "
-                "C, more training images in A, or fewer --widths."
+                f"and the widest space takes {most}. Give a larger --num-held-out in B "
+                "and C, more training images in A, or fewer --widths."
             )
 
 
