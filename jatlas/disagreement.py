@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from jatlas import arrays, atlas
 from jatlas.arrays import Number
@@ -19,12 +19,12 @@ class Spread(NamedTuple):
         atlas: the running mean; `atlas_mean` and all that takes an `Atlas` goes on it.
         squares: (N,), sum over charts of weight times squared deviation from the mean,
             the mean over the A coordinates.
-        charts: (N,), how many charts have the sample.
+        charts: (N,), how many charts have the sample, with a weight above zero.
     """
 
     atlas: Atlas
     squares: Float[Array, " N"]
-    charts: Int[Array, " N"]
+    charts: Float[Array, " N"]
 
 
 def empty_spread(
@@ -84,14 +84,19 @@ def add_to_spread(
 
     Source: West, "Updating mean and variance estimates: an improved method" (1979).
     """
+    arrays.check_mask("presence", presence, spread.charts.shape, "(N,)")
     before = spread.atlas
     after = atlas.add_chart(before, relative, presence, weights=weights)
     kept = arrays.keep(relative.astype(after.total.dtype), presence)
-    rest = kept - atlas.atlas_mean(before, empty=0.0)
+    mean = atlas.atlas_mean(before, empty=0.0)
+    rest = kept - mean
+    # Of charts that are equal the mean is off by rounding, which is no disagreement.
+    rounding = 4 * jnp.finfo(rest.dtype).eps * jnp.abs(mean)
+    rest = jnp.where(jnp.abs(rest) <= rounding, 0, rest)
     weight = after.count - before.count
     share = arrays.safe_divide(before.count, after.count, 0.0)
     squares = spread.squares + weight * share * jnp.mean(rest**2, axis=1)
-    return Spread(after, squares, spread.charts + presence)
+    return Spread(after, squares, spread.charts + (weight > 0))
 
 
 @jax.jit
@@ -115,6 +120,11 @@ def combine_spreads(a: Spread, b: Spread) -> Spread:
     Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
     computing sample variances" (1979).
     """
+    arrays.check_equal(
+        "the number of samples N of the two states",
+        [a.squares.shape, b.squares.shape],
+        "Only states over the same samples and anchors can be combined.",
+    )
     both = atlas.combine(a.atlas, b.atlas)
     apart = atlas.atlas_mean(a.atlas, empty=0.0) - atlas.atlas_mean(b.atlas, empty=0.0)
     weight = arrays.safe_divide(a.atlas.count * b.atlas.count, both.count, 0.0)

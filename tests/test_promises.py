@@ -102,6 +102,18 @@ def probe(rng):
     return jatlas.Probe(*weights, np.array(3, np.int32))
 
 
+def apart(rng):
+    charts = rng.integers(0, 4, N).astype(float)
+    total = rng.normal(size=(N, A)) * charts[:, None]
+    joined = jatlas.Atlas(total, charts)
+    return jatlas.Spread(joined, rng.uniform(0, 1, N) * (charts > 1), charts)
+
+
+def crossfit(rng):
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), probe(rng), probe(rng))
+    return jatlas.CrossFit(stacked, np.zeros(N, np.int32))
+
+
 spaces = {"x": floats(N, D), "y": floats(N, A), "where": mask(N)}
 classes = {"space": floats(N, D), "labels": labels(N), "where": mask(N)}
 charts = {
@@ -134,6 +146,15 @@ PROMISES = [
     ),
     promise(jatlas.combine, "wide", a=atlas, b=atlas),
     promise(jatlas.atlas_mean, "wide", atlas=atlas),
+    promise(
+        jatlas.add_to_spread,
+        "wide",
+        spread=apart,
+        relative=floats(N, A),
+        presence=mask(N),
+    ),
+    promise(jatlas.combine_spreads, "wide", a=apart, b=apart),
+    promise(jatlas.disagreement, "wide", spread=apart),
     promise(
         jatlas.anchor_pool, "discrete", options={"rule": "shared"}, seen=mask(M, N)
     ),
@@ -169,6 +190,13 @@ PROMISES = [
         where=mask(N),
     ),
     promise(jatlas.probe_logits, "wide", params=probe, space=floats(N, D)),
+    promise(
+        jatlas.crossfit_probabilities,
+        "wide",
+        fitted=crossfit,
+        space=floats(N, D),
+        fold=lambda rng: rng.integers(-1, 2, N).astype(np.int32),
+    ),
 ]
 
 # Functions that promise something else, and where they are held to it.
@@ -195,6 +223,7 @@ ELSEWHERE = {
     # random numbers and a function come in
     "permutation_test": "test_permutation.py",
     # training: random numbers, and loops whose length depends on the data
+    "crossfit_probe": "test_crossfit.py",
     "embed": "test_training.py",
     "fit_charts": "test_training.py",
     "fit_probe": "test_probe.py",
@@ -203,6 +232,7 @@ ELSEWHERE = {
     "adam": "test_optimizers.py",
     "empty_atlas": "test_atlas.py",
     "empty_cka": "test_cka.py",
+    "empty_spread": "test_disagreement.py",
     "from_module": "charts/test_cnn.py",
     "sample_mesh": "test_sharding.py",
     "sgd_cosine": "test_optimizers.py",
@@ -503,7 +533,7 @@ def products(jaxpr):
 @each_promise
 def test_matrix_products_do_not_round_their_inputs(p):
     """Nothing shows it on a CPU, whose products are exact; accelerators round."""
-    if p.function.func is jatlas.probe_logits:
+    if p.function.func in (jatlas.probe_logits, jatlas.crossfit_probabilities):
         return  # a classifier, not a metric: as fast as the device likes
     inputs = cast(arrays_of(p), np.float32)
     for precision in products(jax.make_jaxpr(partial(call, p))(inputs).jaxpr):
