@@ -19,7 +19,7 @@ from experiments.config import Options
 from experiments.dataset import Dataset
 from experiments.encoders import Encoder
 from experiments.settings import Setting
-from jatlas import training
+from jatlas import Chart, Charts, training
 from jatlas.tasks import Tasks, end_to_end
 from jatlas.training import Progress
 
@@ -117,7 +117,7 @@ def _embeddings(
     missing = [m for m, file in enumerate(files) if not file.exists()]
     for group in _groups(missing, kinds):
         kind = kinds[group[0] % len(kinds)]
-        rows = _fit(bench, kind, tasks, key, group, name, report)
+        rows = _embedded(bench, kind, tasks, key, group, name, report)
         for m, own in zip(group, rows, strict=True):
             store.write_arrays(files[m], {"embeddings": own})
     return [store.read_arrays(file)["embeddings"] for file in files]
@@ -134,29 +134,34 @@ def _groups(numbers: list[int], kinds: tuple[str, ...]) -> list[list[int]]:
     return [group for group in of_kind if group]
 
 
-def _fit(
+def fit(
     bench: Bench,
     kind: str,
     tasks: Tasks,
     key: jax.Array,
-    group: list[int],
-    name: str,
-    report: Report,
-) -> np.ndarray:
-    """(G, N, D), embeddings by charts of one kind, trained for these of the tasks."""
-    encoder, epochs = bench.encoders[kind], bench.options.epochs(kind)
-    num_charts = len(tasks.seen)
+    group: Sequence[int],
+    tell: Callable[[Progress], None] | None = None,
+    *,
+    chart: Chart | None = None,
+    max_epochs: int | None = None,
+) -> Charts:
+    """Charts of one kind, trained for these of the tasks.
 
-    def tell(progress: Progress) -> None:
-        first = progress.charts[0]
-        done = (first + (progress.epoch + 1) / epochs) / num_charts
-        which = f" {first + 1}/{num_charts}" if num_charts > 1 else ""
-        report(f"{name}{which}, epoch {progress.epoch + 1}/{epochs}", done)
-
+    Args:
+        bench: the data, and the kinds of charts.
+        kind: which of these.
+        tasks: which samples each chart sees.
+        key: of all charts of these tasks.
+        group: the numbers of the tasks.
+        tell: called after each epoch.
+        chart: in place of the kind's own, such as one that begins with a given state.
+        max_epochs: in place of the options'.
+    """
+    encoder, epochs = bench.encoders[kind], max_epochs or bench.options.epochs(kind)
     steps = epochs * math.ceil(int(tasks.seen.sum(axis=1).max()) / _BATCH)
-    fitted = training.fit_charts(
+    return training.fit_charts(
         key,
-        encoder.chart,
+        encoder.chart if chart is None else chart,
         encoder.inputs,
         bench.dataset.labels,
         tasks,
@@ -168,4 +173,25 @@ def _fit(
         patience=bench.options.patience,
         report=tell,
     )
-    return np.asarray(jatlas.embed(fitted, encoder.inputs))
+
+
+def _embedded(
+    bench: Bench,
+    kind: str,
+    tasks: Tasks,
+    key: jax.Array,
+    group: list[int],
+    name: str,
+    report: Report,
+) -> np.ndarray:
+    """(G, N, D), embeddings by charts of one kind, trained for these of the tasks."""
+    epochs, num_charts = bench.options.epochs(kind), len(tasks.seen)
+
+    def tell(progress: Progress) -> None:
+        first = progress.charts[0]
+        done = (first + (progress.epoch + 1) / epochs) / num_charts
+        which = f" {first + 1}/{num_charts}" if num_charts > 1 else ""
+        report(f"{name}{which}, epoch {progress.epoch + 1}/{epochs}", done)
+
+    fitted = fit(bench, kind, tasks, key, group, tell)
+    return np.asarray(jatlas.embed(fitted, bench.encoders[kind].inputs))

@@ -1,0 +1,155 @@
+"""What is measured after each task of those that come one after another."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jatlas
+from experiments import analyses, growing
+from experiments.cuts import Cut
+from experiments.growing import Deal, Step
+from experiments.results import Rows
+from experiments.trained import Bench
+
+# By protocol and name: (K, anything), and the end-to-end space of the same kind, with
+# which it is compared.
+Spaces = dict[tuple[str, str], tuple[jax.Array, jax.Array | None]]
+
+
+def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
+    """The rows of one step: every method's accuracies and CKA, bytes and seconds.
+
+    Args:
+        bench: from `job.plan`.
+        seed: of the classifiers.
+        deal: who has what.
+        t: the task, counted from 0; in the rows from 1.
+        left: what it left behind.
+    """
+    labels = bench.dataset.labels[deal.kept]
+    parts = growing.cut(seed, deal, t)
+    scored = {f"_task_{s + 1}": deal.presence[s] & parts.test for s in range(t + 1)}
+    scored[""] = parts.test
+    values = {
+        where: _of_space(bench, seed, space, like, labels, parts, scored)
+        for where, (space, like) in spaces(bench, deal, left).items()
+    }
+    known = deal.tasks.classes[: t + 1].any(axis=0)
+    guess = np.where(known, left.logits, -np.inf).argmax(axis=1)
+    values["both", "finetuned_head"] = accuracies(guess, labels, scored)
+    for where, found in costs(bench, t, left).items():
+        values[where] = values.get(where, {}) | found
+    return [
+        {
+            "protocol": protocol,
+            "space": space,
+            "step": t + 1,
+            "metric": metric,
+            "value": value,
+        }
+        for (protocol, space), found in values.items()
+        for metric, value in found.items()
+    ]
+
+
+def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
+    """The spaces that are compared, and each with which.
+
+    Under `oracle` a concatenation has zeros for the charts that a sample does not have,
+    and there are no Nystroem coordinates: anchors of later tasks have no row yet.
+    """
+    state, absolute = left.state, left.reference
+    anchors = jnp.asarray(deal.anchors)
+    relative = jatlas.relativize(absolute, absolute[anchors])
+    blind = jatlas.atlas_mean(state.blind)
+    known = zip(deal.presence, state.concatenated, strict=False)
+    own = [jnp.where(present[:, None], rows, 0) for present, rows in known]
+    pixels = bench.dataset.images[deal.kept].reshape(deal.kept.size, -1)
+    return {
+        ("both", "end_to_end"): (absolute, None),
+        ("both", "end_to_end_rel"): (relative, None),
+        ("both", "finetuned"): (left.finetuned, absolute),
+        ("both", "pixels"): (jnp.asarray(pixels / np.float32(255)), absolute),
+        ("blind", "atlas"): (blind, relative),
+        ("blind", "atlas_nystroem"): (
+            _nystroem(blind, anchors),
+            _nystroem(relative, anchors),
+        ),
+        ("oracle", "atlas"): (jatlas.atlas_mean(state.oracle), relative),
+        ("blind", "concat"): (jnp.hstack(state.concatenated), absolute),
+        ("oracle", "concat"): (jnp.hstack(own), absolute),
+    }
+
+
+def accuracies(
+    guess: np.ndarray, labels: np.ndarray, scored: dict[str, np.ndarray]
+) -> dict[str, float]:
+    """The share that is right, by the ending of each group of rows."""
+    right = guess == labels
+    return {
+        f"accuracy{name}": float(right[rows].mean()) for name, rows in scored.items()
+    }
+
+
+def costs(bench: Bench, t: int, left: Step) -> dict[tuple[str, str], dict[str, float]]:
+    """Bytes that are kept from task to task, and seconds of the step.
+
+    `charts` are the weights of all charts so far, which the atlas and the concatenation
+    need for a sample that comes later.
+    """
+    kinds, state = bench.options.kinds, left.state
+    key = jax.random.key(0)
+    weights = [
+        growing.size(
+            jax.eval_shape(bench.encoders[kinds[m % len(kinds)]].chart.init, key)
+        )
+        for m in range(t + 1)
+    ]
+    seconds = left.seconds
+    return {
+        ("blind", "atlas"): {
+            "bytes": growing.size(state.blind),
+            "seconds": seconds["joining"],
+        },
+        ("blind", "concat"): {"bytes": growing.size(state.concatenated)},
+        ("both", "finetuned"): {"bytes": growing.size(state.finetuned)},
+        ("both", "charts"): {"bytes": sum(weights), "seconds": seconds["training"]},
+        ("both", "end_to_end"): {"seconds": seconds["end_to_end"]},
+    }
+
+
+def _nystroem(rows: jax.Array, anchors: jax.Array) -> jax.Array:
+    return jatlas.apply_transform(jatlas.nystroem(rows[anchors]), rows)
+
+
+def _of_space(
+    bench: Bench,
+    seed: int,
+    space: jax.Array,
+    like: jax.Array | None,
+    labels: np.ndarray,
+    parts: Cut,
+    scored: dict[str, np.ndarray],
+) -> dict[str, float]:
+    """Accuracies of the probe and of the nearest class mean, and CKA."""
+    num_classes = len(bench.dataset.class_names)
+    fitted = jatlas.fit_probe(
+        analyses.key_of(seed),
+        space,
+        labels,
+        num_classes,
+        where=parts.train,
+        validation=parts.validation,
+        max_epochs=bench.options.probe_epochs,
+        patience=bench.options.probe_patience,
+    )
+    logits = np.asarray(jatlas.probe_logits(fitted, space))
+    guess = np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
+    values = accuracies(guess, labels, scored)
+    means = jatlas.class_means(space, labels, num_classes, where=parts.train)
+    nearest = np.asarray(jatlas.nearest_class_mean(means, space))
+    values["class_mean_accuracy"] = float((nearest == labels)[parts.test].mean())
+    if like is not None:
+        aligned = jatlas.cka(space, like, where=jnp.asarray(parts.test))
+        values["cka"] = float(aligned)
+    return values

@@ -1,0 +1,251 @@
+"""Curves over tasks that come one after another: forgetting, the table, the figure."""
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from experiments.figures import WIDTH
+from experiments.results import Rows, in_cell
+
+_OF_TASK = "accuracy_task_"
+
+
+class Line(NamedTuple):
+    """How a method is named and drawn."""
+
+    title: str
+    colour: str
+    marker: str
+    dashes: str = "-"
+
+
+# Okabe and Ito's colours; markers too, so that grey print will do.
+LINES = {
+    "end_to_end": Line("end-to-end, all tasks so far", "#000000", "s"),
+    "end_to_end_rel": Line("end-to-end, relative", "#777777", "s", "--"),
+    "atlas": Line("atlas", "#D55E00", "o"),
+    "atlas_nystroem": Line("atlas, Nyström coordinates", "#D55E00", "*", "--"),
+    "concat": Line("concatenation", "#0072B2", "^"),
+    "finetuned": Line("one chart, fine-tuned", "#009E73", "v"),
+    "finetuned_head": Line("fine-tuned, its own head", "#009E73", "x", ":"),
+    "pixels": Line("no chart: pixels", "#CC79A7", "D", ":"),
+    "charts": Line("weights of all charts", "#E69F00", "P", "--"),
+}
+PROTOCOLS = {"blind": "blind (task not told)", "oracle": "oracle (task told)"}
+METRICS = {
+    "accuracy": "Accuracy of the classifier",
+    "class_mean_accuracy": "Accuracy of the nearest class mean",
+    "cka": "CKA with end-to-end",
+    "forgetting": "Forgetting",
+}
+_DRAWN = ("accuracy", "cka", "forgetting")
+# By space: what the bytes and the seconds are of.
+_BYTES = {
+    "atlas": "atlas: the state",
+    "concat": "concatenation: its rows",
+    "finetuned": "fine-tuned: the chart",
+    "charts": "weights of all charts (for later samples)",
+}
+_SECONDS = {
+    "atlas": "the chart joins the atlas",
+    "charts": "the task's chart is trained",
+    "end_to_end": "end-to-end is trained, on all so far",
+}
+
+
+def forgetting(rows: Rows) -> Rows:
+    """A row for each method, seed and step but the first.
+
+    The mean over earlier tasks of the best accuracy on the task's test samples after
+    any earlier step, less that now. It may be below zero.
+
+    Args:
+        rows: those that are there of accuracies on each task.
+    """
+    found: dict[tuple, dict[tuple[int, int], float]] = defaultdict(dict)
+    about: dict[tuple, dict[str, Any]] = {}
+    names = ("scenario", "setting", "seed", "protocol", "space")
+    for row in rows:
+        if row["metric"].startswith(_OF_TASK):
+            key = tuple(row[name] for name in names)
+            task = int(row["metric"].removeprefix(_OF_TASK))
+            found[key][row["step"], task] = row["value"]
+            about[key] = {name: row[name] for name in names}
+    made = []
+    for key, values in found.items():
+        for step in range(2, max(step for step, _ in values) + 1):
+            lost = [
+                max(values[before, task] for before in range(task, step))
+                - values[step, task]
+                for task in range(1, step)
+            ]
+            about_it = {"step": step, "metric": "forgetting"}
+            made.append(about[key] | about_it | {"value": float(np.mean(lost))})
+    return made
+
+
+def table(settings: dict[str, Any], rows: Rows) -> str:
+    """The curves in Markdown, a column a task.
+
+    Args:
+        settings: of the results file.
+        rows: of the results file.
+    """
+    options = settings["options"]
+    seeds = ", ".join(map(str, options["seeds"]))
+    lines = [
+        f"# {options['dataset']}, {options['settings'][0]}: tasks one after another\n",
+        f"Mean ± standard deviation over seeds {seeds}, after each task. "
+        f"{options['num_held_out']} public samples, of which {options['num_anchors']} "
+        "are anchors; every classifier learns from the public samples of the classes "
+        "so far, and is tested on the test samples of these. `blind`: a sample is "
+        "embedded by all charts so far. `oracle`: by those of its own tasks, which "
+        "takes knowledge of its class. CKA is with the end-to-end space of the same "
+        "kind, relative or not. Forgetting: of the earlier tasks, the best accuracy "
+        "after any earlier step less that now.\n",
+    ]
+    for metric, title in METRICS.items():
+        names = {
+            (space, protocol): _title(space, protocol)
+            for space in LINES
+            for protocol in ("both", *PROTOCOLS)
+        }
+        lines += _grid(title, names, metric, rows)
+    costs = {"bytes": _BYTES, "seconds": _SECONDS}
+    for metric, titles in costs.items():
+        names = {
+            (space, protocol): title
+            for space, title in titles.items()
+            for protocol in ("both", *PROTOCOLS)
+        }
+        lines += _grid(metric.capitalize(), names, metric, rows)
+    lines.append(
+        "A chart joins: it embeds all rows of the state, they are made relative to the "
+        "anchors, and added; the quickest of three times. Seconds on "
+        f"{settings['device']}, compiling left out.\n"
+    )
+    return "\n".join(lines)
+
+
+def figure(rows: Rows) -> Figure:
+    """The curves: mean over seeds, a band of one standard deviation, both protocols.
+
+    Args:
+        rows: of the results file.
+
+    Returns:
+        A figure of four rows of panels: accuracy, CKA, forgetting; bytes and seconds.
+    """
+    drawn = Figure((WIDTH, 10.5), layout="constrained")
+    drawn.suptitle(
+        "After each task: mean over seeds, bars of one standard deviation", fontsize=10
+    )
+    grid = drawn.subplots(4, 2, sharex=True)
+    for axes_of, metric in zip(grid[:3], _DRAWN, strict=True):
+        axes_of[1].sharey(axes_of[0])
+        for axes, (protocol, title) in zip(axes_of, PROTOCOLS.items(), strict=True):
+            for space in LINES:
+                _draw(axes, rows, metric, (protocol, "both"), space)
+            axes.set_title(f"{METRICS[metric]}, {title}", fontsize=9)
+    _costs(grid[3, 0], rows, "bytes", _BYTES, 1e6)
+    _costs(grid[3, 1], rows, "seconds", _SECONDS, 1)
+    grid[3, 0].set_title("Megabytes kept from task to task", fontsize=9)
+    grid[3, 1].set_title("Seconds", fontsize=9)
+    for axes in grid.flat:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+    for axes in grid[3]:
+        axes.set_xlabel("tasks so far", fontsize=8)
+    handles = [_handle(line) for space, line in LINES.items() if space != "charts"]
+    drawn.legend(
+        handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
+    return drawn
+
+
+def _costs(
+    axes: Axes, rows: Rows, metric: str, titles: dict[str, str], unit: float
+) -> None:
+    """A panel of bytes or of seconds, with names of its own."""
+    for space, title in titles.items():
+        _draw(axes, rows, metric, ("both", *PROTOCOLS), space, unit, title)
+    axes.set_ylim(bottom=0)
+    if axes.lines:
+        axes.legend(fontsize=7, frameon=False)
+
+
+def _title(space: str, protocol: str) -> str:
+    title = LINES[space].title
+    return title if protocol == "both" else f"{title}, {protocol}"
+
+
+def _grid(
+    title: str, names: dict[tuple[str, str], str], metric: str, rows: Rows
+) -> list[str]:
+    """A table of those that there are."""
+    steps = sorted({row["step"] for row in rows})
+    lines = [f"## {title}\n", f"| tasks so far | {' | '.join(map(str, steps))} |"]
+    lines.append("|---" * (1 + len(steps)) + "|")
+    for (space, protocol), name in names.items():
+        values = _values(rows, metric, (protocol,), space)
+        if values:
+            cells = (_cell(metric, values.get(step, [])) for step in steps)
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _cell(metric: str, values: list[float]) -> str:
+    if metric == "bytes" and values:
+        return f"{np.mean(values):,.0f}"
+    return in_cell(values)
+
+
+def _values(
+    rows: Rows, metric: str, protocols: tuple[str, ...], space: str
+) -> dict[int, list[float]]:
+    """By step, those of all seeds."""
+    found: dict[int, list[float]] = {}
+    for row in rows:
+        mine = row["metric"] == metric and row["space"] == space
+        if mine and row["protocol"] in protocols:
+            value = np.nan if row["value"] is None else row["value"]
+            found.setdefault(row["step"], []).append(value)
+    return found
+
+
+def _draw(
+    axes: Axes,
+    rows: Rows,
+    metric: str,
+    protocols: tuple[str, ...],
+    space: str,
+    unit: float = 1,
+    label: str = "",
+) -> None:
+    """A line, if there are values; its bars, if there are several seeds."""
+    values = _values(rows, metric, protocols, space)
+    if not values:
+        return
+    steps, line = sorted(values), LINES[space]
+    of_steps = [np.array(values[step]) / unit for step in steps]
+    several = min(map(len, of_steps)) > 1
+    axes.errorbar(
+        steps,
+        [np.mean(own) for own in of_steps],
+        [np.std(own, ddof=1) for own in of_steps] if several else None,
+        linestyle=line.dashes, color=line.colour, marker=line.marker, markersize=4,
+        linewidth=1.2, elinewidth=0.7, label=label,
+    )  # fmt: skip
+
+
+def _handle(line: Line) -> Line2D:
+    return Line2D(
+        [], [], linestyle=line.dashes, color=line.colour, marker=line.marker,
+        markersize=4, label=line.title,
+    )  # fmt: skip

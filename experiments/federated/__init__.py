@@ -1,0 +1,1 @@
+"""Clients that keep their data and their charts, and share one atlas."""

@@ -1,0 +1,130 @@
+"""A client: its private samples, its chart, and what it makes of a head.
+
+What leaves it is `send`; the accuracies are for the table of the experiment, and are
+measured on the test split.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import jatlas
+from experiments import settings, trained
+from experiments.dataset import Dataset
+from experiments.federated import heads, messages
+from experiments.federated.deal import Deal, own_part
+from experiments.federated.messages import Head, Recipe
+from experiments.federated.options import Options, of_run
+from jatlas.tasks import Tasks
+
+Scores = dict[str, dict[str, float]]
+
+
+class Client(NamedTuple):
+    """What a client holds of a round.
+
+    Attributes:
+        number: of the client, from 1.
+        dataset: its own samples, the public ones and the test split, n in all.
+        tasks: its own, one.
+        embeddings: (n, D), by its own chart.
+        relative: (n, A), the same relative to the anchors.
+        public: (P,), where the public samples stand among the n.
+    """
+
+    number: int
+    dataset: Dataset
+    tasks: Tasks
+    embeddings: np.ndarray
+    relative: np.ndarray
+    public: np.ndarray
+
+
+def train(
+    options: Options, dataset: Dataset, deal: Deal, number: int, folder: Path
+) -> Client:
+    """Train a client's chart on its private samples, or find it where it was kept.
+
+    Args:
+        options: of the run.
+        dataset: the whole, of which all but the client's part is dropped.
+        deal: of the round.
+        number: of the client.
+        folder: of the client alone, in which its embeddings are kept.
+    """
+    own, tasks = own_part(dataset, deal.tasks, number)
+    told = of_run(options, folder, options.kind(number))
+    setting = settings.parse(options.setting)
+    # The name draws the chart: no two clients start from the same weights.
+    mine = setting._replace(name=f"{setting.name}_client{number}")
+    bench = trained.prepare(told, own)
+    (embeddings,) = trained.charts(
+        bench, mine, deal.recipe.round, tasks, lambda what, share: None
+    )
+    return with_embeddings(number, own, tasks, embeddings, deal.recipe)
+
+
+def with_embeddings(
+    number: int, dataset: Dataset, tasks: Tasks, embeddings: np.ndarray, recipe: Recipe
+) -> Client:
+    """A client whose chart has embedded its samples."""
+    places = {name: row for row, name in enumerate(dataset.ids.tolist())}
+    public = np.array([places[name] for name in recipe.ids])
+    anchors = embeddings[public[list(recipe.anchors)]]
+    relative = np.asarray(jatlas.relativize(embeddings, anchors))
+    return Client(number, dataset, tasks, embeddings, relative, public)
+
+
+def send(options: Options, client: Client, recipe: Recipe) -> bytes:
+    """The one message of a client: its part of the atlas of the public samples."""
+    presence = np.ones(len(client.public), bool)
+    if options.sends == "own":
+        presence = client.tasks.classes[0][list(recipe.labels)]
+    rows = client.relative[client.public]
+    return messages.contribution(client.number, recipe, rows, presence)
+
+
+def alone(options: Options, client: Client, recipe: Recipe) -> Scores:
+    """What a client reaches by itself: on its private labels, and on the public ones.
+
+    The heads, of one kind with the atlas's, are one of its embeddings, trained on its
+    private samples, and one of its relative coordinates, on the public samples.
+    """
+    tasks, labels = client.tasks, client.dataset.labels
+    own = heads.learn(
+        options,
+        recipe.round,
+        client.embeddings,
+        labels,
+        recipe.num_classes,
+        tasks.seen[0],
+        tasks.validation[0],
+    )
+    everywhere = np.ones(len(client.public), bool)
+    rows = client.relative[client.public]
+    public = heads.learn_public(options, recipe, rows, everywhere)
+    told = labels, tasks.test, tasks.classes[0]
+    return {
+        "own": heads.scores(own, client.embeddings, *told),
+        "own_public": heads.scores(public, client.relative, *told),
+    }
+
+
+def with_head(client: Client, head: Head) -> Scores:
+    """What the head of the atlas reaches on this client's encoder alone."""
+    told = client.dataset.labels, client.tasks.test, client.tasks.classes[0]
+    found = {"atlas": heads.scores(head.probe, client.relative, *told)}
+    if head.common.any():
+        rows = client.relative + shift(client, head)
+        found["atlas_shift"] = heads.scores(head.probe, rows, *told)
+    return found
+
+
+def shift(client: Client, head: Head) -> np.ndarray:
+    """(A,), how far the client's chart lies from the mean of the charts.
+
+    The mean over the public samples that all have sent of (mean over charts - this
+    chart): the client has its own rows of them, and the server sends the other mean.
+    """
+    return head.centre - client.relative[client.public[head.common]].mean(axis=0)

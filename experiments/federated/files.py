@@ -1,0 +1,267 @@
+"""A process a client, and files between them and the server: one a message.
+
+A file is there in full or not at all. The inbox is all that the server knows, so that
+a server that is started again goes on with what was sent to the one before. It waits
+for nobody for ever: who sends after the head was made is in the next head.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import job, store
+from experiments.federated import children, client, deal, messages, server
+from experiments.federated import options as options_of
+from experiments.federated.messages import Head, Recipe
+from experiments.federated.options import Options
+from experiments.federated.rounds import (
+    Places,
+    Round,
+    places,
+    read_reports,
+    write_report,
+)
+from experiments.federated.server import Server
+from experiments.multihost import Child
+from experiments.multihost import Options as Member
+
+Tell = Callable[[float, str], None]
+# A child's exit code; None while it is at work.
+Polls = Mapping[int, Callable[[], int | None]]
+_PAUSE = 0.05
+
+
+class Lost(RuntimeError):
+    """A round of which nothing came."""
+
+
+class State(NamedTuple):
+    """How far the server of a round is.
+
+    Attributes:
+        server: what has been accepted.
+        read: names of the files of the inbox that have been looked at.
+        lines: what has been said.
+        sent: bytes that each client sent first.
+        answered: clients who sent something, or will not any more.
+        head, size: the last that was sent, and its bytes.
+    """
+
+    server: Server
+    read: frozenset[str]
+    lines: tuple[str, ...]
+    sent: dict[int, int]
+    answered: frozenset[int]
+    head: Head | None
+    size: int
+
+
+# The clients' side
+
+
+def post(place: Places, number: int, content: bytes) -> None:
+    """Put a message into the inbox, beside those that the client sent before."""
+    before = len(list(place.inbox.glob(f"client_{number}_*.npz")))
+    file = place.inbox / f"client_{number}_{before + 1}.npz"
+    store.write(file, lambda stream: stream.write(content))
+
+
+def work() -> None:
+    """The process of a client."""
+    children.live(_work)
+
+
+def _work(told: dict[str, Any]) -> None:
+    job.keep_compiled()
+    options = options_of.from_json(told["options"])
+    number, place = told["client"], Places(*map(Path, told["places"]))
+    recipe = messages.unpack_recipe((place.outbox / "recipe.json").read_bytes())
+    dataset = deal.load(options)
+    dealt = deal.deal(options, dataset, recipe.round)
+    folder = place.private / f"client_{number}"
+    own = client.train(options, dataset, dealt, number, folder)
+    post(place, number, client.send(options, own, recipe))
+    found, version = client.alone(options, own, recipe), -1
+    while version < 0 or not closed(place, version):
+        head = newest(place)
+        if head is not None and head.version > version:
+            scores = found | client.with_head(own, head)
+            write_report(place, number, head.version, scores)
+            version = head.version
+        time.sleep(_PAUSE)
+
+
+def newest(place: Places) -> Head | None:
+    """The head of the highest version that was sent."""
+    files = list(place.outbox.glob("head_*.npz"))
+    if not files:
+        return None
+    last = max(files, key=lambda file: int(file.stem.removeprefix("head_")))
+    return messages.unpack_head(last.read_bytes())
+
+
+def closed(place: Places, version: int) -> bool:
+    """Whether the server has said that this version is the last."""
+    file = place.outbox / "closed.json"
+    return file.exists() and store.read_json(file) == version
+
+
+# The server's side
+
+
+def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
+    """A round: clients started, their messages merged, heads sent, reports read.
+
+    Raises:
+        Lost: if there is no client whose message could be merged.
+    """
+    place = places(folder, recipe.round)
+    clear(place)
+    content = messages.pack_recipe(recipe)
+    store.write(place.outbox / "recipe.json", lambda stream: stream.write(content))
+    clients = range(1, recipe.num_clients + 1)
+    team = {number: start(options, place, number) for number in clients}
+    try:
+        polls = {number: child.process.poll for number, child in team.items()}
+        found = serve(options, recipe, place, polls, tell)
+        return found._replace(received={"recipe": len(content), **found.received})
+    finally:
+        for child in team.values():
+            child.process.kill()
+            child.process.wait()
+            child.listener.join()
+
+
+def start(options: Options, place: Places, number: int) -> Child:
+    """The process of a client."""
+    told = {
+        "options": options_of.to_json(options),
+        "client": number,
+        "places": list(map(str, place)),
+    }
+    return children.start("experiments.federated.files", told, Member())
+
+
+def clear(place: Places) -> None:
+    """Take away what a server before has sent: its heads are of no one any more."""
+    for folder in (place.outbox, place.reports):
+        for file in folder.iterdir():
+            file.unlink()
+
+
+def serve(
+    options: Options, recipe: Recipe, place: Places, polls: Polls, tell: Tell
+) -> Round:
+    """Merge what comes in, send a head whenever it is of more clients, till all end.
+
+    Raises:
+        Lost: if there is no client whose message could be merged.
+    """
+    state, began = opened(recipe, place), time.monotonic()
+    while True:
+        passed = time.monotonic() - began
+        state = listened(state, place, polls, last=passed > 2 * options.wait)
+        waiting = set(polls) - state.answered
+        tell(0.8 * (1 - len(waiting) / len(polls)), f"waiting for {sorted(waiting)}")
+        if not waiting or passed > options.wait:
+            state = published(options, state, place)
+        if not waiting:
+            break
+        time.sleep(_PAUSE)
+    if state.head is None:
+        raise Lost(nothing(state.lines))
+    store.write_json(place.outbox / "closed.json", state.head.version)
+    tell(0.8, "the clients measure")
+    until = time.monotonic() + options.wait
+    while any(poll() is None for poll in polls.values()) and time.monotonic() < until:
+        time.sleep(_PAUSE)
+    reports = read_reports(place, len(polls), state.head.version)
+    accepted = list(state.head.clients)
+    lines = [*state.lines, *silent(accepted, reports)]
+    return Round(lines, accepted, state.sent, {"head": state.size}, reports)
+
+
+def opened(recipe: Recipe, place: Places) -> State:
+    """The state at the beginning: with what was sent to a server before.
+
+    What was refused then is not all that its client has to say: it is waited for.
+    """
+    state = take(
+        State(Server(recipe, {}), frozenset(), (), {}, frozenset(), None, 0), place
+    )
+    return state._replace(answered=frozenset(state.server.accepted))
+
+
+def listened(state: State, place: Places, polls: Polls, *, last: bool) -> State:
+    """The state after what has come in, and what will not come in any more.
+
+    Args:
+        state: before.
+        place: of the round.
+        polls: by client; who has ended will send nothing.
+        last: whether those who have not sent are given up.
+    """
+    over = {number for number, poll in polls.items() if poll() is not None}
+    state = take(state, place)
+    late = set(polls) - over if last else set()
+    for what, those in (("it ended, and sent nothing", over), ("too late", late)):
+        for number in sorted(those - state.answered):
+            line = f"client {number} dropped out: {what}"
+            state = state._replace(
+                lines=(*state.lines, line), answered=state.answered | {number}
+            )
+    return state
+
+
+def published(options: Options, state: State, place: Places) -> State:
+    """The state after a head was sent, if that is of other clients than the last."""
+    clients, head = tuple(sorted(state.server.accepted)), state.head
+    if not clients or (head is not None and head.clients == clients):
+        return state
+    version = 0 if head is None else head.version + 1
+    head = server.head(options, state.server, version)
+    size = send(place, head)
+    line = f"head {version} sent, of clients {list(clients)}, {size} bytes"
+    return state._replace(head=head, size=size, lines=(*state.lines, line))
+
+
+def nothing(lines: Iterable[str]) -> str:
+    """Why there is no head, for those who read errors."""
+    return f"no client's message could be merged ({'; '.join(lines)})"
+
+
+def silent(accepted: Iterable[int], reports: Mapping[int, Any]) -> list[str]:
+    """What is said of clients whose rows are in the atlas, and who have no accuracy."""
+    what = "is in the atlas, but ended before it had measured"
+    return [f"client {number} {what}" for number in accepted if number not in reports]
+
+
+def send(place: Places, head: Head) -> int:
+    """Put a head into the outbox; its bytes."""
+    content = messages.pack_head(head)
+    file = place.outbox / f"head_{head.version}.npz"
+    store.write(file, lambda stream: stream.write(content))
+    return len(content)
+
+
+def take(state: State, place: Places) -> State:
+    """The state after the files of the inbox that were not looked at yet."""
+    names = {f.name for f in place.inbox.iterdir() if not f.name.startswith(".")}
+    for name in sorted(names - state.read):
+        found = re.fullmatch(r"client_(\d+)_\d+\.npz", name)
+        state = state._replace(read=state.read | {name})
+        if found is None:
+            line = f"{name} refused: files of clients are named client_1_1.npz"
+            state = state._replace(lines=(*state.lines, line))
+            continue
+        number, content = int(found[1]), (place.inbox / name).read_bytes()
+        after, line = server.receive(state.server, number, content)
+        state = state._replace(
+            server=after,
+            lines=(*state.lines, line),
+            sent={number: len(content), **state.sent},
+            answered=state.answered | {number},
+        )
+    return state

@@ -1,0 +1,83 @@
+"""Heads: classifiers of public or of private rows, and what they get right."""
+
+import jax
+import numpy as np
+
+import jatlas
+from experiments.federated.messages import Recipe
+from experiments.federated.options import Options
+from jatlas import Probe
+
+
+def learn(
+    options: Options,
+    seed: int,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    where: np.ndarray,
+    validation: np.ndarray,
+) -> Probe:
+    """The paper's probe, alike for every space: the same key, epochs and patience."""
+    return jatlas.fit_probe(
+        jax.random.fold_in(jax.random.key(seed), 12),
+        rows,
+        np.asarray(labels, np.int32),
+        num_classes,
+        where=where,
+        validation=validation,
+        max_epochs=options.probe_epochs,
+        patience=options.probe_patience,
+    )
+
+
+def learn_public(
+    options: Options, recipe: Recipe, rows: np.ndarray, known: np.ndarray
+) -> Probe:
+    """A head trained on rows of the public samples, (P, A), with their labels.
+
+    Args:
+        options: of the run.
+        recipe: of the round; every head of it stops early by the same tenth.
+        rows: anything where not known.
+        known: (P,), the samples that have a row.
+    """
+    drawn = np.random.default_rng([recipe.round, 13]).random(len(recipe.ids))
+    held = np.zeros_like(known)
+    held[np.argsort(drawn)[: len(recipe.ids) // 10]] = True
+    return learn(
+        options,
+        recipe.round,
+        rows,
+        np.array(recipe.labels),
+        recipe.num_classes,
+        where=known & ~held,
+        validation=known & held,
+    )
+
+
+def scores(
+    probe: Probe,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    classes: np.ndarray,
+) -> dict[str, float]:
+    """The accuracy on the test split, and on its classes that are not and that are own.
+
+    Args:
+        probe: the head.
+        rows: (N, A).
+        labels: (N,).
+        test: (N,), the test split.
+        classes: (C,), the client's own.
+    """
+    logits = np.asarray(jatlas.probe_logits(probe, rows))
+    right = (logits.argmax(axis=1) == labels).astype(float)
+    right[np.isnan(logits).any(axis=1)] = np.nan
+    own = classes[labels]
+    groups = {"unseen": test & ~own, "seen": test & own, "all": test}
+    return {
+        group: float(right[chosen].mean()) if chosen.any() else float("nan")
+        for group, chosen in groups.items()
+    }

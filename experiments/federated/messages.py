@@ -1,0 +1,207 @@
+"""All that is sent between the clients and the server: arrays and JSON, never code.
+
+A client sends one thing, a `contribution`: its number, the round, the digest of the
+recipe, and over the P public samples the sums (P, A) of its relative coordinates and
+their counts (P,). No image, no label of a private sample and no weight goes anywhere.
+The server sends the `Recipe` (ids and labels of public samples, which of them are
+anchors) and the `Head`.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import jatlas
+from jatlas import Atlas, Probe
+
+# What a file has beside its numbers: names, shapes, the table of contents.
+_OVERHEAD = 1 << 14
+
+
+class Refused(ValueError):
+    """A message that is not what it should be; nothing of it is used."""
+
+
+class Recipe(NamedTuple):
+    """What the server asks of all clients.
+
+    Attributes:
+        round: its number.
+        ids: P, the public samples.
+        labels: P, their classes.
+        anchors: A, places of the anchors among the public samples.
+        num_classes: C.
+        num_clients: M; clients are numbered from 1.
+    """
+
+    round: int
+    ids: tuple[str, ...]
+    labels: tuple[int, ...]
+    anchors: tuple[int, ...]
+    num_classes: int
+    num_clients: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """P and A."""
+        return len(self.ids), len(self.anchors)
+
+
+class Head(NamedTuple):
+    """What the server sends back.
+
+    Attributes:
+        version: counted from 0; a newer one has more clients.
+        clients: the numbers of those whose rows are in the atlas.
+        probe: the classifier trained on the atlas of the public samples.
+        common: (P,), the public samples of which each of these clients sent a row.
+        centre: (A,), the mean of the atlas over them, for the shift; NaN of none.
+    """
+
+    version: int
+    clients: tuple[int, ...]
+    probe: Probe
+    common: np.ndarray
+    centre: np.ndarray
+
+
+def pack_recipe(recipe: Recipe) -> bytes:
+    """The recipe as it is sent, JSON."""
+    return json.dumps(recipe._asdict()).encode()
+
+
+def unpack_recipe(content: bytes) -> Recipe:
+    """What `pack_recipe` gave."""
+    found = json.loads(content)
+    lists = {name: tuple(found[name]) for name in ("ids", "labels", "anchors")}
+    return Recipe(**found | lists)
+
+
+def contribution(
+    client: int, recipe: Recipe, relative: np.ndarray, presence: np.ndarray
+) -> bytes:
+    """A client's part of the atlas as it is sent, an .npz.
+
+    Args:
+        client: its number.
+        recipe: of the round.
+        relative: (P, A), its relative coordinates of the public samples.
+        presence: (P,), those of which it sends a row.
+    """
+    own = jatlas.add_chart(jatlas.empty_atlas(*recipe.shape), relative, presence)
+    return _pack(
+        {
+            "client": np.int32(client),
+            "round": np.int32(recipe.round),
+            "recipe": _digest(recipe),
+            "total": np.asarray(own.total),
+            "count": np.asarray(own.count),
+        }
+    )
+
+
+def read_contribution(content: bytes, sender: int, recipe: Recipe) -> Atlas:
+    """A client's part of the atlas, once every number of it has been looked at.
+
+    Args:
+        content: as from `contribution`, or anything at all.
+        sender: the client from whom it came.
+        recipe: of this round.
+
+    Raises:
+        Refused: with the reason, if it is not to be merged.
+    """
+    num_public, num_anchors = recipe.shape
+    arrays = _unpack(content, 8 * num_public * (num_anchors + 1))
+    wanted = {"client", "round", "recipe", "total", "count"}
+    if set(arrays) != wanted:
+        raise Refused(f"it holds {sorted(arrays)}, expected {sorted(wanted)}")
+    if not 1 <= sender <= recipe.num_clients:
+        raise Refused(f"the clients are 1 to {recipe.num_clients}")
+    for name, value in (("client", sender), ("round", recipe.round)):
+        if not np.array_equal(arrays[name], value):
+            raise Refused(f"it is of {name} {arrays[name]}, expected {value}")
+    total, count = arrays["total"], arrays["count"]
+    if total.ndim == 2 and total.shape[1] != num_anchors:
+        raise Refused(f"it has {total.shape[1]} anchors, expected {num_anchors}")
+    for name, shape in (("total", (num_public, num_anchors)), ("count", (num_public,))):
+        x = arrays[name]
+        if x.shape != shape or x.dtype != np.float32:
+            raise Refused(f"{name} is {x.dtype}{x.shape}, expected float32{shape}")
+    if not np.array_equal(arrays["recipe"], _digest(recipe)):
+        raise Refused("it was made with other public samples or other anchors")
+    _check_numbers(total, count, recipe)
+    return Atlas(total, count)
+
+
+def pack_head(head: Head) -> bytes:
+    """The head as it is sent, an .npz."""
+    about = {"version": np.int32(head.version), "clients": np.int32(head.clients)}
+    arrays = {name: np.asarray(leaf) for name, leaf in head.probe._asdict().items()}
+    return _pack({**about, **arrays, "common": head.common, "centre": head.centre})
+
+
+def unpack_head(content: bytes) -> Head:
+    """What `pack_head` gave.
+
+    Raises:
+        Refused: if it is something else.
+    """
+    arrays = _unpack(content, 1 << 30)
+    try:
+        probe = Probe(**{name: arrays[name] for name in Probe._fields})
+        clients = tuple(arrays["clients"].tolist())
+        version = int(arrays["version"])
+        return Head(version, clients, probe, arrays["common"], arrays["centre"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"it is no head: {error}") from None
+
+
+def _check_numbers(total: np.ndarray, count: np.ndarray, recipe: Recipe) -> None:
+    """Raise Refused unless each row is a sum of so many rows of cosines."""
+    whole = (count >= 0) & (count == np.round(count)) & np.isfinite(count)
+    faults = (
+        (~np.isfinite(total).all(axis=1), "NaN or infinity"),
+        (~whole, "a count that is not 0, 1, 2, ..."),
+        (
+            (np.abs(total) > count[:, None] + 1e-3).any(axis=1),
+            "what is no sum of cosines",
+        ),
+    )
+    for bad, what in faults:
+        if bad.any():
+            first = recipe.ids[int(np.argmax(bad))]
+            raise Refused(
+                f"{what} in {bad.sum()} of {bad.size} rows, the first of {first}"
+            )
+    if not count.any():
+        raise Refused("it has a row of no public sample")
+
+
+def _digest(recipe: Recipe) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(pack_recipe(recipe)).digest(), np.uint8)
+
+
+def _pack(arrays: dict[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def _unpack(content: bytes, most: int) -> dict[str, np.ndarray]:
+    """The arrays of an .npz of at most so many bytes of numbers, and no pickles."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as entries:
+            size = sum(entry.file_size for entry in entries.infolist())
+        if size > most + _OVERHEAD:
+            raise Refused(f"it is of {size} bytes, expected {most} at most")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays}
+    except Refused:
+        raise
+    except Exception as error:  # what a wrong byte meets inside of NumPy is anything
+        raise Refused(f"it cannot be read ({error})") from None

@@ -1,0 +1,183 @@
+"""The same messages over jax.distributed: the server is process 0, clients the others.
+
+All processes gather all messages, each of which the server alone opens. (So a client
+could look at the others' rows of public samples, as it could not with files between.)
+Of these processes none may be lost: JAX then ends the others.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental.multihost_utils import broadcast_one_to_all, process_allgather
+
+from experiments import host, job, multihost, store
+from experiments.dataset import Dataset
+from experiments.federated import children, client, deal, messages, server
+from experiments.federated import options as options_of
+from experiments.federated.files import Lost, Tell, nothing
+from experiments.federated.messages import Recipe
+from experiments.federated.options import Options
+from experiments.federated.rounds import (
+    Places,
+    Round,
+    places,
+    read_reports,
+    write_report,
+)
+from experiments.federated.server import Server
+from experiments.multihost import Options as Member
+
+# What a process has to know to find the others.
+_MEMBER = ("coordinator", "num_processes", "process_id", "timeout", "wait")
+
+
+class Told(NamedTuple):
+    """What a process is told.
+
+    Attributes:
+        options: of the run.
+        member: how it finds the others, and which of them it is.
+        seed: of the round.
+        place: the folders of the round.
+    """
+
+    options: Options
+    member: Member
+    seed: int
+    place: Places
+
+
+def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
+    """A round, each process of which is started here.
+
+    Raises:
+        Lost: if a process was lost, or no client's message could be merged.
+    """
+    place = places(folder, recipe.round)
+    for file in place.reports.iterdir():
+        file.unlink()
+    team = multihost.members(
+        Member(local=recipe.num_clients + 1, timeout=options.timeout, wait=options.wait)
+    )
+    tell(0.0, f"{len(team)} processes")
+    started = [start(Told(options, one, recipe.round, place)) for one in team]
+    codes = multihost.watch(started)
+    if (wrong := multihost.verdict(started, codes)) is not None:
+        raise Lost(wrong)
+    said = store.read_json(place.reports / "server.json")
+    if "accepted" not in said:
+        raise Lost(nothing(said["lines"]))
+    sent = {int(number): size for number, size in said.pop("sent").items()}
+    reports = read_reports(place, recipe.num_clients, 0)
+    return Round(**said, sent=sent, reports=reports)
+
+
+def start(told: Told) -> multihost.Child:
+    """A process of the round."""
+    module = "experiments.federated.processes"
+    return children.start(module, to_json(told), told.member)
+
+
+def to_json(told: Told) -> dict[str, Any]:
+    """What a process is told, as it is told it."""
+    member = asdict(told.member)
+    return {
+        "options": options_of.to_json(told.options),
+        "member": {name: member[name] for name in _MEMBER},
+        "seed": told.seed,
+        "place": list(map(str, told.place)),
+    }
+
+
+def from_json(found: dict[str, Any]) -> Told:
+    """What `to_json` gave."""
+    return Told(
+        options_of.from_json(found["options"]),
+        Member(**found["member"]),
+        found["seed"],
+        Places(*map(Path, found["place"])),
+    )
+
+
+# In the processes
+
+
+def work() -> None:
+    """A process of the round, the server's or a client's."""
+    children.live(lambda found: _work(from_json(found)))
+
+
+def _work(told: Told) -> None:
+    job.keep_compiled()
+    host.connect(told.member)
+    # Before anything that takes its time: who is not there for the first exchange
+    # within two minutes is given up.
+    process_allgather(np.int32(told.seed))
+    dataset = deal.load(told.options)
+    dealt = deal.deal(told.options, dataset, told.seed)
+    if told.member.process_id == 0:
+        _serve(told, dealt.recipe)
+    else:
+        _take_part(told, dataset, dealt)
+    jax.distributed.shutdown()  # which waits for the others
+
+
+def _serve(told: Told, recipe: Recipe) -> None:
+    """The server's side."""
+    content = broadcast(messages.pack_recipe(recipe))
+    parts = gather(b"")
+    state, lines = Server(recipe, {}), []
+    for number, part in enumerate(parts[1:], start=1):
+        state, line = server.receive(state, number, part)
+        lines.append(line)
+    if not state.accepted:
+        broadcast(b"")
+        store.write_json(told.place.reports / "server.json", {"lines": lines})
+        return
+    head = server.head(told.options, state, 0)
+    sent = broadcast(messages.pack_head(head))
+    clients = list(head.clients)
+    lines.append(f"head 0 sent, of clients {clients}, {len(sent)} bytes")
+    said = {
+        "lines": lines,
+        "accepted": clients,
+        "sent": {number: len(part) for number, part in enumerate(parts) if number},
+        "received": {"recipe": len(content), "head": len(sent)},
+    }
+    store.write_json(told.place.reports / "server.json", said)
+
+
+def _take_part(told: Told, dataset: Dataset, dealt: deal.Deal) -> None:
+    """A client's side."""
+    options, number = told.options, told.member.process_id
+    recipe = messages.unpack_recipe(broadcast(b""))
+    folder = told.place.private / f"client_{number}"
+    own = client.train(options, dataset, dealt, number, folder)
+    gather(client.send(options, own, recipe))
+    content = broadcast(b"")
+    if not content:  # nobody's rows could be merged
+        return
+    head = messages.unpack_head(content)
+    scores = client.alone(options, own, recipe) | client.with_head(own, head)
+    write_report(told.place, number, head.version, scores)
+
+
+def gather(content: bytes) -> list[bytes]:
+    """What each process has to say, in the order of their numbers."""
+    sizes = process_allgather(np.int32(len(content)))
+    padded = np.zeros(sizes.max(), np.uint8)
+    padded[: len(content)] = np.frombuffer(content, np.uint8)
+    every = process_allgather(padded)
+    return [row[:size].tobytes() for row, size in zip(every, sizes, strict=True)]
+
+
+def broadcast(content: bytes) -> bytes:
+    """What process 0 has to say; the others give what they like."""
+    size = int(broadcast_one_to_all(np.int32(len(content))))
+    padded = np.zeros(size, np.int32)
+    if jax.process_index() == 0:
+        padded[:] = np.frombuffer(content, np.uint8)
+    return broadcast_one_to_all(padded).astype(np.uint8).tobytes()

@@ -1,0 +1,80 @@
+"""What a round is compared with, by one who has all samples and all charts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+import jatlas
+from experiments import trained
+from experiments.dataset import Dataset
+from experiments.federated import client, heads, server
+from experiments.federated.deal import Deal
+from experiments.federated.options import Options
+from experiments.federated.rounds import places
+from experiments.federated.server import Server
+from experiments.trained import Bench
+from jatlas import tasks
+
+# By method, and client, whose classes are seen and not.
+Scores = dict[str, dict[int, dict[str, float]]]
+
+
+def end_to_end(options: Options, bench: Bench, deal: Deal) -> Scores:
+    """The accuracies of the end-to-end chart, trained on the samples of all.
+
+    With a head of its own, trained on all labels, and with one trained as the atlas's
+    is: on the relative coordinates of the public samples.
+    """
+    dataset, recipe = bench.dataset, deal.recipe
+    rows = trained.reference(bench, recipe.round, lambda what, share: None)
+    task = tasks.end_to_end(recipe.round, dataset.labels, test=dataset.test)
+    cut = task.seen[0], task.validation[0]
+    told = options, recipe.round, rows, dataset.labels, recipe.num_classes
+    own = heads.learn(*told, *cut)
+    public = np.flatnonzero(deal.tasks.held_out)
+    relative = np.asarray(jatlas.relativize(rows, rows[public[list(recipe.anchors)]]))
+    everywhere = np.ones(public.size, bool)
+    of_public = heads.learn_public(options, recipe, relative[public], everywhere)
+    of_test = dataset.labels, dataset.test
+    return {
+        "end_to_end": _of_clients(deal, own, rows, *of_test),
+        "end_to_end_public": _of_clients(deal, of_public, relative, *of_test),
+    }
+
+
+def together(
+    options: Options, dataset: Dataset, deal: Deal, accepted: Sequence[int]
+) -> Scores:
+    """The accuracies of the atlas's head where it belongs: on rows of the atlas.
+
+    Every client that is in the atlas embeds every test sample, and the mean of their
+    rows is looked at: each sample would have to be shown to all of them.
+    """
+    place = places(options.folder, deal.recipe.round)
+    every = [
+        client.train(options, dataset, deal, number, place.private / f"client_{number}")
+        for number in accepted
+    ]
+    state = Server(deal.recipe, {})
+    for one in every:
+        sent = client.send(options, one, deal.recipe)
+        state, _ = server.receive(state, one.number, sent)
+    probe = server.head(options, state, 0).probe
+    rows = np.stack([one.relative[one.tasks.test] for one in every])
+    space = np.asarray(jatlas.masked_mean(rows, np.ones(rows.shape[:2], bool)))
+    labels = dataset.labels[dataset.test]
+    found = _of_clients(deal, probe, space, labels, np.ones(labels.size, bool))
+    return {"together": found}
+
+
+def _of_clients(
+    deal: Deal,
+    probe: jatlas.Probe,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+) -> dict[int, dict[str, float]]:
+    return {
+        number: heads.scores(probe, rows, labels, test, classes)
+        for number, classes in enumerate(deal.tasks.classes, start=1)
+    }

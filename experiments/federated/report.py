@@ -1,0 +1,77 @@
+"""The tables, made from what results.json holds and nothing else."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.results import in_cell
+
+HEADS = {
+    "own": "own chart, own head",
+    "own_public": "own chart, head learnt alone from the public samples",
+    "atlas": "own chart, head of the atlas",
+    "atlas_shift": "own chart, head of the atlas, shifted",
+    "together": "all charts together, head of the atlas",
+    "end_to_end": "end-to-end chart, own head",
+    "end_to_end_public": "end-to-end chart, head from the public samples",
+}
+GROUPS = {"unseen": "classes never seen", "seen": "classes seen", "all": "all classes"}
+
+
+def table(results: dict[str, Any]) -> str:
+    """The accuracies, the bytes and what happened, in Markdown."""
+    told = results["settings"]
+    seeds = ", ".join(str(each["seed"]) for each in results["rounds"])
+    title = (
+        f"# Federated: {told['options']['dataset']}, {told['options']['setting']}, "
+        f"over {told['options']['transport']}"
+    )
+    read = (
+        "Accuracy on the test split: mean over clients, then mean ± standard "
+        f"deviation over seeds {seeds}."
+    )
+    parts = [title, _accuracies(results["rows"]), read, _bytes(results["rounds"])]
+    parts += ["\n".join(f"- {note}" for note in told["notes"])]
+    parts += ["\n".join(_said(each) for each in results["rounds"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _accuracies(rows: list[dict[str, Any]]) -> str:
+    lines = ["| | " + " | ".join(GROUPS.values()) + " |", "|---" * 4 + "|"]
+    for method, name in HEADS.items():
+        cells = []
+        for group in GROUPS:
+            own = [r for r in rows if (r["method"], r["group"]) == (method, group)]
+            cells.append(in_cell(_of_seeds(own)))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _of_seeds(rows: list[dict[str, Any]]) -> list[float]:
+    """The mean over clients, by seed."""
+    values: dict[int, list[float]] = {}
+    for row in rows:
+        value = np.nan if row["value"] is None else row["value"]
+        values.setdefault(row["seed"], []).append(value)
+    return [float(np.mean(own)) for own in values.values()]
+
+
+def _bytes(rounds: list[dict[str, Any]]) -> str:
+    """What a client sends and is sent, against its weights, of the last round."""
+    last = rounds[-1]
+    head = ("bytes", "sent", "received", "its chart's weights, once", "sent / weights")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    received = sum(last["received"].values())
+    for number, weights in last["weights"].items():
+        sent = last["sent"].get(number)
+        share = "n/a" if sent is None else f"{sent / weights:.2f}"
+        said = "nothing" if sent is None else f"{sent:,}"
+        lines.append(
+            f"| client {number} | {said} | {received:,} | {weights:,} | {share} |"
+        )
+    return "\n".join(lines)
+
+
+def _said(one: dict[str, Any]) -> str:
+    """What happened in a round."""
+    return "\n".join([f"- seed {one['seed']}:", *(f"    - {x}" for x in one["lines"])])

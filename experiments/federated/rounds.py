@@ -1,0 +1,65 @@
+"""What is left of a round, whichever way the messages went."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import store
+
+
+class Round(NamedTuple):
+    """What a round came to.
+
+    Attributes:
+        lines: what happened, in order.
+        accepted: the numbers of the clients whose rows are in the atlas.
+        sent: bytes that each client sent, refused ones too, by its number.
+        received: bytes of the recipe and of one head, which each client was sent.
+        reports: what each client measured, by its number, method and group.
+    """
+
+    lines: list[str]
+    accepted: list[int]
+    sent: dict[int, int]
+    received: dict[str, int]
+    reports: dict[int, dict[str, dict[str, float]]]
+
+
+class Places(NamedTuple):
+    """The folders of a round.
+
+    Attributes:
+        inbox: what clients send.
+        outbox: what the server sends.
+        reports: what clients measured, for the table.
+        private: with a folder for each client, that no other looks into.
+    """
+
+    inbox: Path
+    outbox: Path
+    reports: Path
+    private: Path
+
+
+def places(folder: Path, seed: int) -> Places:
+    """The folders of a round, made if need be."""
+    round_folder = folder / f"round{seed}"
+    found = Places(*(round_folder / name for name in Places._fields))
+    for each in found:
+        each.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def write_report(place: Places, client: int, version: int, scores: Any) -> None:
+    """What a client measured with the head of this version."""
+    file = place.reports / f"client_{client}.json"
+    store.write_json(file, {"version": version, "scores": scores})
+
+
+def read_reports(place: Places, num_clients: int, version: int) -> dict[int, Any]:
+    """What clients have measured with the head of this version, by their numbers."""
+    found = {}
+    for client in range(1, num_clients + 1):
+        file = place.reports / f"client_{client}.json"
+        if file.exists() and (said := store.read_json(file))["version"] == version:
+            found[client] = said["scores"]
+    return found

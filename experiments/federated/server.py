@@ -1,0 +1,62 @@
+"""The server: what has been accepted, the atlas of it, and the head trained on that."""
+
+from functools import reduce
+from typing import NamedTuple
+
+import numpy as np
+
+import jatlas
+from experiments.federated import heads, messages
+from experiments.federated.messages import Head, Recipe
+from experiments.federated.options import Options
+from jatlas import Atlas
+
+
+class Server(NamedTuple):
+    """The state of a round: never changed, only followed by another.
+
+    Attributes:
+        recipe: of the round.
+        accepted: the clients' parts of the atlas, by their numbers.
+    """
+
+    recipe: Recipe
+    accepted: dict[int, Atlas]
+
+
+def receive(server: Server, sender: int, content: bytes) -> tuple[Server, str]:
+    """The state after a message, and a line that says what became of it.
+
+    A message that is refused changes nothing, and neither does one of a client whose
+    part is there: its first stays.
+    """
+    try:
+        part = messages.read_contribution(content, sender, server.recipe)
+    except messages.Refused as refusal:
+        reason = " ".join(str(refusal).split())  # what NumPy prints may be many lines
+        return server, f"client {sender} refused: {reason}"
+    first = server.accepted.get(sender)
+    if first is None:
+        joined = server._replace(accepted={**server.accepted, sender: part})
+        return joined, f"client {sender} joined, with {len(content)} bytes"
+    if all(map(np.array_equal, first, part)):
+        return server, f"client {sender} sent the same again: counted once"
+    return server, f"client {sender} sent other numbers again: its first ones stay"
+
+
+def merged(server: Server) -> Atlas:
+    """The atlas of all that is accepted, by client: in whatever order they came."""
+    parts = [part for _, part in sorted(server.accepted.items())]
+    return reduce(jatlas.combine, parts, jatlas.empty_atlas(*server.recipe.shape))
+
+
+def head(options: Options, server: Server, version: int) -> Head:
+    """The head of those who are in, trained on the atlas of the public samples."""
+    atlas = merged(server)
+    rows, count = np.asarray(jatlas.atlas_mean(atlas)), np.asarray(atlas.count)
+    common = np.all([np.asarray(p.count) > 0 for p in server.accepted.values()], axis=0)
+    centre = np.full(rows.shape[1], np.nan, rows.dtype)
+    if common.any():
+        centre = rows[common].mean(axis=0)
+    probe = heads.learn_public(options, server.recipe, rows, count > 0)
+    return Head(version, tuple(sorted(server.accepted)), probe, common, centre)

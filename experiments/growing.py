@@ -1,0 +1,284 @@
+"""An atlas that grows: tasks come one after another, and the chart of each joins.
+
+What goes from one task to the next is a `State`, and a `step` is one task. In a step
+the images of that task, of the public samples and of the test split are looked at, and
+no others; but for the end-to-end chart, with which the rest is compared, and which is
+trained anew on all tasks so far.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jatlas
+from experiments import cuts, run, trained
+from experiments.compared import Space
+from experiments.cuts import Cut
+from experiments.settings import Setting
+from experiments.trained import Bench, Report
+from jatlas import Atlas, Chart, Charts, ChartState
+from jatlas.tasks import Tasks
+from jatlas.training import Progress
+
+
+class Deal(NamedTuple):
+    """Who has what, of one setting and seed.
+
+    Attributes:
+        tasks: `presence` is also of the public samples, which `held_out` marks: as the
+            test samples they belong to tasks, and none is trained on them.
+        kept: (K,), the samples that have a row in the state: the public ones and those
+            of the test split.
+        anchors: (A,), which of the K are anchors; public ones.
+    """
+
+    tasks: Tasks
+    kept: np.ndarray
+    anchors: np.ndarray
+
+    @property
+    def presence(self) -> np.ndarray:
+        """(M, K), the samples that have a row, task by task."""
+        return self.tasks.presence[:, self.kept]
+
+
+class State(NamedTuple):
+    """All that goes from one task to the next.
+
+    Attributes:
+        blind, oracle: the running atlases of the K samples: each embedded by every
+            chart so far, and by the charts of its own tasks only.
+        concatenated: of each chart so far its embeddings, (K, D_m): what plain
+            concatenation has to keep.
+        finetuned: the one chart that is trained on task after task; None before.
+    """
+
+    blind: Atlas
+    oracle: Atlas
+    concatenated: tuple[jax.Array, ...]
+    finetuned: ChartState | None
+
+
+class Step(NamedTuple):
+    """What a task leaves behind.
+
+    Attributes:
+        state: after it.
+        reference: (K, D), by the end-to-end chart of all tasks so far.
+        finetuned: (K, D), by the chart that is trained on task after task.
+        logits: (K, C), of that chart's own head.
+        seconds: of training the task's chart, of its joining the atlas, and of
+            training the end-to-end chart anew; by these names.
+    """
+
+    state: State
+    reference: jax.Array
+    finetuned: jax.Array
+    logits: jax.Array
+    seconds: dict[str, float]
+
+
+def deal(bench: Bench, setting: Setting, seed: int) -> Deal:
+    """The tasks, the public samples and the anchors among them.
+
+    Public samples are drawn from the training split before the tasks are dealt, and
+    dealt as test samples are: no task has one to train on, in scenario A neither.
+
+    Raises:
+        ValueError: if the data set is too small for them, or has other classes.
+    """
+    dataset, num_public = bench.dataset, bench.options.held_out
+    training_split = np.flatnonzero(~dataset.test)
+    if num_public >= training_split.size:
+        raise ValueError(
+            f"--num-public {num_public} of {training_split.size} training samples "
+            "leaves none to train on; keep fewer."
+        )
+    public = np.zeros_like(dataset.test)
+    rng = np.random.default_rng([seed, 8])
+    public[rng.permutation(training_split)[:num_public]] = True
+    counts = np.bincount(dataset.labels[public], minlength=len(dataset.class_names))
+    if counts.min() < 2:
+        raise ValueError(
+            f"--num-public {num_public} has {counts.min()} samples of class "
+            f"{counts.argmin()}; the classifiers learn from these, so keep more."
+        )
+    tasks = setting.make(seed, dataset.labels, dataset.test | public, 0)
+    tasks = tasks._replace(test=dataset.test, held_out=public)
+    pool = np.asarray(jatlas.anchor_pool(tasks.seen, "unseen")) & public
+    anchors = run.choose(bench, setting, seed, pool)
+    kept = np.flatnonzero(public | dataset.test)
+    return Deal(tasks, kept, np.searchsorted(kept, anchors))
+
+
+def end_to_end(tasks: Tasks) -> Tasks:
+    """M tasks, of which each has what this one and those before it have."""
+    seen = np.logical_or.accumulate(tasks.seen)
+    return tasks._replace(
+        classes=np.logical_or.accumulate(tasks.classes),
+        presence=np.logical_or.accumulate(tasks.presence),
+        seen=seen,
+        validation=np.logical_or.accumulate(tasks.validation) & ~seen,
+    )
+
+
+def cut(seed: int, deal: Deal, t: int) -> Cut:
+    """Which of the K rows classifiers learn from, stop by and are scored on.
+
+    Public samples of tasks 0..t, a tenth of these, and test samples of the same tasks.
+    """
+    known = deal.presence[: t + 1].any(axis=0)
+    sample = np.where(known, deal.kept, -1)
+    return cuts.training_split(
+        seed, Space(np.empty((sample.size, 0)), sample), deal.tasks
+    )
+
+
+def first(bench: Bench, deal: Deal) -> State:
+    """The state before any task."""
+    nothing = jatlas.empty_atlas(deal.kept.size, bench.options.num_anchors)
+    return State(nothing, nothing, (), None)
+
+
+def step(
+    bench: Bench,
+    setting: Setting,
+    seed: int,
+    deal: Deal,
+    t: int,
+    state: State,
+    report: Report,
+) -> Step:
+    """Task t: a chart is trained on it and joins; the others learn of it too.
+
+    Args:
+        bench: from `job.plan`.
+        setting: whose tasks these are.
+        seed: draws everything.
+        deal: from `deal`.
+        t: the task, counted from 0.
+        state: after the tasks before.
+        report: called with what is being done, and how much of the step is done.
+    """
+    kinds, tasks, key = bench.options.kinds, deal.tasks, trained.key(seed, setting)
+    own_kind, kind = kinds[t % len(kinds)], kinds[0]
+    tell = partial(_tell, bench, report)
+    own, training_it = _clocked(
+        lambda: _fit(bench, own_kind, key, tasks, t, tell(t, "its chart", 0))
+    )
+    state, joining = _joined(
+        state, own, bench.encoders[own_kind].inputs[deal.kept], deal, t
+    )
+    tuned = own  # of the first task
+    if state.finetuned is not None:
+        tuned = _fit(
+            bench, kind, key, tasks, t, tell(t, "fine-tuning", 1), begin=state.finetuned
+        )
+    anew = jax.random.fold_in(key, 2**30)  # the charts take the numbers from 0 on
+    whole, training_whole = _clocked(
+        lambda: _fit(
+            bench, kind, anew, end_to_end(tasks), t, tell(t, "end-to-end chart", 2)
+        )
+    )
+    inputs = bench.encoders[kind].inputs[deal.kept]
+    head = replace(tuned, chart=tuned.chart._replace(embed=tuned.chart.logits))
+    return Step(
+        state._replace(finetuned=jax.tree.map(lambda leaf: leaf[0], tuned.states)),
+        *(jatlas.embed(charts, inputs)[0] for charts in (whole, tuned, head)),
+        {"training": training_it, "joining": joining, "end_to_end": training_whole},
+    )
+
+
+def going_on(chart: Chart, state: ChartState) -> Chart:
+    """The chart, its training beginning with this state and not with a random one.
+
+    `fit_charts` takes no state, but a chart's `init` may give any. Adam begins anew.
+    """
+    return chart._replace(init=lambda key: state)
+
+
+def warm(bench: Bench, deal: Deal) -> None:
+    """Compile what is clocked, by an epoch of a chart of each kind."""
+    for kind in bench.options.kinds:
+        _fit(bench, kind, jax.random.key(0), deal.tasks, 0, max_epochs=1)
+
+
+def size(tree: Any) -> int:
+    """Bytes of all arrays, or of what they would be."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _fit(
+    bench: Bench,
+    kind: str,
+    key: jax.Array,
+    tasks: Tasks,
+    t: int,
+    tell: Callable[[Progress], None] | None = None,
+    *,
+    begin: ChartState | None = None,
+    max_epochs: int | None = None,
+) -> Charts:
+    """A chart of this kind, trained on task t as the charts of a run are."""
+    own = bench.encoders[kind].chart
+    fitted = trained.fit(
+        bench,
+        kind,
+        tasks,
+        key,
+        [t],
+        tell,
+        chart=own if begin is None else going_on(own, begin),
+        max_epochs=max_epochs,
+    )
+    return replace(fitted, chart=own)
+
+
+def _tell(
+    bench: Bench, report: Report, t: int, what: str, number: int
+) -> Callable[[Progress], None]:
+    """What reports the progress of the first, second or third chart of a step."""
+    epochs = max(map(bench.options.epochs, bench.options.kinds))
+
+    def tell(progress: Progress) -> None:
+        share = (progress.epoch + 1) / epochs
+        report(f"task {t + 1}, {what}", (number + share) / 3)
+
+    return tell
+
+
+def _joined(
+    state: State, own: Charts, inputs: np.ndarray, deal: Deal, t: int
+) -> tuple[State, float]:
+    """The state after a chart has joined, and the least seconds that it took.
+
+    It joins four times, always the same state. The first does not count: something may
+    be compiled. Of the others, the quickest was kept waiting least by other programs.
+    """
+    anchors, present = jnp.asarray(deal.anchors), jnp.asarray(deal.presence[t])
+
+    def join() -> State:
+        (rows,) = jatlas.embed(own, inputs)
+        relative = jatlas.relativize(rows, rows[anchors])
+        return State(
+            jatlas.add_chart(state.blind, relative, jnp.ones_like(present)),
+            jatlas.add_chart(state.oracle, relative, present),
+            (*state.concatenated, rows),
+            state.finetuned,
+        )
+
+    joined, _ = _clocked(join)
+    return joined, min(_clocked(join)[1] for _ in range(3))
+
+
+def _clocked(make: Callable[[], Any]) -> tuple[Any, float]:
+    """What is made, and how many seconds that took."""
+    start = time.perf_counter()
+    made = jax.block_until_ready(make())
+    return made, time.perf_counter() - start
