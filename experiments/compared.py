@@ -68,6 +68,9 @@ def oracle_spaces(embedded: Embedded, test: np.ndarray) -> Spaces:
     common = presence.all(axis=0) & used & ~test
     spaces = _jumbles(embedded, presence)
     spaces["merged"] = lambda: _of_samples(_merged(embedded, presence), used)
+    spaces["merged_nystroem"] = lambda: _of_samples(
+        _orthonormal(embedded, presence), used
+    )
     if common.any():
         spaces["merged_shift"] = lambda: _of_samples(_shifted(embedded, common), used)
     spaces["original_abs_task"] = lambda: _of_samples(_with_task(embedded), used)
@@ -93,6 +96,9 @@ def blind_spaces(embedded: Embedded) -> Spaces:
         )
     spaces["concat_abs"] = lambda: _of_samples(np.concatenate(charts, axis=1), used)
     spaces["merged"] = lambda: _of_samples(_merged(embedded, everywhere), used)
+    spaces["merged_nystroem"] = lambda: _of_samples(
+        _orthonormal(embedded, everywhere), used
+    )
     return spaces
 
 
@@ -168,6 +174,17 @@ def _merged(embedded: Embedded, presence: np.ndarray) -> np.ndarray:
     charts = list(embedded.charts)
     anchors = [chart[embedded.anchors] for chart in charts]
     return np.asarray(jatlas.merge(charts, anchors, presence))
+
+
+def _orthonormal(embedded: Embedded, presence: np.ndarray) -> np.ndarray:
+    """The atlas in Nystroem's coordinates.
+
+    All charts embed the anchors, whoever embeds a sample: held-out ones are in no task.
+    """
+    anchors = [chart[embedded.anchors] for chart in embedded.charts]
+    everywhere = np.ones((len(anchors), len(embedded.anchors)), bool)
+    fitted = jatlas.nystroem(jatlas.merge(anchors, anchors, everywhere))
+    return np.asarray(jatlas.apply_transform(fitted, _merged(embedded, presence)))
 
 
 def _shifted(embedded: Embedded, common: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ SPACES = {
     "mean_abs": "mean of embeddings",
     "concat_abs": "concatenation",
     "merged": "atlas",
+    "merged_nystroem": "atlas, Nystroem",
     "merged_shift": "atlas, novel samples shifted",
     "original_abs_task": "end-to-end + task told",
     "original_abs_task_embedding": "end-to-end + task learnt",
@@ -109,6 +110,10 @@ deviation over seeds.
   `original_rel` and `jumble_rel`, not with `original_abs`.
 - `merged_shift` is the atlas for federated use: to the novel samples of a chart what
   that chart lacks, on the mean of shared training samples, to the mean of the charts.
+- `merged_nystroem` is the atlas times the inverse square root of its anchors' own rows,
+  which all charts make: another basis of the same space, in which features are no
+  longer nearly copies of each other. No label is used. `python -m experiments.blind`
+  compares it with other spaces.
 - Silhouette and what stands beside it are of k-means, as many clusters as classes; the
   mutual information is in nats.
 """

@@ -53,7 +53,8 @@ def test_oracle_a_sample_is_embedded_by_the_charts_of_its_tasks(scenario):
     spaces = compared.oracle_spaces(data, TEST)
     shift = ["merged_shift"] if scenario == "A" else []
     told = ["original_abs_task", "original_abs_task_embedding"]
-    assert list(spaces) == ["jumble_abs", "jumble_rel", "merged", *shift, *told]
+    made = ["jumble_abs", "jumble_rel", "merged", "merged_nystroem"]
+    assert list(spaces) == [*made, *shift, *told]
     mine = [
         (m, n) for n in range(N) for m in range(len(data.charts))
         if data.presence[m, n] and data.used[n]
@@ -92,13 +93,33 @@ def test_oracle_the_control_is_told_the_tasks_at_the_length_of_an_embedding(scen
 def test_blind_every_chart_embeds_every_sample(scenario):
     data = embeddings(scenario)
     spaces = compared.blind_spaces(data)
-    assert list(spaces) == ["mean_abs", "concat_abs", "merged"]
+    assert list(spaces) == ["mean_abs", "concat_abs", "merged", "merged_nystroem"]
     (used,) = np.nonzero(data.used)
     charts = np.float64(data.charts[:, used])
     assert_holds(spaces["mean_abs"], sum(charts) / len(charts), used)
     assert_holds(spaces["concat_abs"], np.hstack(list(charts)), used)
     everywhere = np.ones_like(data.presence)
     assert_holds(spaces["merged"], merged(data, everywhere), used)
+
+
+@every_scenario
+def test_nystroem_coordinates_are_those_of_the_kernel_of_all_charts(scenario):
+    data = embeddings(scenario)
+    everywhere = np.ones_like(data.presence)
+    (used,) = np.nonzero(data.used)
+    own = [x[data.anchors] for x in data.charts]
+    kernel = np.mean([cosines(x, x) for x in own], axis=0)
+    kernel += 1e-3 * np.eye(len(kernel))  # the diagonal is one
+    values, vectors = np.linalg.eigh(kernel)
+    root = (vectors / np.sqrt(values)) @ vectors.T
+    for presence, spaces in (
+        (data.presence, compared.oracle_spaces(data, TEST)),
+        (everywhere, compared.blind_spaces(data)),
+    ):
+        expected = merged(data, presence) @ root
+        got = spaces["merged_nystroem"]()
+        np.testing.assert_array_equal(got.sample[got.sample >= 0], used)
+        np.testing.assert_allclose(got.rows[got.sample >= 0], expected, atol=2e-4)
 
 
 @every_scenario

@@ -486,5 +486,5 @@ def test_killed_it_goes_on_and_ends_in_the_same_results(tmp_path):
     assert reference.stat().st_mtime_ns == trained_at
     assert contents(killed) == contents(whole)
     rows = store.read_json(whole / "results.json")["rows"]
-    assert len(rows) == 158
+    assert len(rows) == 196
     assert np.isfinite([row["value"] for row in rows]).all()

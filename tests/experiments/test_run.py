@@ -18,7 +18,7 @@ from jatlas import training
 
 RUN = ("S4_N2", "P80_20", "T2")  # one of each scenario
 CELLS = {name: settings.parse(name) for name in RUN}
-BOTH = ("original_abs", "original_rel", "merged")
+BOTH = ("original_abs", "original_rel", "merged", "merged_nystroem")
 CONTROLS = ("original_abs_task", "original_abs_task_embedding")
 JUMBLES = ("jumble_abs", "jumble_rel")
 SPACES = {"oracle": (*BOTH, *JUMBLES, "merged_shift", *CONTROLS)}  # shift in A only
@@ -133,8 +133,8 @@ def test_the_list_of_what_is_expected_is_as_long_as_counted_by_hand():
 
     With a reference 9 and 5 are compared, 3 and 1 where all pairs are too many.
     """
-    assert len(expected("A")) == 11 * 23 + 30 + 2 * 9 + 4 * 18 + 3 * 6
-    assert len(expected("B")) == 10 * 9 + 6 + 2 * 5 + 5 * 10 + 1 * 2
+    assert len(expected("A")) == 13 * 23 + 30 + 2 * 9 + 6 * 18 + 3 * 6
+    assert len(expected("B")) == 12 * 9 + 6 + 2 * 5 + 7 * 10 + 1 * 2
     assert expected("C") == expected("B")
 
 
