@@ -21,6 +21,9 @@ from experiments.results import Rows, of_setting, select
 from experiments.settings import Setting
 from experiments.trained import Bench, Report
 
+# A bench without encoders, and the units of the run.
+Check = Callable[[Bench, list[tuple[Setting, int]]], None]
+
 
 class Plan(NamedTuple):
     """A run that can be made: everything about it has been checked."""
@@ -56,12 +59,20 @@ def planned(options: Options, console: Console, **more: Any) -> Plan:
         sys.exit(f"error: {error}")
 
 
-def plan(options: Options, console: Console | None = None, **more: Any) -> Plan:
+def plan(
+    options: Options,
+    console: Console | None = None,
+    *,
+    check: Check | None = None,
+    **more: Any,
+) -> Plan:
     """Check the options, read the data, take the folder, and compute frozen features.
 
     Args:
         options: of the run.
         console: on which there is a bar.
+        check: raises ValueError if no run can be made of these units, before the folder
+            is taken.
         more: what else the results depend on, to be kept with the settings.
 
     Raises:
@@ -81,6 +92,8 @@ def plan(options: Options, console: Console | None = None, **more: Any) -> Plan:
         chosen = config.chosen(options, len(dataset.class_names))
         units = [(setting, seed) for seed in options.seeds for setting in chosen]
         bare = Bench(options, dataset, {}, options.folder / "parts")
+        if check is not None:
+            check(bare, units)
         for setting, seed in units:
             _, pool = run.deal(bare, setting, seed)
             run.choose(bare, setting, seed, pool)

@@ -1,6 +1,6 @@
 """The rows of the results, and how one finds some of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,3 +35,9 @@ def in_cell(values: Collection[float | None]) -> str:
         return "n/a"
     mean = f"{np.mean(known):.3f}"
     return mean if len(known) < 2 else f"{mean} ± {np.std(known, ddof=1):.3f}"
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, without an end of line after the last."""
+    every = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in every)

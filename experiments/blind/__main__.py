@@ -20,6 +20,7 @@ from rich.console import Console
 from experiments import command, figures, job, store
 from experiments.blind import pictures, tables
 from experiments.blind.job import Blind, check, options, part, unit
+from experiments.encoders import KINDS
 
 
 def main(blind: Blind) -> None:
@@ -27,17 +28,20 @@ def main(blind: Blind) -> None:
     widths = (blind.width, *blind.widths)
     if min(widths) < 2 or len(set(widths)) < len(widths):
         sys.exit(f"error: --width and --widths must be different, 2 or more: {widths}")
-    if len(blind.charts.split(",")) > 1:
-        sys.exit(f"error: --charts takes one kind, as means need; got {blind.charts}")
+    if blind.charts not in KINDS:
+        sys.exit(f"error: --charts is one of {', '.join(KINDS)}; got {blind.charts}")
+    if blind.num_held_out < max(widths):
+        sys.exit(
+            f"error: --num-held-out {blind.num_held_out} leaves too few samples for a "
+            f"space {max(widths)} wide; hold out as many or more"
+        )
     told = options(blind)
     console = Console(highlight=False, soft_wrap=True)
     job.keep_compiled()
     with command.endings(console):
-        plan = job.planned(told, console, widths=list(widths))
-        try:
-            check(blind, plan.bench, plan.units)
-        except ValueError as error:
-            sys.exit(f"error: {error}")
+        plan = job.planned(
+            told, console, check=partial(check, blind), widths=list(widths)
+        )
         rows = job.rows_of(plan, console, part, partial(unit, blind))
         file = told.folder / "blind.json"
         store.write_json(file, {"settings": plan.settings, "rows": rows})

@@ -45,8 +45,10 @@ class Cell(NamedTuple):
 def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:
     """The cell of one setting and seed; charts that are missing are trained.
 
-    No chart has learnt from a sample of `stop` and `choose`. A chart knows its own
-    training samples too well, and a space that is chosen on them is one that shows it.
+    No task's chart has learnt from a sample of `stop` and `choose`. (The end-to-end
+    chart, whose validation samples are drawn over all classes, has from some.) A chart
+    knows its own training samples too well, and a space that is chosen on them is one
+    that shows it.
     """
     tasks, pool = run.deal(bench, setting, seed)
     reference = trained.reference(bench, seed, lambda what, x: report(what, 0.2 * x))

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
+import numpy as np
 import tyro
 
 from experiments import run, store, trained
 from experiments.blind import cell, present, scores, spaces, trust
 from experiments.blind.cell import Cell
 from experiments.config import Options
+from experiments.encoders import KINDS
 from experiments.settings import Setting
 from experiments.trained import Bench, Report
 
@@ -96,11 +98,23 @@ def unit(
 
 
 def check(blind: Blind, bench: Bench, units: Sequence[tuple[Setting, int]]) -> None:
-    """Raise ValueError if a unit has too few samples that may be anchors."""
-    encoder = bench.encoders[blind.charts]
-    image = jax.ShapeDtypeStruct((1, *encoder.inputs.shape[1:]), encoder.inputs.dtype)
-    state = jax.eval_shape(encoder.chart.init, jax.random.key(0))
-    width = jax.eval_shape(encoder.chart.embed, state, image).shape[1]
+    """Raise ValueError if a unit has too few samples that may be anchors.
+
+    Args:
+        blind: the widths.
+        bench: the data; no encoders are needed.
+        units: of the run.
+    """
+    images, labels = bench.dataset.images, bench.dataset.labels
+    kind = KINDS[blind.charts]
+    # A frozen encoder's features may be of any width: that of the chart is its own.
+    shape = images.shape[1:] if kind.variant is None else (1,)
+    chart = kind.make(shape, len(bench.dataset.class_names))
+    image = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    if chart.takes_integers:
+        image = jax.ShapeDtypeStruct((1, *shape), images.dtype)
+    state = jax.eval_shape(chart.init, jax.random.key(0))
+    width = jax.eval_shape(chart.embed, state, image).shape[1]
     for setting, seed in units:
         tasks, pool = run.deal(bench, setting, seed)
         most = max(blind.width, *blind.widths, width * len(tasks.seen))
@@ -108,8 +122,11 @@ def check(blind: Blind, bench: Bench, units: Sequence[tuple[Setting, int]]) -> N
             raise ValueError(
                 f"{setting.name}, seed {seed}: {pool.sum()} samples may be anchors, "
                 f"and the widest space takes {most}. Give a larger --num-held-out in B "
-                "and C, more training images in A, or fewer --widths."
+                "and C, more training images in A, or smaller --width and --widths."
             )
+        nothing = np.empty((labels.size, 0), np.float32)
+        bare = cell.of(nothing, [], tasks, labels, pool, seed)
+        spaces.anchors_of_all(bare, most, jax.random.key(seed))
 
 
 def accuracies(

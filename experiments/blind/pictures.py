@@ -15,10 +15,7 @@ from experiments.blind.trust import COVERAGE, DOUBTS
 from experiments.looks import look
 from experiments.results import settings_of
 
-_LOOKS = {
-    name: look(number)
-    for number, name in enumerate((*CURVES, "mean", "concat", "disagreement"))
-}
+_LOOKS = {name: look(number) for number, name in enumerate((*CURVES, "mean", "concat"))}
 Draw = Callable[[Axes, tuple[str, str]], None]
 
 

@@ -87,7 +87,12 @@ def drawn(num_charts: int, size: int, key: jax.Array) -> np.ndarray:
 def _makers(
     cell: Cell, width: int, key: jax.Array, learnt: np.ndarray
 ) -> dict[str, Rows]:
-    """Each method's rows by presence; what is fitted, is fitted on rows of `learnt`."""
+    """Each method's rows by presence.
+
+    The evidence is learnt from the charts that have a sample in `learnt`. Whitening,
+    which needs no labels, is fitted on all training rows, and all charts embed the
+    anchors.
+    """
     rule = spaces.anchors_by_rule(cell, width, key)
     anchors = spaces.anchors_of_all(cell, width, key)
     white = spaces.whitened(cell)
@@ -95,7 +100,8 @@ def _makers(
 
     def mean(presence: np.ndarray) -> np.ndarray:
         total = sum(
-            x * own[:, None] for x, own in zip(cell.charts, presence, strict=True)
+            np.where(own[:, None], x, 0)
+            for x, own in zip(cell.charts, presence, strict=True)
         )
         return np.float32(total / presence.sum(axis=0)[:, None])
 
@@ -107,7 +113,7 @@ def _makers(
     def present(charts: np.ndarray, presence: np.ndarray) -> np.ndarray:
         parts = np.split(charts, len(presence), axis=1)
         both = zip(parts, presence, strict=True)
-        return np.concatenate([x * own[:, None] for x, own in both], axis=1)
+        return np.concatenate([np.where(own[:, None], x, 0) for x, own in both], axis=1)
 
     # The anchors are embedded by all charts, whoever embeds a sample: the kernel of the
     # anchors, and so the coordinates, are the same for every set of charts.

@@ -1,6 +1,5 @@
 """The results in words and tables, goal by goal; all of it from the file of a run."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.scores import PROBES
 from experiments.blind.spaces import METHODS
 from experiments.blind.trust import COVERAGE, DOUBTS
-from experiments.results import in_cell, settings_of
+from experiments.results import in_cell, markdown_table, settings_of
 
 Rows = list[dict[str, Any]]
 PROBE_TITLES = {
@@ -119,11 +118,11 @@ def goals(rows: Rows) -> str:
             ("white_nystroem", "at"), ("concat", "at")
         ),
     }
-    table = _table(
+    table = markdown_table(
         ["goal; what was asked for, in points", *(" ".join(s) for s in keys)],
         ([what, *map(str, found)] for what, found in lines.items()),
     )
-    least = _table(
+    least = markdown_table(
         ["goal 1: the least of any seed", *(" ".join(s) for s in keys)],
         (
             [what.split(",")[0], *(f"{100 * d.least:+.1f}" for d in found)]
@@ -172,7 +171,7 @@ def _of_probe(rows: Rows, probe: str) -> str:
         if method.wide
     ]
     head = [PROBE_TITLES[probe], *(" ".join(s) for s in keys)]
-    return _table(head, lines)
+    return markdown_table(head, lines)
 
 
 def present_curve(
@@ -216,7 +215,9 @@ def _present(rows: Rows) -> str:
                 curve = present_curve(rows, setting, method, learnt)
                 lines.append([title, words, *map(in_cell, curve.values())])
         sizes = [f"{size} of {max(curve)}" for size in curve]
-        parts.append(_table([" ".join(setting), "learnt from rows of", *sizes], lines))
+        parts.append(
+            markdown_table([" ".join(setting), "learnt from rows of", *sizes], lines)
+        )
     return "\n\n".join(parts)
 
 
@@ -230,7 +231,8 @@ def _trust(rows: Rows) -> str:
     }
 
     def line(what: str, *path: str) -> list[str]:
-        return [what, *(in_cell([_at(r, path) for r in mine[s]]) for s in keys)]
+        found = ([_at(r, path) for r in mine[s]] for s in keys)
+        return [what, *(in_cell([v for v in of if v is not None]) for of in found)]
 
     half = COVERAGE.index(0.5)
     lines = [
@@ -255,15 +257,10 @@ def _trust(rows: Rows) -> str:
             *(in_cell([r["risk"]["probability"][-1] for r in mine[s]]) for s in keys),
         ]
     )
-    return _table(["atlas with evidence", *(" ".join(s) for s in keys)], lines)
+    return markdown_table(["atlas with evidence", *(" ".join(s) for s in keys)], lines)
 
 
 def _at(row: dict[str, Any], path: tuple[str, ...]) -> float | None:
     for name in path:
         row = row.get(name, {})
     return row if isinstance(row, float) else None
-
-
-def _table(head: list[str], lines: Iterable[list[str]]) -> str:
-    every = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in every)

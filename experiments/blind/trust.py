@@ -45,9 +45,7 @@ def measured(cell: Cell, width: int, key: jax.Array) -> Values:
         "temperature": 1 / factor,
         "calibration_error": calibration_error(plain[test], labels),
         "calibration_error_scaled": calibration_error(calibrated[test], labels),
-        "errors_found": {
-            name: float(roc_auc_score(wrong, doubt)) for name, doubt in found.items()
-        },
+        "errors_found": {name: area(wrong, doubt) for name, doubt in found.items()},
         "risk": {name: risks(wrong, doubt) for name, doubt in found.items()},
         "unknown_found": unknown(cell, width, key),
     }
@@ -114,9 +112,16 @@ def unknown(cell: Cell, width: int, key: jax.Array) -> dict[str, float]:
         )
         probabilities = _softmax(_logits(left, width, key))
         for name, doubt in doubts(left, probabilities, width, key).items():
-            area = float(roc_auc_score(~known[cell.test], doubt[cell.test]))
-            found.setdefault(name, []).append(area)
+            told = area(~known[cell.test], doubt[cell.test])
+            found.setdefault(name, []).append(told)
     return {name: float(np.mean(areas)) for name, areas in found.items()}
+
+
+def area(bad: np.ndarray, doubt: np.ndarray) -> float:
+    """Under the ROC curve of telling the bad by their doubt; NaN if all are alike."""
+    if bad.all() or not bad.any():
+        return float("nan")
+    return float(roc_auc_score(bad, doubt))
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
