@@ -28,6 +28,7 @@ from jatlas.cka import (
     combine_cka,
     empty_cka,
 )
+from jatlas.commands.adding import add_file
 from jatlas.commands.comparing import Comparison, Likeness, compare_files
 from jatlas.commands.from_files import merge_files
 from jatlas.commands.projecting import project_file
@@ -96,6 +97,7 @@ __all__ = [
     "Transform",
     "adam",
     "add_chart",
+    "add_file",
     "add_rows",
     "add_to_spread",
     "anchor_pool",

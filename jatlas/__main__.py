@@ -1,6 +1,7 @@
-"""Commands on files of embeddings: merge, project, compare, view.
+"""Commands on files of embeddings: merge, add, project, compare, view.
 
     python -m jatlas merge a.npz b.parquet c.safetensors --ids id --out atlas.parquet
+    python -m jatlas add atlas.parquet d.npz --out grown.parquet
     python -m jatlas project atlas.parquet new.npz --chart 2 --out new.parquet
     python -m jatlas compare a.npz b.parquet
     python -m jatlas view atlas.parquet
@@ -16,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from jatlas.commands import tables, viewing
+from jatlas.commands.adding import add_file
+from jatlas.commands.columns import table
 from jatlas.commands.comparing import MEASURES, compare_files
 from jatlas.commands.from_files import merge_files
 from jatlas.commands.progress import line
 from jatlas.commands.projecting import project_file
-from jatlas.commands.survey import table
+from jatlas.files.recipe import AtlasFile
 from jatlas.relative import SIMILARITIES
 
 
@@ -53,12 +56,23 @@ def _merge(options: argparse.Namespace) -> int:
             progress=show,
             **_reading(options),
         )
-    several = atlas.disagreement[atlas.count > 1]
-    if several.size:
-        _say(
-            f"{several.size} samples are in several charts, which disagree by "
-            f"{several.mean():.3g} on average, by {several.max():.3g} at most"
+    _say_disagreement(atlas)
+    return _written(tables.write_atlas(options.out, atlas))
+
+
+def _add(options: argparse.Namespace) -> int:
+    tables.check_output(options.out, [options.atlas, options.file])
+    atlas = tables.read_atlas(options.atlas)
+    with line("rows") as show:
+        atlas = add_file(
+            atlas,
+            options.file,
+            batch_size=options.batch_size,
+            say=_say,
+            progress=show,
+            **_reading(options),
         )
+    _say_disagreement(atlas)
     return _written(tables.write_atlas(options.out, atlas))
 
 
@@ -97,18 +111,33 @@ def _compare(options: argparse.Namespace) -> int:
         for one in found.likenesses
     ]
     _say(table([head, *rows], 0))
+    for reason in found.reasons:
+        _say(reason)
     _say(f"p: a permutation test of {options.permutations} random pairings")
     return 0
 
 
 def _view(options: argparse.Namespace) -> int:
     if options.export is None:
+        if options.out is not None:
+            raise ValueError("--out takes --export, whose files are then written.")
         viewer = options.viewer or viewing.installed_viewer()
         return viewing.view(tables.read_atlas(options.atlas), viewer)
+    if options.viewer is not None:
+        raise ValueError("--with opens a viewer, --export only writes: give one.")
     if options.out is None or not Path(options.out).is_dir():
         raise ValueError("--export takes --out, a folder that is there.")
     atlas = tables.read_atlas(options.atlas)
     return _written(viewing.export(atlas, options.export, options.out))
+
+
+def _say_disagreement(atlas: AtlasFile) -> None:
+    several = atlas.disagreement[atlas.count > 1]
+    if several.size:
+        _say(
+            f"{several.size} samples are in several charts, which disagree by "
+            f"{several.mean():.3g} on average, by {several.max():.3g} at most"
+        )
 
 
 def _say(text: str) -> None:
@@ -144,6 +173,10 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument(
         "--nystroem", action="store_true", help="make the coordinates orthonormal"
     )
+    add = _command(commands, "add", _add, "join a new chart to an atlas")
+    add.add_argument("atlas", metavar="ATLAS")
+    add.add_argument("file", metavar="FILE", help="the chart, which has the anchors")
+    _output(add)
     project = _command(commands, "project", _project, "put more samples into an atlas")
     project.add_argument("recipe", metavar="ATLAS", help="the atlas or its recipe")
     project.add_argument("file", metavar="FILE", help="the new samples")
@@ -168,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         ("permutations", 199, "random pairings that chance is known by"),
     ):
         compare.add_argument(f"--{name}", type=int, default=number, help=text)
-    for command in (merge, project, compare):
+    for command in (merge, add, project, compare):
         _input(command)
     for command in (merge, compare):
         command.add_argument("--seed", type=int, default=0, help="of what is drawn")

@@ -113,32 +113,48 @@ def load_recipe(path: str | Path) -> Recipe:
         ...     load_recipe(folder + "/atlas").charts
         ('birds',)
     """
+    return load_recipe_of(path)[0]
+
+
+def load_recipe_of(path: str | Path) -> tuple[Recipe, str | None]:
+    """The recipe, and the digest of the table that it lies beside, if it says one."""
     with faults_of(path):
-        recipe = _recipe(*_read(Path(path)))
+        about, arrays = _read(Path(path))
+        recipe = _recipe(about, arrays)
         check_recipe(recipe)
-    return recipe
+    return recipe, about.get("table")
 
 
 def atlas_writer(atlas: AtlasFile) -> partial[None]:
     """What writes an atlas, checked, to a binary stream."""
     check_atlas(atlas)
-    arrays = {
+    return partial(_write, contents=_contents(atlas.recipe, _rows(atlas)))
+
+
+def recipe_writer(recipe: Recipe, table: str | None = None) -> partial[None]:
+    """What writes a recipe, checked, and of which table it is, to a binary stream."""
+    check_recipe(recipe)
+    return partial(_write, contents=_contents(recipe, {}, table))
+
+
+def atlas_digest(atlas: AtlasFile) -> str:
+    """SHA-256 of all that an atlas says, its recipe included, in hexadecimal."""
+    return _digest(*_contents(atlas.recipe, _rows(atlas)))
+
+
+def _rows(atlas: AtlasFile) -> dict[str, np.ndarray]:
+    return {
         "ids": _to_file(atlas.ids),
         "merged": atlas.merged,
         "count": atlas.count,
         "disagreement": atlas.disagreement,
     }
-    return partial(_write, recipe=atlas.recipe, arrays=arrays)
 
 
-def recipe_writer(recipe: Recipe) -> partial[None]:
-    """What writes a recipe, checked, to a binary stream."""
-    check_recipe(recipe)
-    return partial(_write, recipe=recipe, arrays={})
-
-
-def _write(stream: IO[bytes], recipe: Recipe, arrays: Mapping[str, np.ndarray]) -> None:
-    """The arrays, those of the recipe, and beside them what is no array as JSON."""
+def _contents(
+    recipe: Recipe, arrays: Mapping[str, np.ndarray], table: str | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
+    """The arrays and those of the recipe, and before them what is no array, as JSON."""
     about = {
         "version": VERSION,
         "anchors": len(recipe.anchors),
@@ -149,6 +165,8 @@ def _write(stream: IO[bytes], recipe: Recipe, arrays: Mapping[str, np.ndarray]) 
         "hashes": list(recipe.hashes),
         "versions": dict(recipe.versions),
     }
+    if table is not None:
+        about["table"] = table
     arrays = dict(arrays) | {"anchor_ids": _to_file(recipe.anchor_ids)}
     arrays |= {f"anchors.{m}": np.asarray(x) for m, x in enumerate(recipe.anchors)}
     transforms = {f"transforms.{m}": t for m, t in enumerate(recipe.transforms)}
@@ -157,7 +175,11 @@ def _write(stream: IO[bytes], recipe: Recipe, arrays: Mapping[str, np.ndarray]) 
     for name, transform in transforms.items():
         arrays[f"{name}.mean"] = np.asarray(transform.mean)
         arrays[f"{name}.scale"] = np.asarray(transform.scale)
-    text = json.dumps(about)
+    return json.dumps(about), arrays
+
+
+def _write(stream: IO[bytes], contents: tuple[str, dict[str, np.ndarray]]) -> None:
+    text, arrays = contents
     metadata = {FORMAT: text, "sha256": _digest(text, arrays)}
     write_tensors(stream, arrays, metadata)
 

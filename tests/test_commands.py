@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -18,13 +19,15 @@ from jatlas.__main__ import main
 from jatlas.anchors import choose_anchors
 from jatlas.cka import cka
 from jatlas.commands import comparing, from_files, tables, viewing
+from jatlas.commands.adding import add_file
 from jatlas.commands.comparing import MEASURES, compare_files
 from jatlas.commands.from_files import merge_files
 from jatlas.commands.projecting import project_file
 from jatlas.files.readers import open_embeddings
+from jatlas.files.whole import write_whole
 from jatlas.merging import merge
 from jatlas.spaces import anchor_rows, assemble
-from jatlas.storage import load
+from jatlas.storage import load, recipe_writer
 
 N, A, BATCH = 40, 6, 16
 WIDTHS = 5, 3, 5
@@ -381,7 +384,7 @@ def npz(path, ids, width=2, seed=0):
 @pytest.fixture
 def pair(tmp_path):
     def make(first, second):
-        return [npz(tmp_path / "p.npz", first), npz(tmp_path / "q.npz", second)]
+        return [npz(tmp_path / "p.npz", first), npz(tmp_path / "q.npz", second, seed=1)]
 
     return make
 
@@ -452,6 +455,21 @@ def test_a_chart_joins_once(tmp_path, capsys, pair):
     file, _ = pair(NUMBERS, NUMBERS)
     arguments = ["merge", file, file, "--anchors", "shared:2", "--out"]
     refused(capsys, tmp_path, [*arguments, tmp_path / "x.parquet"], "given twice")
+    (tmp_path / "link.npz").symlink_to(file)
+    arguments[2] = tmp_path / "link.npz"
+    refused(capsys, tmp_path, [*arguments, tmp_path / "x.parquet"], "given twice")
+    shutil.copy(file, tmp_path / "copy.npz")
+    arguments[2] = tmp_path / "copy.npz"
+    same = "p.npz and " + str(tmp_path / "copy.npz are the same byte for byte")
+    refused(capsys, tmp_path, [*arguments, tmp_path / "x.parquet"], same)
+
+
+@pytest.mark.parametrize("command", ["project", "add"])
+def test_a_chart_of_the_atlas_does_not_join_again(tmp_path, capsys, recipe, command):
+    shutil.copy(tmp_path / "q.npz", tmp_path / "other.npz")
+    arguments = [command, recipe, tmp_path / "other.npz", "--out"]
+    message = "other.npz: it is chart 1 of the atlas, 'q', byte for byte"
+    refused(capsys, tmp_path, [*arguments, tmp_path / "y.parquet"], message)
 
 
 @pytest.fixture
@@ -491,6 +509,66 @@ def test_a_damaged_recipe_or_atlas(tmp_path, capsys, recipe):
     refused(capsys, tmp_path, ["view", recipe, "--with", "projector"], "it is cut off")
 
 
+def test_a_table_without_its_recipe_is_no_atlas(tmp_path, capsys, files, atlas):
+    tables.write_atlas(tmp_path / "x.parquet", atlas)
+    (tmp_path / "x.recipe.safetensors").unlink()
+    path, out = tmp_path / "x.parquet", ["--out", tmp_path / "y.parquet"]
+    message = "x.parquet: it is no atlas, or not without its recipe, x.recipe.safe"
+    refused(capsys, tmp_path, ["view", path, "--with", "projector"], message)
+    refused(capsys, tmp_path, ["project", path, files[0], *out], message)
+    gone = tmp_path / "none.parquet"
+    refused(capsys, tmp_path, ["project", gone, files[0], *out], f"'{gone}'")
+
+
+def test_the_recipe_of_another_atlas_is_refused(tmp_path, capsys, files, atlas):
+    tables.write_atlas(tmp_path / "x.parquet", atlas)
+    tables.write_atlas(tmp_path / "y.parquet", atlas._replace(ids=atlas.ids[::-1]))
+    path, beside = tmp_path / "x.parquet", tmp_path / "x.recipe.safetensors"
+    shutil.copy(tmp_path / "y.recipe.safetensors", beside)
+    message = f"{path}: {beside.name} is the recipe of another atlas"
+    refused(capsys, tmp_path, ["view", path, "--with", "projector"], message)
+    # One of the two without a digest is no pair either; neither with one is an old one.
+    write_whole({beside: recipe_writer(atlas.recipe)})
+    refused(capsys, tmp_path, ["add", path, files[0], "--out", "z.parquet"], message)
+    write_whole({path: tables.table_writer(atlas, "atlas")})
+    again = tables.read_atlas(path)
+    np.testing.assert_array_equal(again.merged, atlas.merged)
+
+
+def test_a_name_that_is_another_charts_number_is_refused(files, atlas):
+    named = atlas.recipe._replace(charts=("2", "b", "c"))
+    with pytest.raises(ValueError, match="'2' is the name of chart 0 and the number"):
+        project_file(named, files[0], chart="2")
+    new = project_file(named, files[2], chart=2, batch_size=BATCH)
+    same = atlas.recipe._replace(charts=("a", "b", "2"))
+    again = project_file(same, files[2], chart="2", batch_size=BATCH)
+    np.testing.assert_array_equal(new.merged, again.merged)
+
+
+def test_options_of_view_that_say_nothing(tmp_path, capsys, recipe):
+    out = ["view", recipe, "--out", tmp_path]
+    refused(capsys, tmp_path, out, "--out takes --export")
+    both = [*out, "--export", "projector", "--with", "projector"]
+    refused(capsys, tmp_path, both, "--with opens a viewer, --export only writes")
+
+
+def test_a_viewer_that_is_stopped_by_hand_has_ended(capsys, recipe, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    monkeypatch.setattr(shutil, "which", lambda program: program)
+    assert run(capsys, "view", recipe, "--with", "projector") == (0, "", "")
+
+
+def test_more_neighbors_than_samples_are_refused_by_their_options(
+    files, tmp_path, capsys
+):
+    few = ["--samples", 50, "--neighbors", 60]
+    message = "samples (--samples) must be 62 at least for 60 neighbors (--neighbors)"
+    refused(capsys, tmp_path, ["compare", *files[:2], *few], message)
+
+
 def test_similarities_too_large_are_no_coordinates(tmp_path, capsys):
     path = tmp_path / "large.npz"
     np.savez(path, id=NUMBERS, x=np.full((5, 2), 3e38, np.float32))
@@ -516,7 +594,8 @@ def test_a_full_disk_leaves_nothing(tmp_path, capsys, pair, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     out = "--anchors", "shared:2", "--out", tmp_path / "x.parquet"
-    refused(capsys, tmp_path, ["merge", *files, *out], "No space left on device")
+    full_disk = f"No space left on device: '{tmp_path / 'x.recipe.safetensors'}'"
+    refused(capsys, tmp_path, ["merge", *files, *out], full_disk)
 
 
 def test_stopped_by_hand_it_says_so(tmp_path, capsys, pair, monkeypatch):
@@ -537,6 +616,52 @@ def test_thin_overlap_is_warned_of(tmp_path):
     assert "98 samples in all, 2 of them in every chart; 1 anchors" in table
     assert "charts 0 and 1 share 2 samples, 4.0% of the smaller" in thin
     assert "1 anchors are fewer than the 2 dimensions" in few
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_rows_that_are_zero_or_all_the_same_are_warned_of(tmp_path, constant):
+    flat, x = tmp_path / "flat.npz", np.ones((5, 2))
+    x[1:3] = 1 if constant else 0
+    np.savez(flat, id=NUMBERS, x=x)
+    merged, added, projected = [], [], []
+    few = {"anchors": "shared:2", "batch_size": BATCH}
+    both = merge_files(
+        [npz(tmp_path / "p.npz", NUMBERS), flat], say=merged.append, **few
+    )
+    other = merge_files([tmp_path / "p.npz"], **few)
+    add_file(other, flat, batch_size=BATCH, say=added.append)
+    more = {"batch_size": BATCH, "say": projected.append}
+    project_file(both.recipe, flat, chart="flat", **more)
+    for texts in (merged, added, projected):
+        text = " ".join(texts)
+        assert (f"{flat}: 2 of its 5 rows are zero" in text) is not constant
+        assert (f"{flat}: all of its rows are the same" in text) is constant
+
+
+def test_why_a_measure_is_nan_is_said(tmp_path, capsys):
+    files = npz(tmp_path / "p.npz", NUMBERS), tmp_path / "flat.npz"
+    np.savez(files[1], id=NUMBERS, x=np.zeros((5, 2)))
+    few = "--measures", "cka-linear", "--permutations", 3
+    code, text, _ = run(capsys, "compare", *files, *few)
+    why = f"cka-linear: nan, for all compared rows of {files[1]} are the same."
+    assert (code, text.splitlines()[-2]) == (0, why)
+
+
+@pytest.mark.parametrize(
+    ("x", "reason"),
+    [
+        (np.ones((5, 2)), "all compared rows of {} are the same"),
+        (NUMBERS[:, None] + [[1.0]], "all compared rows of {} point in one direction"),
+        (np.eye(5), "too little varies in one of the spaces"),
+    ],
+)
+def test_what_does_not_vary_is_named(tmp_path, monkeypatch, x, reason):
+    nan = {"nan": lambda x, y, k: lambda x, y: np.nan * x[0, 0]}
+    monkeypatch.setattr(comparing, "MEASURES", nan)
+    files = npz(tmp_path / "p.npz", NUMBERS), tmp_path / "q.npz"
+    np.savez(files[1], id=NUMBERS, x=x)
+    found = compare_files(*files, permutations=3)
+    assert found.reasons == (f"nan: nan, for {reason.format(files[1])}.",)
 
 
 def test_no_file_is_read_whole(files, monkeypatch):

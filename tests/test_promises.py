@@ -213,6 +213,7 @@ ELSEWHERE = {
     "same_classes_disjoint_samples": "test_tasks.py",
     "totally_disjoint": "test_tasks.py",
     # files: from what is on disk, every value looked at
+    "add_file": "test_adding.py",
     "compare_files": "test_commands.py",
     "load": "test_storage.py",
     "load_recipe": "test_storage.py",

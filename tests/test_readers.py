@@ -163,6 +163,13 @@ def test_the_ids_of_an_npy_may_be_lines_of_text_anywhere(tmp_path):
     assert read_embeddings(tmp_path / "a.npy", ids="who")[0].tolist() == NAMES
 
 
+def test_a_mark_before_lines_of_text_is_no_part_of_the_first_id(tmp_path):
+    np.save(tmp_path / "a.npy", rows())
+    lines = "\n".join(NAMES)
+    (tmp_path / "a.id.txt").write_text(lines, encoding="utf-8-sig")
+    assert read_embeddings(tmp_path / "a.npy")[0].tolist() == NAMES
+
+
 def test_a_folder_of_datasets_is_read_without_the_package(tmp_path):
     found, x = read_embeddings(dataset(tmp_path))
     assert found.tolist() == ["a", "b", "c", "d"]
@@ -240,6 +247,27 @@ def test_a_flipped_bit_does_not_pass_in_what_is_compressed(tmp_path):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=re.escape(str(path))):
         read_embeddings(path)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_flipped_bit_does_not_pass_in_rows_that_are_mapped(tmp_path, order):
+    # So many that what zipfile itself reads of them, with the head, is not all.
+    x = np.asarray(np.tile(rows(), (1000, 1)), order=order)
+    path = tmp_path / "a.npz"
+    np.savez(path, id=np.arange(len(x)), x=x)
+    np.testing.assert_array_equal(np.concatenate([b for _, b in parts_of(path)]), x)
+    data = bytearray(path.read_bytes())
+    place = data.index(x.tobytes(order)) + x.nbytes // 2
+    data[place] ^= 1  # of the numbers, and still a finite one
+    path.write_bytes(data)
+    for read in (parts_of, read_embeddings):
+        with pytest.raises(ValueError, match=r"x\.npy was changed after it was") as one:
+            read(path)
+        assert str(one.value).startswith(f"{path}: ")
+
+
+def parts_of(path):
+    return list(batches(open_embeddings(path), 999))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Saved atlases against the safetensors package and NumPy, and what is refused."""
 
+import errno
 import json
 import os
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -278,10 +280,38 @@ def test_a_full_disk_leaves_what_was_there(saved, monkeypatch, fails):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, fails, full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         save(saved, atlas_of(seed=1))
+    assert str(caught.value).endswith(f"device: '{saved}'")
     assert saved.read_bytes() == before
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
+
+
+@pytest.fixture
+def small_files():
+    """The system writes no file beyond so many bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**12, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_what_the_system_cannot_write_is_named(tmp_path):
+    merged = np.zeros((2000, A), np.float32)
+    ones, nan = np.ones(2000, int), np.full(2000, np.nan)
+    rows = {"merged": merged, "count": ones, "disagreement": nan}
+    with pytest.raises(OSError, match="File too large") as caught:
+        save(tmp_path / "x", atlas_of(ids=range(2000), **rows))
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_there_is_no_folder_the_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        save(tmp_path / "no" / "x", atlas_of())
+    assert caught.value.filename == str(tmp_path / "no" / "x")
 
 
 def test_of_two_files_none_is_written_if_one_fails(tmp_path):

@@ -1,1 +1,1 @@
-"""What the commands do with files: merge, project, compare, view."""
+"""What the commands do with files: merge, add, project, compare, view."""

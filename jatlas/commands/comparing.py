@@ -14,8 +14,7 @@ from jatlas import arrays
 from jatlas.cka import cka
 from jatlas.commands.coordinates import take_rows
 from jatlas.commands.progress import Progress, unseen
-from jatlas.commands.survey import find
-from jatlas.files.names import check_ids, check_one_kind
+from jatlas.files.names import check_ids, check_one_kind, find
 from jatlas.files.readers import AT_ONCE, Source, open_embeddings
 from jatlas.median import median_distance
 from jatlas.neighbors import mutual_neighbors, self_similarity_correlation
@@ -47,11 +46,13 @@ class Comparison(NamedTuple):
         common: how many samples they share.
         compared: how many of these were compared.
         likenesses: one a measure.
+        reasons: why values are NaN, in sentences; none if none is.
     """
 
     common: int
     compared: int
     likenesses: tuple[Likeness, ...]
+    reasons: tuple[str, ...] = ()
 
 
 def _rbf(x: Array, y: Array, k: int, *, debiased: bool = False) -> Statistic:
@@ -115,8 +116,8 @@ def compare_files(
 
     Raises:
         ValueError: if a file is not what it should be (see `read_embeddings`), ids are
-            of two types, there are too few common samples, k + 2 or 4, or a measure is
-            unknown.
+            of two types, there are too few common samples, 4, or k + 2 for the measure
+            neighbors, fewer are to be drawn, or a measure is unknown.
         OSError: if a file cannot be read.
 
     Example:
@@ -135,11 +136,19 @@ def compare_files(
     wanted = list(MEASURES if measures is None else measures)
     if unknown := [name for name in wanted if name not in MEASURES]:
         raise ValueError(f"no measures {unknown}; known are {', '.join(MEASURES)}.")
+    least = 4
+    if "neighbors" in wanted:
+        least = max(neighbors + 2, least)
+        if samples < least:
+            raise ValueError(
+                f"samples (--samples) must be {least} at least for {neighbors} "
+                f"neighbors (--neighbors), got {samples}."
+            )
     reading = {"ids": ids, "embeddings": embeddings, "id_type": id_type}
     first, second = (open_embeddings(path, **reading) for path in (x, y))
-    places, common = _common(first, second, max(neighbors + 2, 4), samples, seed)
+    places, common = _common(first, second, least, samples, seed)
     rows_x, rows_y = (
-        jnp.asarray(take_rows(source, own, AT_ONCE, lambda done: None))
+        jnp.asarray(take_rows(source, own, AT_ONCE, lambda done: None).rows)
         for source, own in zip((first, second), places, strict=True)
     )
     key, found = jax.random.key(seed), []
@@ -154,7 +163,24 @@ def compare_files(
         chance = float(jnp.mean(test.null))
         found.append(Likeness(name, float(test.value), chance, float(test.p_value)))
         progress(len(found), len(wanted))
-    return Comparison(common, len(rows_x), tuple(found))
+    unknown_values = [one.measure for one in found if np.isnan(one.value)]
+    reasons = _reasons(unknown_values, {str(x): rows_x, str(y): rows_y})
+    return Comparison(common, len(rows_x), tuple(found), reasons)
+
+
+def _reasons(measures: Sequence[str], spaces: dict[str, Array]) -> tuple[str, ...]:
+    """Why the measures are NaN: what does not vary is like nothing."""
+    if not measures:
+        return ()
+    which, found = ", ".join(measures), []
+    for path, rows in spaces.items():
+        units = arrays.unit(rows)
+        if bool(jnp.allclose(rows, rows[0], rtol=1e-6, atol=0)):
+            found.append(f"all compared rows of {path} are the same")
+        elif bool(jnp.allclose(units, units[0], atol=1e-6)):
+            found.append(f"all compared rows of {path} point in one direction")
+    found = found or ["too little varies in one of the spaces"]
+    return tuple(f"{which}: nan, for {reason}." for reason in found)
 
 
 def _common(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,22 +22,52 @@ from jatlas.transforms import Transform
 _FITTED_ON = 50_000
 
 
+class Taken(NamedTuple):
+    """Some rows of a file, and what a look at all of its rows has shown.
+
+    Attributes:
+        rows: (n, D), those that were wanted.
+        zeros: how many of all rows are zero.
+        constant: whether all rows, two at least, are the same.
+    """
+
+    rows: Float[np.ndarray, "n D"]
+    zeros: int
+    constant: bool
+
+
+class Fitted(NamedTuple):
+    """What a chart knows of the anchors, and what a look at its rows has shown.
+
+    Attributes:
+        anchors: (A, D), its embeddings of the anchors.
+        transform: of its embeddings, if there is one.
+        zeros: as in `Taken`.
+        constant: as in `Taken`.
+    """
+
+    anchors: Float[np.ndarray, "A D"]
+    transform: Transform | None
+    zeros: int
+    constant: bool
+
+
 def fit_chart(
     source: Source,
     anchors: Int[np.ndarray, " A"],
     whiten: bool,
     batch_size: int,
     advance: Advance,
-) -> tuple[Float[np.ndarray, "A D"], Transform | None]:
+) -> Fitted:
     """A chart's embeddings of the anchors, and its transform, if there is to be one."""
     size = source.ids.size
     some = np.linspace(0, size - 1, min(size, _FITTED_ON) if whiten else 0).astype(int)
-    rows = take_rows(source, np.concatenate([anchors, some]), batch_size, advance)
-    own, rows = rows[: anchors.size], rows[anchors.size :]
+    taken = take_rows(source, np.concatenate([anchors, some]), batch_size, advance)
+    own, rows = taken.rows[: anchors.size], taken.rows[anchors.size :]
     if not whiten:
-        return own, None
-    fitted = transforms.fit_whiten(jnp.asarray(rows))
-    return own, jax.tree.map(np.asarray, fitted)
+        return Fitted(own, None, *taken[1:])
+    transform = transforms.fit_whiten(jnp.asarray(rows))
+    return Fitted(own, jax.tree.map(np.asarray, transform), *taken[1:])
 
 
 def take_rows(
@@ -44,14 +75,35 @@ def take_rows(
     rows: Int[np.ndarray, " n"],
     batch_size: int,
     advance: Advance,
-) -> Float[np.ndarray, "n D"]:
+) -> Taken:
     """Some rows of a file, all of which are looked at."""
     taken = np.empty((rows.size, source.rows.shape[1]), np.float32)
+    zeros, constant, first = 0, source.ids.size > 1, None
     for start, x in batches(source, batch_size):
         here = np.flatnonzero((rows >= start) & (rows < start + len(x)))
         taken[here] = x[rows[here] - start]
+        first = x[:1].copy() if first is None else first
+        zeros += int(np.sum(~x.any(axis=1)))
+        constant = constant and bool((x == first).all())
         advance(len(x))
-    return taken
+    return Taken(taken, zeros, constant)
+
+
+def flat(source: Source, seen: Taken | Fitted) -> list[str]:
+    """What is to be said of a chart whose rows tell its samples apart badly."""
+    found = []
+    if seen.zeros:
+        found.append(
+            f"{source.path}: {seen.zeros} of its {source.ids.size} rows are zero: of "
+            "cosine 0 to every anchor, they pull the means of these samples towards 0. "
+            "Leave them out if the encoder failed: the samples are then absent."
+        )
+    if seen.constant:
+        found.append(
+            f"{source.path}: all of its rows are the same, so that it tells no samples "
+            "apart."
+        )
+    return found
 
 
 def relative_rows(

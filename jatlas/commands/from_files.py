@@ -9,10 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jatlas import arrays, transforms
-from jatlas.commands.coordinates import fit_chart, relative_rows, through_nystroem
+from jatlas.commands.coordinates import (
+    fit_chart,
+    flat,
+    relative_rows,
+    through_nystroem,
+)
 from jatlas.commands.progress import Advance, Progress, Say, counted, quiet, unseen
+from jatlas.commands.running import add_rows, disagreement, empty_running
 from jatlas.commands.survey import Survey, describe, survey, warnings
-from jatlas.files.readers import file_hash, open_embeddings
+from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.relative import SIMILARITIES
 
@@ -58,8 +64,8 @@ def merge_files(
 
     Raises:
         ValueError: if a file is not what it should be (see `read_embeddings`), ids are
-            of two types, anchors are missing or too few, an option is unknown, or
-            similarities are too large for float32.
+            of two types, two files are the same byte for byte, anchors are missing or
+            too few, an option is unknown, or similarities are too large for float32.
         OSError: if a file cannot be read.
 
     Example:
@@ -86,64 +92,65 @@ def merge_files(
     for warning in warnings(found):
         say(f"warning: {warning}")
     advance = counted(progress, 2 * int(found.presence.sum()))
-    recipe = _recipe(found, similarity, whiten, batch_size, advance)
-    merged, count, disagreement = _merged(found, recipe, batch_size, advance)
+    hashes = _hashes(found.sources)
+    recipe = _recipe(found, similarity, whiten, batch_size, advance, say)
+    recipe = recipe._replace(hashes=hashes)
+    state = empty_running(found.ids.size, recipe.anchor_ids.size)
+    for m, (source, place) in enumerate(zip(found.sources, found.places, strict=True)):
+        for start, rows in relative_rows(recipe, m, source, batch_size):
+            add_rows(state, place[start : start + len(rows)], rows)
+            advance(len(rows))
+    merged = state.merged
     if nystroem:
         own = transforms.nystroem(jnp.asarray(merged[found.anchors]))
         recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, own))
         merged = through_nystroem(recipe, merged, batch_size)
-    atlas = AtlasFile(found.ids, merged, count, disagreement, recipe)
+    atlas = AtlasFile(found.ids, merged, state.count, disagreement(state), recipe)
     check_atlas(atlas)
     return atlas
 
 
+def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:
+    """Of each file; ValueError if two, by whatever names, are the same."""
+    hashes: dict[str, Source] = {}
+    for source in sources:
+        digest = file_hash(source.path)
+        if digest in hashes:
+            raise ValueError(
+                f"{hashes[digest].path} and {source.path} are the same byte for byte; "
+                "a chart joins once."
+            )
+        hashes[digest] = source
+    return tuple(hashes)
+
+
 def _recipe(
-    found: Survey, similarity: str, whiten: bool, batch_size: int, advance: Advance
+    found: Survey,
+    similarity: str,
+    whiten: bool,
+    batch_size: int,
+    advance: Advance,
+    say: Say,
 ) -> Recipe:
     """What the charts know of the anchors, from a first reading of all rows."""
     of_charts = []
     for source, place in zip(found.sources, found.places, strict=True):
         where = np.full(found.ids.size, -1)
         where[place] = np.arange(place.size)
-        of_charts.append(
-            fit_chart(source, where[found.anchors], whiten, batch_size, advance)
-        )
+        fitted = fit_chart(source, where[found.anchors], whiten, batch_size, advance)
+        of_charts.append(fitted)
+        for warning in flat(source, fitted):
+            say(f"warning: {warning}")
+    transforms = [fitted.transform for fitted in of_charts]
     return Recipe(
         found.ids[found.anchors],
-        tuple(own for own, _ in of_charts),
-        tuple(transform for _, transform in of_charts if transform is not None),
+        tuple(fitted.anchors for fitted in of_charts),
+        tuple(transform for transform in transforms if transform is not None),
         None,
         similarity,
         found.charts,
-        tuple(file_hash(source.path) for source in found.sources),
-        _versions(),
+        versions=_versions(),
     )
-
-
-def _merged(
-    found: Survey, recipe: Recipe, batch_size: int, advance: Advance
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean over the charts, how many they are, and how far they are apart.
-
-    One chart after another, as Welford's running mean and variance: a sample in one
-    chart has that chart's coordinates, bit for bit.
-    """
-    size = found.ids.size, recipe.anchor_ids.size
-    merged = np.zeros(size, np.float32)
-    count = np.zeros(size[0], np.int32)
-    squares = np.zeros(size[0], np.float64)
-    for m, (source, place) in enumerate(zip(found.sources, found.places, strict=True)):
-        for start, rows in relative_rows(recipe, m, source, batch_size):
-            here = place[start : start + len(rows)]
-            count[here] += 1
-            with np.errstate(over="ignore", invalid="ignore"):  # looked at in the end
-                step = rows - merged[here]
-                merged[here] += step / count[here, None].astype(np.float32)
-                rest = rows - merged[here]
-                squares[here] += np.einsum("na,na->n", step, rest, dtype=np.float64)
-            advance(len(rows))
-    spread = np.sqrt(np.maximum(squares, 0) / (count * size[1]))
-    return merged, count, np.where(count > 1, spread, np.nan).astype(np.float32)
 
 
 def _versions() -> dict[str, str]:

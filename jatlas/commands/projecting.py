@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 
 from jatlas import arrays
+from jatlas.commands.adding import joined
 from jatlas.commands.coordinates import (
-    fit_chart,
+    flat,
     relative_rows,
     take_rows,
     through_nystroem,
 )
 from jatlas.commands.progress import Advance, Progress, Say, counted, quiet, unseen
-from jatlas.commands.survey import find, missing_anchors
 from jatlas.files.faults import BadFile
-from jatlas.files.names import check_ids, check_one_kind
-from jatlas.files.readers import Source, file_hash, open_embeddings
+from jatlas.files.names import check_ids, check_one_kind, find
+from jatlas.files.readers import Source, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
 
 # How far an embedding of an anchor may be from the recipe's: what float16 rounds.
@@ -58,8 +58,9 @@ def project_file(
 
     Raises:
         ValueError: if the file is not what it should be (see `read_embeddings`), has
-            another dimension than the chart or other embeddings of the anchors, or
-            lacks anchors for a new chart; if similarities are too large for float32.
+            another dimension than the chart or other embeddings of the anchors; if it
+            lacks anchors for a new chart, or is one that is in the atlas; if a name is
+            another chart's number; if similarities are too large for float32.
         OSError: if it cannot be read.
 
     Example:
@@ -78,11 +79,11 @@ def project_file(
     advance = counted(progress, 2 * source.ids.size)
     if chart is None:
         number = len(recipe.anchors)
-        recipe = _joined(recipe, source, batch_size, advance)
+        recipe = joined(recipe, source, batch_size, advance, say)
         say(f"a new chart, {number}: {source.ids.size} samples, all the anchors")
     else:
         number = _number(recipe, chart)
-        known = _check_encoder(recipe, number, source, batch_size, advance)
+        known = _check_encoder(recipe, number, source, batch_size, advance, say)
         say(f"chart {number}: {source.ids.size} samples, {known} anchors among them")
         if not known:
             say(
@@ -101,39 +102,19 @@ def project_file(
     return atlas
 
 
-def _joined(
-    recipe: Recipe, source: Source, batch_size: int, advance: Advance
-) -> Recipe:
-    """The recipe after a new chart has joined, which knows the anchors."""
-    places = find(source.ids, recipe.anchor_ids)
-    if (places < 0).any():
-        missing = recipe.anchor_ids[places < 0]
-        raise BadFile(
-            f"{missing_anchors(source.path, missing)} Of a chart that is in the atlas, "
-            "give chart=... (--chart)."
-        )
-    own, transform = fit_chart(
-        source, places, bool(recipe.transforms), batch_size, advance
-    )
-    added = () if transform is None else (transform,)
-    charts = recipe.charts or tuple(map(str, range(len(recipe.anchors))))
-    hashes = recipe.hashes or ("",) * len(recipe.anchors)
-    path = source.path
-    return recipe._replace(
-        anchors=(*recipe.anchors, own),
-        transforms=(*recipe.transforms, *added),
-        charts=(*charts, path.stem if path.stem not in charts else str(path)),
-        hashes=(*hashes, file_hash(path)),
-    )
-
-
 def _number(recipe: Recipe, chart: int | str) -> int:
     """The number of a chart of the recipe, from its name or number."""
-    if chart in recipe.charts:
-        return recipe.charts.index(str(chart))
     size = len(recipe.anchors)
+    found = {recipe.charts.index(chart)} if chart in recipe.charts else set()
     if str(chart).isdecimal() and int(chart) < size:
-        return int(chart)
+        found.add(int(chart))
+    if len(found) == 1:
+        return found.pop()
+    if found:
+        raise ValueError(
+            f"{chart!r} is the name of chart {recipe.charts.index(chart)} and the "
+            "number of another; in Python, chart=0, without quotes, is a number."
+        )
     raise ValueError(
         f"there is no chart {chart!r} in the recipe; it has 0 to {size - 1}, "
         f"{list(recipe.charts)}. For a new chart leave it out."
@@ -141,7 +122,12 @@ def _number(recipe: Recipe, chart: int | str) -> int:
 
 
 def _check_encoder(
-    recipe: Recipe, chart: int, source: Source, batch_size: int, advance: Advance
+    recipe: Recipe,
+    chart: int,
+    source: Source,
+    batch_size: int,
+    advance: Advance,
+    say: Say,
 ) -> int:
     """How many anchors the file has; ValueError if it is of another encoder."""
     anchors = recipe.anchors[chart]
@@ -153,7 +139,8 @@ def _check_encoder(
         )
     places = find(source.ids, recipe.anchor_ids)
     held = places >= 0
-    apart = take_rows(source, places[held], batch_size, advance) - anchors[held]
+    taken = take_rows(source, places[held], batch_size, advance)
+    apart = taken.rows - anchors[held]
     far = np.linalg.norm(apart, axis=1) > _SAME * np.linalg.norm(anchors[held], axis=1)
     if far.any():
         raise BadFile(
@@ -161,4 +148,6 @@ def _check_encoder(
             f"chart {chart}, {recipe.anchor_ids[held][far][:10].tolist()}: they are of "
             "another encoder, or of other weights."
         )
+    for warning in flat(source, taken):
+        say(f"warning: {warning}")
     return int(held.sum())

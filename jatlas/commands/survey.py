@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from jatlas.anchors import choose_anchors
+from jatlas.commands.columns import table
 from jatlas.files import names
 from jatlas.files.array_files import read_ids
 from jatlas.files.faults import faults_of
@@ -107,36 +108,11 @@ def warnings(survey: Survey) -> list[str]:
     return found
 
 
-def table(rows: Sequence[Sequence[str]], left: int) -> str:
-    """Cells in columns, that of number `left` to the left, the others to the right.
-
-    >>> print(table([["", "name", "n"], ["0", "a", "12"]], 1))
-      name  n
-    0 a    12
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        " ".join(
-            cell.ljust(width) if k == left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-
-
-def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
-    """Where each of the wanted stands among the ids, -1 for one that is not there."""
-    order = np.argsort(ids)
-    after = np.searchsorted(ids, wanted, sorter=order)
-    places = order[np.minimum(after, ids.size - 1)]
-    return np.where(ids[places] == wanted, places, -1)
-
-
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:
     """Short names of the files, or their paths if two of those are the same."""
     short = [source.path.stem for source in sources]
     paths = [str(source.path) for source in sources]
-    if len(set(paths)) < len(paths):
+    if len({source.path.resolve() for source in sources}) < len(paths):
         raise ValueError(f"a file is given twice: {paths}; a chart joins once.")
     return tuple(short if len(set(short)) == len(short) else paths)
 
@@ -181,7 +157,7 @@ def _anchors_in(
         names.check_one_kind([of, (str(file), names.check_ids("its ids", wanted))])
         if wanted.size == 0:
             raise ValueError("it is empty; anchors are one at least.")
-        places = find(survey.ids, wanted)
+        places = names.find(survey.ids, wanted)
         for m, source in enumerate(survey.sources):
             held = (places >= 0) & survey.presence[m, places]
             if not held.all():

@@ -7,13 +7,23 @@ from typing import IO, Any
 
 import numpy as np
 
-from jatlas.files.faults import faults_of, package
+from jatlas.files.faults import BadFile, faults_of, package
 from jatlas.files.readers import read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.files.whole import Fill, write_whole
-from jatlas.storage import atlas_writer, load, load_recipe, recipe_writer
+from jatlas.storage import (
+    atlas_digest,
+    atlas_writer,
+    load,
+    load_recipe,
+    load_recipe_of,
+    recipe_writer,
+)
 
 COLUMNS = ("id", "atlas", "charts", "disagreement")
+
+# Of an atlas in two files both say its digest, the table under this name.
+_DIGEST = "jatlas"
 
 
 def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
@@ -53,9 +63,10 @@ def write_atlas(path: str | Path, atlas: AtlasFile) -> list[Path]:
     path = Path(path)
     files: Mapping[Path, Fill] = {path: atlas_writer(atlas)}
     if path.suffix == ".parquet":
+        digest = atlas_digest(atlas)
         files = {
-            recipe_path(path): recipe_writer(atlas.recipe),
-            path: table_writer(atlas, COLUMNS[1]),
+            recipe_path(path): recipe_writer(atlas.recipe, digest),
+            path: table_writer(atlas, COLUMNS[1], {_DIGEST: digest}),
         }
     write_whole(files)
     return list(files)
@@ -67,9 +78,29 @@ def recipe_path(path: Path) -> Path:
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """The recipe of an atlas in any of its files."""
+    """The recipe of an atlas in any of its files.
+
+    Raises:
+        ValueError: if it is none, is damaged, or lies beside another atlas's table.
+        OSError: if a file cannot be read.
+    """
     path = Path(path)
-    return load_recipe(recipe_path(path) if path.suffix == ".parquet" else path)
+    if path.suffix != ".parquet":
+        return load_recipe(path)
+    beside = recipe_path(path)
+    parquet = package("pyarrow.parquet", "Parquet")
+    with faults_of(path):
+        said = (parquet.read_schema(path).metadata or {}).get(_DIGEST.encode(), b"")
+        if not beside.is_file():
+            raise ValueError(
+                f"it is no atlas, or not without its recipe, {beside.name}, which must "
+                "lie beside it."
+            )
+    recipe, digest = load_recipe_of(beside)
+    # Of an atlas that was written before they had one, neither says a digest.
+    if said.decode() != (digest or ""):
+        raise BadFile(f"{path}: {beside.name} is the recipe of another atlas.")
+    return recipe
 
 
 def read_atlas(path: str | Path) -> AtlasFile:
@@ -88,17 +119,25 @@ def read_atlas(path: str | Path) -> AtlasFile:
     return atlas
 
 
-def table_writer(atlas: AtlasFile, vector: str) -> Fill:
+def table_writer(
+    atlas: AtlasFile, vector: str, metadata: Mapping[str, str] | None = None
+) -> Fill:
     """What writes an atlas as Parquet to a stream, its rows in the column `vector`."""
     check_atlas(atlas)
-    return partial(_write, atlas=atlas, vector=vector)
+    return partial(_write, atlas=atlas, vector=vector, metadata=metadata)
 
 
-def _write(stream: IO[bytes], atlas: AtlasFile, vector: str) -> None:
+def _write(
+    stream: IO[bytes],
+    atlas: AtlasFile,
+    vector: str,
+    metadata: Mapping[str, str] | None,
+) -> None:
     arrow = package("pyarrow", "Parquet")
     parquet = package("pyarrow.parquet", "Parquet")
     values: Any = arrow.array(np.ascontiguousarray(atlas.merged).reshape(-1))
     rows = arrow.FixedSizeListArray.from_arrays(values, atlas.merged.shape[1])
     of_ids = [name if name != COLUMNS[1] else vector for name in COLUMNS]
     columns = [atlas.ids, rows, atlas.count, atlas.disagreement]
-    parquet.write_table(arrow.table(dict(zip(of_ids, columns, strict=True))), stream)
+    table = arrow.table(dict(zip(of_ids, columns, strict=True)), metadata=metadata)
+    parquet.write_table(table, stream)

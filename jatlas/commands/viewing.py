@@ -85,6 +85,8 @@ def installed_viewer() -> str:
 def view(atlas: AtlasFile, viewer: str) -> int:
     """Open an atlas in a viewer, until that is stopped; what its program returned.
 
+    To stop it with Ctrl-C is how a viewer ends: 0 is then returned.
+
     Raises:
         ValueError: if the viewer is not installed.
     """
@@ -94,7 +96,10 @@ def view(atlas: AtlasFile, viewer: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         export(atlas, viewer, folder)
         command = [part.format(folder=folder) for part in _VIEWERS[viewer]]
-        return subprocess.run(command, check=False).returncode
+        try:
+            return subprocess.run(command, check=False).returncode
+        except KeyboardInterrupt:  # the viewer got it too
+            return 0
 
 
 def _write_vectors(stream: IO[bytes], atlas: AtlasFile) -> None:

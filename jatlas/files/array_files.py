@@ -1,6 +1,8 @@
 """Embeddings in files of arrays: .npz, .npy, safetensors, HDF5. No pickle is loaded."""
 
 import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from jatlas.files.rows import Rows, pick, pick_ids, rows_of
 from jatlas.files.tensorfile import read_tensors
 
 _ID_FILES = (".npy", ".txt")
+_PART = 2**18  # numbers that are looked at once
 USUAL = ("embeddings", "embedding", "merged")
 _PICKLE = (
     "{} holds Python objects, a pickle, which could run code: it is not loaded. Save "
@@ -22,7 +25,10 @@ _PICKLE = (
 def open_npz(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an .npz; rows that were not compressed are mapped."""
+    """Ids and rows of an .npz; rows that were not compressed are mapped.
+
+    That bytes changed since is seen by the archive's CRC-32, once all are read.
+    """
     with zipfile.ZipFile(path) as archive:
         files = {
             info.filename.removesuffix(".npy"): info for info in archive.infolist()
@@ -37,7 +43,7 @@ def open_npz(
         sizes = {key: len(shape) for key, (shape, _, _) in heads.items() if key != name}
         name = pick(sizes, embeddings, USUAL)
         if files[name].compress_type == zipfile.ZIP_STORED:
-            return found, rows_of(_mapped_member(path, files[name]))
+            return found, _mapped_rows(path, files[name])
         with archive.open(files[name]) as stream:
             return found, rows_of(np.lib.format.read_array(stream, allow_pickle=False))
 
@@ -70,7 +76,8 @@ def read_ids(file: Path) -> np.ndarray:
         with file.open("rb") as stream:
             _npy_head(stream, str(file))
         return np.load(file, allow_pickle=False)
-    lines = file.read_text(encoding="utf-8").splitlines()
+    # Some editors put a mark before the first line, which is no part of its id.
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
     return np.array(lines, str)
 
 
@@ -117,8 +124,53 @@ def _npy_head(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     return head
 
 
-def _mapped_member(path: Path, info: zipfile.ZipInfo) -> np.ndarray:
-    """An array of an .npz that is stored as it is, mapped from where it stands."""
+def _mapped_rows(path: Path, info: zipfile.ZipInfo) -> Rows:
+    """The rows of such an array, with its CRC-32 looked at in the pass over them."""
+    head, array = _mapped_member(path, info)
+    rows = rows_of(array)
+    if array.flags.c_contiguous:
+        return rows._replace(
+            batches=lambda size: _unchanged(rows.batches(size), head, info),
+            whole=lambda: _looked_over(array, array, head, info),
+        )
+
+    # Its numbers stand column by column, and rows are read across: a pass of its own.
+    def batches(size: int) -> Iterator[np.ndarray]:
+        _looked_over(array, array.T, head, info)
+        yield from rows.batches(size)
+
+    return rows._replace(
+        batches=batches, whole=lambda: _looked_over(array, array.T, head, info)
+    )
+
+
+def _looked_over(
+    array: np.ndarray, stored: np.ndarray, head: bytes, info: zipfile.ZipInfo
+) -> np.ndarray:
+    """The array, once its numbers, in the order of the file, proved unchanged."""
+    numbers = stored.reshape(-1)
+    parts = (numbers[k : k + _PART] for k in range(0, numbers.size, _PART))
+    for _ in _unchanged(parts, head, info):
+        pass
+    return array
+
+
+def _unchanged(
+    parts: Iterable[np.ndarray], head: bytes, info: zipfile.ZipInfo
+) -> Iterator[np.ndarray]:
+    """The parts; after the last, ValueError if head and parts have another CRC-32."""
+    crc = zlib.crc32(head)
+    for part in parts:
+        crc = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data, crc)
+        yield part
+    if crc != info.CRC:
+        raise ValueError(
+            f"{info.filename} was changed after it was written: its CRC-32 differs."
+        )
+
+
+def _mapped_member(path: Path, info: zipfile.ZipInfo) -> tuple[bytes, np.ndarray]:
+    """Of an array of an .npz that is stored as it is: its head, and itself, mapped."""
     with path.open("rb") as stream:
         stream.seek(info.header_offset)
         local = stream.read(30)
@@ -131,11 +183,13 @@ def _mapped_member(path: Path, info: zipfile.ZipInfo) -> np.ndarray:
         begin = stream.tell()
         shape, turned, dtype = _npy_head(stream, info.filename)
         offset = stream.tell()
+        stream.seek(begin)
+        head = stream.read(offset - begin)
     if (
         offset - begin + int(np.prod(shape, dtype=object)) * dtype.itemsize
         != info.file_size
     ):
         raise ValueError(f"{info.filename} has another shape than length.")
     if 0 in shape:
-        return np.zeros(shape, dtype)
-    return np.memmap(path, dtype, "r", offset, shape, "F" if turned else "C")
+        return head, np.zeros(shape, dtype)
+    return head, np.memmap(path, dtype, "r", offset, shape, "F" if turned else "C")

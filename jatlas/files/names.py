@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 INTEGERS, TEXT = "integers", "text"
 
@@ -39,6 +40,14 @@ def check_one_kind(kinds: Sequence[tuple[str, str]]) -> None:
                 '1 and "1" are different ids. Store them alike, or have all converted '
                 'with id_type="text" or "integers" (--id-type).'
             )
+
+
+def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
+    """Where each of the wanted stands among the ids, -1 for one that is not there."""
+    order = np.argsort(ids)
+    after = np.searchsorted(ids, wanted, sorter=order)
+    places = order[np.minimum(after, ids.size - 1)]
+    return np.where(ids[places] == wanted, places, -1)
 
 
 def as_kind(ids: np.ndarray, kind: str | None) -> np.ndarray:

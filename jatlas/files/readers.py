@@ -68,7 +68,8 @@ def read_embeddings(
     Returns:
         Ids (N,), int64 or text, and embeddings (N, D) in the dtype of the file: mapped
         from it, not yet in memory, if it is an .npy, .safetensors, or .npz that was not
-        compressed. A pair as `assemble` takes them.
+        compressed. A pair as `assemble` takes them. Bytes that have changed since are
+        seen in an .npz, which has a CRC-32 of each array; other formats need have none.
 
     Raises:
         ValueError: if anything in the file is not so: it is cut off, has no rows, a

@@ -2,8 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -20,21 +20,34 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
     leaves the first of the new files beside an old one.)
 
     Raises:
-        OSError: if they cannot be written. Nothing is then left of them.
+        OSError: if they cannot be written, with the path of the file that could not.
+            Nothing is then left of them.
     """
     with ExitStack() as undo:
         parts = {}
         for path, fill in files.items():
-            handle, part = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
-            undo.callback(_remove, part)
-            with os.fdopen(handle, "wb") as stream:
-                fill(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(part, 0o644)
+            with _named(path):
+                handle, part = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+                undo.callback(_remove, part)
+                with os.fdopen(handle, "wb") as stream:
+                    fill(stream)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                os.chmod(part, 0o644)
             parts[path] = part
         for path, part in parts.items():
-            os.replace(part, path)
+            with _named(path):
+                os.replace(part, path)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """The system's errors with the file that is wanted, not the hidden one, or none."""
+    try:
+        yield
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise OSError(error.errno, text, str(path)) from error
 
 
 def _remove(part: str) -> None:

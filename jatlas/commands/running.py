@@ -1,0 +1,68 @@
+"""The mean of the charts' rows, and how far they are apart, one chart at a time."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jatlas.files.recipe import AtlasFile
+
+
+class Running(NamedTuple):
+    """Welford's running mean and variance over charts, in place.
+
+    A sample in one chart has that chart's coordinates, bit for bit.
+
+    Attributes:
+        merged: (N, A), the mean so far, in float32.
+        count: (N,), how many charts have the sample.
+        squares: (N,), sum over these of the squared deviations of all coordinates.
+    """
+
+    merged: Float[np.ndarray, "N A"]
+    count: Int[np.ndarray, " N"]  # type: ignore[assignment]  # hides tuple.count
+    squares: Float[np.ndarray, " N"]
+
+
+def empty_running(num_samples: int, num_anchors: int) -> Running:
+    """The state before any chart has joined."""
+    return Running(
+        np.zeros((num_samples, num_anchors), np.float32),
+        np.zeros(num_samples, np.int32),
+        np.zeros(num_samples, np.float64),
+    )
+
+
+def running_of(atlas: AtlasFile, num_samples: int) -> Running:
+    """The state that an atlas was made of, with room for samples after its own.
+
+    What a merge goes through: the mean bit for bit, the squares but for the rounding of
+    the disagreement to float32.
+    """
+    old, width = atlas.merged.shape
+    state = empty_running(num_samples, width)
+    state.merged[:old] = atlas.merged
+    state.count[:old] = atlas.count
+    squares = atlas.disagreement.astype(np.float64) ** 2 * state.count[:old] * width
+    state.squares[:old] = np.where(atlas.count > 1, squares, 0)
+    return state
+
+
+def add_rows(
+    state: Running, here: Int[np.ndarray, " n"], rows: Float[np.ndarray, "n A"]
+) -> None:
+    """The rows of one more chart, of the samples `here`, join the state."""
+    merged, count, squares = state
+    count[here] += 1
+    with np.errstate(over="ignore", invalid="ignore"):  # looked at in the end
+        step = rows - merged[here]
+        merged[here] += step / count[here, None].astype(np.float32)
+        rest = rows - merged[here]
+        squares[here] += np.einsum("na,na->n", step, rest, dtype=np.float64)
+
+
+def disagreement(state: Running) -> Float[np.ndarray, " N"]:
+    """How far the charts are apart about each sample, as an `AtlasFile` has it."""
+    width = state.merged.shape[1]
+    spread = np.sqrt(np.maximum(state.squares, 0) / (state.count * width))
+    return np.where(state.count > 1, spread, np.nan).astype(np.float32)

@@ -1,0 +1,109 @@
+"""A chart that joins an atlas from a file, against the merge of all files at once."""
+
+import numpy as np
+import pytest
+
+from jatlas.__main__ import main
+from jatlas.commands import tables
+from jatlas.commands.adding import add_file
+from jatlas.commands.from_files import merge_files
+from jatlas.storage import load
+
+N, BATCH = 30, 16
+HELD = slice(0, 24), slice(3, 27), slice(6, 30)
+WIDTHS = 5, 3, 5
+ANCHORS = np.arange(8, 22, 2)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Three charts of one set of samples; the last is the only one to have some."""
+    folder, rng = tmp_path_factory.mktemp("charts"), np.random.default_rng(0)
+    z = rng.normal(size=(N, 4))
+    paths = [folder / f"{name}.npz" for name in "abc"]
+    for path, width, held in zip(paths, WIDTHS, HELD, strict=True):
+        x = np.tanh(z @ rng.normal(size=(4, width)))[held]
+        order = rng.permutation(len(x))
+        np.savez(path, id=np.arange(N)[held][order], x=x[order].astype(np.float32))
+    np.save(folder / "anchors.npy", ANCHORS)
+    return paths
+
+
+def merged(files, **options):
+    anchors = str(files[0].parent / "anchors.npy")
+    return merge_files(files, anchors=anchors, batch_size=BATCH, **options)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_to_add_a_chart_is_to_merge_all_files_again(files, whiten):
+    wanted = merged(files, whiten=whiten)
+    grown = merged(files[:1], whiten=whiten)
+    for file in files[1:]:
+        grown = add_file(grown, file, batch_size=BATCH)
+    np.testing.assert_array_equal(grown.ids, wanted.ids)
+    np.testing.assert_array_equal(grown.count, wanted.count)
+    np.testing.assert_allclose(grown.merged, wanted.merged, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(grown.disagreement, wanted.disagreement, rtol=1e-5)
+    assert grown.recipe.charts == wanted.recipe.charts == ("a", "b", "c")
+    assert grown.recipe.hashes == wanted.recipe.hashes
+    for name in ("anchors", "transforms"):
+        ours, theirs = (getattr(atlas.recipe, name) for atlas in (grown, wanted))
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            for x, y in zip(one, other, strict=True):
+                np.testing.assert_array_equal(x, y)
+
+
+def test_a_mean_by_numpy_is_what_is_added_to(files):
+    grown = add_file(merged(files[:2]), files[2], batch_size=BATCH)
+    relative = np.full((3, N, ANCHORS.size), np.nan)
+    for m, file in enumerate(files):
+        with np.load(file) as arrays:
+            x = arrays["x"].astype(np.float64)
+            x /= np.linalg.norm(x, axis=1, keepdims=True)
+            places = {name: row for row, name in enumerate(arrays["id"].tolist())}
+            relative[m, arrays["id"]] = x @ x[[places[a] for a in ANCHORS]].T
+    relative = relative[:, grown.ids]
+    np.testing.assert_allclose(grown.merged, np.nanmean(relative, axis=0), atol=1e-6)
+    several = grown.count > 1
+    variance = np.nanvar(relative[:, several], axis=0).mean(axis=1)
+    np.testing.assert_allclose(grown.disagreement[several], variance**0.5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("end", [".safetensors", ".parquet"])
+def test_the_command_grows_an_atlas_from_file_to_file(files, tmp_path, capsys, end):
+    tables.write_atlas(tmp_path / f"x{end}", merged(files[:2]))
+    out = tmp_path / "grown.safetensors"
+    few = ["--batch-size", f"{BATCH}", "--out", str(out)]
+    assert main(["add", str(tmp_path / f"x{end}"), str(files[2]), *few]) == 0
+    text = capsys.readouterr().out
+    assert "a new chart, 2: 24 samples, 3 of them new" in text
+    assert "24 samples are in several charts, which disagree by" in text
+    np.testing.assert_array_equal(load(out).merged, merged(files).merged)
+
+
+def refused(capsys, folder, arguments, message):
+    before = sorted(folder.iterdir())
+    assert main([str(argument) for argument in arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_what_cannot_join_is_refused(files, tmp_path, capsys):
+    path, other = tmp_path / "x.safetensors", tmp_path / "other.npz"
+    tables.write_atlas(path, merged(files[:1]))
+    out = ["--out", tmp_path / "y.safetensors"]
+    np.savez(other, id=ANCHORS[1:], x=np.eye(ANCHORS.size - 1))
+    refused(capsys, tmp_path, ["add", path, other, *out], "1 anchors are not in")
+    np.savez(other, id=ANCHORS.astype(str), x=np.eye(ANCHORS.size))
+    refused(capsys, tmp_path, ["add", path, other, *out], "are different ids")
+    refused(capsys, tmp_path, ["add", path, files[0], *out], "a chart joins once")
+    over = ["--out", path]
+    refused(capsys, tmp_path, ["add", path, files[1], *over], "would be written over")
+
+
+def test_nystroem_coordinates_are_not_added_to(files):
+    with pytest.raises(
+        ValueError, match=r"in Nystroem coordinates, .* merge all files"
+    ):
+        add_file(merged(files[:2], nystroem=True), files[2])
