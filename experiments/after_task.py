@@ -37,7 +37,7 @@ def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
     known = deal.tasks.classes[: t + 1].any(axis=0)
     guess = np.where(known, left.logits, -np.inf).argmax(axis=1)
     values["both", "finetuned_head"] = accuracies(guess, labels, scored)
-    for where, found in costs(bench, t, left).items():
+    for where, found in costs(bench, deal, t, left).items():
         values[where] = values.get(where, {}) | found
     return [
         {
@@ -91,11 +91,14 @@ def accuracies(
     }
 
 
-def costs(bench: Bench, t: int, left: Step) -> dict[tuple[str, str], dict[str, float]]:
+def costs(
+    bench: Bench, deal: Deal, t: int, left: Step
+) -> dict[tuple[str, str], dict[str, float]]:
     """Bytes that are kept from task to task, and seconds of the step.
 
     `charts` are the weights of all charts so far, which the atlas and the concatenation
-    need for a sample that comes later.
+    need for a sample that comes later. The public images, `pixels`, every method needs:
+    the next chart embeds them, or the next classifier learns from them.
     """
     kinds, state = bench.options.kinds, left.state
     key = jax.random.key(0)
@@ -113,6 +116,7 @@ def costs(bench: Bench, t: int, left: Step) -> dict[tuple[str, str], dict[str, f
         },
         ("blind", "concat"): {"bytes": growing.size(state.concatenated)},
         ("both", "finetuned"): {"bytes": growing.size(state.finetuned)},
+        ("both", "pixels"): {"bytes": bench.dataset.images[deal.tasks.held_out].nbytes},
         ("both", "charts"): {"bytes": sum(weights), "seconds": seconds["training"]},
         ("both", "end_to_end"): {"seconds": seconds["end_to_end"]},
     }

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from experiments.figures import WIDTH
-from experiments.results import Rows, in_cell
+from experiments.results import Rows, in_cell, markdown_table
 
 _OF_TASK = "accuracy_task_"
 
@@ -50,6 +50,7 @@ _BYTES = {
     "concat": "concatenation: its rows",
     "finetuned": "fine-tuned: the chart",
     "charts": "weights of all charts (for later samples)",
+    "pixels": "public images (all methods)",
 }
 _SECONDS = {
     "atlas": "the chart joins the atlas",
@@ -190,14 +191,14 @@ def _grid(
 ) -> list[str]:
     """A table of those that there are."""
     steps = sorted({row["step"] for row in rows})
-    lines = [f"## {title}\n", f"| tasks so far | {' | '.join(map(str, steps))} |"]
-    lines.append("|---" * (1 + len(steps)) + "|")
+    lines = []
     for (space, protocol), name in names.items():
         values = _values(rows, metric, (protocol,), space)
         if values:
             cells = (_cell(metric, values.get(step, [])) for step in steps)
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-    return [*lines, ""]
+            lines.append([name, *cells])
+    head = ["tasks so far", *map(str, steps)]
+    return [f"## {title}\n", markdown_table(head, lines), ""]
 
 
 def _cell(metric: str, values: list[float]) -> str:

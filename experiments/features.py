@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from experiments import pretrained, store
 from jatlas.charts import EfficientNetLite, efficientnet
 
 NUM_FEATURES = 1280
+Layer = Literal["embedding", "last_block"]
 
 _CHUNK = 500  # images a file
 # In a batch. On two cores at 64 x 64, batches of 8 to 32 are a third faster than of 64.
@@ -34,6 +36,7 @@ def frozen_features(
     variant: int = 0,
     weights: str | Path | None = None,
     size: int = 64,
+    layer: Layer = "embedding",
     cache_dir: str | Path | None = None,
     report: Callable[[float], None] | None = None,
 ) -> np.ndarray:
@@ -46,11 +49,13 @@ def frozen_features(
         size: images are scaled to size x size pixels first. 224 is what the paper
             takes; 64 takes a tenth of the time, and images of 28 or 32 pixels hold no
             more than that.
+        layer: which is read: the encoder's embedding, or the mean over the pixels of
+            what its last block gives the widest layer, 320 channels or 352.
         cache_dir: where they are kept; default is the user's cache folder.
         report: called with the share that is done, after each chunk.
 
     Returns:
-        (N, 1280), float32.
+        (N, 1280), float32; of the last block (N, 320), of variant 2 (N, 352).
 
     Raises:
         ValueError: if images are not such, there are none, size is below 32, or the
@@ -60,16 +65,18 @@ def frozen_features(
     _check(images, size)
     file = pretrained.weights_file(variant) if weights is None else Path(weights)
     cache = user_cache_path("jatlas") / "features" if cache_dir is None else cache_dir
-    folder = Path(cache) / _key(images, variant, file, size)
+    folder = Path(cache) / _key(images, variant, file, size, layer)
     starts = range(0, len(images), _CHUNK)
     chunks = []
     features = None  # the encoder is built, and compiled, if anything is missing
     for number, start in enumerate(starts):
         part = images[start : start + _CHUNK]
         kept = folder / f"{number:05}.npz"
-        rows = _read(kept, len(part))
+        rows = _read(kept, (len(part), _width(variant, layer)))
         if rows is None:
-            features = features or _compiled(pretrained.encoder(variant, file), size)
+            features = features or _compiled(
+                pretrained.encoder(variant, file), size, layer
+            )
             rows = features(part)
             store.write_arrays(kept, {"features": rows})
         chunks.append(rows)
@@ -90,32 +97,41 @@ def _check(images: np.ndarray, size: int) -> None:
         raise ValueError(f"size must be 32 or more, got {size}.")
 
 
-def _key(images: np.ndarray, variant: int, weights: Path, size: int) -> str:
+def _width(variant: int, layer: Layer) -> int:
+    if layer == "embedding":
+        return NUM_FEATURES
+    _, channels, *_ = efficientnet.tensor_shapes(variant)["_conv_head.weight"]
+    return channels
+
+
+def _key(
+    images: np.ndarray, variant: int, weights: Path, size: int, layer: Layer
+) -> str:
     """A hash of all that the features depend on."""
     content = hashlib.sha256()
-    content.update(repr((images.shape, variant, size, _CHUNK)).encode())
+    content.update(repr((images.shape, variant, size, layer, _CHUNK)).encode())
     for file in (weights, Path(__file__), Path(efficientnet.__file__)):
         content.update(hashlib.sha256(file.read_bytes()).digest())
     content.update(np.ascontiguousarray(images).data)
     return content.hexdigest()[:32]
 
 
-def _read(file: Path, num_rows: int) -> np.ndarray | None:
+def _read(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
     """The features of a chunk, or None if they are not there, whole."""
     try:
         rows = store.read_arrays(file)["features"]
     except (FileNotFoundError, KeyError, store.Damaged):
         return None
-    whole = rows.shape == (num_rows, NUM_FEATURES) and rows.dtype == np.float32
+    whole = rows.shape == shape and rows.dtype == np.float32
     return rows if whole and np.isfinite(rows).all() else None
 
 
 def _compiled(
-    encoder: EfficientNetLite, size: int
+    encoder: EfficientNetLite, size: int, layer: Layer
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Images to features, in batches of one shape."""
     graph, state = nnx.split(encoder)
-    one = jax.jit(partial(_features, graph, size=size))
+    one = jax.jit(partial(_features, graph, size=size, layer=layer))
     pixels = _PIXELS.get(jax.default_backend(), _PIXELS_ELSEWHERE)
     batch = max(1, pixels // size**2)
 
@@ -131,10 +147,21 @@ def _compiled(
 
 
 def _features(
-    graph: nnx.GraphDef, state: nnx.State, images: jax.Array, *, size: int
+    graph: nnx.GraphDef,
+    state: nnx.State,
+    images: jax.Array,
+    *,
+    size: int,
+    layer: Layer,
 ) -> jax.Array:
     num_images, *_, channels = images.shape
     shape = (num_images, size, size, channels)
     pixels = jax.image.resize(images.astype(jnp.float32), shape, "bilinear")
     coloured = jnp.broadcast_to(pixels, (*shape[:3], 3))
-    return nnx.merge(graph, state).embed((coloured - 127) / 128)
+    encoder, x = nnx.merge(graph, state), (coloured - 127) / 128
+    if layer == "embedding":
+        return encoder.embed(x)
+    x = jax.nn.relu6(encoder.stem(x))
+    for block in encoder.blocks:
+        x = block(x)
+    return x.mean(axis=(1, 2))

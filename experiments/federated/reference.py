@@ -7,7 +7,7 @@ import numpy as np
 import jatlas
 from experiments import trained
 from experiments.dataset import Dataset
-from experiments.federated import client, heads, server
+from experiments.federated import client, coordinates, heads, server
 from experiments.federated.deal import Deal
 from experiments.federated.options import Options
 from experiments.federated.rounds import places
@@ -23,7 +23,7 @@ def end_to_end(options: Options, bench: Bench, deal: Deal) -> Scores:
     """The accuracies of the end-to-end chart, trained on the samples of all.
 
     With a head of its own, trained on all labels, and with one trained as the atlas's
-    is: on the relative coordinates of the public samples.
+    is: on the relative coordinates of the public samples, in the recipe's coordinates.
     """
     dataset, recipe = bench.dataset, deal.recipe
     rows = trained.reference(bench, recipe.round, lambda what, share: None)
@@ -32,8 +32,11 @@ def end_to_end(options: Options, bench: Bench, deal: Deal) -> Scores:
     told = options, recipe.round, rows, dataset.labels, recipe.num_classes
     own = heads.learn(*told, *cut)
     public = np.flatnonzero(deal.tasks.held_out)
-    relative = np.asarray(jatlas.relativize(rows, rows[public[list(recipe.anchors)]]))
+    anchors = public[list(recipe.anchors)]
+    relative = coordinates.relative(recipe, rows, task.seen[0], anchors)
     everywhere = np.ones(public.size, bool)
+    scale = coordinates.scale(recipe, relative[public], everywhere)
+    relative = coordinates.through(scale, relative)
     of_public = heads.learn_public(options, recipe, relative[public], everywhere)
     of_test = dataset.labels, dataset.test
     return {
@@ -59,11 +62,12 @@ def together(
     for one in every:
         sent = client.send(options, one, deal.recipe)
         state, _ = server.receive(state, one.number, sent)
-    probe = server.head(options, state, 0).probe
+    head = server.head(options, state, 0)
     rows = np.stack([one.relative[one.tasks.test] for one in every])
     space = np.asarray(jatlas.masked_mean(rows, np.ones(rows.shape[:2], bool)))
+    space = coordinates.through(head.scale, space)
     labels = dataset.labels[dataset.test]
-    found = _of_clients(deal, probe, space, labels, np.ones(labels.size, bool))
+    found = _of_clients(deal, head.probe, space, labels, np.ones(labels.size, bool))
     return {"together": found}
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import in_cell
+from experiments.results import in_cell, markdown_table
 
 HEADS = {
     "own": "own chart, own head",
@@ -24,7 +24,8 @@ def table(results: dict[str, Any]) -> str:
     seeds = ", ".join(str(each["seed"]) for each in results["rounds"])
     title = (
         f"# Federated: {told['options']['dataset']}, {told['options']['setting']}, "
-        f"over {told['options']['transport']}"
+        f"over {told['options']['transport']}, {told['options']['coordinates']} "
+        "coordinates"
     )
     read = (
         "Accuracy on the test split: mean over clients, then mean ± standard "
@@ -37,14 +38,14 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _accuracies(rows: list[dict[str, Any]]) -> str:
-    lines = ["| | " + " | ".join(GROUPS.values()) + " |", "|---" * 4 + "|"]
+    lines = []
     for method, name in HEADS.items():
         cells = []
         for group in GROUPS:
             own = [r for r in rows if (r["method"], r["group"]) == (method, group)]
             cells.append(in_cell(_of_seeds(own)))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([name, *cells])
+    return markdown_table(["", *GROUPS.values()], lines)
 
 
 def _of_seeds(rows: list[dict[str, Any]]) -> list[float]:
@@ -60,16 +61,15 @@ def _bytes(rounds: list[dict[str, Any]]) -> str:
     """What a client sends and is sent, against its weights, of the last round."""
     last = rounds[-1]
     head = ("bytes", "sent", "received", "its chart's weights, once", "sent / weights")
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines = []
     received = sum(last["received"].values())
     for number, weights in last["weights"].items():
         sent = last["sent"].get(number)
         share = "n/a" if sent is None else f"{sent / weights:.2f}"
         said = "nothing" if sent is None else f"{sent:,}"
-        lines.append(
-            f"| client {number} | {said} | {received:,} | {weights:,} | {share} |"
-        )
-    return "\n".join(lines)
+        sizes = (f"{size:,}" for size in (received, weights))
+        lines.append([f"client {number}", said, *sizes, share])
+    return markdown_table(head, lines)
 
 
 def _said(one: dict[str, Any]) -> str:

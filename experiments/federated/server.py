@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 import jatlas
-from experiments.federated import heads, messages
+from experiments.federated import coordinates, heads, messages
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import Options
 from jatlas import Atlas
@@ -58,5 +58,8 @@ def head(options: Options, server: Server, version: int) -> Head:
     centre = np.full(rows.shape[1], np.nan, rows.dtype)
     if common.any():
         centre = rows[common].mean(axis=0)
-    probe = heads.learn_public(options, server.recipe, rows, count > 0)
-    return Head(version, tuple(sorted(server.accepted)), probe, common, centre)
+    scale = coordinates.scale(server.recipe, rows, count > 0)
+    seen = coordinates.through(scale, rows)
+    probe = heads.learn_public(options, server.recipe, seen, count > 0)
+    clients = tuple(sorted(server.accepted))
+    return Head(version, clients, probe, common, centre, scale)

@@ -69,6 +69,8 @@ def test_each_method_is_measured_on_the_classes_so_far(bench, deal, left):
     state = 4 * deal.kept.size * (OPTIONS.num_anchors + 1)
     assert found["blind", "atlas", "bytes"] == state
     assert found["blind", "concat", "bytes"] == 2 * 4 * deal.kept.size * WIDTH
+    public = deal.tasks.held_out.sum()
+    assert found["both", "pixels", "bytes"] == public * bench.dataset.images[0].size
     assert found["both", "charts", "bytes"] == 2 * found["both", "finetuned", "bytes"]
 
 

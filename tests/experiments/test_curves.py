@@ -42,6 +42,8 @@ def some_rows():
     rows += [
         row("bytes", step, 1234567, seed=seed) for step in (1, 2) for seed in (0, 1)
     ]
+    pixels = {"protocol": "both", "space": "pixels"}
+    rows += [row("bytes", step, 784000, **pixels) for step in (1, 2, 3)]
     shared = {"protocol": "both", "space": "end_to_end"}
     return rows + [row("accuracy", step, 0.9, **shared) for step in (1, 2, 3)]
 
@@ -72,6 +74,8 @@ def test_the_table_has_a_column_a_task_and_says_what_is_missing():
     assert text.count(line) == 3
     assert "| end-to-end, all tasks so far | 0.900 | 0.900 | 0.900 |" in text
     assert "| atlas: the state | 1,234,567 | 1,234,567 | n/a |" in text
+    images = "| public images (all methods) | 784,000 | 784,000 | 784,000 |"
+    assert images in text
     assert "oracle |" not in text  # of which there are no rows
 
 
@@ -84,7 +88,8 @@ def test_the_figure_shows_the_means_in_the_panels_of_their_protocol():
     end_to_end, atlas = [0.9] * 3, [0.61, 0.71, 0.81]
     np.testing.assert_allclose(blind, [end_to_end, atlas])
     np.testing.assert_allclose(oracle, [end_to_end])
-    np.testing.assert_allclose(megabytes, [[1.234567] * 2])
+    np.testing.assert_allclose(megabytes[0], [1.234567] * 2)
+    np.testing.assert_allclose(megabytes[1], [0.784] * 3)
 
 
 def test_a_value_that_is_not_defined_is_shown_as_such():

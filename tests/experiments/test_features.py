@@ -26,7 +26,7 @@ def computed(monkeypatch):
     """How many images were encoded, by an encoder that compiles in no time."""
     counts = []
 
-    def encoder(model, size):
+    def encoder(model, size, layer):
         def rows(part):
             counts.append(len(part))
             means = part.mean(axis=(1, 2, 3), dtype=np.float32)
@@ -93,6 +93,56 @@ def test_images_are_scaled_and_grey_is_three_equal_colours(
     expected = np.einsum("yh,nhwc,xw->nyxc", weights, chosen.astype(float), weights)
     expected = (expected * np.ones(3) - 127) / 128
     np.testing.assert_allclose(found, expected.reshape(7, -1), atol=1e-4)
+
+
+class Times(nnx.Module):
+    """A layer that multiplies."""
+
+    def __init__(self, factor):
+        self.factor = nnx.Param(jnp.asarray(factor, jnp.float32))
+
+    def __call__(self, x):
+        return x * self.factor[...]
+
+
+class Layers(nnx.Module):
+    """A stem and two blocks; what comes after these must not be asked for."""
+
+    def __init__(self):
+        self.stem = Times([4.0, 20.0, -1.0])
+        self.blocks = nnx.List([Times(0.5), Times(-3.0)])
+
+
+def test_of_the_last_block_the_mean_over_the_pixels_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "encoder", lambda variant, weights: Layers())
+    grey = np.full((2, 32, 32, 1), 255, np.uint8)
+    found = frozen_features(grey, size=32, layer="last_block", cache_dir=tmp_path)
+    # The stem's activation is ReLU6, the last block has none.
+    np.testing.assert_allclose(found, [[-6.0, -9.0, 0.0]] * 2)
+
+
+@pytest.mark.parametrize(("variant", "width"), [(0, 320), (1, 320), (2, 352)])
+def test_what_is_kept_of_the_last_block_has_its_width(
+    images, variant, width, frozen, tmp_path, monkeypatch
+):
+    made = []
+
+    def encoder(model, size, layer):
+        made.append(layer)
+        columns = width if layer == "last_block" else features.NUM_FEATURES
+        return lambda part: np.ones((len(part), columns), np.float32)
+
+    monkeypatch.setattr(features, "_compiled", encoder)
+    monkeypatch.setattr(pretrained, "encoder", lambda variant, weights: None)
+    weights = tmp_path / "any.pth"
+    weights.write_bytes(b"any")
+    told = {"variant": variant, "weights": weights}
+    for _ in range(2):
+        assert frozen(images, layer="last_block", **told).shape == (NUM_IMAGES, width)
+    assert made == ["last_block"]
+    frozen(images, **told)  # which is another layer, and computed anew
+    frozen(images, layer="last_block", **told)  # and both are kept
+    assert made == ["last_block", "embedding"]
 
 
 def test_they_are_computed_once(images, computed, frozen):

@@ -20,6 +20,7 @@ from experiments.federated import __main__ as federated
 from experiments.federated import (
     children,
     client,
+    coordinates,
     deal,
     files,
     heads,
@@ -42,7 +43,9 @@ RECIPE = Recipe(
     anchors=(3, 0, 9, 7),
     num_classes=C,
     num_clients=M,
+    coordinates="plain",
 )
+WHITE = RECIPE._replace(coordinates="white-nystroem")
 FEW = Options(probe_epochs=2, wait=1)
 
 
@@ -100,8 +103,10 @@ def test_a_recipe_and_a_head_arrive_as_they_were_sent():
     state, _ = received((1, message(1)), (3, message(3)))
     head = server.head(FEW, state, 4)
     found = messages.unpack_head(messages.pack_head(head))
-    assert (found.version, found.clients) == (4, (1, 3))
+    assert (found.version, found.clients, found.scale) == (4, (1, 3), None)
     assert same(found[2:], head[2:])
+    turned = head._replace(scale=np.eye(A, dtype=FLOAT32))
+    assert same(messages.unpack_head(messages.pack_head(turned)), turned)
     with pytest.raises(messages.Refused, match="it is no head: 'hidden_kernel'"):
         messages.unpack_head(message(1))
 
@@ -160,6 +165,7 @@ def spoilt(place, value):
 
 
 SENT = int(np.flatnonzero(relative(2)[1])[0])  # a row that client 2 sends
+ABSENT = int(np.flatnonzero(~relative(2)[1])[0])
 FLOAT32 = np.float32
 BAD = {
     "NaN": (spoilt((SENT, 1), np.nan), f"NaN .* in 1 of 40 .* of train/{SENT}$"),
@@ -167,6 +173,18 @@ BAD = {
     "NaN count": (changed(count=np.full(P, np.nan, FLOAT32)), "count .* in 40 of 40"),
     "half a count": (changed(count=np.full(P, 0.5, FLOAT32)), "count .* in 40 of 40"),
     "negative count": (changed(count=np.full(P, -1, FLOAT32)), "a count that is not 0"),
+    "two charts": (changed(count=np.full(P, 2, FLOAT32)), "count .* in 40 of 40"),
+    "a thousand times itself": (
+        changed(
+            total=1000 * np.where(relative(2)[1][:, None], relative(2)[0], 0),
+            count=1000 * relative(2)[1].astype(FLOAT32),
+        ),
+        rf"a count that is not 0 or 1 .* of train/{SENT}$",
+    ),
+    "a sum without a count": (
+        spoilt((ABSENT, 0), 1e-4),
+        f"no sum of cosines in 1 of 40 .* of train/{ABSENT}$",
+    ),
     "too large": (spoilt((SENT, 0), 1.5), f"no sum of cosines .* of train/{SENT}$"),
     "no rows": (
         changed(total=np.zeros((P, A), FLOAT32), count=np.zeros(P, FLOAT32)),
@@ -179,7 +197,7 @@ BAD = {
     "more anchors": (changed(total=np.zeros((P, 9), FLOAT32)), "9 anchors, expected 4"),
     "other anchors": (
         lambda: message(2, RECIPE._replace(anchors=(0, 3, 9, 7))),
-        "other public samples or other anchors",
+        "other public samples, other anchors or",
     ),
     "other rows": (
         changed(total=np.zeros((P + 1, A), FLOAT32)),
@@ -289,6 +307,97 @@ def test_a_head_learns_from_rows_that_are_known():
     rows[~known] = np.nan
     assert same(heads.learn_public(FEW, RECIPE, rows, known), kept)
     assert np.isfinite(kept.kernel).all()
+
+
+# Coordinates
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def root(kernel, ridge=1e-3):
+    """The inverse square root, in float64."""
+    kernel = np.float64(kernel + kernel.T) / 2
+    values, vectors = np.linalg.eigh(kernel)
+    values = values + ridge * np.trace(kernel) / len(kernel)
+    return (vectors / np.sqrt(values)) @ vectors.T
+
+
+def test_relative_coordinates_are_of_a_chart_whitened_by_its_own_samples():
+    rng = np.random.default_rng(0)
+    rows = np.float32(rng.normal(size=(60, 6)) @ rng.normal(size=(6, 6)) + 3)
+    own, anchors = rng.random(60) < 0.5, np.array([3, 50, 7, 21])
+    found = coordinates.relative(RECIPE, rows, own, anchors)
+    np.testing.assert_allclose(found, unit(rows) @ unit(rows)[anchors].T, atol=1e-5)
+    centre = rows[own].mean(axis=0, dtype=np.float64)
+    covariance = np.cov(rows[own].T.astype(np.float64), bias=True)
+    shrunk = 0.7 * covariance + 0.3 * np.trace(covariance) / 6 * np.eye(6)
+    white = unit((rows - centre) @ root(shrunk, ridge=0))
+    found = coordinates.relative(WHITE, rows, own, anchors)
+    np.testing.assert_allclose(found, white @ white[anchors].T, atol=1e-4)
+
+
+def test_the_head_sees_orthonormal_coordinates_of_the_merged_kernel():
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.normal(size=(P, 6)))
+    anchors = list(RECIPE.anchors)
+    rows = np.float32(vectors @ vectors[anchors].T)
+    known = np.ones(P, bool)
+    assert coordinates.scale(RECIPE, rows, known) is None
+    assert coordinates.through(None, rows) is rows
+    found = coordinates.scale(WHITE, rows, known)
+    np.testing.assert_allclose(found, root(rows[anchors]), rtol=1e-3, atol=1e-3)
+    # An anchor without a row is as if it were none.
+    known[anchors[1]] = False
+    rows[anchors[1]] = np.nan
+    found, left = coordinates.scale(WHITE, rows, known), [0, 2, 3]
+    assert not found[1].any()
+    assert not found[:, 1].any()
+    np.testing.assert_allclose(
+        found[np.ix_(left, left)],
+        root(rows[anchors][np.ix_(left, left)], ridge=0.75e-3),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+    assert not coordinates.scale(WHITE, rows, np.zeros(P, bool)).any()
+
+
+def test_a_client_looks_through_the_matrix_that_the_head_was_trained_through():
+    state = Server(WHITE, {})
+    for number in (1, 2, 3):
+        state, line = server.receive(state, number, message(number, WHITE))
+        assert "joined" in line
+    head = server.head(FEW, state, 0)
+    assert head.scale.shape == (A, A)
+    rows = np.asarray(jatlas.atlas_mean(server.merged(state)))
+    known = np.isfinite(rows).all(axis=1)
+    wanted = heads.learn_public(FEW, WHITE, rows @ head.scale, known)
+    assert same(head.probe, wanted)
+    own, labels = relative(1)[0], np.array(RECIPE.labels)
+    every = np.ones(P, bool)
+    one = client.Client(
+        1,
+        SimpleNamespace(labels=labels),
+        SimpleNamespace(test=every, classes=np.ones((1, C), bool)),
+        own,
+        own,
+        np.arange(P),
+    )
+    logits = jatlas.probe_logits(head.probe, own @ head.scale)
+    right = np.asarray(logits).argmax(axis=1) == labels
+    found = client.with_head(one, head)
+    assert found["atlas"]["all"] == pytest.approx(right.mean())
+    moved = (own + client.shift(one, head)) @ head.scale
+    right = np.asarray(jatlas.probe_logits(head.probe, moved)).argmax(axis=1) == labels
+    assert found["atlas_shift"]["all"] == pytest.approx(right.mean())
+
+
+def test_who_sends_other_coordinates_than_are_asked_for_is_refused():
+    assert received((1, message(1, WHITE)))[1] == [
+        "client 1 refused: it was made with other public samples, other anchors or "
+        "other coordinates"
+    ]
 
 
 # Who has what
@@ -521,6 +630,7 @@ def small(tiny, chart, monkeypatch, tmp_path):
         num_anchors=10,
         max_epochs=1,
         probe_epochs=2,
+        coordinates="white-nystroem",
         out=tmp_path / "out",
     )
 
@@ -585,6 +695,7 @@ def test_a_table_is_of_means_over_clients_and_deviations_over_seeds():
     one = {"lines": ["a line"], "received": {"recipe": 1, "head": 2}}
     one |= {"sent": {"1": 1500}, "weights": {"1": 3000, "2": 3000}}
     told = {"dataset": "tiny", "setting": "T2", "transport": "files"}
+    told["coordinates"] = "plain"
     text = report.table(
         {
             "settings": {"options": told, "notes": ["a note"]},
@@ -593,6 +704,7 @@ def test_a_table_is_of_means_over_clients_and_deviations_over_seeds():
         }
     )
     cell = f"0.400 ± {math.sqrt(0.02):.3f}"
+    assert "T2, over files, plain coordinates" in text
     assert f"| {report.HEADS['atlas']} | {cell} | n/a | n/a |" in text
     assert "| client 1 | 1,500 | 3 | 3,000 | 0.50 |" in text
     assert "| client 2 | nothing | 3 | 3,000 | n/a |" in text

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import cross_chart, features, own_spaces, store, verses
+from experiments import cross_chart, encoder_pairs, features, own_spaces, store, verses
 from experiments.cross_chart import METHODS, Side, chance, measure, sides, transformed
-from experiments.own_spaces import Options, Spaces
+from experiments.encoder_pairs import Options, Pair, Spaces
 
 N, POOL, A = 60, 30, 12
 OPTIONS = Options(
@@ -111,11 +111,14 @@ def test_by_chance_a_row_is_found_as_often_as_is_said():
 
 @pytest.fixture
 def packaged(spaces, monkeypatch):
-    def make(options, report):
+    def embed(samples, options, report):
+        assert samples == "samples"
         report(1.0)
         return Spaces(("narrow", "wide"), spaces)
 
-    monkeypatch.setitem(own_spaces.PAIRS, "images", (make, ("rich",)))
+    made = Pair(lambda options: "samples", embed, ("rich",))
+    monkeypatch.setitem(encoder_pairs.PAIRS, "images", made)
+    monkeypatch.setattr(own_spaces.config, "hash_of_code", lambda: "0" * 16)
 
 
 @pytest.mark.usefixtures("packaged")
@@ -138,20 +141,81 @@ def test_results_and_table_are_written(tmp_path, capsys):
     cell = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
     assert f"| **atlas**, plain | {cell} |" in text
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "parts",
         "results.json",
+        "settings.json",
         "table.md",
     ]
 
 
 @pytest.mark.usefixtures("packaged")
-def test_what_fails_leaves_nothing(tmp_path, monkeypatch):
-    def fails(*args):
-        raise OSError("No space left on device")
+def test_a_run_that_fails_goes_on_with_the_cell_where_it_was(
+    tmp_path, monkeypatch, capsys
+):
+    told = replace(OPTIONS, out=tmp_path / "out")
+    left, measured = [len(METHODS) + 3], []
+
+    def fails(method, *charts):
+        if len(measured) == left[0]:
+            raise OSError("No space left on device")
+        measured.append(method.title)
+        return {name: len(measured) / 100 for name in own_spaces.METRICS}
 
     monkeypatch.setattr(own_spaces, "measure", fails)
-    with pytest.raises(SystemExit, match="error: No space left"):
+    with pytest.raises(SystemExit, match=r"error: No space left .* goes on"):
+        own_spaces.main(told)
+    assert not (told.out / "results.json").exists()
+    assert sorted(file.name for file in (told.out / "parts").iterdir()) == [
+        "images.json",
+        f"images_{A}_seed0.json",
+    ]
+    left[0] = None
+    own_spaces.main(told)
+    assert len(measured) == 2 * len(METHODS) + 3  # seed 0's are not made again
+    results = store.read_json(told.out / "results.json")
+    values = {(r["seed"], r["method"]): r["value"] for r in results["rows"]}
+    assert values[0, "unmerged"] == 0.01
+    assert values[1, "unmerged"] == pytest.approx((len(METHODS) + 4) / 100)
+
+    # What is there in full is shown; a seed more is measured by itself.
+    def refuse(*args):
+        raise AssertionError("embedded again")
+
+    done = encoder_pairs.PAIRS["images"]
+    monkeypatch.setitem(encoder_pairs.PAIRS, "images", done._replace(embed=refuse))
+    own_spaces.main(told)
+    assert store.read_json(told.out / "results.json") == results
+    monkeypatch.setitem(encoder_pairs.PAIRS, "images", done)
+    own_spaces.main(replace(told, seeds=(0, 1, 2)))
+    assert len(measured) == 3 * len(METHODS) + 3
+    with pytest.raises(SystemExit, match=r"other options: options\.num_components"):
+        own_spaces.main(replace(told, num_components=5))
+
+
+@pytest.mark.usefixtures("packaged")
+def test_a_package_that_is_not_there_is_named_before_anything_is_computed(
+    tmp_path, monkeypatch
+):
+    pair = encoder_pairs.PAIRS["images"]._replace(packages=("no-such-encoder",))
+    monkeypatch.setitem(encoder_pairs.PAIRS, "images", pair)
+    with pytest.raises(SystemExit, match="error: the package no-such-encoder is not"):
         own_spaces.main(replace(OPTIONS, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_two_encoders_of_images_are_of_different_widths(monkeypatch):
+    asked = []
+
+    def frozen(images, **told):
+        asked.append((told["variant"], told["layer"]))
+        told["report"](1.0)
+        return np.zeros((len(images), 3))
+
+    monkeypatch.setattr(encoder_pairs, "frozen_features", frozen)
+    shares = []
+    encoder_pairs.images(np.zeros((2, 28, 28, 1)), OPTIONS, shares.append)
+    assert asked == [(0, "embedding"), (1, "last_block")]
+    assert shares == [0.5, 1]
 
 
 @pytest.mark.parametrize(
@@ -193,25 +257,25 @@ def test_texts_that_are_not_there_are_named(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", own_spaces.PAIRS)
+@pytest.mark.parametrize("pair", encoder_pairs.PAIRS)
 def test_with_the_real_encoders_copies_are_found_across_charts(
     pair, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(features, "user_cache_path", lambda name: tmp_path)
-    for package in own_spaces.PAIRS[pair][1]:
+    for package in encoder_pairs.PAIRS[pair].packages:
         pytest.importorskip(package.replace("-", "_"))
-    results = own_spaces.run(
-        Options(
-            pairs=(pair,),
-            num_samples=300,
-            num_pool=200,
-            num_anchors=(100,),
-            seeds=(0,),
-            num_components=64,
-            feature_size=32,
-        )
+    told = Options(
+        pairs=(pair,),
+        num_samples=300,
+        num_pool=200,
+        num_anchors=(100,),
+        seeds=(0,),
+        num_components=64,
+        feature_size=32,
+        out=tmp_path / "out",
     )
-    widths = {"sentences": [384, 64], "images": [1280, 1280]}
+    results = own_spaces.run(own_spaces.plan(told))
+    widths = {"sentences": [384, 64], "images": [1280, 320]}
     assert results["settings"]["pairs"][pair]["widths"] == widths[pair]
     mrr = {r["method"]: r["value"] for r in results["rows"] if r["metric"] == "mrr"}
     known = chance(100)["mrr"]

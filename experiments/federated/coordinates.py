@@ -1,0 +1,58 @@
+"""The coordinates that heads are learnt in: relative ones, or these made better.
+
+`plain`: a chart's cosines to the anchors, as the paper has them. `white-nystroem`: a
+chart is whitened by its own samples before the cosines are made, and what they are
+merged to is brought into orthonormal coordinates of the atlas's kernel. A client sends
+nothing more for it; the server sends, with the head, a matrix that it makes of the
+merged rows of the anchors, which are public samples.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+import jatlas
+from experiments.federated.messages import Recipe
+
+SHRINKAGE = 0.3  # of the covariance of a chart's own rows
+
+
+def relative(
+    recipe: Recipe, embeddings: np.ndarray, own: np.ndarray, anchors: np.ndarray
+) -> np.ndarray:
+    """(n, A), a chart's rows relative to the anchors.
+
+    Args:
+        recipe: of the round.
+        embeddings: (n, D), by the chart.
+        own: (n,), the samples that it was trained on; it is whitened by these.
+        anchors: (A,), which of the n are anchors.
+    """
+    if recipe.coordinates == "white-nystroem":
+        fitted = jatlas.fit_whiten(
+            jnp.asarray(embeddings), where=jnp.asarray(own), shrinkage=SHRINKAGE
+        )
+        embeddings = np.asarray(jatlas.apply_transform(fitted, embeddings))
+    return np.asarray(jatlas.relativize(embeddings, embeddings[anchors]))
+
+
+def scale(recipe: Recipe, rows: np.ndarray, known: np.ndarray) -> np.ndarray | None:
+    """(A, A), what rows are multiplied by before a head sees them; None if by nothing.
+
+    Args:
+        recipe: of the round.
+        rows: (P, A), of the public samples; anything where not known.
+        known: (P,), the samples that have a row. An anchor that has none is left out.
+    """
+    if recipe.coordinates == "plain":
+        return None
+    anchors = list(recipe.anchors)
+    there = known[anchors][:, None] & known[anchors]
+    # In the directions of anchors without a row the kernel is nothing, and its root is
+    # large: no row may have a part in them.
+    kernel = np.where(there, rows[anchors], 0)
+    return np.where(there, jatlas.nystroem(jnp.asarray(kernel)).scale, 0)
+
+
+def through(scale: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """Rows (n, A) as a head sees them."""
+    return rows if scale is None else rows @ scale
