@@ -143,7 +143,10 @@ def test_a_folder_of_other_widths_is_not_gone_on_with(small, monkeypatch):
         ({"settings": ("S3",)}, "unknown setting 'S3'"),
         ({"seeds": ()}, "--seeds takes one or more"),
         # 40 of each class, a tenth of them for validation, 4 classes shared.
-        ({"widths": (200,), "num_held_out": 200}, r"S4_N2, seed 0: 1\d\d samples .* takes 200"),
+        (
+            {"widths": (200,), "num_held_out": 200},
+            r"S4_N2, seed 0: 1\d\d samples .* takes 200",
+        ),
         # Charts are 10 wide; 2 of them 20.
         ({"settings": ("T2",), "num_held_out": 19}, "19 samples may be .* takes 20"),
         ({"settings": ("T3",), "num_held_out": 29}, "29 samples may be .* takes 30"),
