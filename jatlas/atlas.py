@@ -139,7 +139,7 @@ def add_chart(
     )
     arrays.check_mask("presence", presence, relative.shape[:1], "(N,)")
     dtype = jnp.result_type(atlas.total.dtype, relative.dtype, jnp.float32)
-    w = _row_weights(presence, weights).astype(dtype)
+    w = row_weights(presence, weights).astype(dtype)
     kept = arrays.keep(relative.astype(dtype), presence)
     return Atlas(atlas.total + kept * w[:, None], atlas.count + w)
 
@@ -216,7 +216,7 @@ def check_weights(weights: Weights | None, shape: tuple[int, int]) -> None:
         )
 
 
-def _row_weights(presence: Array, weights: Number | Array | None) -> Array:
+def row_weights(presence: Array, weights: Number | Array | None) -> Array:
     """(N,): the weight of one chart for each sample, zero where absent."""
     if weights is None:
         return presence

@@ -115,7 +115,7 @@ def crossfit_probe(
 def crossfit_probabilities(
     fitted: CrossFit,
     space: Float[AnyArray, "N A"],
-    fold: Integer[AnyArray, " N"] | None = None,
+    fold: Integer[AnyArray, " N"] | None,
 ) -> Float[Array, "N C"]:
     """The class probabilities of rows, by probes that have not learnt from them.
 
@@ -123,12 +123,14 @@ def crossfit_probabilities(
         fitted: as from `crossfit_probe`.
         space: (N, A), rows of the space that it was fitted on, or new ones.
         fold: (N,), whose fold each row is in: `fitted.fold`, for the rows that it was
-            fitted on; -1 for a row that none has learnt from, and for all if None.
+            fitted on; -1 for a row that none has learnt from; None if that is so of
+            all. There is no default: of rows learnt from, None would give what was
+            learnt by heart.
 
     Returns:
         (N, C) in float32 or wider, each row in [0, 1] with sum 1: of a row in fold k
         what probe k says, of others the mean of what all K say. NaN for a row that
-        holds a NaN.
+        holds a NaN, or whose fold is K or more.
 
     Raises:
         ValueError: if the space is not a floating point matrix of the width of the
@@ -139,7 +141,7 @@ def crossfit_probabilities(
         >>> space = jax.random.normal(jax.random.key(0), (6, 4))
         >>> labels = jax.numpy.arange(6) % 2
         >>> fitted = crossfit_probe(jax.random.key(1), space, labels, 2, max_epochs=1)
-        >>> crossfit_probabilities(fitted, space).shape
+        >>> crossfit_probabilities(fitted, space, None).shape
         (6, 2)
     """
     arrays.check_rows("space", space)
@@ -162,7 +164,8 @@ def crossfit_probabilities(
     num_classes = fitted.probes.bias.shape[-1]
     dtype = jnp.result_type(arrays.widen(space), fitted.probes.bias)
     nothing = jnp.zeros((space.shape[0], num_classes), dtype)
-    return jax.lax.scan(add, nothing, (fitted.probes, jnp.arange(folds)))[0]
+    found = jax.lax.scan(add, nothing, (fitted.probes, jnp.arange(folds)))[0]
+    return jnp.where((fold < folds)[:, None], found, jnp.nan)
 
 
 @partial(jax.jit, static_argnames="folds")

@@ -1,4 +1,8 @@
-"""How far the charts of an atlas are apart about each sample, as a running state."""
+"""How far the charts of an atlas are apart about each sample, as a running state.
+
+For arrays on the device, in any program. The commands on files keep the same moments on
+the host, in float64, some rows at a time (`jatlas.commands.running`).
+"""
 
 from typing import NamedTuple
 
@@ -87,15 +91,13 @@ def add_to_spread(
     arrays.check_mask("presence", presence, spread.charts.shape, "(N,)")
     before = spread.atlas
     after = atlas.add_chart(before, relative, presence, weights=weights)
-    kept = arrays.keep(relative.astype(after.total.dtype), presence)
-    mean = atlas.atlas_mean(before, empty=0.0)
-    rest = kept - mean
-    # Of charts that are equal the mean is off by rounding, which is no disagreement.
-    rounding = 4 * jnp.finfo(rest.dtype).eps * jnp.abs(mean)
-    rest = jnp.where(jnp.abs(rest) <= rounding, 0, rest)
-    weight = after.count - before.count
+    weight = atlas.row_weights(presence, weights).astype(after.count.dtype)
+    # The first chart of a sample has nothing to be apart from.
+    later = (weight > 0) & (before.count > 0)
+    rest = _apart(relative.astype(after.total.dtype), atlas.atlas_mean(before))
     share = arrays.safe_divide(before.count, after.count, 0.0)
-    squares = spread.squares + weight * share * jnp.mean(rest**2, axis=1)
+    moved = weight * share * jnp.mean(arrays.keep(rest, later) ** 2, axis=1)
+    squares = spread.squares + moved
     return Spread(after, squares, spread.charts + (weight > 0))
 
 
@@ -126,7 +128,9 @@ def combine_spreads(a: Spread, b: Spread) -> Spread:
         "Only states over the same samples and anchors can be combined.",
     )
     both = atlas.combine(a.atlas, b.atlas)
-    apart = atlas.atlas_mean(a.atlas, empty=0.0) - atlas.atlas_mean(b.atlas, empty=0.0)
+    known = (a.atlas.count > 0) & (b.atlas.count > 0)
+    rest = _apart(atlas.atlas_mean(a.atlas), atlas.atlas_mean(b.atlas))
+    apart = arrays.keep(rest, known)
     weight = arrays.safe_divide(a.atlas.count * b.atlas.count, both.count, 0.0)
     squares = a.squares + b.squares + weight * jnp.mean(apart**2, axis=1)
     return Spread(both, squares, a.charts + b.charts)
@@ -155,3 +159,10 @@ def disagreement(spread: Spread) -> Float[Array, " N"]:
     """
     variance = arrays.safe_divide(spread.squares, spread.atlas.count)
     return jnp.where(spread.charts > 1, arrays.safe_sqrt(variance), jnp.nan)
+
+
+def _apart(x: Float[Array, "N A"], mean: Float[Array, "N A"]) -> Float[Array, "N A"]:
+    """How far x is from the mean; zero where that is rounding, as of equal charts."""
+    rounding = 4 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
+    rest = x - mean
+    return jnp.where(jnp.abs(rest) <= rounding, 0, rest)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jatlas import crossfit_probabilities, crossfit_probe, fit_probe, probe_logits
 
@@ -61,7 +62,7 @@ def test_of_a_row_that_probe_is_asked_that_has_not_learnt_from_it(fitted, noise)
     np.testing.assert_allclose(got, expected, atol=1e-6)
     np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(
-        crossfit_probabilities(fitted, space), said.mean(axis=0), atol=1e-6
+        crossfit_probabilities(fitted, space, None), said.mean(axis=0), atol=1e-6
     )
 
 
@@ -72,7 +73,7 @@ def test_what_was_learnt_by_heart_is_not_told(fitted, noise, where):
     def right(probabilities):
         return (np.asarray(probabilities).argmax(axis=1) == labels)[where].mean()
 
-    assert right(crossfit_probabilities(fitted, space)) > 0.9
+    assert right(crossfit_probabilities(fitted, space, None)) > 0.9
     assert right(crossfit_probabilities(fitted, space, fitted.fold)) < 0.65
 
 
@@ -102,12 +103,33 @@ def test_a_nan_stays_in_its_row(fitted, noise):
     assert np.isfinite(np.delete(got, 4, axis=0)).all()
 
 
+def test_a_fold_that_there_is_not_gives_nan(fitted, noise):
+    fold = np.asarray(fitted.fold).copy()
+    fold[7] = 3
+    got = np.asarray(crossfit_probabilities(fitted, noise[0], fold))
+    assert np.isnan(got[7]).all()
+    assert np.isfinite(np.delete(got, 7, axis=0)).all()
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_spread_over_devices_it_is_the_same(fitted, noise, where, kind):
+    mesh = jax.make_mesh((2,), ("samples",), axis_types=(kind,))
+    layout = NamedSharding(mesh, PartitionSpec("samples"))
+    space, labels, rows = (jax.device_put(x, layout) for x in (*noise, where))
+    again = crossfit_probe(KEY, space, labels, 2, folds=3, where=rows, **TOLD)
+    np.testing.assert_array_equal(again.fold, fitted.fold)
+    got = crossfit_probabilities(again, space, again.fold)
+    assert got.sharding.spec[0] == "samples"
+    expected = crossfit_probabilities(fitted, noise[0], fitted.fold)
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_fewer_rows_than_folds_give_nan(noise):
     space, labels = noise
     two = np.arange(90) < 2
     fitted = crossfit_probe(KEY, space, labels, 2, folds=3, where=two, **TOLD)
     assert np.isnan(fitted.probes.kernel).all()
-    assert np.isnan(crossfit_probabilities(fitted, space)).all()
+    assert np.isnan(crossfit_probabilities(fitted, space, None)).all()
 
 
 def test_under_jit_it_is_the_same(fitted, noise, where):
@@ -140,4 +162,4 @@ def test_folds_that_do_not_fit_are_refused(fitted, noise):
     with pytest.raises(ValueError, match="the number of rows of space and fold"):
         crossfit_probabilities(fitted, noise[0], fitted.fold[:5])
     with pytest.raises(ValueError, match="width A"):
-        crossfit_probabilities(fitted, noise[0][:, :7])
+        crossfit_probabilities(fitted, noise[0][:, :7], None)

@@ -105,6 +105,31 @@ def test_charts_that_agree_do_so_exactly_and_one_says_nothing():
     assert np.isnan(got[1:]).all()
 
 
+def test_equal_charts_agree_exactly_in_parts_too():
+    row = np.repeat(draw()[:1], M, axis=0)
+    everywhere = np.ones((M, N), bool)
+    parts = [streamed(row, everywhere, charts=of) for of in ((0, 1, 2), (3,))]
+    assert not np.asarray(disagreement(combine_spreads(*parts))).any()
+
+
+def test_a_small_weight_counts_as_what_it_is():
+    weights = np.array([[1.0], [3e-7], [1e-9]], np.float32).repeat(N, 1)
+    relative, everywhere = draw()[:3], np.ones((3, N), bool)
+    got = disagreement(streamed(relative, everywhere, weights))
+    np.testing.assert_allclose(
+        got, two_passes(relative, everywhere, weights), rtol=1e-3
+    )
+
+
+def test_large_numbers_of_one_chart_are_no_disagreement():
+    relative = np.full((2, N, A), 3e26, np.float32)
+    presence = np.ones((2, N), bool)
+    presence[1, :3] = False
+    got = streamed(relative, presence)
+    assert np.isnan(disagreement(got)[:3]).all()
+    assert not np.asarray(got.squares).any()
+
+
 def test_gradients_are_finite_also_where_charts_agree_or_are_absent():
     presence = np.ones((M, N), bool)
     presence[1:, 0] = presence[:, 1] = False

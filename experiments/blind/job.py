@@ -13,10 +13,13 @@ import tyro
 from experiments import run, store, trained
 from experiments.blind import cell, present, scores, spaces, trust
 from experiments.blind.cell import Cell
+from experiments.blind.methods import CURVES, METHODS
 from experiments.config import Options
 from experiments.encoders import KINDS
 from experiments.settings import Setting
 from experiments.trained import Bench, Report
+
+MOST_CHARTS = 6  # whose sets, 63 of them, are all measured
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,11 @@ def check(blind: Blind, bench: Bench, units: Sequence[tuple[Setting, int]]) -> N
     width = jax.eval_shape(chart.embed, state, image).shape[1]
     for setting, seed in units:
         tasks, pool = run.deal(bench, setting, seed)
+        if len(tasks.seen) > MOST_CHARTS:
+            raise ValueError(
+                f"{setting.name} has {len(tasks.seen)} charts; of more than "
+                f"{MOST_CHARTS} there are too many sets to measure each."
+            )
         most = max(blind.width, *blind.widths, width * len(tasks.seen))
         if pool.sum() < most:
             raise ValueError(
@@ -137,13 +145,13 @@ def accuracies(
     Besides the methods each chart alone, of which the best is for `choose` to say.
     """
     full = sum(x.shape[1] for x in own.charts)
-    jobs: list[tuple[str, str, int]] = [(m, "at", blind.width) for m in spaces.METHODS]
-    jobs += [(name, "full", full) for name, m in spaces.METHODS.items() if m.wide]
-    jobs += [(name, "curve", w) for name in spaces.CURVES for w in blind.widths]
+    jobs: list[tuple[str, str, int]] = [(m, "at", blind.width) for m in METHODS]
+    jobs += [(name, "full", full) for name, m in METHODS.items() if m.wide]
+    jobs += [(name, "curve", w) for name in CURVES for w in blind.widths if w != full]
     rows = []
     for done, (name, role, width) in enumerate(jobs):
-        report(f"{spaces.METHODS[name].title}, {width} wide", done / len(jobs))
-        space = spaces.METHODS[name].make(own, width, key)
+        report(f"{METHODS[name].title}, {width} wide", done / len(jobs))
+        space = METHODS[name].make(own, width, key)
         about = {"method": name, "role": role, "width": space.shape[1]}
         rows += [about | row for row in scores.scored(own, space, key)]
     for m, chart in enumerate(own.charts):

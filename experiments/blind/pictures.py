@@ -7,15 +7,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.blind import tables
+from experiments.blind import values
+from experiments.blind.methods import CURVES, METHODS
 from experiments.blind.present import METHODS as PRESENT
-from experiments.blind.spaces import CURVES, METHODS
-from experiments.blind.tables import Rows
 from experiments.blind.trust import COVERAGE, DOUBTS
+from experiments.blind.values import Rows
 from experiments.looks import look
 from experiments.results import settings_of
 
-_LOOKS = {name: look(number) for number, name in enumerate((*CURVES, "mean", "concat"))}
+_POINTS = ("mean", "concat", "gcca", "procrustes")  # of one width
+_ELSEWHERE = ("concat_white", "evidence_alone", *DOUBTS)
+_LOOKS = {
+    name: look(number) for number, name in enumerate((*CURVES, *_POINTS, *_ELSEWHERE))
+}
 Draw = Callable[[Axes, tuple[str, str]], None]
 
 
@@ -27,13 +31,13 @@ def width_figure(rows: Rows) -> Figure:
     """
 
     def draw(axes: Axes, setting: tuple[str, str]) -> None:
-        band = list(tables.values(rows, setting, "end_to_end", "at", "probe").values())
+        band = list(values.values(rows, setting, "end_to_end", "at", "probe").values())
         middle, spread = np.mean(band), np.std(band, ddof=1) if len(band) > 1 else 0.0
         axes.axhspan(middle - spread, middle + spread, color="0.85", label="end-to-end")
         for name in CURVES:
             curve = _by_width(rows, setting, name)
             _line(axes, name, METHODS[name].title, curve)
-        for name in ("mean", "concat"):
+        for name in _POINTS:
             curve = _by_width(rows, setting, name)
             _line(axes, name, METHODS[name].title, curve, linestyle="")
         axes.set_xscale("log", base=2)
@@ -54,7 +58,7 @@ def present_figure(rows: Rows) -> Figure:
     def draw(axes: Axes, setting: tuple[str, str]) -> None:
         for learnt, style in {"all": "-", "some": "--"}.items():
             for name, title in PRESENT.items():
-                curve = tables.present_curve(rows, setting, name, learnt)
+                curve = values.present_curve(rows, setting, name, learnt)
                 label = title if learnt == "all" else f"{title} (charts drawn)"
                 _line(axes, name, label, curve, linestyle=style)
         axes.set_xticks(list(curve))
@@ -68,10 +72,10 @@ def risk_figure(rows: Rows) -> Figure:
 
     def draw(axes: Axes, setting: tuple[str, str]) -> None:
         mine = _of(rows, "trust", setting)
-        for score, name in zip(DOUBTS, CURVES, strict=False):
+        for score in DOUBTS:
             risks = np.array([r["risk"][score] for r in mine])
             curve = dict(zip(COVERAGE, risks.T.tolist(), strict=True))
-            _line(axes, name, f"least doubt by {score}", curve)
+            _line(axes, score, f"least doubt by {score}", curve)
         axes.set_xlabel("share of samples kept")
 
     return _panels(rows, draw, "share of errors among them")

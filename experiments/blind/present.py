@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import jatlas
-from experiments.blind import scores, spaces
+from experiments.blind import aligned, scores, spaces
 from experiments.blind.cell import Cell
 
 # (M, N), which charts embed a sample, to (N, K), its rows.
@@ -22,9 +22,13 @@ LEARNT_FROM = {"all": "all charts", "some": "charts drawn for each sample"}
 METHODS = {
     "mean": "mean of embeddings",
     "concat": "concatenation, zeros where absent",
+    "concat_white": "concatenation of unit whitened rows, zeros where absent",
+    "gcca": "generalised CCA, mean of those present",
+    "procrustes": "generalised Procrustes, mean of those present",
     "atlas": "atlas",
     "white_nystroem": "atlas, whitened, Nystroem",
-    "evidence": "atlas with evidence, Nystroem",
+    "evidence": "atlas with evidence",
+    "evidence_alone": "the evidence alone",
 }
 
 
@@ -89,20 +93,18 @@ def _makers(
 ) -> dict[str, Rows]:
     """Each method's rows by presence.
 
-    The evidence is learnt from the charts that have a sample in `learnt`. Whitening,
-    which needs no labels, is fitted on all training rows, and all charts embed the
-    anchors.
+    The evidence is learnt from the charts that have a sample in `learnt`. What needs no
+    labels, whitening, generalised CCA and Procrustes, is fitted on all training rows,
+    and all charts embed the anchors.
     """
     rule = spaces.anchors_by_rule(cell, width, key)
     anchors = spaces.anchors_of_all(cell, width, key)
     white = spaces.whitened(cell)
     everywhere = np.ones_like(learnt)
 
-    def mean(presence: np.ndarray) -> np.ndarray:
-        total = sum(
-            np.where(own[:, None], x, 0)
-            for x, own in zip(cell.charts, presence, strict=True)
-        )
+    def mean(charts: list[np.ndarray], presence: np.ndarray) -> np.ndarray:
+        both = zip(charts, presence, strict=True)
+        total = sum(np.where(own[:, None], x, 0) for x, own in both)
         return np.float32(total / presence.sum(axis=0)[:, None])
 
     def merged(
@@ -137,16 +139,20 @@ def _makers(
         rows = spaces.with_evidence(white, roots, all_know[anchors], anchors, presence)
         return np.asarray(jatlas.apply_transform(evident, rows))
 
+    side_by_side = np.concatenate(cell.charts, axis=1)
+    canonical, turned = aligned.gcca(cell, width), aligned.procrustes(cell)
     return {
-        "mean": mean,
-        "concat": lambda presence: present(
-            np.concatenate(cell.charts, axis=1), presence
-        ),
+        "mean": lambda presence: mean(cell.charts, presence),
+        "concat": lambda presence: present(side_by_side, presence),
+        "concat_white": lambda presence: present(beside, presence),
+        "gcca": lambda presence: mean(canonical, presence),
+        "procrustes": lambda presence: mean(turned, presence),
         "atlas": lambda presence: np.asarray(merged(cell.charts, rule, presence)),
         "white_nystroem": lambda presence: np.asarray(
             jatlas.apply_transform(root, merged(white, anchors, presence))
         ),
         "evidence": evidence,
+        "evidence_alone": lambda presence: _roots(fitted, present(beside, presence)),
     }
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 import jatlas
 from experiments.blind import scores, spaces
 from experiments.blind.cell import Cell
+from experiments.blind.methods import METHODS
 
 Values = dict[str, Any]
 DOUBTS = ("probability", "disagreement", "residual")
@@ -33,7 +34,8 @@ def measured(cell: Cell, width: int, key: jax.Array) -> Values:
         class can be kept from all charts, that of telling unknown samples from known.
     """
     logits = _logits(cell, width, key)
-    factor = fit_temperature(logits[cell.stop], cell.labels[cell.stop])
+    # By other rows than those that the probe has stopped by.
+    factor = fit_temperature(logits[cell.choose], cell.labels[cell.choose])
     plain, calibrated = _softmax(logits), _softmax(logits * factor)
     test, labels = cell.test, cell.labels[cell.test]
     wrong = logits.argmax(axis=1)[test] != labels
@@ -158,7 +160,7 @@ def risks(wrong: np.ndarray, doubt: np.ndarray) -> list[float]:
 
 def _logits(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
     """Of the paper's probe, on the atlas with evidence."""
-    rows = spaces.METHODS["evidence"].make(cell, width, key)
+    rows = METHODS["evidence"].make(cell, width, key)
     return scores.logits(cell, rows, key)
 
 

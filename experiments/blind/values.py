@@ -1,0 +1,92 @@
+"""What a run has found, out of its rows: by method and seed, on the test split."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.results import in_cell
+
+Rows = list[dict[str, Any]]
+
+
+def values(
+    rows: Rows, setting: tuple[str, str], method: str, role: str, probe: str
+) -> dict[int, float]:
+    """Accuracies on the test split by seed.
+
+    Args:
+        rows: of the run.
+        setting: (scenario, setting).
+        method: one of `METHODS`, or "best_chart": the one that is best on `choose`.
+        role: "at" the width of the run, or "full": as wide as all charts together.
+        probe: one of `PROBES`.
+    """
+    mine = [
+        r
+        for r in rows
+        if r["of"] == "accuracy"
+        and (r["scenario"], r["setting"]) == setting
+        and (r["role"], r["probe"]) == (role, probe)
+    ]
+    if method == "best_chart":
+        return _best_chart(mine)
+    found = (r for r in mine if (r["method"], r["part"]) == (method, "test"))
+    return {r["seed"]: r["value"] for r in found}
+
+
+def _best_chart(rows: Rows) -> dict[int, float]:
+    """By seed, of the chart that is best on `choose`, what it is on `test`."""
+    found = {}
+    for seed in dict.fromkeys(r["seed"] for r in rows):
+        charts = [
+            r for r in rows if r["seed"] == seed and r["method"].startswith("chart")
+        ]
+        chosen = max(
+            (r for r in charts if r["part"] == "choose"), key=lambda r: r["value"]
+        )
+        (found[seed],) = (
+            r["value"]
+            for r in charts
+            if (r["part"], r["method"]) == ("test", chosen["method"])
+        )
+    return found
+
+
+def present_curve(
+    rows: Rows, setting: tuple[str, str], method: str, learnt: str
+) -> dict[int, list[float]]:
+    """By number of charts, accuracies: of each seed the mean over sets of charts."""
+    mine = [
+        r
+        for r in rows
+        if r["of"] == "present"
+        and (r["scenario"], r["setting"]) == setting
+        and (r["method"], r["learnt_from"]) == (method, learnt)
+    ]
+    sizes = sorted({len(r["charts"]) for r in mine})
+    return {
+        size: [
+            float(
+                np.mean(
+                    [
+                        r["value"]
+                        for r in mine
+                        if r["seed"] == seed and len(r["charts"]) == size
+                    ]
+                )
+            )
+            for seed in dict.fromkeys(r["seed"] for r in mine)
+        ]
+        for size in sizes
+    }
+
+
+def own_probe(rows: Rows, setting: tuple[str, str]) -> str:
+    """What a probe that is trained for one chart alone is on it, mean over charts."""
+    found: dict[int, list[float]] = {}
+    for r in rows:
+        if r["of"] == "accuracy" and (r["scenario"], r["setting"]) == setting:
+            alone = r["method"].startswith("chart") and r["probe"] == "probe"
+            if alone and r["part"] == "test":
+                found.setdefault(r["seed"], []).append(r["value"])
+    return in_cell([float(np.mean(of)) for of in found.values()])
