@@ -15,7 +15,11 @@ def gcca(cell: Cell, width: int) -> list[np.ndarray]:
     width = min(width, *(x.shape[1] for x in cell.charts))
     charts = [_centred(x, cell.train) for x in cell.charts]
     fitted = GCCA(width, shrinkage=SHRINKAGE).fit([x[cell.train] for x in charts])
-    return [np.float32(x) for x in fitted.transform(charts)]
+    # A chart's row may be NaN where it is absent, and scikit-learn takes none.
+    known = [np.isfinite(x).all(axis=1)[:, None] for x in charts]
+    whole = [np.where(own, x, 0) for own, x in zip(known, charts, strict=True)]
+    canonical = zip(known, fitted.transform(whole), strict=True)
+    return [np.float32(np.where(own, x, np.nan)) for own, x in canonical]
 
 
 def procrustes(cell: Cell) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.blind import cell, spaces
+from experiments.blind import cell, methods, spaces
 from experiments.blind.cell import Cell
 from experiments.blind.present import LEARNT_FROM, subsets
 from experiments.blind.present import METHODS as PRESENT
@@ -105,11 +105,11 @@ def _accuracies(
         "end_to_end_evidence": D + C,
         "concat_pca": min(WIDTH, D * num_charts),
     }
-    jobs = [(m, "at", width.get(m, WIDTH)) for m in spaces.METHODS]
+    jobs = [(m, "at", width.get(m, WIDTH)) for m in methods.METHODS]
     jobs += [
-        (name, "full", D * num_charts) for name, m in spaces.METHODS.items() if m.wide
+        (name, "full", D * num_charts) for name, m in methods.METHODS.items() if m.wide
     ]
-    jobs += [(name, "curve", w) for name in spaces.CURVES for w in widths]
+    jobs += [(name, "curve", w) for name in methods.CURVES for w in widths]
     jobs += [(f"chart{m}", "at", D) for m in range(num_charts)]
     return [
         {

@@ -9,7 +9,7 @@ from blind_cells import WIDTH, D, N, made_up, synthetic
 
 from experiments import config, encoders, figures, job, store
 from experiments.blind import __main__ as blind
-from experiments.blind import cell, present, scores, spaces, tables, trust
+from experiments.blind import cell, methods, present, scores, tables, trust
 from experiments.blind import job as blind_job
 from experiments.blind.job import Blind
 from experiments.settings import parse
@@ -182,8 +182,8 @@ def quick(monkeypatch):
 
         return method._replace(make=make)
 
-    methods = {name: named(name, method) for name, method in spaces.METHODS.items()}
-    monkeypatch.setattr(spaces, "METHODS", methods)
+    made = {name: named(name, method) for name, method in methods.METHODS.items()}
+    monkeypatch.setattr(blind_job, "METHODS", made)
     monkeypatch.setattr(
         scores, "scored", lambda cell, rows, key: [{"part": "test", "value": id(rows)}]
     )
@@ -199,11 +199,11 @@ def test_accuracies_are_of_every_method_width_and_chart(quick):
     rows = blind_job.accuracies(
         own, Blind(width=WIDTH, widths=(4, 6)), None, lambda *what: told.append(what)
     )
-    wide = {name for name, method in spaces.METHODS.items() if method.wide}
-    width = dict.fromkeys(spaces.METHODS, WIDTH) | {"mean": D}
-    expected = {(name, "at", width[name]) for name in spaces.METHODS}
+    wide = {name for name, method in methods.METHODS.items() if method.wide}
+    width = dict.fromkeys(methods.METHODS, WIDTH) | {"mean": D}
+    expected = {(name, "at", width[name]) for name in methods.METHODS}
     expected |= {(name, "full", 2 * D) for name in wide}
-    expected |= {(name, "curve", w) for name in spaces.CURVES for w in (4, 6)}
+    expected |= {(name, "curve", w) for name in methods.CURVES for w in (4, 6)}
     alone = {("chart0", "at", D), ("chart1", "at", D)}
     assert {(r["method"], r["role"], r["width"]) for r in rows} == expected | alone
     assert len(rows) == len(expected) + 2

@@ -9,8 +9,8 @@ from PIL import Image
 
 from experiments import figures
 from experiments.blind import pictures
+from experiments.blind.methods import CURVES, METHODS
 from experiments.blind.present import METHODS as PRESENT
-from experiments.blind.spaces import CURVES, METHODS
 from experiments.blind.trust import COVERAGE, DOUBTS
 
 DRAW = {
@@ -56,7 +56,9 @@ def test_accuracy_against_width_is_the_mean_over_seeds_on_the_test_split(rows):
     for panel, (scenario, full) in enumerate((("A", 3 * D), ("C", 2 * D))):
         about = {"scenario": scenario, "probe": "probe", "part": "test"}
         drawn = lines(figure, panel)
-        assert drawn.keys() == {METHODS[m].title for m in (*CURVES, "mean", "concat")}
+        assert drawn.keys() == {
+            METHODS[m].title for m in (*CURVES, "mean", "concat", "gcca", "procrustes")
+        }
         for name in ("atlas", "evidence"):
             curve = drawn[METHODS[name].title]
             widths = sorted({4, WIDTH, full})

@@ -7,8 +7,8 @@ from blind_cells import CHARTS, LABELS, WIDTH, C, D, N, cosines, nystroem, synth
 from blind_cells import white as whitened_64
 
 import jatlas
-from experiments.blind import spaces
-from experiments.blind.spaces import METHODS
+from experiments.blind import methods, spaces
+from experiments.blind.methods import METHODS
 
 KEY = jax.random.key(0)
 # The width of those that have one of their own.
@@ -56,7 +56,7 @@ def test_a_space_knows_nothing_of_who_is_tested_or_chosen_by(own, name):
 
 def test_methods_with_a_width_of_their_own_have_no_curve():
     assert {name for name in METHODS if METHODS[name].wide}.isdisjoint(OWN)
-    assert set(spaces.CURVES) <= METHODS.keys() - OWN.keys()
+    assert set(methods.CURVES) <= METHODS.keys() - OWN.keys()
 
 
 def test_anchors_are_the_paper_s_or_as_many_of_each_class(own):

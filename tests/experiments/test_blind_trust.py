@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from blind_cells import WIDTH, C, D, N, cosines, made_up, nystroem, synthetic, white
 
-from experiments.blind import scores, spaces, trust
+from experiments.blind import methods, scores, spaces, trust
 from experiments.blind.trust import COVERAGE, DOUBTS
 
 KEY = jax.random.key(0)
@@ -98,14 +98,14 @@ def test_what_is_measured_is_of_the_probe_on_the_test_split(two, monkeypatch):
     rng = np.random.default_rng(1)
     rows = rng.normal(size=(N, 1))
     guessed = 3 * rng.normal(size=(N, C)) + 3 * np.eye(C)[two.labels]
-    evidence = spaces.METHODS["evidence"]._replace(make=lambda *args: rows)
-    monkeypatch.setitem(spaces.METHODS, "evidence", evidence)
+    evidence = methods.METHODS["evidence"]._replace(make=lambda *args: rows)
+    monkeypatch.setitem(methods.METHODS, "evidence", evidence)
     monkeypatch.setattr(scores, "logits", lambda cell, x, key: guessed * (x is rows))
     found = trust.measured(two, WIDTH, KEY)
     assert found.keys() == made_up()[-1].keys() - {"of", "scenario", "setting", "seed"}
     assert found["unknown_found"] == {}  # there are two charts only
 
-    factor = trust.fit_temperature(guessed[two.stop], two.labels[two.stop])
+    factor = trust.fit_temperature(guessed[two.choose], two.labels[two.choose])
     assert found["temperature"] == pytest.approx(1 / factor)
     test, labels = two.test, two.labels[two.test]
     plain, scaled = softmax(guessed[test]), softmax(guessed[test] * factor)
