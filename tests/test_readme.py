@@ -7,7 +7,7 @@ import pytest
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
-SPACE, MESH, SIMILARITY, CHART = BLOCKS
+SPACE, BLIND, MESH, SIMILARITY, CHART = BLOCKS
 
 
 def run(source):
@@ -26,7 +26,9 @@ def test_three_spaces_are_merged_in_fifteen_lines(capsys):
 
 
 @pytest.mark.parametrize(
-    "source", [MESH, SIMILARITY, CHART], ids=["mesh", "similarity", "chart"]
+    "source",
+    [BLIND, MESH, SIMILARITY, CHART],
+    ids=["blind", "mesh", "similarity", "chart"],
 )
 def test_what_is_made_has_the_shape_it_says(source):
     scope = run(source)

@@ -1,6 +1,6 @@
 """What was to be reached, and by how much it was."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from experiments.blind.intervals import Difference, difference
 from experiments.blind.methods import METHODS
@@ -15,9 +15,10 @@ class Goal(NamedTuple):
         words: what is set against what.
         ours, theirs: (method, role) each.
         probe: the classifier.
-        asked: at least so many points, by the mean over seeds; None if nothing was.
+        asked: at least so many points; None if nothing was.
         scenarios: in which it was asked.
-        every_seed: whether it was asked of every seed, and not of their mean.
+        by: which part of the difference must be so much: its mean over seeds, the least
+            of any seed, or the low end of the interval.
     """
 
     words: str
@@ -26,28 +27,34 @@ class Goal(NamedTuple):
     probe: str = "probe"
     asked: float | None = None
     scenarios: str = "ABC"
-    every_seed: bool = False
+    by: Literal["mean", "least", "low"] = "mean"
 
     def reached(self, scenario: str, found: Difference) -> str:
         """What stands beside the difference: whether it is what was asked for."""
         if self.asked is None or scenario not in self.scenarios:
             return ""
-        value = found.least if self.every_seed else found.mean
+        value = getattr(found, self.by)
         return " **yes**" if 100 * value >= self.asked else " no"
 
 
 _AT = {name: (name, "at") for name in METHODS}
 _WIDE = ("evidence", "full")
-_ONE = {"asked": 2.0, "scenarios": "AC", "every_seed": True}
+_ONE = ("probe", 2.0, "AC", "least")
 _OWN = "end_to_end_evidence"
 GOALS = (
-    Goal("1. whitened by own task - plain", _AT["atlas_white"], _AT["atlas"], **_ONE),
-    Goal("1. Nystroem - plain atlas", _AT["nystroem"], _AT["atlas"], **_ONE),
+    Goal("1. whitened by own task - plain", _AT["atlas_white"], _AT["atlas"], *_ONE),
+    Goal("1. Nystroem - plain atlas", _AT["nystroem"], _AT["atlas"], *_ONE),
     Goal("2. evidence - mean of embeddings", _AT["evidence"], _AT["mean"], asked=0),
     Goal("2. evidence - concatenation", _AT["evidence"], _AT["concat"], asked=0),
     Goal("3. evidence, M D wide - concatenation", _WIDE, _AT["concat"], asked=0),
     Goal("3. evidence, M D wide - end-to-end", _WIDE, _AT["end_to_end"], asked=-1),
-    Goal("4. evidence - end-to-end", _AT["evidence"], _AT["end_to_end"], asked=0),
+    Goal(
+        "4. evidence - end-to-end",
+        _AT["evidence"],
+        _AT["end_to_end"],
+        asked=0,
+        by="low",
+    ),
     Goal("evidence - concatenation, PCA", _AT["evidence"], _AT["concat_pca"]),
     Goal("evidence - generalised CCA", _AT["evidence"], _AT["gcca"]),
     Goal("evidence - the evidence alone", _AT["evidence"], _AT["evidence_alone"]),
@@ -69,6 +76,18 @@ GOALS = (
 )
 
 
+_WORDS = (
+    "Differences in points of accuracy under the paper's probe, if no other is named, "
+    "paired by seed, with 95 % intervals of Student's t over seeds. The test rows of "
+    "all seeds are the same: the intervals do not hold the chance of these. "
+    "*Evidence* is the atlas with evidence, *no labels* the whitened one in Nystroem "
+    "coordinates, both at the width of the run. Asked for: 1, two points in every "
+    "seed, in A and C; 2, zero; 3, zero and -1; 4, above zero in two settings. "
+    "**yes** is by the mean over seeds, in 1 by the least of any, in 4 by the low end "
+    "of the interval."
+)
+
+
 def goals(rows: Rows) -> str:
     """What was to be reached, by how much it was, setting by setting."""
     keys = settings_of(rows)
@@ -84,17 +103,8 @@ def goals(rows: Rows) -> str:
         cells = []
         for setting in keys:
             less = found(goal, setting)
-            least = f", least {100 * less.least:+.2f}" if goal.every_seed else ""
+            least = f", least {100 * less.least:+.2f}" if goal.by == "least" else ""
             cells.append(f"{less}{least}{goal.reached(setting[0], less)}")
         lines.append([goal.words, *cells])
     table = markdown_table(["points", *(" ".join(s) for s in keys)], lines)
-    return (
-        "Differences in points of accuracy under the paper's probe, if no other is "
-        "named, paired by seed, with 95 % intervals of Student's t over seeds; the "
-        "test rows of all seeds are the same, so the intervals do not hold the chance "
-        "of these. *Evidence* is the atlas with evidence, *no labels* the whitened "
-        "one in Nystroem coordinates, both at the width of the run. Asked for: 1, two "
-        "points in every seed, in A and C; 2, zero; 3, zero and -1; 4, above zero in "
-        "two settings. **yes** is by the mean over seeds, in 1 by the least of any."
-        f"\n\n{table}"
-    )
+    return f"{_WORDS}\n\n{table}"
