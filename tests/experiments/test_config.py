@@ -140,6 +140,7 @@ def test_what_is_described_is_what_was_chosen_and_can_be_written(tiny):
     assert described.keys() == {"options", "versions", "device", "notes"}
     assert described["options"] == {
         "dataset": "digits",
+        "num_training": None,
         "scenario": ["A", "B", "C"],
         "settings": ["S4_N2", "S2_N2", "P80_20", "T2"],
         "charts": "cnn",

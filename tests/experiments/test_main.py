@@ -275,7 +275,7 @@ def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
     for row in results["rows"]:
         assert {name: type(value) for name, value in row.items()} == kinds
     found = Counter((row["scenario"], row["setting"]) for row in results["rows"])
-    assert found == {("A", "S4_N2"): 2 * 391, ("C", "T2"): 2 * 158}
+    assert found == {("A", "S4_N2"): 2 * 473, ("C", "T2"): 2 * 196}
     parts = [store.read_json(folder / "parts" / f"{name}.json") for name in UNITS]
     assert results["rows"] == [row for part in parts for row in part]
 

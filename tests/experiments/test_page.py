@@ -127,7 +127,7 @@ def test_its_tables_have_the_numbers_of_the_results(read):
                 mean, gap = sum(values) / 2, abs(values[0] - values[1]) / 2**0.5
                 assert cell == f"{mean:.3f} ± {gap:.3f}"
                 compared += 1
-    assert compared == len(expected) == 36
+    assert compared == len(expected) == 40
 
 
 def test_it_has_every_table_of_the_markdown(read, written):

@@ -193,7 +193,7 @@ def test_an_accuracy_is_on_the_rows_that_are_left_to_score_it(ran, name):
 
 def test_every_probe_stops_as_the_options_say(ran):
     """In A two for a space of one row a sample, three for a jumble; else one."""
-    assert ran.probes == [(2, 1)] * (8 * 2 + 2 * 3 + 9 + 9)
+    assert ran.probes == [(2, 1)] * (10 * 2 + 2 * 3 + 11 + 11)
 
 
 def values(rows, protocol, space):
