@@ -52,14 +52,7 @@ def measured(
         for number, (method, rows) in enumerate(makers.items()):
             report(f"{method}, of {learnt}", (done + number / len(makers)) / 2)
             space = rows(presence)
-            probe = jatlas.fit_probe(
-                key,
-                space,
-                cell.labels,
-                cell.num_classes,
-                where=cell.train,
-                validation=cell.stop,
-            )
+            probe = scores.fit(cell, space, key)
             for charts in subsets(num_charts):
                 tested = rows(np.broadcast_to(charts[:, None], everywhere.shape))
                 guess = np.asarray(jatlas.probe_logits(probe, tested)).argmax(axis=1)

@@ -17,18 +17,22 @@ Classify = Callable[[Cell, np.ndarray, jax.Array], np.ndarray]
 _STRENGTHS = tuple(10.0**power for power in range(-6, -1))
 
 
-def logits(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
-    """(N, C), of the paper's probe, which learns from `train` and stops by `stop`."""
-    space = jnp.asarray(rows)
-    fitted = jatlas.fit_probe(
+def fit(cell: Cell, rows: np.ndarray, key: jax.Array) -> jatlas.Probe:
+    """The paper's probe, which learns from `train` and stops by `stop`."""
+    return jatlas.fit_probe(
         key,
-        space,
+        jnp.asarray(rows),
         cell.labels,
         cell.num_classes,
         where=cell.train,
         validation=cell.stop,
     )
-    return np.asarray(jatlas.probe_logits(fitted, space))
+
+
+def logits(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
+    """(N, C), of the paper's probe."""
+    space = jnp.asarray(rows)
+    return np.asarray(jatlas.probe_logits(fit(cell, space, key), space))
 
 
 def probe(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
