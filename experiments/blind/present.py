@@ -22,7 +22,7 @@ LEARNT_FROM = {"all": "all charts", "some": "charts drawn for each sample"}
 METHODS = {
     "mean": "mean of embeddings",
     "concat": "concatenation, zeros where absent",
-    "concat_white": "concatenation of unit whitened rows, zeros where absent",
+    "concat_white": "whitened side by side, zeros where absent",
     "gcca": "generalised CCA, mean of those present",
     "procrustes": "generalised Procrustes, mean of those present",
     "atlas": "atlas",
