@@ -49,7 +49,7 @@ def empty_spread(
         Array([nan, nan], dtype=float32)
     """
     empty = atlas.empty_atlas(num_samples, num_anchors, dtype)
-    return Spread(empty, jnp.zeros_like(empty.count), jnp.zeros(num_samples, jnp.int32))
+    return Spread(empty, jnp.zeros_like(empty.count), jnp.zeros_like(empty.count))
 
 
 @jax.jit

@@ -76,6 +76,13 @@ def test_order_and_parts_do_not_matter(presence, weights, order, cut):
         np.testing.assert_array_equal(both.charts, whole.charts)
 
 
+def test_the_state_has_one_dtype_before_and_after_a_chart():
+    before = empty_spread(N, A)
+    after = add_to_spread(before, jnp.zeros((N, A)), jnp.ones(N, bool))
+    for leaf in jax.tree.leaves((before, after)):
+        assert leaf.dtype == jnp.float32
+
+
 def test_the_atlas_within_is_the_atlas():
     presence = np.random.default_rng(2).random((M, N)) < 0.6
     state = streamed(draw(), presence)
