@@ -137,7 +137,7 @@ def _of_space(
 ) -> dict[str, float]:
     """Accuracies of the probe and of the nearest class mean, and CKA."""
     num_classes = len(bench.dataset.class_names)
-    fitted = jatlas.fit_probe(
+    logits, _ = analyses.probe(
         analyses.key_of(seed),
         space,
         labels,
@@ -147,8 +147,7 @@ def _of_space(
         max_epochs=bench.options.probe_epochs,
         patience=bench.options.probe_patience,
     )
-    logits = np.asarray(jatlas.probe_logits(fitted, space))
-    guess = np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
+    guess = analyses.likely(np.asarray(logits))
     values = accuracies(guess, labels, scored)
     means = jatlas.class_means(space, labels, num_classes, where=parts.train)
     nearest = np.asarray(jatlas.nearest_class_mean(means, space))

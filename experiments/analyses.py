@@ -149,15 +149,19 @@ def accuracies(
         validation=parts.validation,
         **told,
     )
-    logits = np.asarray(logits)
-    likely = np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
+    guess = likely(np.asarray(logits))
     values = {
-        ("accuracy", group): _accuracy(likely, space.labels, parts.test & rows)
+        ("accuracy", group): _accuracy(guess, space.labels, parts.test & rows)
         for group, rows in _groups(tasks, space.labels).items()
     }
     values["scored_rows", ""] = float(parts.test.sum())
     values["probe_epochs", ""] = float(best_epoch) + 1
     return values
+
+
+def likely(logits: np.ndarray) -> np.ndarray:
+    """(R,), the class that each row of logits, (R, C), is taken for; -1 of NaN."""
+    return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
 
 
 def class_mean_accuracy(space: Rows, parts: Cut, tasks: Tasks) -> float:

@@ -23,10 +23,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -182,15 +182,21 @@ def start(options: Options) -> Child:
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ
     if options.local is not None:
         environment["JAX_PLATFORMS"] = "cpu"
-    program = "from experiments.host import work; work()"
+    return spawned("experiments.host", asdict(options), environment, options)
+
+
+def spawned(
+    module: str, told: Mapping[str, Any], environment: Mapping[str, str], own: Options
+) -> Child:
+    """A child that does the `work` of a module, told this, JSON, on standard input."""
     process = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", f"from {module} import work; work()"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
     )
-    process.stdin.write(json.dumps(asdict(options), default=str) + "\n")
+    process.stdin.write(json.dumps(told, default=str) + "\n")
     process.stdin.flush()
     heard: deque[str] = deque(maxlen=200)
 
@@ -201,7 +207,7 @@ def start(options: Options) -> Child:
 
     listener = threading.Thread(target=relay, daemon=True)
     listener.start()
-    return Child(options, process, listener, heard)
+    return Child(own, process, listener, heard)
 
 
 def members(options: Options) -> list[Options]:

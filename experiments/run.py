@@ -31,7 +31,7 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict
     file = part(bench, setting, seed)
     if file.exists():
         return store.read_json(file)
-    tasks, embedded = embed(bench, setting, seed, partial(_scaled, report, 0.0, 0.8))
+    tasks, embedded = embed(bench, setting, seed, partial(scaled, report, 0.0, 0.8))
     report("measuring", 0.8)
     measured, pictured = _measure(bench, setting, seed, tasks, embedded)
     rows = [
@@ -65,9 +65,9 @@ def embed(
 ) -> tuple[Tasks, Embedded]:
     """The tasks of a unit, and what the spaces are made of."""
     tasks, pool = deal(bench, setting, seed)
-    reference = trained.reference(bench, seed, partial(_scaled, report, 0.0, 0.12))
+    reference = trained.reference(bench, seed, partial(scaled, report, 0.0, 0.12))
     charts = trained.charts(
-        bench, setting, seed, tasks, partial(_scaled, report, 0.12, 1.0)
+        bench, setting, seed, tasks, partial(scaled, report, 0.12, 1.0)
     )
     anchors = choose(bench, setting, seed, pool, charts[0])
     jatlas.check_anchors(anchors, np.ones_like(tasks.presence), seen=tasks.seen)
@@ -188,6 +188,6 @@ def _measure(
     }
 
 
-def _scaled(report: Report, start: float, stop: float, what: str, share: float) -> None:
+def scaled(report: Report, start: float, stop: float, what: str, share: float) -> None:
     """Report the progress of a part as that of the whole."""
     report(what, start + share * (stop - start))

@@ -83,13 +83,13 @@ def unit(
     file = part(bench, setting, seed)
     if file.exists():
         return store.read_json(file)
-    own = cell.embed(bench, setting, seed, partial(_between, report, 0.0, 0.3))
+    own = cell.embed(bench, setting, seed, partial(run.scaled, report, 0.0, 0.3))
     key = jax.random.fold_in(trained.key(seed, setting), 2**31 - 1)
     named = {"scenario": setting.scenario, "setting": setting.name, "seed": seed}
-    found = accuracies(own, blind, key, partial(_between, report, 0.3, 0.7))
+    found = accuracies(own, blind, key, partial(run.scaled, report, 0.3, 0.7))
     rows = [{"of": "accuracy", **row} for row in found]
     charts = present.measured(
-        own, blind.width, key, partial(_between, report, 0.7, 0.9)
+        own, blind.width, key, partial(run.scaled, report, 0.7, 0.9)
     )
     rows += [{"of": "present", **row} for row in charts]
     report("calibration and doubt", 0.9)
@@ -158,10 +158,3 @@ def accuracies(
         about = {"method": f"chart{m}", "role": "at", "width": chart.shape[1]}
         rows += [about | row for row in scores.scored(own, chart, key)]
     return rows
-
-
-def _between(
-    report: Report, start: float, stop: float, what: str, share: float
-) -> None:
-    """Report the progress of a part as that of the whole."""
-    report(what, start + share * (stop - start))

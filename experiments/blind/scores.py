@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.linear_model import RidgeClassifier
 
 import jatlas
+from experiments import analyses
 from experiments.blind.cell import Cell
 
 # (cell, rows, key) to (N,), the class that each row is taken for; -1 where it is none.
@@ -37,7 +38,7 @@ def logits(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
 
 def probe(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
     """The paper's probe."""
-    return _likely(logits(cell, rows, key))
+    return analyses.likely(logits(cell, rows, key))
 
 
 def ridge(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
@@ -85,7 +86,3 @@ def scored(cell: Cell, rows: np.ndarray, key: jax.Array) -> list[dict[str, Any]]
         for guess in [classify(cell, rows, key)]
         for part, where in of_parts.items()
     ]
-
-
-def _likely(logits: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))

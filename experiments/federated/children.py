@@ -3,15 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.multihost import Child
+from experiments.multihost import Child, spawned
 from experiments.multihost import Options as Member
 
 
@@ -24,25 +22,7 @@ def start(module: str, told: Mapping[str, Any], member: Member) -> Child:
         member: its place among the others, as `multihost.verdict` says it.
     """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ | {"JAX_PLATFORMS": "cpu"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"from {module} import work; work()"],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    process.stdin.write(json.dumps(told) + "\n")
-    process.stdin.flush()
-    heard: deque[str] = deque(maxlen=200)
-
-    def relay() -> None:
-        for line in process.stderr:
-            heard.append(line)
-            sys.stderr.write(line)
-
-    listener = threading.Thread(target=relay, daemon=True)
-    listener.start()
-    return Child(member, process, listener, heard)
+    return spawned(module, told, environment, member)
 
 
 def live(act: Callable[[dict[str, Any]], None]) -> None:
