@@ -10,8 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 
 import tyro
 
-from experiments import job
-from experiments.config import Options
+from experiments.runs import runner
+from experiments.runs.config import Options
 
 if __name__ == "__main__":
-    job.do(tyro.cli(Options, prog="python -m experiments"))
+    runner.do(tyro.cli(Options, prog="python -m experiments"))

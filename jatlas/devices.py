@@ -14,7 +14,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jatlas import arrays
+from jatlas._src import arrays
+
+__all__ = ["local_rows", "place", "sample_mesh"]
 
 AXIS = "samples"
 
@@ -122,7 +124,7 @@ def place(
     return jax.tree.unflatten(structure, [put(leaf) for leaf in leaves])
 
 
-def own_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
+def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
     """The rows that this process gave to `place`, without the padding. On the host.
 
     Every process must call it, for arrays that lie otherwise are moved first.
@@ -145,7 +147,7 @@ def own_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
         >>> import numpy as np
         >>> mesh = sample_mesh()
         >>> x = place(mesh, np.arange(5.0))
-        >>> own_rows(mesh, x**2, 5)
+        >>> local_rows(mesh, x**2, 5)
         array([ 0.,  1.,  4.,  9., 16.], dtype=float32)
     """
     num_devices = _local_devices(mesh)

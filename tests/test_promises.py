@@ -15,11 +15,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import public_names
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jatlas
-from jatlas.transforms import Transform
+from jatlas.merging.transforms import Transform
 
 M, N, A, D, C = 3, 8, 5, 4, 2
 B = 2  # the axis that vmap adds
@@ -82,13 +83,17 @@ def kernel(rng):
 
 def atlas(rng):
     count = rng.integers(0, 4, N).astype(float)
-    return jatlas.Atlas(rng.normal(size=(N, A)) * count[:, None], count)
+    return jatlas.running.atlas.AtlasState(
+        rng.normal(size=(N, A)) * count[:, None], count
+    )
 
 
 def moments(rng):
     x, y = rng.normal(size=(N, D)), rng.normal(size=(N, A))
     with jax.enable_x64(True):
-        state = jatlas.add_rows(jatlas.empty_cka(D, A, jnp.float64), x, y)
+        state = jatlas.running.cka.add(
+            jatlas.running.cka.empty(D, A, jnp.float64), x, y
+        )
     return jax.tree.map(np.asarray, state)
 
 
@@ -105,13 +110,15 @@ def probe(rng):
 def apart(rng):
     charts = rng.integers(0, 4, N).astype(float)
     total = rng.normal(size=(N, A)) * charts[:, None]
-    joined = jatlas.Atlas(total, charts)
-    return jatlas.Spread(joined, rng.uniform(0, 1, N) * (charts > 1), charts)
+    joined = jatlas.running.atlas.AtlasState(total, charts)
+    return jatlas.running.spread.SpreadState(
+        joined, rng.uniform(0, 1, N) * (charts > 1), charts
+    )
 
 
 def crossfit(rng):
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), probe(rng), probe(rng))
-    return jatlas.CrossFit(stacked, np.zeros(N, np.int32))
+    return jatlas.probes.CrossFit(stacked, np.zeros(N, np.int32))
 
 
 spaces = {"x": floats(N, D), "y": floats(N, A), "where": mask(N)}
@@ -137,24 +144,28 @@ PROMISES = [
     promise(
         jatlas.apply_transform, "same", transform=transform, embeddings=floats(N, D)
     ),
-    promise(jatlas.nystroem, "wide", anchor_relative=kernel),
+    promise(jatlas.fit_nystroem, "wide", anchor_relative=kernel),
     promise(jatlas.masked_mean, "same", relative=floats(M, N, A), presence=mask(M, N)),
     promise(jatlas.merge, "same", **charts),
     promise(jatlas.merge, "same", options={"similarity": "rbf"}, **charts),
     promise(
-        jatlas.add_chart, "wide", atlas=atlas, relative=floats(N, A), presence=mask(N)
+        jatlas.running.atlas.add,
+        "wide",
+        atlas=atlas,
+        relative=floats(N, A),
+        presence=mask(N),
     ),
-    promise(jatlas.combine, "wide", a=atlas, b=atlas),
-    promise(jatlas.atlas_mean, "wide", atlas=atlas),
+    promise(jatlas.running.atlas.combine, "wide", a=atlas, b=atlas),
+    promise(jatlas.running.atlas.value, "wide", atlas=atlas),
     promise(
-        jatlas.add_to_spread,
+        jatlas.running.spread.add,
         "wide",
         spread=apart,
         relative=floats(N, A),
         presence=mask(N),
     ),
-    promise(jatlas.combine_spreads, "wide", a=apart, b=apart),
-    promise(jatlas.disagreement, "wide", spread=apart),
+    promise(jatlas.running.spread.combine, "wide", a=apart, b=apart),
+    promise(jatlas.running.spread.value, "wide", spread=apart),
     promise(
         jatlas.anchor_pool, "discrete", options={"rule": "shared"}, seen=mask(M, N)
     ),
@@ -164,25 +175,28 @@ PROMISES = [
     promise(jatlas.cka, "wide", **spaces),
     promise(jatlas.cka, "wide", options={"debiased": True}, **spaces),
     promise(jatlas.cka, "wide", options={"kernel": "rbf"}, **spaces),
-    promise(jatlas.median_distance, "wide", x=floats(N, D), where=mask(N)),
-    promise(jatlas.add_rows, "wide", state=moments, **spaces),
-    promise(jatlas.combine_cka, "wide", a=moments, b=moments),
-    promise(jatlas.cka_value, "wide", state=moments),
+    promise(jatlas.metrics.median_distance, "wide", x=floats(N, D), where=mask(N)),
+    promise(jatlas.running.cka.add, "wide", state=moments, **spaces),
+    promise(jatlas.running.cka.combine, "wide", a=moments, b=moments),
+    promise(jatlas.running.cka.value, "wide", state=moments),
     promise(jatlas.separability, "wide", options=of, **classes),
-    promise(jatlas.class_means, "wide", options=of, **classes),
+    promise(jatlas.probes.class_means, "wide", options=of, **classes),
     promise(
-        jatlas.nearest_class_mean, "discrete", means=floats(C, D), space=floats(N, D)
+        jatlas.probes.nearest_class_mean,
+        "discrete",
+        means=floats(C, D),
+        space=floats(N, D),
     ),
-    promise(jatlas.self_similarity_correlation, "wide", **spaces),
+    promise(jatlas.metrics.self_similarity_correlation, "wide", **spaces),
     promise(
-        jatlas.self_similarity_correlation,
+        jatlas.metrics.self_similarity_correlation,
         "wide",
         options={"method": "spearman"},
         **spaces,
     ),
-    promise(jatlas.mutual_neighbors, "wide", options={"k": 2}, **spaces),
+    promise(jatlas.metrics.mutual_neighbors, "wide", options={"k": 2}, **spaces),
     promise(
-        jatlas.retrieval,
+        jatlas.metrics.retrieval,
         "wide",
         options={"k": 2},
         queries=floats(N, D),
@@ -191,7 +205,7 @@ PROMISES = [
     ),
     promise(jatlas.probe_logits, "wide", params=probe, space=floats(N, D)),
     promise(
-        jatlas.crossfit_probabilities,
+        jatlas.probes.crossfit_probabilities,
         "wide",
         fitted=crossfit,
         space=floats(N, D),
@@ -202,42 +216,42 @@ PROMISES = [
 # Functions that promise something else, and where they are held to it.
 ELSEWHERE = {
     # on the host: from arrays of any content to arrays, every value looked at
-    "anchor_rows": "test_spaces.py",
-    "assemble": "test_spaces.py",
-    "check_anchors": "test_anchors.py",
-    "choose_anchors": "test_anchors.py",
-    "end_to_end": "test_tasks.py",
-    "own_rows": "test_sharding.py",
-    "part_shared_part_novel": "test_tasks.py",
-    "place": "test_sharding.py",
-    "same_classes_disjoint_samples": "test_tasks.py",
-    "totally_disjoint": "test_tasks.py",
+    "anchor_rows": "merging/test_spaces.py",
+    "assemble": "merging/test_spaces.py",
+    "check_anchors": "merging/test_anchors.py",
+    "choose_anchors": "merging/test_anchors.py",
+    "scenarios.end_to_end": "test_tasks.py",
+    "devices.local_rows": "test_sharding.py",
+    "scenarios.part_shared_part_novel": "test_tasks.py",
+    "devices.place": "test_sharding.py",
+    "scenarios.same_classes_disjoint_samples": "test_tasks.py",
+    "scenarios.totally_disjoint": "test_tasks.py",
     # files: from what is on disk, every value looked at
-    "add_file": "test_adding.py",
-    "compare_files": "test_commands.py",
-    "load": "test_storage.py",
-    "load_recipe": "test_storage.py",
-    "merge_files": "test_commands.py",
-    "project_file": "test_commands.py",
-    "read_embeddings": "test_readers.py",
-    "save": "test_storage.py",
+    "files.add_file": "files/test_adding.py",
+    "files.compare_files": "files/test_commands.py",
+    "load": "files/test_storage.py",
+    "files.load_recipe": "files/test_storage.py",
+    "merge_files": "files/test_commands.py",
+    "files.project_file": "files/test_commands.py",
+    "files.read_embeddings": "files/test_readers.py",
+    "save": "files/test_storage.py",
     # random numbers and a function come in
-    "permutation_test": "test_permutation.py",
+    "metrics.permutation_test": "metrics/test_permutation.py",
     # training: random numbers, and loops whose length depends on the data
-    "crossfit_probe": "test_crossfit.py",
-    "embed": "test_training.py",
-    "fit_charts": "test_training.py",
-    "fit_probe": "test_probe.py",
-    "flip_and_crop": "charts/test_augment.py",
+    "probes.fit_crossfit": "probes/test_crossfit.py",
+    "charts.embed": "charts/test_training.py",
+    "charts.fit_charts": "charts/test_training.py",
+    "fit_probe": "probes/test_probe.py",
+    "charts.flip_and_crop": "charts/test_augment.py",
     # no arrays come in
-    "adam": "test_optimizers.py",
-    "empty_atlas": "test_atlas.py",
-    "empty_cka": "test_cka.py",
-    "empty_spread": "test_disagreement.py",
-    "from_module": "charts/test_cnn.py",
-    "sample_mesh": "test_sharding.py",
-    "sgd_cosine": "test_optimizers.py",
-    "with_preprocessing": "charts/test_chart.py",
+    "charts.adam": "charts/test_optimizers.py",
+    "running.atlas.empty": "running/test_atlas.py",
+    "running.cka.empty": "metrics/test_cka.py",
+    "running.spread.empty": "running/test_disagreement.py",
+    "charts.from_module": "charts/test_cnn.py",
+    "devices.sample_mesh": "test_sharding.py",
+    "charts.sgd_cosine": "charts/test_optimizers.py",
+    "charts.with_preprocessing": "charts/test_chart.py",
 }
 
 
@@ -499,18 +513,21 @@ def test_a_wrong_dtype_is_refused_by_a_message(p):
 # Names
 
 
-PUBLIC = {name: getattr(jatlas, name) for name in getattr(jatlas, "__all__", [])}
+PUBLIC = public_names.canonical()
 FUNCTIONS = {n: inspect.unwrap(f) for n, f in PUBLIC.items() if not inspect.isclass(f)}
 each_function = pytest.mark.parametrize("name", FUNCTIONS)
 
 
 def test_jatlas_names_what_is_public():
     assert FUNCTIONS
-    assert len(set(jatlas.__all__)) == len(jatlas.__all__)
+    for module in (jatlas, *public_names.NAMESPACES.values()):
+        assert len(set(module.__all__)) == len(module.__all__)
+    assert len(public_names.FLAT) <= 35
 
 
 def test_every_public_function_is_held_to_its_promises():
-    held = {p.function.func.__name__ for p in PROMISES}
+    names = {id(value): name for name, value in PUBLIC.items()}
+    held = {names[id(p.function.func)] for p in PROMISES}
     assert held.isdisjoint(ELSEWHERE)
     assert held | set(ELSEWHERE) == set(FUNCTIONS)
     for file in ELSEWHERE.values():
@@ -534,7 +551,7 @@ def products(jaxpr):
 @each_promise
 def test_matrix_products_do_not_round_their_inputs(p):
     """Nothing shows it on a CPU, whose products are exact; accelerators round."""
-    if p.function.func in (jatlas.probe_logits, jatlas.crossfit_probabilities):
+    if p.function.func in (jatlas.probe_logits, jatlas.probes.crossfit_probabilities):
         return  # a classifier, not a metric: as fast as the device likes
     inputs = cast(arrays_of(p), np.float32)
     for precision in products(jax.make_jaxpr(partial(call, p))(inputs).jaxpr):

@@ -54,6 +54,6 @@ def test_what_it_shows_is_there_and_nothing_is_left_open():
     text = README.read_text()
     assert "@@" not in text
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
-    assert "experiments/pictures/accuracy.png" in links
+    assert "experiments/paper/pictures/accuracy.png" in links
     for link in links:
         assert (README.parent / link).exists(), link

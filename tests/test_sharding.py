@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jatlas
-from jatlas import sharding
-from jatlas.sharding import own_rows, place, sample_mesh
+from jatlas import devices
+from jatlas.devices import local_rows, place, sample_mesh
 
 DEVICES = 4  # see conftest.py
 
@@ -123,20 +123,20 @@ def test_dtypes_are_those_of_jax(mesh):
 @pytest.mark.parametrize("num_rows", [0, 5, 50])
 def test_own_rows_come_back(mesh, num_rows):
     space = space_of(num_rows)
-    back = own_rows(mesh, place(mesh, space), num_rows)
+    back = local_rows(mesh, place(mesh, space), num_rows)
     assert isinstance(back, Space)
     assert isinstance(back.x, np.ndarray)
     np.testing.assert_array_equal(back.x, space.x)
     np.testing.assert_array_equal(back.where, space.where)
     charts = np.stack([space.x, -space.x])
     placed = place(mesh, charts, axis=1)
-    np.testing.assert_array_equal(own_rows(mesh, placed, num_rows, axis=1), charts)
+    np.testing.assert_array_equal(local_rows(mesh, placed, num_rows, axis=1), charts)
 
 
 def test_own_rows_come_back_from_any_layout(mesh):
     x = space_of(50).x
     everywhere = jax.device_put(place(mesh, x), NamedSharding(mesh, PartitionSpec()))
-    np.testing.assert_array_equal(own_rows(mesh, everywhere, 50), x)
+    np.testing.assert_array_equal(local_rows(mesh, everywhere, 50), x)
 
 
 def test_padded_rows_do_not_count():
@@ -149,7 +149,7 @@ def test_padded_rows_do_not_count():
     x, presence = place(mesh, charts, axis=1)
     merged = jatlas.merge(x, jnp.float32(anchors), presence, empty=0.0)
     alone = jatlas.merge(charts[0], jnp.float32(anchors), charts[1], empty=0.0)
-    np.testing.assert_allclose(own_rows(mesh, merged, 50), alone, atol=1e-6)
+    np.testing.assert_allclose(local_rows(mesh, merged, 50), alone, atol=1e-6)
     assert not np.asarray(merged)[50:].any()
     np.testing.assert_allclose(
         jatlas.cka(merged, placed, where=where), jatlas.cka(alone, space.x), rtol=1e-6
@@ -167,7 +167,7 @@ def others(monkeypatch):
         def gather(told):
             return np.stack([told, *(np.asarray(c(told), np.uint32) for c in changes)])
 
-        monkeypatch.setattr(sharding.multihost_utils, "process_allgather", gather)
+        monkeypatch.setattr(devices.multihost_utils, "process_allgather", gather)
 
     return tell
 
@@ -205,7 +205,7 @@ def test_a_mesh_without_devices_is_refused():
 
 def test_a_mesh_that_is_not_of_samples_is_refused():
     other = jax.make_mesh((DEVICES,), ("rows",), axis_types=(AxisType.Auto,))
-    for call in (lambda: place(other, np.ones(3)), lambda: own_rows(other, [], 3)):
+    for call in (lambda: place(other, np.ones(3)), lambda: local_rows(other, [], 3)):
         with refused(
             r"one axis 'samples', got \('rows',\); make it with `sample_mesh`"
         ):
@@ -244,10 +244,10 @@ def test_rows_that_do_not_fit_are_refused():
     with refused("rows_per_device must be a whole number of 1 or more, got 0"):
         place(mesh, np.ones(9), rows_per_device=0)
     with refused("num_rows must be a whole number of 0 or more, got -1"):
-        own_rows(mesh, jnp.ones(8), -1)
+        local_rows(mesh, jnp.ones(8), -1)
     with refused("8 rows on 4 devices has no 9 rows on the 4 of this process"):
-        own_rows(mesh, jnp.ones(8), 9)
+        local_rows(mesh, jnp.ones(8), 9)
     with refused("9 rows on 4 devices has no 9 rows"):
-        own_rows(mesh, jnp.ones(9), 9)
+        local_rows(mesh, jnp.ones(9), 9)
     with refused("has no axis 1"):
-        own_rows(mesh, jnp.ones(8), 3, axis=1)
+        local_rows(mesh, jnp.ones(8), 3, axis=1)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jatlas.anchors import anchor_pool
-from jatlas.tasks import (
+from jatlas.merging.anchors import anchor_pool
+from jatlas.scenarios import (
     Tasks,
     end_to_end,
     part_shared_part_novel,

@@ -1,13 +1,9 @@
-"""How many anchors, and which: `python -m experiments.sweep`.
+"""How many anchors, and which: `python -m experiments.anchors`.
 
 The charts of a run are trained once; then the atlas is made and measured with 16 to 512
 anchors, chosen in each of four ways. On the embedded data and 2 cores about a minute a
 setting and seed.
 """
-
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 
 import sys
 from collections.abc import Sequence
@@ -21,13 +17,15 @@ import tyro
 from rich.console import Console
 
 import jatlas
-from experiments import analyses, command, compared, cuts, job, run, store, trained
-from experiments.compared import Embedded
-from experiments.config import PROTOCOLS, Options
-from experiments.results import in_cell
-from experiments.settings import Scenario, Setting
-from experiments.trained import Bench, Report
-from jatlas.tasks import Tasks
+from experiments.measures import metrics, protocols, splits
+from experiments.measures.protocols import Embedded
+from experiments.paper import measure
+from experiments.runs import benches, runner, storage, terminal
+from experiments.runs.benches import Bench, Report
+from experiments.runs.config import PROTOCOLS, Options
+from experiments.runs.rows import in_cell
+from experiments.runs.settings import Scenario, Setting
+from jatlas.scenarios import Tasks
 
 METHODS = ("uniform", "balanced", "farthest", "kmeans")
 
@@ -97,9 +95,9 @@ def unit(
     """
     file = part(bench, setting, seed)
     if file.exists():
-        return store.read_json(file)
-    _, pool = run.deal(bench, setting, seed)
-    tasks, embedded = run.embed(
+        return storage.read_json(file)
+    _, pool = measure.deal(bench, setting, seed)
+    tasks, embedded = measure.embed(
         bench, setting, seed, lambda what, share: report(what, 0.5 * share)
     )
     cells = [(count, method) for count in numbers for method in METHODS]
@@ -108,13 +106,13 @@ def unit(
         report(f"{count} anchors, {method}", 0.5 + 0.5 * done / len(cells))
         told = replace(bench.options, num_anchors=count, anchor_choice=method)
         other = bench._replace(options=told)
-        anchors = run.choose(other, setting, seed, pool, embedded.charts[0])
+        anchors = measure.choose(other, setting, seed, pool, embedded.charts[0])
         embedded = embedded._replace(anchors=anchors)
         cell = {"scenario": setting.scenario, "setting": setting.name}
         cell |= {"anchors": count, "choice": method, "seed": seed}
         rows += [cell | row for row in _measured(bench, setting, seed, tasks, embedded)]
-    store.write_json(file, rows)
-    trained.forget(bench, setting, seed, len(tasks.seen))
+    storage.write_json(file, rows)
+    benches.forget(bench, setting, seed, len(tasks.seen))
     return rows
 
 
@@ -151,14 +149,14 @@ def main(sweep: Sweep) -> None:
         sys.exit(f"error: --numbers must be 1 or more, and not none: {sweep.numbers}")
     told = options(sweep)
     console = Console(highlight=False, soft_wrap=True)
-    job.keep_compiled()
-    with command.endings(console):
-        plan = job.planned(told, console, numbers=list(sweep.numbers))
-        rows = job.rows_of(plan, console, part, partial(unit, sweep.numbers))
+    runner.keep_compiled()
+    with terminal.endings(console):
+        plan = runner.planned(told, console, numbers=list(sweep.numbers))
+        rows = runner.rows_of(plan, console, part, partial(unit, sweep.numbers))
         file = told.folder / "sweep.json"
-        store.write_json(file, {"settings": plan.settings, "rows": rows})
-        text = table(store.read_json(file)["rows"])
-        store.write_text(told.folder / "sweep.md", text)
+        storage.write_json(file, {"settings": plan.settings, "rows": rows})
+        text = table(storage.read_json(file)["rows"])
+        storage.write_text(told.folder / "sweep.md", text)
     console.print(text, markup=False)
 
 
@@ -168,26 +166,26 @@ def _measured(
     """Accuracy and CKA of the atlas under both protocols."""
     labels = bench.dataset.labels
     spaces = {
-        "oracle": compared.oracle_spaces(embedded, tasks.test),
-        "blind": compared.blind_spaces(embedded),
+        "oracle": protocols.oracle_spaces(embedded, tasks.test),
+        "blind": protocols.blind_spaces(embedded),
     }
-    like = compared.relative_reference(embedded)
+    like = protocols.relative_reference(embedded)
     rows = []
     for protocol in PROTOCOLS:
         space = spaces[protocol]["merged"]()
-        paper = {"": cuts.cuts(seed, space, tasks, on_test=setting.on_test)[""]}
-        values = analyses.measure(
+        paper = {"": splits.cuts(seed, space, tasks, on_test=setting.on_test)[""]}
+        values = metrics.measure(
             space,
             paper,
             {},
             labels,
             tasks,
-            analyses.key_of(seed),
+            metrics.key_of(seed),
             bench.options.probe_epochs,
             bench.options.probe_patience,
-            control=analyses.probe,  # accuracies, and nothing else
+            control=metrics.probe,  # accuracies, and nothing else
         )
-        tested = compared.rows_of_test(space, tasks)
+        tested = protocols.rows_of_test(space, tasks)
         values["cka"] = float(
             jatlas.cka(
                 jnp.asarray(tested.rows),
@@ -205,7 +203,3 @@ def _measured(
 def _cell(rows: list[dict[str, Any]], metric: str, protocol: str) -> str:
     wanted = (metric, protocol)
     return in_cell([r["value"] for r in rows if (r["metric"], r["protocol"]) == wanted])
-
-
-if __name__ == "__main__":
-    main(tyro.cli(Sweep, prog="python -m experiments.sweep"))

@@ -17,6 +17,14 @@ from sphinx.application import Sphinx
 
 import jatlas
 
+# The classes that are public, by their last names: these are linked.
+PUBLIC = {
+    name: value
+    for module in (jatlas.charts, jatlas.files, jatlas.metrics, jatlas.scenarios)
+    for name, value in vars(module).items()
+    if inspect.isclass(value)
+}
+
 project = "jatlas"
 html_title = "jatlas"
 html_theme_options = {"page_width": "1100px", "show_powered_by": False}
@@ -60,10 +68,9 @@ def _text(tree: ast.AST, names: dict[str, Any]) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = node.value.strip()  # " N" is one axis, for linters' sake
-        is_public = isinstance(node, ast.Name) and node.id in jatlas.__all__
-        if is_public and isinstance(node.ctx, ast.Load):
+        if isinstance(node, ast.Name) and node.id in PUBLIC:
             meant = names[node.id]
-            if meant is not getattr(jatlas, node.id):
+            if meant is not PUBLIC[node.id]:
                 node.id = str(meant).removeprefix("collections.abc.")
     return ast.unparse(tree)
 

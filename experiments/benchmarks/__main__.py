@@ -15,10 +15,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 import tyro
 from rich.console import Console
 
-from experiments import command, store
 from experiments.benchmarks import machine, references, report, scale
 from experiments.benchmarks.jobs import JOBS
 from experiments.benchmarks.measure import Bench, Disagreement
+from experiments.runs import storage, terminal
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def plan(options: Options) -> Plan:
         "versions": machine.versions(),
         "machine": machine.describe(),
     }
-    store.claim(options.folder, settings)
+    storage.claim(options.folder, settings)
     names = [name for name in JOBS if name in options.only]
     return Plan(options, settings, bench, names)
 
@@ -86,16 +86,16 @@ def main(made: Plan, console: Console) -> None:
     folder = made.options.folder
     _measure(made, console)
     done = [name for name in JOBS if _part(folder, name).exists()]
-    jobs = {name: store.read_json(_part(folder, name)) for name in done}
+    jobs = {name: storage.read_json(_part(folder, name)) for name in done}
     results = {
         "settings": made.settings,
         "jobs": jobs,
         "paper": scale.from_results(jobs),
     }
-    store.write_json(folder / "benchmarks.json", results)
-    written = store.read_json(folder / "benchmarks.json")
+    storage.write_json(folder / "benchmarks.json", results)
+    written = storage.read_json(folder / "benchmarks.json")
     titles = {name: job.title for name, job in JOBS.items()}
-    store.write_text(folder / "benchmarks.md", report.text(written, titles))
+    storage.write_text(folder / "benchmarks.md", report.text(written, titles))
 
 
 def _part(folder: Path, name: str) -> Path:
@@ -109,7 +109,7 @@ def _measure(made: Plan, console: Console) -> None:
     if found := len(made.names) - len(missing):
         console.print(f"{found} of {len(made.names)} were done before")
     expected = {n: JOBS[n].quick if quick else JOBS[n].seconds for n in missing}
-    with command.bar(console, sum(expected.values())) as update:
+    with terminal.bar(console, sum(expected.values())) as update:
         before = 0.0
         for name in missing:
             if not console.is_terminal:
@@ -125,7 +125,7 @@ def _measure(made: Plan, console: Console) -> None:
             with machine.others() as others:
                 rows = JOBS[name].rows(replace(made.bench, tell=tell))
             done = {"took": time.perf_counter() - began, "others": others["busy"]}
-            store.write_json(_part(folder, name), done | {"rows": rows})
+            storage.write_json(_part(folder, name), done | {"rows": rows})
             before += expected[name]
 
 
@@ -133,7 +133,7 @@ def _command() -> None:
     began = time.perf_counter()
     options = tyro.cli(Options, prog="python -m experiments.benchmarks")
     console = Console(highlight=False, soft_wrap=True)
-    with command.endings(console):
+    with terminal.endings(console):
         try:
             made = plan(options)
         except (ValueError, OSError) as error:

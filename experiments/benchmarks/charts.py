@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from jatlas import embedding
+from jatlas.charts import embedding
 
 # Height and width of the images, and the steps of each chart that are timed.
 _SIZES = {28: 3, 8: 20}
@@ -23,8 +23,8 @@ _WAYS = {"one after another": False, "side by side": True}
 def measure(quick: bool) -> list[dict[str, Any]]:
     """The comparisons: training and embedding, of large images and of small ones.
 
-    The paper's CNN, batches of 100, on noise. What `jatlas.fit_charts` and
-    `jatlas.embed` do if they are not told is to be as fast as the other way of the two,
+    The paper's CNN, batches of 100, on noise. What `jatlas.charts.fit_charts` and
+    `jatlas.charts.embed` do by default is to be as fast as the other way of the two,
     one after another or side by side.
 
     Args:
@@ -41,7 +41,9 @@ def measure(quick: bool) -> list[dict[str, Any]]:
 
 def jobs(num_charts: int, side: int) -> list[dict[str, Any]]:
     """The comparisons for this many charts and images of this height and width."""
-    chart = jatlas.from_module(partial(jatlas.CNN, (side, side, 1), _CLASSES))
+    chart = jatlas.charts.from_module(
+        partial(jatlas.charts.CNN, (side, side, 1), _CLASSES)
+    )
     num_samples = num_charts * _SIZES[side] * _BATCH
     shape = (max(num_samples, _EMBEDDED), side, side, 1)
     images = jnp.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
@@ -65,13 +67,13 @@ def jobs(num_charts: int, side: int) -> list[dict[str, Any]]:
 
 
 def _training(
-    chart: jatlas.Chart, images: jax.Array, num_charts: int
-) -> Callable[..., jatlas.Charts]:
+    chart: jatlas.charts.Chart, images: jax.Array, num_charts: int
+) -> Callable[..., jatlas.charts.Charts]:
     """One epoch of each chart, on its own equal share of the samples."""
     number = np.arange(len(images))
     own = number % num_charts == np.arange(num_charts)[:, None]
     every, none = np.ones(_CLASSES, bool), np.zeros(len(images), bool)
-    tasks = jatlas.Tasks(
+    tasks = jatlas.scenarios.Tasks(
         classes=np.tile(every, (num_charts, 1)),
         shared=every,
         presence=own,
@@ -81,8 +83,8 @@ def _training(
         test=none,
     )
 
-    def run(together: bool | None) -> jatlas.Charts:
-        charts = jatlas.fit_charts(
+    def run(together: bool | None) -> jatlas.charts.Charts:
+        charts = jatlas.charts.fit_charts(
             jax.random.key(0), chart, images, number % _CLASSES, tasks,
             batch_size=_BATCH, max_epochs=1, together=together,
         )  # fmt: skip
@@ -92,14 +94,16 @@ def _training(
 
 
 def _embedding(
-    chart: jatlas.Chart, images: jax.Array, num_charts: int
+    chart: jatlas.charts.Chart, images: jax.Array, num_charts: int
 ) -> Callable[..., jax.Array]:
     """Embeddings by charts that are not trained."""
     states = jax.vmap(chart.init)(jax.random.split(jax.random.key(0), num_charts))
     none = np.zeros((num_charts, 0))
-    charts = jatlas.Charts(chart, states, none, none, np.full(num_charts, -1))
+    charts = jatlas.charts.Charts(chart, states, none, none, np.full(num_charts, -1))
 
     def run(together: bool | None) -> jax.Array:
-        return jax.block_until_ready(jatlas.embed(charts, images, together=together))
+        return jax.block_until_ready(
+            jatlas.charts.embed(charts, images, together=together)
+        )
 
     return run

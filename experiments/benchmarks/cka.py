@@ -88,11 +88,11 @@ def _streamed(bench: Bench, d: int) -> Row:
     x, y = drawn(0)
     sums = "sums of products, not centred, not to be debiased"
     found = measure.by_formula(bench, sums, references.moments, (x, y), None)
-    empty = jatlas.empty_cka(d, d)
+    empty = jatlas.running.cka.empty(d, d)
     work = _work(chunk, d)
     row = measure.compare(
         bench, "linear CKA, a chunk of rows", {"N": chunk, "D": d},
-        partial(jatlas.add_rows, empty, x, y), found, work=work,
+        partial(jatlas.running.cka.add, empty, x, y), found, work=work,
     )  # fmt: skip
 
     def streamed(count: int) -> tuple[float, jax.Array]:
@@ -101,13 +101,13 @@ def _streamed(bench: Bench, d: int) -> Row:
         for number in range(count):
             rows = jax.block_until_ready(drawn(number))
             began = time.perf_counter()
-            state = jax.block_until_ready(jatlas.add_rows(state, *rows))
+            state = jax.block_until_ready(jatlas.running.cka.add(state, *rows))
             took += time.perf_counter() - began
             del rows  # else the next would be drawn while they are held
-        return took, jatlas.cka_value(state)
+        return took, jatlas.running.cka.value(state)
 
     row["memory"]["output_bytes"] = memory.size(empty)
-    temporaries = memory.temporaries(jatlas.add_rows, empty, x, y)
+    temporaries = memory.temporaries(jatlas.running.cka.add, empty, x, y)
     row["memory"]["temporary_bytes"] = temporaries
     streamed(1)  # what is compiled takes memory, too
     for count in counts:

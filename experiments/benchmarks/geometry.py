@@ -58,13 +58,13 @@ def _self_similarity(bench: Bench) -> Row:
     x, y = (jnp.asarray(space) for space in arrays)
     what = "(N, N) cosines, rows correlated"
     found = measure.by_formula(bench, what, references.self_similarity, arrays, 1e-5)
-    ours = partial(jatlas.self_similarity_correlation, x, y)
+    ours = partial(jatlas.metrics.self_similarity_correlation, x, y)
     # Three moments of (D, D), and each applied to all rows; no (N, N) product.
     work = Work(2.0 * 6 * n * d**2, 4.0 * 2 * n * d)
     name = "self-similarity correlation"
     row = measure.compare(bench, name, {"N": n, "D": d}, ours, found, work=work)
     row["memory"]["temporary_bytes"] = memory.temporaries(
-        jatlas.self_similarity_correlation, x, y
+        jatlas.metrics.self_similarity_correlation, x, y
     )
     return row
 
@@ -78,7 +78,7 @@ def _neighbors(bench: Bench) -> Row:
     formula = partial(references.mutual_neighbors, k=_NEIGHBORS)
     # Of two inner products that differ by rounding, either may be the tenth.
     found = measure.by_formula(bench, what, formula, arrays, 1e-3)
-    ours = partial(jatlas.mutual_neighbors, k=_NEIGHBORS)
+    ours = partial(jatlas.metrics.mutual_neighbors, k=_NEIGHBORS)
     work = Work(2.0 * 2 * n**2 * d, 4.0 * 2 * n * d)
     size = {"N": n, "D": d, "k": _NEIGHBORS}
     row = measure.compare(

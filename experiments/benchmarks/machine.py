@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import threadpoolctl
 
-from experiments import config
 from experiments.benchmarks import references
 from experiments.benchmarks.timing import Subject
+from experiments.runs import config
 
 _WIDTH = {"cpu": 1024}  # of the square matrices; elsewhere 8192
 _NUMBERS = 2**25  # in the array that is copied: 128 MB, more than caches hold

@@ -17,10 +17,11 @@ from functools import partial
 import tyro
 from rich.console import Console
 
-from experiments import command, figures, job, store
 from experiments.blind import pictures, tables
 from experiments.blind.job import Blind, check, options, part, unit
-from experiments.encoders import KINDS
+from experiments.encoders.chart_kinds import KINDS
+from experiments.paper.plots import figures
+from experiments.runs import runner, storage, terminal
 
 
 def main(blind: Blind) -> None:
@@ -37,17 +38,17 @@ def main(blind: Blind) -> None:
         )
     told = options(blind)
     console = Console(highlight=False, soft_wrap=True)
-    job.keep_compiled()
-    with command.endings(console):
-        plan = job.planned(
+    runner.keep_compiled()
+    with terminal.endings(console):
+        plan = runner.planned(
             told, console, check=partial(check, blind), widths=list(widths)
         )
-        rows = job.rows_of(plan, console, part, partial(unit, blind))
+        rows = runner.rows_of(plan, console, part, partial(unit, blind))
         file = told.folder / "blind.json"
-        store.write_json(file, {"settings": plan.settings, "rows": rows})
-        written = store.read_json(file)
+        storage.write_json(file, {"settings": plan.settings, "rows": rows})
+        written = storage.read_json(file)
         text = tables.text(written["settings"], written["rows"])
-        store.write_text(told.folder / "blind.md", text)
+        storage.write_text(told.folder / "blind.md", text)
         drawn = {
             "width": pictures.width_figure,
             "present": pictures.present_figure,

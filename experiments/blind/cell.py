@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import run, trained
-from experiments.settings import Setting
-from experiments.trained import Bench, Report
-from jatlas.tasks import Tasks
+from experiments.paper import measure
+from experiments.runs import benches
+from experiments.runs.benches import Bench, Report
+from experiments.runs.settings import Setting
+from jatlas.scenarios import Tasks
 
 
 class Cell(NamedTuple):
@@ -50,9 +51,9 @@ def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:
     knows its own training samples too well, and a space that is chosen on them is one
     that shows it.
     """
-    tasks, pool = run.deal(bench, setting, seed)
-    reference = trained.reference(bench, seed, lambda what, x: report(what, 0.2 * x))
-    charts = trained.charts(
+    tasks, pool = measure.deal(bench, setting, seed)
+    reference = benches.reference(bench, seed, lambda what, x: report(what, 0.2 * x))
+    charts = benches.charts(
         bench, setting, seed, tasks, lambda what, x: report(what, 0.2 + 0.8 * x)
     )
     return of(reference, charts, tasks, bench.dataset.labels, pool, seed)

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from experiments.blind.intervals import Difference, difference
 from experiments.blind.methods import METHODS
 from experiments.blind.values import Rows, values
-from experiments.results import markdown_table, settings_of
+from experiments.runs.rows import markdown_table, settings_of
 
 
 class Goal(NamedTuple):

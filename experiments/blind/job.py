@@ -10,14 +10,15 @@ import jax
 import numpy as np
 import tyro
 
-from experiments import run, store, trained
 from experiments.blind import cell, present, scores, spaces, trust
 from experiments.blind.cell import Cell
 from experiments.blind.methods import CURVES, METHODS
-from experiments.config import Options
-from experiments.encoders import KINDS
-from experiments.settings import Setting
-from experiments.trained import Bench, Report
+from experiments.encoders.chart_kinds import KINDS
+from experiments.paper import measure
+from experiments.runs import benches, storage
+from experiments.runs.benches import Bench, Report
+from experiments.runs.config import Options
+from experiments.runs.settings import Setting
 
 MOST_CHARTS = 6  # whose sets, 63 of them, are all measured
 
@@ -82,21 +83,21 @@ def unit(
     """All that is measured of one setting and seed; from the disk if it is there."""
     file = part(bench, setting, seed)
     if file.exists():
-        return store.read_json(file)
-    own = cell.embed(bench, setting, seed, partial(run.scaled, report, 0.0, 0.3))
-    key = jax.random.fold_in(trained.key(seed, setting), 2**31 - 1)
+        return storage.read_json(file)
+    own = cell.embed(bench, setting, seed, partial(measure.scaled, report, 0.0, 0.3))
+    key = jax.random.fold_in(benches.key(seed, setting), 2**31 - 1)
     named = {"scenario": setting.scenario, "setting": setting.name, "seed": seed}
-    found = accuracies(own, blind, key, partial(run.scaled, report, 0.3, 0.7))
+    found = accuracies(own, blind, key, partial(measure.scaled, report, 0.3, 0.7))
     rows = [{"of": "accuracy", **row} for row in found]
     charts = present.measured(
-        own, blind.width, key, partial(run.scaled, report, 0.7, 0.9)
+        own, blind.width, key, partial(measure.scaled, report, 0.7, 0.9)
     )
     rows += [{"of": "present", **row} for row in charts]
     report("calibration and doubt", 0.9)
     rows.append({"of": "trust", **trust.measured(own, blind.width, key)})
     rows = [named | row for row in rows]
-    store.write_json(file, rows)
-    trained.forget(bench, setting, seed, len(own.charts))
+    storage.write_json(file, rows)
+    benches.forget(bench, setting, seed, len(own.charts))
     return rows
 
 
@@ -119,7 +120,7 @@ def check(blind: Blind, bench: Bench, units: Sequence[tuple[Setting, int]]) -> N
     state = jax.eval_shape(chart.init, jax.random.key(0))
     width = jax.eval_shape(chart.embed, state, image).shape[1]
     for setting, seed in units:
-        tasks, pool = run.deal(bench, setting, seed)
+        tasks, pool = measure.deal(bench, setting, seed)
         if len(tasks.seen) > MOST_CHARTS:
             raise ValueError(
                 f"{setting.name} has {len(tasks.seen)} charts; of more than "

@@ -12,8 +12,8 @@ from experiments.blind.methods import CURVES, METHODS
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.trust import COVERAGE, DOUBTS
 from experiments.blind.values import Rows
-from experiments.looks import look
-from experiments.results import settings_of
+from experiments.plots.styles import look
+from experiments.runs.rows import settings_of
 
 _POINTS = ("mean", "concat", "gcca", "procrustes")  # of one width
 _ELSEWHERE = ("concat_white", "evidence_alone", *DOUBTS)

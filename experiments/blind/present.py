@@ -112,9 +112,9 @@ def _makers(
 
     # The anchors are embedded by all charts, whoever embeds a sample: the kernel of the
     # anchors, and so the coordinates, are the same for every set of charts.
-    root = jatlas.nystroem(merged(white, anchors, everywhere)[anchors])
+    root = jatlas.fit_nystroem(merged(white, anchors, everywhere)[anchors])
     beside = spaces.side_by_side(white)
-    fitted = jatlas.crossfit_probe(
+    fitted = jatlas.probes.fit_crossfit(
         key,
         present(beside, learnt),
         cell.labels,
@@ -125,7 +125,7 @@ def _makers(
     )
     all_know = _roots(fitted, beside)
     with_all = spaces.with_evidence(white, all_know, all_know[anchors], anchors)
-    evident = jatlas.nystroem(with_all[anchors])
+    evident = jatlas.fit_nystroem(with_all[anchors])
 
     def evidence(presence: np.ndarray) -> np.ndarray:
         roots = _roots(fitted, present(beside, presence))
@@ -149,5 +149,7 @@ def _makers(
     }
 
 
-def _roots(fitted: jatlas.CrossFit, rows: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.asarray(jatlas.crossfit_probabilities(fitted, rows, fitted.fold)))
+def _roots(fitted: jatlas.probes.CrossFit, rows: np.ndarray) -> np.ndarray:
+    return np.sqrt(
+        np.asarray(jatlas.probes.crossfit_probabilities(fitted, rows, fitted.fold))
+    )

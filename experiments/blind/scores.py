@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.linear_model import RidgeClassifier
 
 import jatlas
-from experiments import analyses
 from experiments.blind.cell import Cell
+from experiments.measures import metrics
 
 # (cell, rows, key) to (N,), the class that each row is taken for; -1 where it is none.
 Classify = Callable[[Cell, np.ndarray, jax.Array], np.ndarray]
@@ -38,7 +38,7 @@ def logits(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
 
 def probe(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
     """The paper's probe."""
-    return analyses.likely(logits(cell, rows, key))
+    return metrics.likely(logits(cell, rows, key))
 
 
 def ridge(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
@@ -61,8 +61,10 @@ def class_means(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
     """The class whose mean is nearest: it sees where the classes lie, and no more."""
     del key
     space = jnp.asarray(rows)
-    means = jatlas.class_means(space, cell.labels, cell.num_classes, where=cell.train)
-    return np.asarray(jatlas.nearest_class_mean(means, space))
+    means = jatlas.probes.class_means(
+        space, cell.labels, cell.num_classes, where=cell.train
+    )
+    return np.asarray(jatlas.probes.nearest_class_mean(means, space))
 
 
 PROBES: dict[str, Classify] = {

@@ -46,7 +46,7 @@ def merged(charts: Sequence[np.ndarray], anchors: np.ndarray) -> jax.Array:
 
 def orthonormal(rows: jax.Array, anchors: np.ndarray) -> np.ndarray:
     """(N, A), the same in Nystroem's coordinates."""
-    return np.asarray(jatlas.apply_transform(jatlas.nystroem(rows[anchors]), rows))
+    return np.asarray(jatlas.apply_transform(jatlas.fit_nystroem(rows[anchors]), rows))
 
 
 def side_by_side(charts: Sequence[np.ndarray]) -> np.ndarray:
@@ -59,7 +59,7 @@ def side_by_side(charts: Sequence[np.ndarray]) -> np.ndarray:
 
 def evidence(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
     """(N, C), square roots of class probabilities, by probes that have not learnt x."""
-    fitted = jatlas.crossfit_probe(
+    fitted = jatlas.probes.fit_crossfit(
         key,
         rows,
         cell.labels,
@@ -68,7 +68,7 @@ def evidence(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
         where=cell.train,
         validation=cell.stop,
     )
-    found = jatlas.crossfit_probabilities(fitted, rows, fitted.fold)
+    found = jatlas.probes.crossfit_probabilities(fitted, rows, fitted.fold)
     return np.sqrt(np.asarray(found))
 
 

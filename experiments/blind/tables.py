@@ -9,7 +9,7 @@ from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.scores import PROBES
 from experiments.blind.trust import COVERAGE, DOUBTS
 from experiments.blind.values import Rows, own_probe, present_curve, values
-from experiments.results import in_cell, markdown_table, settings_of
+from experiments.runs.rows import in_cell, markdown_table, settings_of
 
 PROBE_TITLES = {
     "probe": "the paper's probe",

@@ -81,11 +81,14 @@ def doubts(
 def disagreement(charts: list[np.ndarray], anchors: np.ndarray) -> np.ndarray:
     """(N,), of the charts' relative representations; one chart at a time."""
     size = len(charts[0])
-    state, everywhere = jatlas.empty_spread(size, anchors.size), np.ones(size, bool)
+    state, everywhere = (
+        jatlas.running.spread.empty(size, anchors.size),
+        np.ones(size, bool),
+    )
     for x in charts:
         relative = jatlas.relativize(jnp.asarray(x), jnp.asarray(x[anchors]))
-        state = jatlas.add_to_spread(state, relative, everywhere)
-    return np.asarray(jatlas.disagreement(state))
+        state = jatlas.running.spread.add(state, relative, everywhere)
+    return np.asarray(jatlas.running.spread.value(state))
 
 
 def unknown(cell: Cell, width: int, key: jax.Array) -> dict[str, float]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import in_cell
+from experiments.runs.rows import in_cell
 
 Rows = list[dict[str, Any]]
 

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments import analyses, growing
-from experiments.cuts import Cut
-from experiments.growing import Deal, Step
-from experiments.results import Rows
-from experiments.trained import Bench
+from experiments.continual import growing
+from experiments.continual.growing import Deal, Step
+from experiments.measures import metrics
+from experiments.measures.splits import Cut
+from experiments.runs.benches import Bench
+from experiments.runs.rows import Rows
 
 # By protocol and name: (K, anything), and the end-to-end space of the same kind, with
 # which it is compared.
@@ -61,7 +62,7 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
     state, absolute = left.state, left.reference
     anchors = jnp.asarray(deal.anchors)
     relative = jatlas.relativize(absolute, absolute[anchors])
-    blind = jatlas.atlas_mean(state.blind)
+    blind = jatlas.running.atlas.value(state.blind)
     known = zip(deal.presence, state.concatenated, strict=False)
     own = [jnp.where(present[:, None], rows, 0) for present, rows in known]
     pixels = bench.dataset.images[deal.kept].reshape(deal.kept.size, -1)
@@ -75,7 +76,7 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
             _nystroem(blind, anchors),
             _nystroem(relative, anchors),
         ),
-        ("oracle", "atlas"): (jatlas.atlas_mean(state.oracle), relative),
+        ("oracle", "atlas"): (jatlas.running.atlas.value(state.oracle), relative),
         ("blind", "concat"): (jnp.hstack(state.concatenated), absolute),
         ("oracle", "concat"): (jnp.hstack(own), absolute),
     }
@@ -123,7 +124,7 @@ def costs(
 
 
 def _nystroem(rows: jax.Array, anchors: jax.Array) -> jax.Array:
-    return jatlas.apply_transform(jatlas.nystroem(rows[anchors]), rows)
+    return jatlas.apply_transform(jatlas.fit_nystroem(rows[anchors]), rows)
 
 
 def _of_space(
@@ -137,8 +138,8 @@ def _of_space(
 ) -> dict[str, float]:
     """Accuracies of the probe and of the nearest class mean, and CKA."""
     num_classes = len(bench.dataset.class_names)
-    logits, _ = analyses.probe(
-        analyses.key_of(seed),
+    logits, _ = metrics.probe(
+        metrics.key_of(seed),
         space,
         labels,
         num_classes,
@@ -147,10 +148,10 @@ def _of_space(
         max_epochs=bench.options.probe_epochs,
         patience=bench.options.probe_patience,
     )
-    guess = analyses.likely(np.asarray(logits))
+    guess = metrics.likely(np.asarray(logits))
     values = accuracies(guess, labels, scored)
-    means = jatlas.class_means(space, labels, num_classes, where=parts.train)
-    nearest = np.asarray(jatlas.nearest_class_mean(means, space))
+    means = jatlas.probes.class_means(space, labels, num_classes, where=parts.train)
+    nearest = np.asarray(jatlas.probes.nearest_class_mean(means, space))
     values["class_mean_accuracy"] = float((nearest == labels)[parts.test].mean())
     if like is not None:
         aligned = jatlas.cka(space, like, where=jnp.asarray(parts.test))

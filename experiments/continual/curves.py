@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from experiments.figures import WIDTH
-from experiments.results import Rows, in_cell, markdown_table
+from experiments.paper.plots.figures import WIDTH
+from experiments.runs.rows import Rows, in_cell, markdown_table
 
 _OF_TASK = "accuracy_task_"
 

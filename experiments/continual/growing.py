@@ -17,14 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments import cuts, run, trained
-from experiments.compared import Space
-from experiments.cuts import Cut
-from experiments.settings import Setting
-from experiments.trained import Bench, Report
-from jatlas import Atlas, Chart, Charts, ChartState
-from jatlas.tasks import Tasks
-from jatlas.training import Progress
+from experiments.measures import splits
+from experiments.measures.protocols import Space
+from experiments.measures.splits import Cut
+from experiments.paper import measure
+from experiments.runs import benches
+from experiments.runs.benches import Bench, Report
+from experiments.runs.settings import Setting
+from jatlas.charts import Chart, Charts, ChartState
+from jatlas.charts.training import Progress
+from jatlas.running.atlas import AtlasState
+from jatlas.scenarios import Tasks
 
 
 class Deal(NamedTuple):
@@ -59,8 +62,8 @@ class State(NamedTuple):
         finetuned: the one chart that is trained on task after task; None before.
     """
 
-    blind: Atlas
-    oracle: Atlas
+    blind: AtlasState
+    oracle: AtlasState
     concatenated: tuple[jax.Array, ...]
     finetuned: ChartState | None
 
@@ -112,7 +115,7 @@ def deal(bench: Bench, setting: Setting, seed: int) -> Deal:
     tasks = setting.make(seed, dataset.labels, dataset.test | public, 0)
     tasks = tasks._replace(test=dataset.test, held_out=public)
     pool = np.asarray(jatlas.anchor_pool(tasks.seen, "unseen")) & public
-    anchors = run.choose(bench, setting, seed, pool)
+    anchors = measure.choose(bench, setting, seed, pool)
     kept = np.flatnonzero(public | dataset.test)
     return Deal(tasks, kept, np.searchsorted(kept, anchors))
 
@@ -135,14 +138,14 @@ def cut(seed: int, deal: Deal, t: int) -> Cut:
     """
     known = deal.presence[: t + 1].any(axis=0)
     sample = np.where(known, deal.kept, -1)
-    return cuts.training_split(
+    return splits.training_split(
         seed, Space(np.empty((sample.size, 0)), sample), deal.tasks
     )
 
 
 def first(bench: Bench, deal: Deal) -> State:
     """The state before any task."""
-    nothing = jatlas.empty_atlas(deal.kept.size, bench.options.num_anchors)
+    nothing = jatlas.running.atlas.empty(deal.kept.size, bench.options.num_anchors)
     return State(nothing, nothing, (), None)
 
 
@@ -166,7 +169,7 @@ def step(
         state: after the tasks before.
         report: called with what is being done, and how much of the step is done.
     """
-    kinds, tasks, key = bench.options.kinds, deal.tasks, trained.key(seed, setting)
+    kinds, tasks, key = bench.options.kinds, deal.tasks, benches.key(seed, setting)
     own_kind, kind = kinds[t % len(kinds)], kinds[0]
     tell = partial(_tell, bench, report)
     own, training_it = _clocked(
@@ -190,7 +193,7 @@ def step(
     head = replace(tuned, chart=tuned.chart._replace(embed=tuned.chart.logits))
     return Step(
         state._replace(finetuned=jax.tree.map(lambda leaf: leaf[0], tuned.states)),
-        *(jatlas.embed(charts, inputs)[0] for charts in (whole, tuned, head)),
+        *(jatlas.charts.embed(charts, inputs)[0] for charts in (whole, tuned, head)),
         {"training": training_it, "joining": joining, "end_to_end": training_whole},
     )
 
@@ -227,7 +230,7 @@ def _fit(
 ) -> Charts:
     """A chart of this kind, trained on task t as the charts of a run are."""
     own = bench.encoders[kind].chart
-    fitted = trained.fit(
+    fitted = benches.fit(
         bench,
         kind,
         tasks,
@@ -264,11 +267,11 @@ def _joined(
     anchors, present = jnp.asarray(deal.anchors), jnp.asarray(deal.presence[t])
 
     def join() -> State:
-        (rows,) = jatlas.embed(own, inputs)
+        (rows,) = jatlas.charts.embed(own, inputs)
         relative = jatlas.relativize(rows, rows[anchors])
         return State(
-            jatlas.add_chart(state.blind, relative, jnp.ones_like(present)),
-            jatlas.add_chart(state.oracle, relative, present),
+            jatlas.running.atlas.add(state.blind, relative, jnp.ones_like(present)),
+            jatlas.running.atlas.add(state.oracle, relative, present),
             (*state.concatenated, rows),
             state.finetuned,
         )

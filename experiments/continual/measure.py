@@ -1,8 +1,9 @@
 """Tasks that come one after another: `python -m experiments.continual`.
 
 After each task one chart is trained on that task's data and joins the atlas by
-`jatlas.add_chart`. No chart, row or coordinate of earlier tasks is made again, and the
-training data of past tasks are never looked at again. On the embedded data and 2 cores
+`jatlas.running.atlas.add`. No chart, row or coordinate of earlier tasks is made again,
+and the training data of past tasks are never looked at again. On the embedded data and
+2 cores
 a minute or two a seed.
 
 Which samples have a row in the running state, and why:
@@ -25,7 +26,7 @@ each, whatever the number of tasks. What the state does not hold are the charts:
 sample that comes later must be embedded by every chart so far (`blind`), whose weights
 grow by one chart a task; they are counted beside it.
 
-The state is also shown in other coordinates, `jatlas.nystroem` of the anchors' own
+The state is also shown in other coordinates, `jatlas.fit_nystroem` of the anchors' own
 rows, which it holds: a classifier learns those sooner.
 
 Compared with: one chart that is trained on task after task (fine-tuning), by the same
@@ -35,10 +36,6 @@ concatenation of the charts' embeddings, whose width grows; and the end-to-end c
 trained anew after each task on the training data of all tasks so far, which nobody in
 this place would still have.
 """
-
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 
 import sys
 from dataclasses import dataclass
@@ -52,22 +49,15 @@ import tyro
 from rich.console import Console
 
 import jatlas
-from experiments import (
-    after_task,
-    command,
-    curves,
-    figures,
-    growing,
-    job,
-    settings,
-    store,
-)
-from experiments.config import Options
-from experiments.growing import State
-from experiments.job import Plan
-from experiments.results import Rows
-from experiments.settings import Setting
-from experiments.trained import Bench, Report
+from experiments.continual import after_task, curves, growing
+from experiments.continual.growing import State
+from experiments.paper.plots import figures
+from experiments.runs import runner, settings, storage, terminal
+from experiments.runs.benches import Bench, Report
+from experiments.runs.config import Options
+from experiments.runs.rows import Rows
+from experiments.runs.runner import Plan
+from experiments.runs.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -146,7 +136,7 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
     """
     file = part(bench, setting, seed)
     if file.exists():
-        return store.read_json(file)
+        return storage.read_json(file)
     deal = growing.deal(bench, setting, seed)
     files = _step_files(file, len(deal.tasks.seen))
     done = next((t for t, f in enumerate(files) if not f.exists()), len(files))
@@ -167,12 +157,12 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
         rows = [cell | row for row in after_task.measured(bench, seed, deal, t, left)]
         state = left.state
         _write(files[t].with_suffix(".npz"), state)
-        store.write_json(files[t], rows)  # last: it says that the step is done
+        storage.write_json(files[t], rows)  # last: it says that the step is done
         if t:
             files[t - 1].with_suffix(".npz").unlink(missing_ok=True)
-    rows = [row for f in files for row in store.read_json(f)]
+    rows = [row for f in files for row in storage.read_json(f)]
     rows += curves.forgetting(rows)
-    store.write_json(file, rows)
+    storage.write_json(file, rows)
     for f in files:
         f.unlink()
         f.with_suffix(".npz").unlink(missing_ok=True)
@@ -187,15 +177,15 @@ def part(bench: Bench, setting: Setting, seed: int) -> Path:
 def main(continual: Continual) -> None:
     """The whole comparison, as the command makes it."""
     console = Console(highlight=False, soft_wrap=True)
-    job.keep_compiled()
-    with command.endings(console):
+    runner.keep_compiled()
+    with terminal.endings(console):
         plan = _planned(continual, console)
-        rows = job.rows_of(plan, console, part, unit)
+        rows = runner.rows_of(plan, console, part, unit)
         file = plan.options.folder / "results.json"
-        store.write_json(file, {"settings": plan.settings, "rows": rows})
-        written = store.read_json(file)
+        storage.write_json(file, {"settings": plan.settings, "rows": rows})
+        written = storage.read_json(file)
         text = curves.table(written["settings"], written["rows"])
-        store.write_text(plan.options.folder / "table.md", text)
+        storage.write_text(plan.options.folder / "table.md", text)
         figure = curves.figure(written["rows"])
         figures.save(figure, plan.options.folder / "continual.png")
     console.print(text, markup=False)
@@ -204,7 +194,7 @@ def main(continual: Continual) -> None:
 def _planned(continual: Continual, console: Console) -> Plan:
     """The plan, everything checked; what is wrong is said in a line."""
     try:
-        plan = job.plan(options(continual), console, experiment="continual")
+        plan = runner.plan(options(continual), console, experiment="continual")
         for setting, seed in plan.units:
             growing.deal(plan.bench, setting, seed)
     except (ValueError, OSError) as error:
@@ -219,20 +209,16 @@ def _step_files(file: Path, num_tasks: int) -> list[Path]:
 
 def _write(file: Path, state: State) -> None:
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
-    store.write_arrays(file, {f"{n:03d}": leaf for n, leaf in enumerate(leaves)})
+    storage.write_arrays(file, {f"{n:03d}": leaf for n, leaf in enumerate(leaves)})
 
 
 def _read(bench: Bench, file: Path, num_charts: int) -> State:
     """What `_write` wrote after so many tasks."""
-    arrays = store.read_arrays(file)
+    arrays = storage.read_arrays(file)
     chart = bench.encoders[bench.options.kinds[0]].chart
-    nothing = jatlas.empty_atlas(0, 0)
+    nothing = jatlas.running.atlas.empty(0, 0)
     like = State(
         nothing, nothing, (nothing.count,) * num_charts, chart.init(jax.random.key(0))
     )
     leaves = [jnp.asarray(arrays[name]) for name in sorted(arrays)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-if __name__ == "__main__":
-    main(tyro.cli(Continual, prog="python -m experiments.continual"))

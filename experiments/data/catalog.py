@@ -1,7 +1,7 @@
 """Image data sets by name: `load(name)` gives one of `DATASETS`, or any that TFDS has.
 
 A new set is one function and one line in `DATASETS`; sets of TensorFlow Datasets, and
-those with a builder of ours, come through `experiments.prepared`.
+those with a builder of ours, come through `experiments.data.tfds_reader`.
 """
 
 import difflib
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.dataset import Dataset, Samples, check
-from experiments.prepared import read
+from experiments.data.dataset import Dataset, Samples, check
+from experiments.data.tfds_reader import read
 
 __all__ = ["DATASETS", "Dataset", "Folders", "Samples", "check", "load", "normalise"]
 
@@ -100,7 +100,7 @@ def fashion_mnist_7k(folders: Folders) -> Dataset:
     """
     del folders
     splits = ("train", "test")
-    file = resources.files("experiments") / "fashion_mnist_7k/fashion_mnist_7k.npz"
+    file = resources.files("experiments.data") / "fashion_mnist_7k/fashion_mnist_7k.npz"
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         images, labels, rows = (
             [arrays[f"{split}_{kind}"] for split in splits]
@@ -119,18 +119,18 @@ def fashion_mnist_7k(folders: Folders) -> Dataset:
 
 
 def digits(folders: Folders) -> Dataset:
-    """scikit-learn's digits, 8x8x1, by the TFDS builder of `experiments.digits`."""
-    from experiments.digits import Digits
+    """scikit-learn's digits, 8x8x1, by a TFDS builder: `experiments.data.digits`."""
+    from experiments.data.digits import Digits
 
     return read("digits", Digits, folders.cache)
 
 
 def tiny_imagenet(folders: Folders) -> Dataset:
-    """200 classes of ImageNet, 64x64x3, by the builder of `experiments.tiny_imagenet`.
+    """200 classes of ImageNet, 64x64x3: `experiments.data.tiny_imagenet`.
 
     Its archive is not downloaded: it must lie in the manual folder.
     """
-    from experiments.tiny_imagenet import TinyImagenet
+    from experiments.data.tiny_imagenet import TinyImagenet
 
     return read("tiny_imagenet", TinyImagenet, folders.cache, manual=folders.manual)
 

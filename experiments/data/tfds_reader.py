@@ -1,7 +1,7 @@
 """TFDS data sets, read back from array_record without TensorFlow.
 
-`experiments.preparing` has made them, once. A cache that cannot be read back is never
-mended in silence: the error names the folder to delete.
+`experiments.data.tfds_writer` has made them, once. A cache that cannot be read back is
+never mended in silence: the error names the folder to delete.
 
 TFDS is imported on use: it takes a third of a second, and data that need no preparation
 go without it.
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.dataset import Dataset
-from experiments.preparing import Wanted, prepare, quiet
+from experiments.data.dataset import Dataset
+from experiments.data.tfds_writer import Wanted, prepare, quiet
 
 # The label of a superclass, in those sets of TFDS that have any.
 SUPERCLASS = "coarse_label"

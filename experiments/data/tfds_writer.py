@@ -5,7 +5,7 @@ preparation leaves nothing that is read later; a lock lets one process prepare w
 others wait for its result. Of downloads and unpacked archives nothing is kept.
 
 The builders of TFDS need TensorFlow to prepare. It works in a process of its own
-(`python -m experiments.preparing`), which ends with the one that started it: its
+(`python -m experiments.data.tfds_writer`), which ends with the one that started it: its
 threads and its memory never meet those of JAX, and it sees no accelerator.
 """
 
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from experiments.sources import gather, missing
+from experiments.data.archives import gather, missing
 
 _UNFINISHED = "incomplete."  # as TFDS has it
 
@@ -118,7 +118,7 @@ def _write_elsewhere(
     with (
         (scratch / "messages").open("w+b") as messages,
         subprocess.Popen(
-            [sys.executable, "-m", "experiments.preparing"],
+            [sys.executable, "-m", "experiments.data.tfds_writer"],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

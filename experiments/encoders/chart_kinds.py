@@ -9,10 +9,10 @@ import numpy as np
 import optax
 
 import jatlas
-from experiments.data import normalise
-from experiments.dataset import Dataset
-from jatlas import Chart
-from jatlas.learning import Augment
+from experiments.data.catalog import normalise
+from experiments.data.dataset import Dataset
+from jatlas.charts import Chart
+from jatlas.charts.learning import Augment
 
 # Sets whose pictures are as good mirrored and shifted, and large enough to gain by it.
 _AUGMENTED = ("cifar10", "cifar100", "tiny_imagenet")
@@ -55,21 +55,23 @@ class Encoder(NamedTuple):
 
 def _adam(num_steps: int) -> optax.GradientTransformation:
     del num_steps
-    return jatlas.adam()
+    return jatlas.charts.adam()
 
 
 def _of_images(module: Callable) -> Callable[[tuple[int, ...], int], Chart]:
     """Images stay bytes; a batch of them becomes numbers in the compiled program."""
 
     def make(image_shape: tuple[int, ...], num_classes: int) -> Chart:
-        chart = jatlas.from_module(partial(module, image_shape, num_classes))
-        return jatlas.with_preprocessing(chart, normalise)
+        chart = jatlas.charts.from_module(partial(module, image_shape, num_classes))
+        return jatlas.charts.with_preprocessing(chart, normalise)
 
     return make
 
 
 def _of_features(shape: tuple[int, ...], num_classes: int) -> Chart:
-    return jatlas.from_module(partial(jatlas.Projector, *shape, num_classes))
+    return jatlas.charts.from_module(
+        partial(jatlas.charts.Projector, *shape, num_classes)
+    )
 
 
 def _frozen(variant: int) -> Kind:
@@ -78,8 +80,10 @@ def _frozen(variant: int) -> Kind:
 
 
 KINDS = {
-    "cnn": Kind("vanilla CNN", 6, _of_images(jatlas.CNN), _adam),
-    "resnet": Kind("ResNet-20", 30, _of_images(jatlas.ResNet20), jatlas.sgd_cosine),
+    "cnn": Kind("vanilla CNN", 6, _of_images(jatlas.charts.CNN), _adam),
+    "resnet": Kind(
+        "ResNet-20", 30, _of_images(jatlas.charts.ResNet20), jatlas.charts.sgd_cosine
+    ),
     **{f"efficientnet-lite{k}": _frozen(k) for k in (0, 1, 2)},
 }
 
@@ -102,7 +106,7 @@ def prepare(
     kind = KINDS[name]
     inputs = dataset.images
     if kind.variant is not None:
-        from experiments.features import frozen_features
+        from experiments.encoders.features import frozen_features
 
         inputs = frozen_features(
             inputs,
@@ -113,4 +117,6 @@ def prepare(
         )
     chart = kind.make(inputs.shape[1:], len(dataset.class_names))
     augmented = kind.variant is None and dataset.name in _AUGMENTED
-    return Encoder(kind, inputs, chart, jatlas.flip_and_crop if augmented else None)
+    return Encoder(
+        kind, inputs, chart, jatlas.charts.flip_and_crop if augmented else None
+    )

@@ -18,7 +18,8 @@ import numpy as np
 from flax import nnx
 from platformdirs import user_cache_path
 
-from experiments import pretrained, store
+from experiments.encoders import pretrained
+from experiments.runs import storage
 from jatlas.charts import EfficientNetLite, efficientnet
 
 NUM_FEATURES = 1280
@@ -78,7 +79,7 @@ def frozen_features(
                 pretrained.encoder(variant, file), size, layer
             )
             rows = features(part)
-            store.write_arrays(kept, {"features": rows})
+            storage.write_arrays(kept, {"features": rows})
         chunks.append(rows)
         if report is not None:
             report((number + 1) / len(starts))
@@ -119,8 +120,8 @@ def _key(
 def _read(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
     """The features of a chunk, or None if they are not there, whole."""
     try:
-        rows = store.read_arrays(file)["features"]
-    except (FileNotFoundError, KeyError, store.Damaged):
+        rows = storage.read_arrays(file)["features"]
+    except (FileNotFoundError, KeyError, storage.Damaged):
         return None
     whole = rows.shape == shape and rows.dtype == np.float32
     return rows if whole and np.isfinite(rows).all() else None

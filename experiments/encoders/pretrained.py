@@ -3,7 +3,7 @@
 from importlib import util
 from pathlib import Path
 
-from experiments.tensors import read_tensors
+from experiments.encoders.weights_files import read_tensors
 from jatlas.charts import EfficientNetLite
 
 VARIANTS = (0, 1, 2)

@@ -20,15 +20,15 @@ import jax
 import tyro
 from rich.console import Console
 
-from experiments import command, config, job, store, trained
-from experiments.dataset import Dataset
+from experiments.data.dataset import Dataset
 from experiments.federated import deal as dealing
 from experiments.federated import files, processes, reference, report
 from experiments.federated.deal import Deal
 from experiments.federated.files import Lost
 from experiments.federated.options import Options, check, of_run, to_json
 from experiments.federated.rounds import Round
-from experiments.trained import Bench
+from experiments.runs import benches, config, runner, storage, terminal
+from experiments.runs.benches import Bench
 
 TRANSPORTS = {"files": files.run, "processes": processes.run}
 NOTES = (
@@ -45,7 +45,7 @@ NOTES = (
     "also say which classes a client has.",
     "What a client sends is in plain: who sends is taken on trust, and no noise is "
     "added.",
-    "The public samples are held out of every client's training. The end-to-end chart "
+    "The public samples are held out of every client's benches. The end-to-end chart "
     "is trained on the private samples of all and on the public ones too.",
     "In scenario A the samples of a shared class lie with every client.",
     "Every head is the paper's probe; own heads are trained on private samples, the "
@@ -85,7 +85,7 @@ def plan(options: Options) -> Plan:
         del own[name]
     own |= {"seeds": list(options.seeds), "max_epochs": told["options"]["max_epochs"]}
     settings = told | {"options": own, "notes": [*told["notes"], *NOTES]}
-    store.claim(options.folder, config.of_cells(settings))
+    storage.claim(options.folder, config.of_cells(settings))
     return Plan(options, settings, dataset, deals)
 
 
@@ -99,7 +99,7 @@ def round_of(ready: Plan, seed: int, tell: files.Tell) -> dict[str, Any]:
         Lost: if nothing came of it.
     """
     file = part(ready.options, seed)
-    if file.exists() and (known := store.read_json(file))["complete"]:
+    if file.exists() and (known := storage.read_json(file))["complete"]:
         return known
     options, dealt = ready.options, ready.deals[seed]
     run = TRANSPORTS[options.transport]
@@ -109,7 +109,7 @@ def round_of(ready: Plan, seed: int, tell: files.Tell) -> dict[str, Any]:
     others = reference.end_to_end(options, bench, dealt)
     others |= reference.together(options, ready.dataset, dealt, found.accepted)
     made = written(ready, seed, found, others)
-    store.write_json(file, made)
+    storage.write_json(file, made)
     return made
 
 
@@ -160,14 +160,14 @@ def weights(ready: Plan, kind: str) -> int:
 
 def _bench(ready: Plan, kind: str) -> Bench:
     told = of_run(ready.options, ready.options.folder, kind)
-    return trained.prepare(told, ready.dataset)
+    return benches.prepare(told, ready.dataset)
 
 
 def rounds_of(ready: Plan, console: Console) -> list[dict[str, Any]]:
     """All rounds, with a bar that says how long is left."""
     seeds = ready.options.seeds
     found = []
-    with command.bar(console, len(seeds)) as update:
+    with terminal.bar(console, len(seeds)) as update:
         for done, seed in enumerate(seeds):
 
             def tell(
@@ -192,20 +192,20 @@ def results_of(ready: Plan, rounds: Iterable[dict[str, Any]]) -> dict[str, Any]:
 def main(options: Options) -> None:
     """The whole run, as the command makes it."""
     console = Console(highlight=False, soft_wrap=True)
-    job.keep_compiled()
+    runner.keep_compiled()
     try:
         ready = plan(options)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    with command.endings(console):
+    with terminal.endings(console):
         try:
             rounds = rounds_of(ready, console)
         except Lost as error:
             sys.exit(f"error: {error}")
         file = options.folder / "results.json"
-        store.write_json(file, results_of(ready, rounds))
-        text = report.table(store.read_json(file))
-        store.write_text(options.folder / "table.md", text)
+        storage.write_json(file, results_of(ready, rounds))
+        text = report.table(storage.read_json(file))
+        storage.write_text(options.folder / "table.md", text)
     console.print(text, markup=False)
     lacking = [str(each["seed"]) for each in rounds if not each["complete"]]
     if lacking:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import settings, trained
-from experiments.dataset import Dataset
+from experiments.data.dataset import Dataset
 from experiments.federated import coordinates, heads, messages
 from experiments.federated.deal import Deal, own_part
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import Options, of_run
-from jatlas.tasks import Tasks
+from experiments.runs import benches, settings
+from jatlas.scenarios import Tasks
 
 Scores = dict[str, dict[str, float]]
 
@@ -57,8 +57,8 @@ def train(
     setting = settings.parse(options.setting)
     # The name draws the chart: no two clients start from the same weights.
     mine = setting._replace(name=f"{setting.name}_client{number}")
-    bench = trained.prepare(told, own)
-    (embeddings,) = trained.charts(
+    bench = benches.prepare(told, own)
+    (embeddings,) = benches.charts(
         bench, mine, deal.recipe.round, tasks, lambda what, share: None
     )
     return with_embeddings(number, own, tasks, embeddings, deal.recipe)

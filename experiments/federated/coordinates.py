@@ -50,7 +50,7 @@ def scale(recipe: Recipe, rows: np.ndarray, known: np.ndarray) -> np.ndarray | N
     # In the directions of anchors without a row the kernel is nothing, and its root is
     # large: no row may have a part in them.
     kernel = np.where(there, rows[anchors], 0)
-    return np.where(there, jatlas.nystroem(jnp.asarray(kernel)).scale, 0)
+    return np.where(there, jatlas.fit_nystroem(jnp.asarray(kernel)).scale, 0)
 
 
 def through(scale: np.ndarray | None, rows: np.ndarray) -> np.ndarray:

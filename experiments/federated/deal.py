@@ -6,11 +6,12 @@ import jax
 import numpy as np
 
 import jatlas
-from experiments import data, settings
-from experiments.dataset import Dataset
+from experiments.data import catalog
+from experiments.data.dataset import Dataset
 from experiments.federated.messages import Recipe
 from experiments.federated.options import Options
-from jatlas.tasks import Tasks
+from experiments.runs import settings
+from jatlas.scenarios import Tasks
 
 
 class Deal(NamedTuple):
@@ -27,7 +28,7 @@ class Deal(NamedTuple):
 
 def load(options: Options) -> Dataset:
     """The data set of a run."""
-    return data.load(
+    return catalog.load(
         options.dataset,
         cache_dir=options.data_dir and options.data_dir / "datasets",
         manual_dir=options.manual_dir,

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import job, store
-from experiments.federated import children, client, deal, messages, server
+from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import Options
@@ -24,8 +23,9 @@ from experiments.federated.rounds import (
     write_report,
 )
 from experiments.federated.server import Server
-from experiments.multihost import Child
-from experiments.multihost import Options as Member
+from experiments.multihost.launcher import Child
+from experiments.multihost.launcher import Options as Member
+from experiments.runs import children, runner, storage
 
 Tell = Callable[[float, str], None]
 # A child's exit code; None while it is at work.
@@ -65,7 +65,7 @@ def post(place: Places, number: int, content: bytes) -> None:
     """Put a message into the inbox, beside those that the client sent before."""
     before = len(list(place.inbox.glob(f"client_{number}_*.npz")))
     file = place.inbox / f"client_{number}_{before + 1}.npz"
-    store.write(file, lambda stream: stream.write(content))
+    storage.write(file, lambda stream: stream.write(content))
 
 
 def work() -> None:
@@ -74,7 +74,7 @@ def work() -> None:
 
 
 def _work(told: dict[str, Any]) -> None:
-    job.keep_compiled()
+    runner.keep_compiled()
     options = options_of.from_json(told["options"])
     number, place = told["client"], Places(*map(Path, told["places"]))
     recipe = messages.unpack_recipe((place.outbox / "recipe.json").read_bytes())
@@ -105,7 +105,7 @@ def newest(place: Places) -> Head | None:
 def closed(place: Places, version: int) -> bool:
     """Whether the server has said that this version is the last."""
     file = place.outbox / "closed.json"
-    return file.exists() and store.read_json(file) == version
+    return file.exists() and storage.read_json(file) == version
 
 
 # The server's side
@@ -120,7 +120,7 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
     place = places(folder, recipe.round)
     clear(place)
     content = messages.pack_recipe(recipe)
-    store.write(place.outbox / "recipe.json", lambda stream: stream.write(content))
+    storage.write(place.outbox / "recipe.json", lambda stream: stream.write(content))
     clients = range(1, recipe.num_clients + 1)
     team = {number: start(options, place, number) for number in clients}
     try:
@@ -172,7 +172,7 @@ def serve(
         time.sleep(_PAUSE)
     if state.head is None:
         raise Lost(nothing(state.lines))
-    store.write_json(place.outbox / "closed.json", state.head.version)
+    storage.write_json(place.outbox / "closed.json", state.head.version)
     tell(0.8, "the clients measure")
     until = time.monotonic() + options.wait
     while any(poll() is None for poll in polls.values()) and time.monotonic() < until:
@@ -242,7 +242,7 @@ def send(place: Places, head: Head) -> int:
     """Put a head into the outbox; its bytes."""
     content = messages.pack_head(head)
     file = place.outbox / f"head_{head.version}.npz"
-    store.write(file, lambda stream: stream.write(content))
+    storage.write(file, lambda stream: stream.write(content))
     return len(content)
 
 

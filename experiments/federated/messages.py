@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import jatlas
-from jatlas import Atlas, Probe
+from jatlas import Probe
+from jatlas.running.atlas import AtlasState
 
 # What a file has beside its numbers: names, shapes, the table of contents.
 _OVERHEAD = 1 << 14
@@ -97,7 +98,9 @@ def contribution(
         relative: (P, A), its relative coordinates of the public samples.
         presence: (P,), those of which it sends a row.
     """
-    own = jatlas.add_chart(jatlas.empty_atlas(*recipe.shape), relative, presence)
+    own = jatlas.running.atlas.add(
+        jatlas.running.atlas.empty(*recipe.shape), relative, presence
+    )
     return _pack(
         {
             "client": np.int32(client),
@@ -109,7 +112,7 @@ def contribution(
     )
 
 
-def read_contribution(content: bytes, sender: int, recipe: Recipe) -> Atlas:
+def read_contribution(content: bytes, sender: int, recipe: Recipe) -> AtlasState:
     """A client's part of the atlas, once every number of it has been looked at.
 
     Args:
@@ -142,7 +145,7 @@ def read_contribution(content: bytes, sender: int, recipe: Recipe) -> Atlas:
             "it was made with other public samples, other anchors or other coordinates"
         )
     _check_numbers(total, count, recipe)
-    return Atlas(total, count)
+    return AtlasState(total, count)
 
 
 def pack_head(head: Head) -> bytes:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments import config, settings
+from experiments.runs import config, settings
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ import jax
 import numpy as np
 from jax.experimental.multihost_utils import broadcast_one_to_all, process_allgather
 
-from experiments import host, job, multihost, store
-from experiments.dataset import Dataset
-from experiments.federated import children, client, deal, messages, server
+from experiments.data.dataset import Dataset
+from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
 from experiments.federated.files import Lost, Tell, nothing
 from experiments.federated.messages import Recipe
@@ -28,7 +27,9 @@ from experiments.federated.rounds import (
     write_report,
 )
 from experiments.federated.server import Server
-from experiments.multihost import Options as Member
+from experiments.multihost import host, launcher
+from experiments.multihost.launcher import Options as Member
+from experiments.runs import children, runner, storage
 
 # What a process has to know to find the others.
 _MEMBER = ("coordinator", "num_processes", "process_id", "timeout", "wait")
@@ -59,15 +60,15 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
     place = places(folder, recipe.round)
     for file in place.reports.iterdir():
         file.unlink()
-    team = multihost.members(
+    team = launcher.members(
         Member(local=recipe.num_clients + 1, timeout=options.timeout, wait=options.wait)
     )
     tell(0.0, f"{len(team)} processes")
     started = [start(Told(options, one, recipe.round, place)) for one in team]
-    codes = multihost.watch(started)
-    if (wrong := multihost.verdict(started, codes)) is not None:
+    codes = launcher.watch(started)
+    if (wrong := launcher.verdict(started, codes)) is not None:
         raise Lost(wrong)
-    said = store.read_json(place.reports / "server.json")
+    said = storage.read_json(place.reports / "server.json")
     if "accepted" not in said:
         raise Lost(nothing(said["lines"]))
     sent = {int(number): size for number, size in said.pop("sent").items()}
@@ -75,7 +76,7 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
     return Round(**said, sent=sent, reports=reports)
 
 
-def start(told: Told) -> multihost.Child:
+def start(told: Told) -> launcher.Child:
     """A process of the round."""
     module = "experiments.federated.processes"
     return children.start(module, to_json(told), told.member)
@@ -111,7 +112,7 @@ def work() -> None:
 
 
 def _work(told: Told) -> None:
-    job.keep_compiled()
+    runner.keep_compiled()
     host.connect(told.member)
     # Before anything that takes its time: who is not there for the first exchange
     # within two minutes is given up.
@@ -135,7 +136,7 @@ def _serve(told: Told, recipe: Recipe) -> None:
         lines.append(line)
     if not state.accepted:
         broadcast(b"")
-        store.write_json(told.place.reports / "server.json", {"lines": lines})
+        storage.write_json(told.place.reports / "server.json", {"lines": lines})
         return
     head = server.head(told.options, state, 0)
     sent = broadcast(messages.pack_head(head))
@@ -147,7 +148,7 @@ def _serve(told: Told, recipe: Recipe) -> None:
         "sent": {number: len(part) for number, part in enumerate(parts) if number},
         "received": {"recipe": len(content), "head": len(sent)},
     }
-    store.write_json(told.place.reports / "server.json", said)
+    storage.write_json(told.place.reports / "server.json", said)
 
 
 def _take_part(told: Told, dataset: Dataset, dealt: deal.Deal) -> None:

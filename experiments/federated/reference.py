@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 import jatlas
-from experiments import trained
-from experiments.dataset import Dataset
+from experiments.data.dataset import Dataset
 from experiments.federated import client, coordinates, heads, server
 from experiments.federated.deal import Deal
 from experiments.federated.options import Options
 from experiments.federated.rounds import places
 from experiments.federated.server import Server
-from experiments.trained import Bench
-from jatlas import tasks
+from experiments.runs import benches
+from experiments.runs.benches import Bench
+from jatlas import scenarios
 
 # By method, and client, whose classes are seen and not.
 Scores = dict[str, dict[int, dict[str, float]]]
@@ -26,8 +26,8 @@ def end_to_end(options: Options, bench: Bench, deal: Deal) -> Scores:
     is: on the relative coordinates of the public samples, in the recipe's coordinates.
     """
     dataset, recipe = bench.dataset, deal.recipe
-    rows = trained.reference(bench, recipe.round, lambda what, share: None)
-    task = tasks.end_to_end(recipe.round, dataset.labels, test=dataset.test)
+    rows = benches.reference(bench, recipe.round, lambda what, share: None)
+    task = scenarios.end_to_end(recipe.round, dataset.labels, test=dataset.test)
     cut = task.seen[0], task.validation[0]
     told = options, recipe.round, rows, dataset.labels, recipe.num_classes
     own = heads.learn(*told, *cut)

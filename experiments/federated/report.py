@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import in_cell, markdown_table
+from experiments.runs.rows import in_cell, markdown_table
 
 HEADS = {
     "own": "own chart, own head",

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import store
+from experiments.runs import storage
 
 
 class Round(NamedTuple):
@@ -52,7 +52,7 @@ def places(folder: Path, seed: int) -> Places:
 def write_report(place: Places, client: int, version: int, scores: Any) -> None:
     """What a client measured with the head of this version."""
     file = place.reports / f"client_{client}.json"
-    store.write_json(file, {"version": version, "scores": scores})
+    storage.write_json(file, {"version": version, "scores": scores})
 
 
 def read_reports(place: Places, num_clients: int, version: int) -> dict[int, Any]:
@@ -60,6 +60,6 @@ def read_reports(place: Places, num_clients: int, version: int) -> dict[int, Any
     found = {}
     for client in range(1, num_clients + 1):
         file = place.reports / f"client_{client}.json"
-        if file.exists() and (said := store.read_json(file))["version"] == version:
+        if file.exists() and (said := storage.read_json(file))["version"] == version:
             found[client] = said["scores"]
     return found

@@ -9,7 +9,7 @@ import jatlas
 from experiments.federated import coordinates, heads, messages
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import Options
-from jatlas import Atlas
+from jatlas.running.atlas import AtlasState
 
 
 class Server(NamedTuple):
@@ -21,7 +21,7 @@ class Server(NamedTuple):
     """
 
     recipe: Recipe
-    accepted: dict[int, Atlas]
+    accepted: dict[int, AtlasState]
 
 
 def receive(server: Server, sender: int, content: bytes) -> tuple[Server, str]:
@@ -44,16 +44,20 @@ def receive(server: Server, sender: int, content: bytes) -> tuple[Server, str]:
     return server, f"client {sender} sent other numbers again: its first ones stay"
 
 
-def merged(server: Server) -> Atlas:
+def merged(server: Server) -> AtlasState:
     """The atlas of all that is accepted, by client: in whatever order they came."""
     parts = [part for _, part in sorted(server.accepted.items())]
-    return reduce(jatlas.combine, parts, jatlas.empty_atlas(*server.recipe.shape))
+    return reduce(
+        jatlas.running.atlas.combine,
+        parts,
+        jatlas.running.atlas.empty(*server.recipe.shape),
+    )
 
 
 def head(options: Options, server: Server, version: int) -> Head:
     """The head of those who are in, trained on the atlas of the public samples."""
     atlas = merged(server)
-    rows, count = np.asarray(jatlas.atlas_mean(atlas)), np.asarray(atlas.count)
+    rows, count = np.asarray(jatlas.running.atlas.value(atlas)), np.asarray(atlas.count)
     common = np.all([np.asarray(p.count) > 0 for p in server.accepted.values()], axis=0)
     centre = np.full(rows.shape[1], np.nan, rows.dtype)
     if common.any():

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments import task_embedding
-from experiments.clustering import clustering
-from experiments.compared import Space, only, rows_of_test
-from experiments.cuts import Cut
-from jatlas.tasks import Tasks
+from experiments.measures import task_embedding
+from experiments.measures.clustering import clustering
+from experiments.measures.protocols import Space, only, rows_of_test
+from experiments.measures.splits import Cut
+from jatlas.scenarios import Tasks
 
 Values = dict[str, float]
 # Of more test rows, what takes all pairs is measured on so many drawn at random: two
@@ -166,10 +166,10 @@ def likely(logits: np.ndarray) -> np.ndarray:
 
 def class_mean_accuracy(space: Rows, parts: Cut, tasks: Tasks) -> float:
     """Of the nearest class mean, that of the rows that the probe learns from."""
-    means = jatlas.class_means(
+    means = jatlas.probes.class_means(
         space.rows, space.labels, tasks.shared.size, where=parts.train
     )
-    nearest = np.asarray(jatlas.nearest_class_mean(means, space.rows))
+    nearest = np.asarray(jatlas.probes.nearest_class_mean(means, space.rows))
     return _accuracy(nearest, space.labels, parts.test)
 
 
@@ -209,8 +209,8 @@ def _of_pairs(
         for group, rows in _groups(tasks, space.labels).items()
     }
     for method in ("pearson", "spearman", "cosine"):
-        values[f"self_similarity_{method}", ""] = jatlas.self_similarity_correlation(
-            *pair, where=real, method=method
+        values[f"self_similarity_{method}", ""] = (
+            jatlas.metrics.self_similarity_correlation(*pair, where=real, method=method)
         )
     return {name: float(value) for name, value in values.items()}
 

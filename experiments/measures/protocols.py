@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 import jatlas
-from jatlas.tasks import Tasks
+from jatlas.scenarios import Tasks
 
 
 class Space(NamedTuple):
@@ -183,7 +183,7 @@ def _orthonormal(embedded: Embedded, presence: np.ndarray) -> np.ndarray:
     """
     anchors = [chart[embedded.anchors] for chart in embedded.charts]
     everywhere = np.ones((len(anchors), len(embedded.anchors)), bool)
-    fitted = jatlas.nystroem(jatlas.merge(anchors, anchors, everywhere))
+    fitted = jatlas.fit_nystroem(jatlas.merge(anchors, anchors, everywhere))
     return np.asarray(jatlas.apply_transform(fitted, _merged(embedded, presence)))
 
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.compared import Space, of_test_split
-from jatlas.tasks import Tasks
+from experiments.measures.protocols import Space, of_test_split
+from jatlas.scenarios import Tasks
 
 
 class Cut(NamedTuple):

@@ -27,9 +27,9 @@ from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jatlas
-from experiments import store
-from experiments.data import Dataset, load, normalise
-from experiments.multihost import Options, deal
+from experiments.data.catalog import Dataset, load, normalise
+from experiments.multihost.launcher import Options, deal
+from experiments.runs import storage
 
 # What the errors of JAX have in them when another process is gone.
 _SIGNS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
@@ -118,8 +118,8 @@ def own(options: Options, dataset: Dataset) -> tuple[Own, np.ndarray]:
 def place(mesh: jax.sharding.Mesh, options: Options, dataset: Dataset) -> Placed:
     """This process's samples, and those of the others, over all devices."""
     here, presence = own(options, dataset)
-    images, labels, *masks = jatlas.place(mesh, here)
-    presence = jatlas.place(mesh, presence, axis=1)
+    images, labels, *masks = jatlas.devices.place(mesh, here)
+    presence = jatlas.devices.place(mesh, presence, axis=1)
     spaces = embed(images, options.num_charts + 1, options.num_features)
     # Padding is between the samples of one process and the next.
     rows = np.flatnonzero(process_allgather(masks[0], tiled=True))
@@ -131,15 +131,17 @@ def place(mesh: jax.sharding.Mesh, options: Options, dataset: Dataset) -> Placed
 
 def streamed(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """CKA of all rows, and debiased, each process streaming through its own."""
-    state = jatlas.empty_cka(x.shape[1], y.shape[1])
+    state = jatlas.running.cka.empty(x.shape[1], y.shape[1])
     for first in range(0, len(x), _CHUNK):
         rows = np.arange(first, first + _CHUNK)
         some, where = np.minimum(rows, len(x) - 1), rows < len(x)
-        state = jatlas.add_rows(state, x[some], y[some], where)
+        state = jatlas.running.cka.add(state, x[some], y[some], where)
     states = process_allgather(state)
     parts = [jax.tree.map(lambda x, p=p: x[p], states) for p in range(len(states[0]))]
-    whole = reduce(jatlas.combine_cka, parts)
-    return float(jatlas.cka_value(whole)), float(jatlas.cka_value(whole, debiased=True))
+    whole = reduce(jatlas.running.cka.combine, parts)
+    return float(jatlas.running.cka.value(whole)), float(
+        jatlas.running.cka.value(whole, debiased=True)
+    )
 
 
 @jax.jit
@@ -161,7 +163,7 @@ def timed(took: list[float], function: Callable, *args: Any, **kwargs: Any) -> A
 def run(options: Options) -> dict[str, Any]:
     """All of the work; the same results in every process."""
     took: dict[str, list[float]] = defaultdict(list)
-    mesh, dataset = jatlas.sample_mesh(), load(options.dataset)
+    mesh, dataset = jatlas.devices.sample_mesh(), load(options.dataset)
     placed = place(mesh, options, dataset)
     for number in range(1, options.repeat + 1):
         charts = placed.embeddings, placed.anchors, placed.presence
@@ -170,7 +172,9 @@ def run(options: Options) -> dict[str, Any]:
         cka = float(timed(took["cka"], compare))
         say(options, f"pass {number} of {options.repeat}: CKA {cka:.6f}")
     num_rows = int(np.diff(deal(options, dataset).cuts)[options.process_id])
-    mine, reference = jatlas.own_rows(mesh, (atlas, placed.reference), num_rows)
+    mine, reference = jatlas.devices.local_rows(
+        mesh, (atlas, placed.reference), num_rows
+    )
     of_stream = timed(took["streamed cka"], streamed, mine, reference)
     learn = partial(
         jatlas.fit_probe, jax.random.key(0), max_epochs=options.probe_epochs
@@ -187,7 +191,7 @@ def run(options: Options) -> dict[str, Any]:
     right = float(accuracy(probe, atlas, placed))
     say(options, f"{num_rows} rows, CKA {cka:.6f}, accuracy {right:.4f}")
     part = f"atlas_{options.process_id}_of_{options.num_processes}.npz"
-    store.write_arrays(options.out / part, {"atlas": mine})
+    storage.write_arrays(options.out / part, {"atlas": mine})
     return {
         "rows": process_allgather(np.int32(num_rows)).tolist(),
         "padded_rows": len(atlas),
@@ -251,7 +255,7 @@ def work() -> None:
         if options.num_processes > 1:
             jax.distributed.shutdown()  # which waits for the others
         if options.process_id == 0:
-            store.write_json(results, found)
+            storage.write_json(results, found)
     except Exception as error:
         traceback.print_exc()
         if any(sign in str(error) for sign in _SIGNS):

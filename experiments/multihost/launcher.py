@@ -7,10 +7,10 @@ On each of two hosts, 10.0.0.1 being the first, and with `--process-id 1` on the
 
 All on this machine: `python -m experiments.multihost --local 2 --devices 2`.
 
-The work of a process is in `experiments.host`. A process that does not answer for
-`--timeout` seconds is lost, and JAX ends the others. It does so by SIGABRT, at which no
-Python gets to speak: so the command has the work done in a child, says how that ended,
-and takes it along when it is ended itself.
+The work of a process is in `experiments.multihost.host`. A process that does not answer
+for `--timeout` seconds is lost, and JAX ends the others. It does so by SIGABRT, at
+which no Python gets to speak: so the command has the work done in a child, says how
+that ended, and takes it along when it is ended itself.
 """
 
 import json
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 
-from experiments.data import Dataset, load
+from experiments.data.catalog import Dataset, load
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def start(options: Options) -> Child:
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ
     if options.local is not None:
         environment["JAX_PLATFORMS"] = "cpu"
-    return spawned("experiments.host", asdict(options), environment, options)
+    return spawned("experiments.multihost.host", asdict(options), environment, options)
 
 
 def spawned(
@@ -287,7 +287,8 @@ def reason(heard: str, options: Options) -> str:
     return "was ended by JAX, for the reason above"
 
 
-def _command() -> None:
+def main() -> None:
+    """The command: processes started, watched, and how they ended."""
     options = tyro.cli(Options, prog="python -m experiments.multihost")
     try:
         check(options)
@@ -305,7 +306,3 @@ def _command() -> None:
         sys.exit(f"error: {wrong}")
     if team[0].process_id == 0:
         print(f"The results are in {options.out / 'results.json'}")
-
-
-if __name__ == "__main__":
-    _command()

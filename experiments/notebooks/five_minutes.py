@@ -80,8 +80,8 @@ unmerged = np.where(only_first[:, None], first, embeddings[2])
 
 print(f"{only_first.sum()} samples to learn from, {only_last.sum()} to name")
 for name, space in (("unmerged", unmerged), ("atlas", atlas)):
-    means = jatlas.class_means(space, labels, C, where=only_first)
-    right = (jatlas.nearest_class_mean(means, space) == labels)[only_last]
+    means = jatlas.probes.class_means(space, labels, C, where=only_first)
+    right = (jatlas.probes.nearest_class_mean(means, space) == labels)[only_last]
     print(f"{name:>8}: {float(right.mean()):.0%} right, by chance {1 / C:.0%}")
 
 # %% [markdown]

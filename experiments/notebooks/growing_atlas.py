@@ -41,12 +41,12 @@ print("relative to the anchors, (M, N, A):", relative.shape)
 
 # %%
 everything = jatlas.relativize(pixels, pixels[anchors])
-states = [jatlas.empty_atlas(N, A)]
+states = [jatlas.running.atlas.empty(N, A)]
 print("charts  digits known  samples known    CKA")
 for m in range(M):
-    states.append(jatlas.add_chart(states[-1], relative[m], presence[m]))
+    states.append(jatlas.running.atlas.add(states[-1], relative[m], presence[m]))
     known = states[-1].count > 0
-    value = jatlas.cka(jatlas.atlas_mean(states[-1]), everything, where=known)
+    value = jatlas.cka(jatlas.running.atlas.value(states[-1]), everything, where=known)
     print(f"{m + 1:>6}{2 * m + 2:>14}{int(known.sum()):>15}{float(value):>7.3f}")
 
 # %% [markdown]
@@ -57,7 +57,7 @@ for m in range(M):
 # to every anchor.
 
 # %%
-before, after = (np.asarray(jatlas.atlas_mean(state)) for state in states[-2:])
+before, after = (np.asarray(jatlas.running.atlas.value(state)) for state in states[-2:])
 late = (labels >= 8) & ~common
 unknown = [int(np.isnan(space[late]).all(axis=1).sum()) for space in (before, after)]
 print(f"of {late.sum()} images of an 8 or a 9, rows of NaN")
@@ -79,8 +79,8 @@ print(f"common samples moved by {step / length:.1%} of their length")
 # A newcomer that is trusted less can be given a weight.
 
 # %%
-light = jatlas.add_chart(states[-2], relative[-1], presence[-1], weights=0.1)
-step = np.linalg.norm((jatlas.atlas_mean(light) - before)[common])
+light = jatlas.running.atlas.add(states[-2], relative[-1], presence[-1], weights=0.1)
+step = np.linalg.norm((jatlas.running.atlas.value(light) - before)[common])
 print(f"with a weight of a tenth, by {step / length:.1%}")
 
 # %% [markdown]
@@ -91,15 +91,17 @@ print(f"with a weight of a tenth, by {step / length:.1%}")
 
 
 # %%
-def atlas_of(charts: list[int]) -> jatlas.Atlas:
+def atlas_of(charts: list[int]) -> jatlas.running.atlas.AtlasState:
     """The atlas of some of the charts, in this order."""
-    atlas = jatlas.empty_atlas(N, A)
+    atlas = jatlas.running.atlas.empty(N, A)
     for m in charts:
-        atlas = jatlas.add_chart(atlas, relative[m], presence[m])
+        atlas = jatlas.running.atlas.add(atlas, relative[m], presence[m])
     return atlas
 
 
-together = jatlas.atlas_mean(jatlas.combine(atlas_of([4, 0]), atlas_of([3, 1, 2])))
+together = jatlas.running.atlas.value(
+    jatlas.running.atlas.combine(atlas_of([4, 0]), atlas_of([3, 1, 2]))
+)
 at_once = jatlas.merge(embeddings, embeddings[:, anchors], presence)
 print(f"combined, they differ by {np.abs(together - after).max():.0e} at most")
 print(f"and merged at once by {np.abs(at_once - after).max():.0e}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import jatlas
-from experiments.data import load
+from experiments.data.catalog import load
 
 temporary = tempfile.TemporaryDirectory()
 folder = Path(temporary.name)
@@ -65,7 +65,7 @@ np.save(folder / "edges.npy", second[in_second])
 
 # %%
 paths = [folder / "greys.npz", folder / "edges.npy"]
-found = jatlas.compare_files(
+found = jatlas.files.compare_files(
     *paths, measures=["cka-linear", "neighbors"], samples=400, permutations=39
 )
 for name, *numbers in found.likenesses:
@@ -106,8 +106,8 @@ jatlas.save(folder / "clothes.safetensors", atlas)
 again = jatlas.load(folder / "clothes.safetensors")
 print("the same rows:", np.array_equal(again.merged, atlas.merged))
 
-recipe = jatlas.load_recipe(folder / "clothes.safetensors")
+recipe = jatlas.files.load_recipe(folder / "clothes.safetensors")
 np.savez(folder / "new.npz", id=ids[1800:], embeddings=first[1800:])
-new = jatlas.project_file(recipe, folder / "new.npz", chart="greys", say=print)
+new = jatlas.files.project_file(recipe, folder / "new.npz", chart="greys", say=print)
 print(f"projected: {new.merged.shape}")
 temporary.cleanup()

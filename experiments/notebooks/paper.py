@@ -26,7 +26,9 @@ digits = load_digits()
 pixels = digits.data.astype(np.float32) / 16 - 0.5
 labels, C, A = digits.target, 10, 64
 test = np.random.default_rng(0).random(len(labels)) < 0.3
-tasks = jatlas.part_shared_part_novel(0, labels, num_shared=4, num_novel=2, test=test)
+tasks = jatlas.scenarios.part_shared_part_novel(
+    0, labels, num_shared=4, num_novel=2, test=test
+)
 anchors = jatlas.choose_anchors(0, jatlas.anchor_pool(tasks.seen, "shared"), A)
 print("shared classes:", np.flatnonzero(tasks.shared))
 for m, classes in enumerate(tasks.classes):
@@ -41,12 +43,17 @@ for m, classes in enumerate(tasks.classes):
 # class or not; what may be used of that, the protocols below say.
 
 # %%
-network = partial(jatlas.Projector, 64, C, num_features=A)
-fit = partial(jatlas.fit_charts, chart=jatlas.from_module(network), max_epochs=12)
+network = partial(jatlas.charts.Projector, 64, C, num_features=A)
+fit = partial(
+    jatlas.charts.fit_charts, chart=jatlas.charts.from_module(network), max_epochs=12
+)
 charts = fit(jax.random.key(0), images=pixels, labels=labels, tasks=tasks)
-everything = jatlas.end_to_end(0, labels, test=test)
+everything = jatlas.scenarios.end_to_end(0, labels, test=test)
 whole = fit(jax.random.key(1), images=pixels, labels=labels, tasks=everything)
-embeddings, (original,) = jatlas.embed(charts, pixels), jatlas.embed(whole, pixels)
+embeddings, (original,) = (
+    jatlas.charts.embed(charts, pixels),
+    jatlas.charts.embed(whole, pixels),
+)
 print("charts' embeddings, (M, N, D):", embeddings.shape)
 
 # %% [markdown]

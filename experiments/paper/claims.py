@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.config import PROTOCOLS
-from experiments.results import Rows, of_setting, select, settings_of
+from experiments.runs.config import PROTOCOLS
+from experiments.runs.rows import Rows, of_setting, select, settings_of
 
 
 class Fact(NamedTuple):

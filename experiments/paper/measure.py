@@ -8,12 +8,13 @@ import jax
 import numpy as np
 
 import jatlas
-from experiments import analyses, compared, cuts, store, trained
-from experiments.compared import Embedded
-from experiments.config import PROTOCOLS
-from experiments.settings import Setting
-from experiments.trained import Bench, Report
-from jatlas.tasks import Tasks
+from experiments.measures import metrics, protocols, splits
+from experiments.measures.protocols import Embedded
+from experiments.runs import benches, storage
+from experiments.runs.benches import Bench, Report
+from experiments.runs.config import PROTOCOLS
+from experiments.runs.settings import Setting
+from jatlas.scenarios import Tasks
 
 # The spaces that pictures are drawn from: protocol, and name.
 PICTURED = (("both", "original_rel"), ("oracle", "merged"), ("blind", "merged"))
@@ -30,7 +31,7 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict
     """
     file = part(bench, setting, seed)
     if file.exists():
-        return store.read_json(file)
+        return storage.read_json(file)
     tasks, embedded = embed(bench, setting, seed, partial(scaled, report, 0.0, 0.8))
     report("measuring", 0.8)
     measured, pictured = _measure(bench, setting, seed, tasks, embedded)
@@ -48,9 +49,9 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict
         for space, values in spaces.items()
         for metric, value in values.items()
     ]
-    store.write_arrays(file.with_suffix(".npz"), pictured)
-    store.write_json(file, rows)  # last: its being there says that the unit is done
-    trained.forget(bench, setting, seed, len(tasks.seen))
+    storage.write_arrays(file.with_suffix(".npz"), pictured)
+    storage.write_json(file, rows)  # last: its being there says that the unit is done
+    benches.forget(bench, setting, seed, len(tasks.seen))
     report("done", 1.0)
     return rows
 
@@ -65,8 +66,8 @@ def embed(
 ) -> tuple[Tasks, Embedded]:
     """The tasks of a unit, and what the spaces are made of."""
     tasks, pool = deal(bench, setting, seed)
-    reference = trained.reference(bench, seed, partial(scaled, report, 0.0, 0.12))
-    charts = trained.charts(
+    reference = benches.reference(bench, seed, partial(scaled, report, 0.0, 0.12))
+    charts = benches.charts(
         bench, setting, seed, tasks, partial(scaled, report, 0.12, 1.0)
     )
     anchors = choose(bench, setting, seed, pool, charts[0])
@@ -118,7 +119,7 @@ def choose(
     # The charts take the numbers from 0 on.
     return np.asarray(
         jatlas.choose_anchors(
-            jax.random.fold_in(trained.key(seed, setting), 2**31),
+            jax.random.fold_in(benches.key(seed, setting), 2**31),
             pool,
             bench.options.num_anchors,
             method=method,
@@ -130,31 +131,31 @@ def choose(
 
 def _measure(
     bench: Bench, setting: Setting, seed: int, tasks: Tasks, embedded: Embedded
-) -> tuple[dict[str, dict[str, analyses.Values]], dict[str, np.ndarray]]:
+) -> tuple[dict[str, dict[str, metrics.Values]], dict[str, np.ndarray]]:
     """Metrics by protocol and space, and the arrays that pictures are drawn from."""
     spaces = {
-        "both": compared.reference_spaces(embedded),
-        "oracle": compared.oracle_spaces(embedded, tasks.test),
-        "blind": compared.blind_spaces(embedded),
+        "both": protocols.reference_spaces(embedded),
+        "oracle": protocols.oracle_spaces(embedded, tasks.test),
+        "blind": protocols.blind_spaces(embedded),
     }
     references = {
-        "": compared.relative_reference(embedded),
+        "": protocols.relative_reference(embedded),
         "_original_abs": embedded.reference,
     }
 
-    def values(name: str, make: compared.Make) -> analyses.Values:
+    def values(name: str, make: protocols.Make) -> metrics.Values:
         space = make()
-        return analyses.measure(
+        return metrics.measure(
             space,
-            cuts.cuts(seed, space, tasks, on_test=setting.on_test),
-            analyses.compared_with(name, references),
+            splits.cuts(seed, space, tasks, on_test=setting.on_test),
+            metrics.compared_with(name, references),
             bench.dataset.labels,
             tasks,
-            analyses.key_of(seed),
+            metrics.key_of(seed),
             bench.options.probe_epochs,
             bench.options.probe_patience,
             seed=seed,
-            control=analyses.CONTROLS.get(name),
+            control=metrics.CONTROLS.get(name),
         )
 
     # Two at a time: a small probe keeps no more than one core busy.
@@ -177,7 +178,7 @@ def _measure(
     both = measured.pop("both")
     by_protocol = {name: {**both, **measured[name]} for name in PROTOCOLS}
     shown = {
-        f"{protocol}/{space}": compared.rows_of_test(spaces[protocol][space](), tasks)
+        f"{protocol}/{space}": protocols.rows_of_test(spaces[protocol][space](), tasks)
         for protocol, space in PICTURED
     }
     (sample, *_) = (space.sample for space in shown.values())

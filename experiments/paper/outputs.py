@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from experiments import bars, figures, gallery, page, run, store
-from experiments.points import Cell
-from experiments.settings import Setting
-from experiments.trained import Bench
+from experiments.paper import measure
+from experiments.paper.page import document
+from experiments.paper.page.points import Cell
+from experiments.paper.plots import accuracies, figures, gallery
+from experiments.runs import storage
+from experiments.runs.benches import Bench
+from experiments.runs.settings import Setting
 
 
 def show(
@@ -38,8 +41,8 @@ def show(
     # More threads would not be faster, and pictures are to be the same every time.
     with threadpool_limits(1):
         cells = [cell(bench, setting, first) for setting in shown]
-        figures.save(bars.accuracy_figure(written["rows"], titles), accuracy)
-        page.write(
+        figures.save(accuracies.accuracy_figure(written["rows"], titles), accuracy)
+        document.write(
             folder / "report.html",
             text,
             written["settings"],
@@ -53,9 +56,9 @@ def show(
 def cell(bench: Bench, setting: Setting, seed: int) -> Cell:
     """One setting and seed, as the page shows it; its pictures are drawn."""
     dataset, name = bench.dataset, f"{setting.scenario}_{setting.name}"
-    file = run.part(bench, setting, seed).with_suffix(".npz")
-    arrays = figures.with_tsne(store.read_arrays(file), dataset.class_names)
-    tasks, _ = run.deal(bench, setting, seed)
+    file = measure.part(bench, setting, seed).with_suffix(".npz")
+    arrays = figures.with_tsne(storage.read_arrays(file), dataset.class_names)
+    tasks, _ = measure.deal(bench, setting, seed)
     # As the rows of the arrays stand, which the page checks by the labels.
     sample = np.flatnonzero(tasks.test & tasks.presence.any(axis=0))
     heading = f"{dataset.name}, {setting.scenario}: {setting.title}; seed {seed}"

@@ -7,19 +7,14 @@ with `--chart cnn`, and a few with `--chart efficientnet-lite0`, whose features 
 three minutes once. CIFAR-100 has ten times the charts.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
-from experiments import job
-from experiments.config import Options
-from experiments.settings import Scenario
+from experiments.runs.config import Options
+from experiments.runs.settings import Scenario
 
 
 class Table(NamedTuple):
@@ -99,7 +94,3 @@ def options(paper: Paper) -> Options:
         manual_dir=paper.manual_dir,
         out=paper.out or Path("results") / "paper" / paper.dataset / name,
     )
-
-
-if __name__ == "__main__":
-    job.do(options(tyro.cli(Paper, prog="python -m experiments.paper")))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import Rows, of_setting, select, settings_of
+from experiments.runs.rows import Rows, of_setting, select, settings_of
 
 _FILE = json.loads(Path(__file__).with_suffix(".json").read_text())
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import directions, published
-from experiments.config import PROTOCOLS
-from experiments.results import Rows, in_cell, of_setting, select
+from experiments.paper import claims, reference
+from experiments.runs.config import PROTOCOLS
+from experiments.runs.rows import Rows, in_cell, of_setting, select
 
 SPACES = {
     "original_abs": "end-to-end",
@@ -141,8 +141,8 @@ def table(
     )
     titles = {key: title for key, title in titles.items() if of_setting(rows, key)}
     beside = [
-        published.in_markdown(options, rows),
-        directions.in_markdown(directions.check(rows)),
+        reference.in_markdown(options, rows),
+        claims.in_markdown(claims.check(rows)),
     ]
     sections = [_section(key, title, rows) for key, title in titles.items()]
     return "\n".join([head, overview(rows, titles), *sections, *filter(None, beside)])

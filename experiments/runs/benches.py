@@ -14,14 +14,15 @@ import jax
 import numpy as np
 
 import jatlas
-from experiments import encoders, store
-from experiments.config import Options
-from experiments.dataset import Dataset
-from experiments.encoders import Encoder
-from experiments.settings import Setting
-from jatlas import Chart, Charts, training
-from jatlas.tasks import Tasks, end_to_end
-from jatlas.training import Progress
+from experiments.data.dataset import Dataset
+from experiments.encoders import chart_kinds
+from experiments.encoders.chart_kinds import Encoder
+from experiments.runs import storage
+from experiments.runs.config import Options
+from experiments.runs.settings import Setting
+from jatlas.charts import Chart, Charts, training
+from jatlas.charts.training import Progress
+from jatlas.scenarios import Tasks, end_to_end
 
 Report = Callable[[str, float], None]
 _BATCH = 100  # the paper's
@@ -53,7 +54,7 @@ def prepare(
         OSError: if the weights of a frozen encoder are not there.
     """
     made = {
-        name: encoders.prepare(
+        name: chart_kinds.prepare(
             name,
             dataset,
             feature_size=options.feature_size,
@@ -119,8 +120,8 @@ def _embeddings(
         kind = kinds[group[0] % len(kinds)]
         rows = _embedded(bench, kind, tasks, key, group, name, report)
         for m, own in zip(group, rows, strict=True):
-            store.write_arrays(files[m], {"embeddings": own})
-    return [store.read_arrays(file)["embeddings"] for file in files]
+            storage.write_arrays(files[m], {"embeddings": own})
+    return [storage.read_arrays(file)["embeddings"] for file in files]
 
 
 def _groups(numbers: list[int], kinds: tuple[str, ...]) -> list[list[int]]:
@@ -194,4 +195,4 @@ def _embedded(
         report(f"{name}{which}, epoch {progress.epoch + 1}/{epochs}", done)
 
     fitted = fit(bench, kind, tasks, key, group, tell)
-    return np.asarray(jatlas.embed(fitted, bench.encoders[kind].inputs))
+    return np.asarray(jatlas.charts.embed(fitted, bench.encoders[kind].inputs))

@@ -9,8 +9,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.multihost import Child, spawned
-from experiments.multihost import Options as Member
+from experiments.multihost.launcher import Child, spawned
+from experiments.multihost.launcher import Options as Member
 
 
 def start(module: str, told: Mapping[str, Any], member: Member) -> Child:

@@ -12,11 +12,11 @@ import jax
 import tyro
 
 import jatlas
-from experiments import settings
-from experiments.dataset import Dataset
-from experiments.encoders import KINDS
-from experiments.pretrained import weights_file
-from experiments.settings import SCENARIOS, Scenario, Setting
+from experiments.data.dataset import Dataset
+from experiments.encoders.chart_kinds import KINDS
+from experiments.encoders.pretrained import weights_file
+from experiments.runs import settings
+from experiments.runs.settings import SCENARIOS, Scenario, Setting
 
 PROTOCOLS = ("oracle", "blind")
 # Where those of the kind of chart are too few: digits has a third of the images, and so
@@ -227,7 +227,7 @@ def _weights(options: Options) -> dict[str, str]:
 
 def hash_of_code() -> str:
     """Of the modules of jatlas and of the experiments, in the order of their paths."""
-    folders = [Path(jatlas.__file__).parent, Path(__file__).parent]
+    folders = [Path(jatlas.__file__).parent, Path(__file__).parents[1]]
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
     return _hash(file.read_bytes() for file in files)
 

@@ -13,13 +13,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from experiments import command, config, report, run, store, trained
-from experiments.config import Options
-from experiments.data import load
-from experiments.dataset import with_first
-from experiments.results import Rows, of_setting, select
-from experiments.settings import Setting
-from experiments.trained import Bench, Report
+from experiments.data.catalog import load
+from experiments.data.dataset import with_first
+from experiments.paper import measure, tables
+from experiments.runs import benches, config, storage, terminal
+from experiments.runs.benches import Bench, Report
+from experiments.runs.config import Options
+from experiments.runs.rows import Rows, of_setting, select
+from experiments.runs.settings import Setting
 
 # A bench without encoders, and the units of the run.
 Check = Callable[[Bench, list[tuple[Setting, int]]], None]
@@ -40,7 +41,7 @@ def do(options: Options) -> None:
     began = time.perf_counter()
     keep_compiled()
     console = Console(highlight=False, soft_wrap=True)
-    with command.endings(console):
+    with terminal.endings(console):
         main(planned(options, console), console)
     unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, else kilobytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
@@ -80,7 +81,7 @@ def plan(
         OSError: if a folder cannot be written, or there are no weights.
     """
     config.check(options)
-    with command.bar(console or Console(quiet=True), 1.0) as update:
+    with terminal.bar(console or Console(quiet=True), 1.0) as update:
         update(0.0, f"reading {options.dataset}; the first time it is prepared")
         dataset = load(
             options.dataset,
@@ -95,11 +96,11 @@ def plan(
         if check is not None:
             check(bare, units)
         for setting, seed in units:
-            _, pool = run.deal(bare, setting, seed)
-            run.choose(bare, setting, seed, pool)
+            _, pool = measure.deal(bare, setting, seed)
+            measure.choose(bare, setting, seed, pool)
         settings = config.describe(options, dataset) | more
-        store.claim(options.folder, config.of_cells(settings))
-        bench = trained.prepare(
+        storage.claim(options.folder, config.of_cells(settings))
+        bench = benches.prepare(
             options, dataset, lambda what, share: update(share, what)
         )
     titles = {(s.scenario, s.name): s.title for s in chosen}
@@ -108,12 +109,12 @@ def plan(
 
 def main(job: Plan, console: Console) -> None:
     """Run what is missing, then write the results, the table and the pictures."""
-    rows = rows_of(job, console, run.part, run.unit)
+    rows = rows_of(job, console, measure.part, measure.unit)
     results = job.options.folder / "results.json"
-    store.write_json(results, {"settings": job.settings, "rows": rows})
-    written = store.read_json(results)
-    text = report.table(written["settings"], written["rows"], job.titles)
-    store.write_text(job.options.folder / "table.md", text)
+    storage.write_json(results, {"settings": job.settings, "rows": rows})
+    written = storage.read_json(results)
+    text = tables.table(written["settings"], written["rows"], job.titles)
+    storage.write_text(job.options.folder / "table.md", text)
     _draw(job, written, text)
     console.print(_accuracies(written["rows"], job.titles))
     console.print(
@@ -141,7 +142,7 @@ def rows_of(
     missing = [u for u in job.units if not part(job.bench, *u).exists()]
     if found := len(job.units) - len(missing):
         console.print(f"{found} of {len(job.units)} were done before")
-    with command.bar(console, len(missing)) as update:
+    with terminal.bar(console, len(missing)) as update:
         started = time.perf_counter()
         for done, (setting, seed) in enumerate(missing):
             name = f"{setting.scenario} {setting.name}, seed {seed}"
@@ -158,14 +159,14 @@ def rows_of(
 
             unit(job.bench, setting, seed, tell)
     files = [part(job.bench, *each) for each in job.units]
-    return [row for file in files for row in store.read_json(file)]
+    return [row for file in files for row in storage.read_json(file)]
 
 
 def _draw(job: Plan, written: dict[str, Any], text: str) -> None:
     """The pictures and the page."""
-    from experiments import showing  # takes seconds, and is needed last
+    from experiments.paper import outputs  # takes seconds, and is needed last
 
-    showing.show(job.bench, job.units, job.titles, written, text)
+    outputs.show(job.bench, job.units, job.titles, written, text)
 
 
 def _accuracies(rows: Rows, titles: dict[tuple[str, str], str]) -> Table:
@@ -173,7 +174,7 @@ def _accuracies(rows: Rows, titles: dict[tuple[str, str], str]) -> Table:
     table = Table("space", title="Accuracy: oracle / blind", box=SIMPLE_HEAD)
     for scenario, setting in titles:
         table.add_column(f"{scenario} {setting}", justify="right", no_wrap=True)
-    for space, name in report.SPACES.items():
+    for space, name in tables.SPACES.items():
         cells = []
         for key in titles:
             mine = of_setting(rows, key)

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jatlas import tasks
-from jatlas.tasks import Tasks
+from jatlas import scenarios
+from jatlas.scenarios import Tasks
 
 Scenario = Literal["A", "B", "C"]
 SCENARIOS: tuple[Scenario, ...] = ("A", "B", "C")
@@ -87,7 +87,7 @@ def _shared(num_shared: int, num_novel: int) -> Setting:
         f"{num_shared} classes shared, {num_novel} novel a task",
         "shared",
         True,
-        lambda key, labels, test, _: tasks.part_shared_part_novel(
+        lambda key, labels, test, _: scenarios.part_shared_part_novel(
             key, labels, num_shared=num_shared, num_novel=num_novel, test=test
         ),
     )
@@ -105,7 +105,7 @@ def _disjoint(shares: tuple[int, ...]) -> Setting:
         f"same classes, samples dealt {' / '.join(map(str, shares))}",
         "unseen",
         False,
-        lambda key, labels, test, held_out: tasks.same_classes_disjoint_samples(
+        lambda key, labels, test, held_out: scenarios.same_classes_disjoint_samples(
             key, labels, percentages=percentages, num_held_out=held_out, test=test
         ),
     )
@@ -118,7 +118,7 @@ def _total(num_tasks: int) -> Setting:
         f"classes cut into {num_tasks} disjoint tasks",
         "unseen",
         False,
-        lambda key, labels, test, held_out: tasks.totally_disjoint(
+        lambda key, labels, test, held_out: scenarios.totally_disjoint(
             key,
             labels,
             num_tasks=num_tasks,

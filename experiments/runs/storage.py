@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jatlas.files.whole import Fill, write_whole
+from jatlas.files.formats.whole import Fill, write_whole
 
 
 class Damaged(ValueError):

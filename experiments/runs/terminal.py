@@ -13,7 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments import store
+from experiments.runs import storage
 
 
 @contextmanager
@@ -46,5 +46,5 @@ def endings(console: Console) -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from here")
         sys.exit(130)
-    except (OSError, store.Damaged) as error:
+    except (OSError, storage.Damaged) as error:
         sys.exit(f"error: {error}; the same command goes on once that is mended")

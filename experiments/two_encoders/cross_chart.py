@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 import jatlas
-from jatlas import arrays
+from jatlas._src import arrays
 
 K = 10  # of the recall, and of the neighbours
 
@@ -89,7 +89,7 @@ def atlas(a: Side, b: Side) -> Joined:
 def nystroem(a: Side, b: Side) -> Joined:
     """Rows of the atlas, in orthonormal coordinates of its kernel."""
     *rows, of_anchors = _atlas(a, b)
-    transform = jatlas.nystroem(of_anchors)
+    transform = jatlas.fit_nystroem(of_anchors)
     first, second = (jatlas.apply_transform(transform, own) for own in rows)
     return first, second
 
@@ -170,8 +170,8 @@ def measure(
 
 def _one_way(method: Method, a: Side, b: Side, own: np.ndarray) -> dict[str, float]:
     queries, gallery = (jnp.asarray(rows) for rows in method.join(a, b))
-    found = jatlas.retrieval(queries, gallery, K)
-    kept = jatlas.mutual_neighbors(arrays.unit(own), arrays.unit(queries), K)
+    found = jatlas.metrics.retrieval(queries, gallery, K)
+    kept = jatlas.metrics.mutual_neighbors(arrays.unit(own), arrays.unit(queries), K)
     return {
         "mrr": float(found.mean_reciprocal_rank),
         "recall_1": float(found.recall_at_1),

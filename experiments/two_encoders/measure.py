@@ -1,4 +1,4 @@
-"""Embeddings of your own, merged: `python -m experiments.own_spaces`.
+"""Embeddings of your own, merged: `python -m experiments.two_encoders`.
 
 Two pairs of encoders that have nothing to do with each other. A chart is an encoder.
 Some samples both know, the pool, and among them the anchors; every other sample is
@@ -16,14 +16,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
 from rich.console import Console
 
 import jatlas
-from experiments import command, config, store
-from experiments.cross_chart import METHODS, K, chance, measure, sides, transformed
-from experiments.encoder_pairs import PAIRS, Options, Spaces, check
-from experiments.results import in_cell, markdown_table
+from experiments.runs import config, storage, terminal
+from experiments.runs.rows import in_cell, markdown_table
+from experiments.two_encoders.cross_chart import (
+    METHODS,
+    K,
+    chance,
+    measure,
+    sides,
+    transformed,
+)
+from experiments.two_encoders.pairs import PAIRS, Options, Spaces, check
 
 Report = Callable[[float, str], None]
 
@@ -71,7 +77,7 @@ def plan(options: Options) -> Plan:
     # To a folder more numbers of anchors and seeds may be added.
     which = ("num_anchors", "seeds")
     own = {k: v for k, v in settings["options"].items() if k not in which}
-    store.claim(options.out, settings | {"options": own})
+    storage.claim(options.out, settings | {"options": own})
     return Plan(options, settings, samples)
 
 
@@ -115,12 +121,12 @@ def measured(
             "seconds_embedding": round(time.perf_counter() - start, 1),
         }
         if not told.exists():  # the second time they may come from a cache
-            store.write_json(told, about)
+            storage.write_json(told, about)
         scores(options, spaces, missing, lambda s, what: report((1 + s) / 2, what))
-    found = [store.read_json(part(options, cell)) for cell in cells]
+    found = [storage.read_json(part(options, cell)) for cell in cells]
     seconds = round(sum(each["seconds"] for each in found), 1)
     rows = [row for each in found for row in each["rows"]]
-    return store.read_json(told) | {"seconds_scores": seconds}, rows
+    return storage.read_json(told) | {"seconds_scores": seconds}, rows
 
 
 def part(options: Options, cell: Cell) -> Path:
@@ -147,7 +153,7 @@ def scores(
             for metric, value in measure(method, *charts).items()
         ]
         seconds = time.perf_counter() - start
-        store.write_json(part(options, cell), {"seconds": seconds, "rows": rows})
+        storage.write_json(part(options, cell), {"seconds": seconds, "rows": rows})
 
 
 def describe(options: Options) -> dict[str, Any]:
@@ -224,14 +230,10 @@ def main(options: Options) -> None:
         ready = plan(options)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(f"error: {error}")
-    with command.endings(console):
-        with command.bar(console, 1) as report:
+    with terminal.endings(console):
+        with terminal.bar(console, 1) as report:
             results = run(ready, report)
-        store.write_json(options.out / "results.json", results)
-        text = table(store.read_json(options.out / "results.json"))
-        store.write_text(options.out / "table.md", text)
+        storage.write_json(options.out / "results.json", results)
+        text = table(storage.read_json(options.out / "results.json"))
+        storage.write_text(options.out / "table.md", text)
     console.print(text, markup=False)
-
-
-if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m experiments.own_spaces"))

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.cross_chart import K
-from experiments.features import Layer, frozen_features
+from experiments.encoders.features import Layer, frozen_features
+from experiments.two_encoders.cross_chart import K
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Pair(NamedTuple):
 
 def texts(options: Options) -> list[str]:
     """Verses."""
-    from experiments.verses import verses
+    from experiments.data.verses import verses
 
     every = verses()
     return [every[i] for i in drawn(len(every), options.num_samples)]
@@ -78,7 +78,7 @@ def sentences(
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from experiments.sentences import embed
+    from experiments.encoders.sentences import embed
 
     counts = TfidfVectorizer(sublinear_tf=True, min_df=2).fit_transform(texts)
     svd = TruncatedSVD(options.num_components, random_state=0)
@@ -89,7 +89,7 @@ def sentences(
 
 def clothes(options: Options) -> np.ndarray:
     """Images of Fashion-MNIST."""
-    from experiments.data import load
+    from experiments.data.catalog import load
 
     every = load("fashion_mnist_7k").images
     return every[drawn(len(every), options.num_samples)]

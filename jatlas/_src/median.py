@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas import arrays, layout, tiles
-from jatlas.arrays import Where
+from jatlas._src import arrays, layout, tiles
+from jatlas._src.arrays import Where
 
 MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 # Counts of pairs can be beyond the integers that there are without float64: they are

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas import arrays
+from jatlas._src import arrays
 
 # Most rows and columns of a tile: so the inner loops stay in the nearest caches. And
 # how many terms are added in one go: with fewer than 16, XLA does not vectorise the

@@ -1,21 +1,29 @@
-"""Encoders whose latent spaces can be merged: a chart as pure functions, and models."""
+"""Encoders whose spaces can be merged: charts, their models and their training."""
 
 from jatlas.charts.augment import flip_and_crop
 from jatlas.charts.chart import Chart, ChartState, from_module, with_preprocessing
 from jatlas.charts.cnn import CNN
-from jatlas.charts.efficientnet import EfficientNetLite, tensor_shapes
+from jatlas.charts.efficientnet import EfficientNetLite
+from jatlas.charts.embedding import Charts, embed
+from jatlas.charts.optimizers import adam, sgd_cosine
 from jatlas.charts.projector import Projector
 from jatlas.charts.resnet import ResNet20
+from jatlas.charts.training import Progress, fit_charts
 
 __all__ = [
     "CNN",
     "Chart",
     "ChartState",
+    "Charts",
     "EfficientNetLite",
+    "Progress",
     "Projector",
     "ResNet20",
+    "adam",
+    "embed",
+    "fit_charts",
     "flip_and_crop",
     "from_module",
-    "tensor_shapes",
+    "sgd_cosine",
     "with_preprocessing",
 ]

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Real
 
-from jatlas import arrays
-from jatlas.arrays import AnyArray
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray
 
 
 def flip_and_crop(

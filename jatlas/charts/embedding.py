@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Real
 
-from jatlas import arrays
-from jatlas.arrays import AnyArray
-from jatlas.charts import spread
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray
+from jatlas.charts import placement
 from jatlas.charts.chart import Chart, ChartState
 
 
@@ -87,13 +87,13 @@ def embed(
     check_images(charts.chart, images)
     arrays.check_count("the number of images", len(images), 1)
     arrays.check_count("batch_size", batch_size, 1)
-    layout = spread.sample_layout(images)
-    states = spread.on_all(charts.states, layout)
+    layout = placement.sample_layout(images)
+    states = placement.on_all(charts.states, layout)
     num_charts = len(jax.tree.leaves(states)[0])
     groups = [states] if side_by_side(together) else _split(states, num_charts)
     local = images.shape if layout is None else layout.shard_shape(images.shape)
     like = jax.ShapeDtypeStruct(local, jax.dtypes.canonicalize_dtype(images.dtype))
-    rows = spread.no_rows(charts.chart, states, like, layout)
+    rows = placement.no_rows(charts.chart, states, like, layout)
     size = min(batch_size, local[0])
     for start in range(0, local[0], size):
         first = start = min(start, local[0] - size)  # the last overlaps: one shape
@@ -104,7 +104,7 @@ def embed(
             first, chunk = 0, jnp.asarray(images[start : start + size])
         for m, group in enumerate(groups):
             place = (first, m, start)
-            rows = spread.add_rows(
+            rows = placement.add_rows(
                 charts.chart, group, rows, chunk, place, size, layout
             )
     return rows
@@ -144,6 +144,6 @@ def check_images(chart: Chart, images: AnyArray) -> None:
         images,
         float,
         custom_message="images must be floating point, normalised; or let the chart do "
-        "that, by jatlas.with_preprocessing, and give bytes.",
+        "that, by jatlas.charts.with_preprocessing, and give bytes.",
         exception_type=ValueError,
     )

@@ -15,11 +15,11 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Integer, Real
 
-from jatlas import arrays
-from jatlas.arrays import AnyArray
-from jatlas.charts import spread
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray
+from jatlas._src.tasks import Tasks
+from jatlas.charts import placement
 from jatlas.charts.chart import Chart, ChartState
-from jatlas.tasks import Tasks
 
 Axes = str | tuple[str, ...]
 Augment = Callable[[Array, Array], Array]
@@ -46,7 +46,7 @@ def share(
     chosen = list(group)
     masks = [np.asarray(m) for m in (tasks.classes, tasks.seen, tasks.validation)]
     rest = (jnp.asarray(labels), *(jnp.asarray(m[chosen]) for m in masks))
-    return Samples(images, *spread.on_all(rest, layout))
+    return Samples(images, *placement.on_all(rest, layout))
 
 
 class Learner(NamedTuple):

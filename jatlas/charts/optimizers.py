@@ -4,7 +4,7 @@ from functools import cache
 
 import optax
 
-from jatlas import arrays
+from jatlas._src import arrays
 
 
 def adam(

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Real
 
-from jatlas import arrays
-from jatlas.arrays import AnyArray
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray
 from jatlas.charts.chart import Chart, ChartState
 
 

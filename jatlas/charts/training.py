@@ -10,15 +10,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Integer, Real
 
-from jatlas import arrays, embedding, learning
-from jatlas.arrays import AnyArray
-from jatlas.charts import spread
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray
+from jatlas._src.tasks import Tasks
+from jatlas.charts import embedding, learning, placement
 from jatlas.charts.chart import Chart
-from jatlas.embedding import Charts
-from jatlas.embedding import embed as embed  # what was trained, embeds
-from jatlas.learning import Augment, Best, Samples
-from jatlas.optimizers import adam
-from jatlas.tasks import Tasks
+from jatlas.charts.embedding import Charts
+from jatlas.charts.embedding import embed as embed  # what was trained, embeds
+from jatlas.charts.learning import Augment, Best, Samples
+from jatlas.charts.optimizers import adam
 
 
 class Progress(NamedTuple):
@@ -105,9 +105,9 @@ def fit_charts(
         >>> import jax
         >>> import numpy as np
         >>> from functools import partial
-        >>> from jatlas import charts, tasks
+        >>> from jatlas import charts, scenarios
         >>> labels = np.arange(40) % 4
-        >>> split = tasks.totally_disjoint(0, labels, num_tasks=2, num_held_out=4)
+        >>> split = scenarios.totally_disjoint(0, labels, num_tasks=2, num_held_out=4)
         >>> images = np.zeros((40, 8, 8, 1), np.float32) + labels[:, None, None, None]
         >>> cnn = partial(charts.CNN, (8, 8, 1), 4, num_features=3)
         >>> chart = charts.from_module(cnn)
@@ -129,10 +129,10 @@ def fit_charts(
     side_by_side = embedding.side_by_side(together)
     groups = [numbers] if side_by_side else [(m,) for m in numbers]
     optimizer = adam() if optimizer is None else optimizer
-    layout = spread.sample_layout(images)
-    with spread.automatic_axes(layout) as own:
+    layout = placement.sample_layout(images)
+    with placement.automatic_axes(layout) as own:
         if own is not None:
-            images, key = jax.device_put(images, own), spread.on_all(key, own)
+            images, key = jax.device_put(images, own), placement.on_all(key, own)
         floating = jnp.issubdtype(images.dtype, jnp.floating)
         images = arrays.widen(images) if floating else jnp.asarray(images)
         fitted = [
@@ -152,7 +152,7 @@ def fit_charts(
             for group in groups
         ]
         charts = _joined(*fitted)
-    return spread.on_all(charts, layout)
+    return placement.on_all(charts, layout)
 
 
 @jax.jit

@@ -1,1 +1,1 @@
-"""What the commands do with files: merge, add, project, compare, view."""
+"""The commands `python -m jatlas`."""

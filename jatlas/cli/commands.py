@@ -16,15 +16,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jatlas.commands import tables, viewing
-from jatlas.commands.adding import add_file
-from jatlas.commands.columns import table
-from jatlas.commands.comparing import MEASURES, compare_files
-from jatlas.commands.from_files import merge_files
-from jatlas.commands.progress import line
-from jatlas.commands.projecting import project_file
+from jatlas.cli import viewing
+from jatlas.files import tables
+from jatlas.files.adding import add_file
+from jatlas.files.columns import table
+from jatlas.files.comparing import MEASURES, compare_files
+from jatlas.files.merging import merge_files
+from jatlas.files.progress import line
+from jatlas.files.projecting import project_file
 from jatlas.files.recipe import AtlasFile
-from jatlas.relative import SIMILARITIES
+from jatlas.merging.relative import SIMILARITIES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

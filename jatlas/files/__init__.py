@@ -1,1 +1,24 @@
-"""Files of embeddings and of atlases: read by their format, every value checked."""
+"""Files of embeddings and of atlases: read, checked, merged, written."""
+
+from jatlas.files.adding import add_file
+from jatlas.files.comparing import Comparison, Likeness, compare_files
+from jatlas.files.merging import merge_files
+from jatlas.files.projecting import project_file
+from jatlas.files.readers import read_embeddings
+from jatlas.files.recipe import AtlasFile, Recipe
+from jatlas.files.storage import load, load_recipe, save
+
+__all__ = [
+    "AtlasFile",
+    "Comparison",
+    "Likeness",
+    "Recipe",
+    "add_file",
+    "compare_files",
+    "load",
+    "load_recipe",
+    "merge_files",
+    "project_file",
+    "read_embeddings",
+    "save",
+]

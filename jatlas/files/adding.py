@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from jatlas import arrays
-from jatlas.commands.coordinates import fit_chart, flat, relative_rows
-from jatlas.commands.progress import Advance, Progress, Say, counted, quiet, unseen
-from jatlas.commands.running import add_rows, disagreement, running_of
-from jatlas.commands.survey import missing_anchors
-from jatlas.files.faults import BadFile
-from jatlas.files.names import check_ids, check_one_kind, find
+from jatlas._src import arrays
+from jatlas.files.coordinates import fit_chart, flat, relative_rows
+from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.names import check_ids, check_one_kind, find
+from jatlas.files.progress import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
-from jatlas.spaces import union
+from jatlas.files.sums import add_rows, disagreement, running_of
+from jatlas.files.survey import missing_anchors
+from jatlas.merging.assembly import union
 
 
 def add_file(

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from jatlas import arrays
-from jatlas.cka import cka
-from jatlas.commands.coordinates import take_rows
-from jatlas.commands.progress import Progress, unseen
-from jatlas.files.names import check_ids, check_one_kind, find
+from jatlas._src import arrays
+from jatlas._src.median import median_distance
+from jatlas.files.coordinates import take_rows
+from jatlas.files.formats.names import check_ids, check_one_kind, find
+from jatlas.files.progress import Progress, unseen
 from jatlas.files.readers import AT_ONCE, Source, open_embeddings
-from jatlas.median import median_distance
-from jatlas.neighbors import mutual_neighbors, self_similarity_correlation
-from jatlas.permutation import permutation_test
+from jatlas.metrics.alignment import cka
+from jatlas.metrics.neighbors import mutual_neighbors, self_similarity_correlation
+from jatlas.metrics.permutation import permutation_test
 
 Statistic = Callable[[Array, Array], Array]
 

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jatlas import transforms
-from jatlas.arrays import AnyArray
-from jatlas.commands.progress import Advance
-from jatlas.files.faults import BadFile
+from jatlas._src.arrays import AnyArray
+from jatlas.files.formats.faults import BadFile
+from jatlas.files.progress import Advance
 from jatlas.files.readers import Source, batches
 from jatlas.files.recipe import Recipe
-from jatlas.relative import similarities
-from jatlas.transforms import Transform
+from jatlas.merging import transforms
+from jatlas.merging.relative import similarities
+from jatlas.merging.transforms import Transform
 
 # Whitening is fitted on so many rows of a chart at most, evenly spread over it.
 _FITTED_ON = 50_000

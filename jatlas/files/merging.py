@@ -8,19 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jatlas import arrays, transforms
-from jatlas.commands.coordinates import (
-    fit_chart,
-    flat,
-    relative_rows,
-    through_nystroem,
-)
-from jatlas.commands.progress import Advance, Progress, Say, counted, quiet, unseen
-from jatlas.commands.running import add_rows, disagreement, empty_running
-from jatlas.commands.survey import Survey, describe, survey, warnings
+from jatlas._src import arrays
+from jatlas.files.coordinates import fit_chart, flat, relative_rows, through_nystroem
+from jatlas.files.progress import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
-from jatlas.relative import SIMILARITIES
+from jatlas.files.sums import add_rows, disagreement, empty_running
+from jatlas.files.survey import Survey, describe, survey, warnings
+from jatlas.merging import transforms
+from jatlas.merging.relative import SIMILARITIES
 
 
 def merge_files(
@@ -102,7 +98,7 @@ def merge_files(
             advance(len(rows))
     merged = state.merged
     if nystroem:
-        own = transforms.nystroem(jnp.asarray(merged[found.anchors]))
+        own = transforms.fit_nystroem(jnp.asarray(merged[found.anchors]))
         recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, own))
         merged = through_nystroem(recipe, merged, batch_size)
     atlas = AtlasFile(found.ids, merged, state.count, disagreement(state), recipe)

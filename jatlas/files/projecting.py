@@ -4,17 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from jatlas import arrays
-from jatlas.commands.adding import joined
-from jatlas.commands.coordinates import (
-    flat,
-    relative_rows,
-    take_rows,
-    through_nystroem,
-)
-from jatlas.commands.progress import Advance, Progress, Say, counted, quiet, unseen
-from jatlas.files.faults import BadFile
-from jatlas.files.names import check_ids, check_one_kind, find
+from jatlas._src import arrays
+from jatlas.files.adding import joined
+from jatlas.files.coordinates import flat, relative_rows, take_rows, through_nystroem
+from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.names import check_ids, check_one_kind, find
+from jatlas.files.progress import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.readers import Source, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
 

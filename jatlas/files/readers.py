@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jatlas.files import array_files, column_files, names
-from jatlas.files.faults import faults_of
-from jatlas.files.rows import Rows
+from jatlas.files.formats import array_files, column_files, names
+from jatlas.files.formats.faults import faults_of
+from jatlas.files.formats.rows import Rows
 
 _Opener = Callable[[Path, str | None, str | None], tuple[np.ndarray, Rows]]
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from jatlas.files import names
-from jatlas.relative import SIMILARITIES
-from jatlas.transforms import Transform
+from jatlas.files.formats import names
+from jatlas.merging.relative import SIMILARITIES
+from jatlas.merging.transforms import Transform
 
 
 class Recipe(NamedTuple):

@@ -9,12 +9,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from jatlas.files import names
-from jatlas.files.faults import faults_of
+from jatlas.files.formats import names
+from jatlas.files.formats.faults import faults_of
+from jatlas.files.formats.tensorfile import read_tensors, write_tensors
+from jatlas.files.formats.whole import write_whole
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
-from jatlas.files.tensorfile import read_tensors, write_tensors
-from jatlas.files.whole import write_whole
-from jatlas.transforms import Transform
+from jatlas.merging.transforms import Transform
 
 VERSION = 1
 FORMAT = "jatlas"
@@ -237,5 +237,5 @@ def _to_file(ids: np.ndarray) -> np.ndarray:
 
 
 def _from_file(ids: np.ndarray) -> np.ndarray:
-    """Integers are a vector, text is a matrix of bytes: see `jatlas.files.names`."""
+    """Integers are a vector, text is a matrix of bytes: see `formats.names`."""
     return ids if ids.ndim == 1 else names.decode_text(ids)

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from jatlas.anchors import choose_anchors
-from jatlas.commands.columns import table
-from jatlas.files import names
-from jatlas.files.array_files import read_ids
-from jatlas.files.faults import faults_of
+from jatlas.files.columns import table
+from jatlas.files.formats import names
+from jatlas.files.formats.array_files import read_ids
+from jatlas.files.formats.faults import faults_of
 from jatlas.files.readers import Source
-from jatlas.spaces import union
+from jatlas.merging.anchors import choose_anchors
+from jatlas.merging.assembly import union
 
 # An overlap of two charts below this share of the smaller is worth a warning.
 _THIN = 0.05

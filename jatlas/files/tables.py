@@ -7,11 +7,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from jatlas.files.faults import BadFile, faults_of, package
+from jatlas.files.formats.faults import BadFile, faults_of, package
+from jatlas.files.formats.whole import Fill, write_whole
 from jatlas.files.readers import read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
-from jatlas.files.whole import Fill, write_whole
-from jatlas.storage import (
+from jatlas.files.storage import (
     atlas_digest,
     atlas_writer,
     load,

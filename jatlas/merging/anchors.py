@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from jatlas import arrays
-from jatlas.arrays import AnyArray
-from jatlas.seeds import Seed, generator
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray
+from jatlas._src.seeds import Seed, generator
 
 RULES = ("shared", "unseen")
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jatlas import arrays
-from jatlas.anchors import check_anchors, repeated
-from jatlas.arrays import AnyArray
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray
+from jatlas.merging.anchors import check_anchors, repeated
 
 Ids = AnyArray | Sequence[Any]
 

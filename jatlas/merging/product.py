@@ -10,10 +10,10 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from jatlas import arrays, chunks, layout
-from jatlas.arrays import AnyArray, Number, Precision, Shaped
-from jatlas.atlas import Weights, chart_weights, check_weights
-from jatlas.relative import Similarity, check_spaces, similarities
+from jatlas._src import arrays, chunks, layout
+from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
+from jatlas._src.weights import Weights, chart_weights, check_weights
+from jatlas.merging.relative import Similarity, check_spaces, similarities
 
 Stacked = AnyArray | Sequence[AnyArray]
 
@@ -58,7 +58,7 @@ def merge(
     Returns:
         (N, A) in the dtype of embeddings and anchors, the wider of both; computed in
         float32 or wider. Gradients are finite, and zero for absent rows. Of samples
-        sharded over devices (see `jatlas.sharding.place`) each makes the rows that it
+        sharded over devices (see `jatlas.devices.place`) each makes the rows that it
         holds. In a `jax.jit` of yours too, but there the layout cannot be seen, and the
         compiler copies stacked embeddings once.
 

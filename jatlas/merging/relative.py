@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jatlas import arrays
-from jatlas.arrays import Number, Precision, Shaped
+from jatlas._src import arrays
+from jatlas._src.arrays import Number, Precision, Shaped
 
 Similarity = str | Callable[[Array, Array], Array]
 
@@ -37,8 +37,8 @@ def relativize(
             - "inner", the inner product;
             - "euclidean", minus the Euclidean distance, so that larger is nearer;
             - "rbf", exp(-d^2 / (2 s^2)) in [0, 1] with s the root mean square distance
-              between two anchors (for another width, `jatlas.relative.rbf` with sigma
-              in a `functools.partial`).
+              between two anchors (for another width, `jatlas.merging.relative.rbf` with
+              sigma in a `functools.partial`).
 
             A function is compiled for anew each time it is another object: make it
             once.

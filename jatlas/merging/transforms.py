@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jatlas import arrays, layout
-from jatlas.arrays import Number, Precision
+from jatlas._src import arrays, layout
+from jatlas._src.arrays import Number, Precision
 
 
 class Transform(NamedTuple):
@@ -140,7 +140,7 @@ def fit_whiten(
 
 @partial(jax.jit, static_argnames="precision")
 @layout.automatic()
-def nystroem(
+def fit_nystroem(
     anchor_relative: Float[Array, "A A"],
     *,
     ridge: Number = 1e-3,
@@ -170,7 +170,7 @@ def nystroem(
     Example:
         >>> import jax.numpy as jnp
         >>> kernel = jnp.array([[1.0, 0.5], [0.5, 1.0]])
-        >>> rows = apply_transform(nystroem(kernel, ridge=0.0), kernel)
+        >>> rows = apply_transform(fit_nystroem(kernel, ridge=0.0), kernel)
         >>> (rows @ rows.T).round(3)
         Array([[1. , 0.5],
                [0.5, 1. ]], dtype=float32)
@@ -204,7 +204,7 @@ def apply_transform(
     """Rows through a fitted transform: (x - mean) scale.
 
     Args:
-        transform: from `fit_center`, `fit_standardize`, `fit_whiten` or `nystroem`.
+        transform: from `fit_center`, `fit_standardize`, `fit_whiten` or `fit_nystroem`.
         embeddings: (N, D), any rows, not only those that the transform was fitted on.
         precision: of the matrix product, as in `jax.lax.Precision`.
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas import arrays, chunks, layout
-from jatlas.arrays import AnyArray, Where
+from jatlas._src import arrays, chunks, layout
+from jatlas._src.arrays import AnyArray, Where
 
 # Rows of an (N, N) matrix that are made at once: it never exists as a whole. Fewer of
 # very long ones, so that they are no more than so many numbers, but not so few that the

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jatlas import arrays
-from jatlas.arrays import AnyArray
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray
 
 
 class PermutationTest(NamedTuple):

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jatlas import arrays, chunks, layout
-from jatlas.arrays import AnyArray, Where
+from jatlas._src import arrays, chunks, layout
+from jatlas._src.arrays import AnyArray, Where
 
 # Queries that are looked at at once, against all of the gallery: (N, N) never exists.
 # Fewer of a very long gallery, so that they are no more than so many numbers, but not

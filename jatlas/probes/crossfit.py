@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas import arrays, layout
-from jatlas.arrays import AnyArray, Where
-from jatlas.probe import Probe, fit_probe, probe_logits
+from jatlas._src import arrays, layout
+from jatlas._src.arrays import AnyArray, Where
+from jatlas.probes.probe import Probe, fit_probe, probe_logits
 
 
 class CrossFit(NamedTuple):
@@ -24,7 +24,7 @@ class CrossFit(NamedTuple):
     fold: Int[Array, " N"]
 
 
-def crossfit_probe(
+def fit_crossfit(
     key: Array,
     space: Float[AnyArray, "N A"],
     labels: Integer[AnyArray, " N"],
@@ -75,7 +75,7 @@ def crossfit_probe(
         >>> import jax
         >>> labels = jax.numpy.arange(60) % 3
         >>> space = 2 * jax.nn.one_hot(labels, 4)
-        >>> fitted = crossfit_probe(jax.random.key(0), space, labels, 3, max_epochs=30)
+        >>> fitted = fit_crossfit(jax.random.key(0), space, labels, 3, max_epochs=30)
         >>> crossfit_probabilities(fitted, space, fitted.fold).argmax(axis=1)[:5]
         Array([0, 1, 2, 0, 1], dtype=int32)
 
@@ -120,7 +120,7 @@ def crossfit_probabilities(
     """The class probabilities of rows, by probes that have not learnt from them.
 
     Args:
-        fitted: as from `crossfit_probe`.
+        fitted: as from `fit_crossfit`.
         space: (N, A), rows of the space that it was fitted on, or new ones.
         fold: (N,), whose fold each row is in: `fitted.fold`, for the rows that it was
             fitted on; -1 for a row that none has learnt from; None if that is so of
@@ -140,7 +140,7 @@ def crossfit_probabilities(
         >>> import jax
         >>> space = jax.random.normal(jax.random.key(0), (6, 4))
         >>> labels = jax.numpy.arange(6) % 2
-        >>> fitted = crossfit_probe(jax.random.key(1), space, labels, 2, max_epochs=1)
+        >>> fitted = fit_crossfit(jax.random.key(1), space, labels, 2, max_epochs=1)
         >>> crossfit_probabilities(fitted, space, None).shape
         (6, 2)
     """

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas import arrays, layout
-from jatlas.arrays import AnyArray, Where
+from jatlas._src import arrays, layout
+from jatlas._src.arrays import AnyArray, Where
 
 
 class Probe(NamedTuple):

@@ -1,7 +1,7 @@
 """How far the charts of an atlas are apart about each sample, as a running state.
 
 For arrays on the device, in any program. The commands on files keep the same moments on
-the host, in float64, some rows at a time (`jatlas.commands.running`).
+the host, in float64, some rows at a time (`jatlas.files.sums`).
 """
 
 from typing import NamedTuple
@@ -11,29 +11,33 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas import arrays, atlas
-from jatlas.arrays import Number
-from jatlas.atlas import Atlas
+from jatlas._src import arrays
+from jatlas._src.arrays import Number
+from jatlas._src.weights import row_weights
+from jatlas.running import atlas
+from jatlas.running.atlas import AtlasState
+
+__all__ = ["SpreadState", "add", "combine", "empty", "value"]
 
 
-class Spread(NamedTuple):
+class SpreadState(NamedTuple):
     """An atlas, and the second moment of the charts about it.
 
     Attributes:
-        atlas: the running mean; `atlas_mean` and all that takes an `Atlas` goes on it.
+        atlas: the running mean; `value` and all that takes an `AtlasState` goes on it.
         squares: (N,), sum over charts of weight times squared deviation from the mean,
             the mean over the A coordinates.
         charts: (N,), how many charts have the sample, with a weight above zero.
     """
 
-    atlas: Atlas
+    atlas: AtlasState
     squares: Float[Array, " N"]
     charts: Float[Array, " N"]
 
 
-def empty_spread(
+def empty(
     num_samples: int, num_anchors: int, dtype: DTypeLike = jnp.float32
-) -> Spread:
+) -> SpreadState:
     """The state before any chart has joined.
 
     Args:
@@ -42,25 +46,25 @@ def empty_spread(
         dtype: of the sums.
 
     Returns:
-        A `Spread` of zeros.
+        A `SpreadState` of zeros.
 
     Example:
-        >>> disagreement(empty_spread(2, 3))
+        >>> value(empty(2, 3))
         Array([nan, nan], dtype=float32)
     """
-    empty = atlas.empty_atlas(num_samples, num_anchors, dtype)
-    return Spread(empty, jnp.zeros_like(empty.count), jnp.zeros_like(empty.count))
+    empty = atlas.empty(num_samples, num_anchors, dtype)
+    return SpreadState(empty, jnp.zeros_like(empty.count), jnp.zeros_like(empty.count))
 
 
 @jax.jit
-def add_to_spread(
-    spread: Spread,
+def add(
+    spread: SpreadState,
     relative: Float[Array, "N A"],
     presence: Bool[Array, " N"],
     *,
     weights: Number | Float[Array, " N"] | None = None,
-) -> Spread:
-    """One more chart: as `add_chart`, and its squared deviation.
+) -> SpreadState:
+    """One more chart: as `running.atlas.add`, and its squared deviation.
 
     By West's update, `S + w (W / (W + w)) |x - mean|^2`, which loses no digits where
     the charts nearly agree. A mean of squares less the square of a mean would.
@@ -76,33 +80,33 @@ def add_to_spread(
         The state with the chart.
 
     Raises:
-        ValueError: as `add_chart`.
+        ValueError: as `running.atlas.add`.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> spread, both = empty_spread(2, 1), jnp.array([True, True])
-        >>> spread = add_to_spread(spread, jnp.array([[0.9], [0.1]]), both)
-        >>> spread = add_to_spread(spread, jnp.array([[0.5], [0.1]]), both)
-        >>> disagreement(spread).round(3)
+        >>> spread, both = empty(2, 1), jnp.array([True, True])
+        >>> spread = add(spread, jnp.array([[0.9], [0.1]]), both)
+        >>> spread = add(spread, jnp.array([[0.5], [0.1]]), both)
+        >>> value(spread).round(3)
         Array([0.2, 0. ], dtype=float32)
 
     Source: West, "Updating mean and variance estimates: an improved method" (1979).
     """
     arrays.check_mask("presence", presence, spread.charts.shape, "(N,)")
     before = spread.atlas
-    after = atlas.add_chart(before, relative, presence, weights=weights)
-    weight = atlas.row_weights(presence, weights).astype(after.count.dtype)
+    after = atlas.add(before, relative, presence, weights=weights)
+    weight = row_weights(presence, weights).astype(after.count.dtype)
     # The first chart of a sample has nothing to be apart from.
     later = (weight > 0) & (before.count > 0)
-    rest = _apart(relative.astype(after.total.dtype), atlas.atlas_mean(before))
+    rest = _apart(relative.astype(after.total.dtype), atlas.value(before))
     share = arrays.safe_divide(before.count, after.count, 0.0)
     moved = weight * share * jnp.mean(arrays.keep(rest, later) ** 2, axis=1)
     squares = spread.squares + moved
-    return Spread(after, squares, spread.charts + (weight > 0))
+    return SpreadState(after, squares, spread.charts + (weight > 0))
 
 
 @jax.jit
-def combine_spreads(a: Spread, b: Spread) -> Spread:
+def combine(a: SpreadState, b: SpreadState) -> SpreadState:
     """One state of the charts of both; for parts made on different hosts.
 
     Args:
@@ -110,13 +114,13 @@ def combine_spreads(a: Spread, b: Spread) -> Spread:
         b: over the same, of other charts.
 
     Returns:
-        A `Spread` of the same shapes, in the wider of the two dtypes.
+        A `SpreadState` of the same shapes, in the wider of the two dtypes.
 
     Raises:
         ValueError: if they differ in N or in A.
 
     Example:
-        >>> combine_spreads(empty_spread(3, 2), empty_spread(3, 2)).squares.shape
+        >>> combine(empty(3, 2), empty(3, 2)).squares.shape
         (3,)
 
     Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
@@ -129,15 +133,15 @@ def combine_spreads(a: Spread, b: Spread) -> Spread:
     )
     both = atlas.combine(a.atlas, b.atlas)
     known = (a.atlas.count > 0) & (b.atlas.count > 0)
-    rest = _apart(atlas.atlas_mean(a.atlas), atlas.atlas_mean(b.atlas))
+    rest = _apart(atlas.value(a.atlas), atlas.value(b.atlas))
     apart = arrays.keep(rest, known)
     weight = arrays.safe_divide(a.atlas.count * b.atlas.count, both.count, 0.0)
     squares = a.squares + b.squares + weight * jnp.mean(apart**2, axis=1)
-    return Spread(both, squares, a.charts + b.charts)
+    return SpreadState(both, squares, a.charts + b.charts)
 
 
 @jax.jit
-def disagreement(spread: Spread) -> Float[Array, " N"]:
+def value(spread: SpreadState) -> Float[Array, " N"]:
     """How far the charts are apart about each sample.
 
     d(x) = sqrt((1/A) sum over anchors of the variance over charts of r_k(x)): the root
@@ -153,8 +157,8 @@ def disagreement(spread: Spread) -> Float[Array, " N"]:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> one = add_to_spread(empty_spread(1, 1), jnp.ones((1, 1)), jnp.array([True]))
-        >>> disagreement(one)
+        >>> one = add(empty(1, 1), jnp.ones((1, 1)), jnp.array([True]))
+        >>> value(one)
         Array([nan], dtype=float32)
     """
     variance = arrays.safe_divide(spread.squares, spread.atlas.count)

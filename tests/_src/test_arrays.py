@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jatlas import arrays
+from jatlas._src import arrays
 
 few = settings(max_examples=15, deadline=None)
 rows = hnp.arrays(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, PartitionSpec
 
-from jatlas import chunks
+from jatlas._src import chunks
 
 X = jnp.arange(60.0).reshape(3, 20)
 Y = jnp.arange(20.0)

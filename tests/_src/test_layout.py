@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas import layout
+from jatlas._src import layout
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jatlas.seeds import generator
+from jatlas._src.seeds import generator
 
 
 def draw(key):

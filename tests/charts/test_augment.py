@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jatlas import flip_and_crop
+from jatlas.charts import flip_and_crop
 
 KEY = jax.random.key(0)
 compiled = jax.jit(flip_and_crop, static_argnames=("padding", "flip"))

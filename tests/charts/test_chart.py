@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from jatlas import Chart, ChartState, with_preprocessing
+from jatlas.charts import Chart, ChartState, with_preprocessing
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), dtype=np.uint8)
 

@@ -21,10 +21,9 @@ from flax import nnx
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from experiments import pretrained, tensors
-from jatlas import EfficientNetLite
-from jatlas.charts import tensor_shapes
-from jatlas.charts.efficientnet import shift_and_add
+from experiments.encoders import pretrained, weights_files
+from jatlas.charts import EfficientNetLite
+from jatlas.charts.efficientnet import shift_and_add, tensor_shapes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "efficientnet_lite0.npz"
 DAISY, BELL_COTE, PALACE = 985, 442, 698
@@ -95,7 +94,7 @@ def in_torch(weights, images):
 
 
 def make_golden():
-    weights = tensors.read_tensors(pretrained.weights_file(0))
+    weights = weights_files.read_tensors(pretrained.weights_file(0))
     noise_logits, _ = in_torch(weights, noise(224))
     _, noise_features = in_torch(weights, noise(64))
     photo_logits, _ = in_torch(weights, photographs())
@@ -152,7 +151,7 @@ def test_photographs_get_a_sensible_class(encode, golden):
 def test_every_variant_is_that_of_torch_at_any_size(variant):
     """Needs torch, and the extra `pretrained`."""
     pytest.importorskip("torch")
-    weights = tensors.read_tensors(pretrained.weights_file(variant))
+    weights = weights_files.read_tensors(pretrained.weights_file(variant))
     encode = compiled(EfficientNetLite(weights, variant))
     for size in (64, 75, (224, 240, 260)[variant]):
         for got, expected in zip(

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from jatlas import adam, sgd_cosine
+from jatlas.charts import adam, sgd_cosine
 
 
 def test_adam_clips_the_norm_of_the_gradient():

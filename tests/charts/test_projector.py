@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jatlas import Projector
+from jatlas.charts import Projector
 
 
 def test_the_network_is_the_papers():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jatlas import ResNet20, from_module
+from jatlas.charts import ResNet20, from_module
 
 SHAPE = (11, 8, 3)  # an odd side, so that the rounding of a halving shows
 CHART = from_module(partial(ResNet20, SHAPE, 5))

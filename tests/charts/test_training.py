@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas import (
+from jatlas.charts import (
     CNN,
     Chart,
     ChartState,
@@ -22,11 +22,11 @@ from jatlas import (
     flip_and_crop,
     from_module,
     learning,
+    placement,
     sgd_cosine,
-    totally_disjoint,
     with_preprocessing,
 )
-from jatlas.charts import spread
+from jatlas.scenarios import totally_disjoint
 
 KEY = jax.random.key(0)
 NUM_CLASSES = 4
@@ -368,7 +368,7 @@ def test_bytes_stay_bytes_on_the_device(light):
         RAW, optimizer, learners, samples, order, 0, 20, None, AUGMENT
     ).compile()
     rows = jnp.zeros((4, 200, NUM_CLASSES))
-    add = spread.add_rows.lower(
+    add = placement.add_rows.lower(
         RAW, learners.state, rows, samples.images, (0, 0, 0), 20, None
     ).compile()
     for program in (step.as_text(), add.as_text()):
@@ -492,8 +492,8 @@ def test_no_device_is_sent_all_images(problem):
     images, labels, tasks = problem
     chart, optimizer = linear(64, NUM_CLASSES), adam()
     placed = spread_out(images, AxisType.Auto)
-    layout = spread.sample_layout(placed)
-    keys = spread.on_all(jax.random.split(KEY, 2), layout)
+    layout = placement.sample_layout(placed)
+    keys = placement.on_all(jax.random.split(KEY, 2), layout)
     with jax.set_mesh(layout.mesh):
         samples = learning.share(placed, labels, tasks, (0, 1), layout)
         learners = learning.start(chart, optimizer, keys)
@@ -502,8 +502,8 @@ def test_no_device_is_sent_all_images(problem):
             chart, optimizer, learners, samples, order, 0, 20, "samples"
         ).compile()
     like = jax.ShapeDtypeStruct((50, 8, 8, 1), jnp.float32)
-    rows = spread.no_rows(chart, learners.state, like, layout)
-    add = spread.add_rows.lower(
+    rows = placement.no_rows(chart, learners.state, like, layout)
+    add = placement.add_rows.lower(
         chart, learners.state, rows, placed, (0, 0, 0), 20, layout
     ).compile()
     trained, embedded = step.as_text(), add.as_text()
@@ -521,7 +521,7 @@ def test_embedding_takes_no_memory_but_that_of_the_rows_and_a_chunk():
     )
     states = jax.vmap(chart.init)(jax.random.split(KEY, 1))
     rows = jax.ShapeDtypeStruct((4, 9_000, 3), jnp.float32)
-    program = spread.add_rows.lower(
+    program = placement.add_rows.lower(
         chart, states, rows, images, (0, 0, 0), 200, None
     ).compile()
     memory = program.memory_analysis()

@@ -10,7 +10,7 @@ from experiments.blind.present import LEARNT_FROM, subsets
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.scores import PROBES
 from experiments.blind.trust import COVERAGE, DOUBTS
-from jatlas import (
+from jatlas.scenarios import (
     part_shared_part_novel,
     same_classes_disjoint_samples,
     totally_disjoint,

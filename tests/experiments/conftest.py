@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments.data import normalise
-from experiments.dataset import Dataset
-from jatlas import CNN, Chart, from_module, with_preprocessing
+from experiments.data.catalog import normalise
+from experiments.data.dataset import Dataset
+from jatlas.charts import CNN, Chart, from_module, with_preprocessing
 
 WIDTH = 10
 # They train the same charts and measure the same spaces. What is compiled is used once

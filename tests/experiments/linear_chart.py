@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jatlas import Chart, ChartState
+from jatlas.charts import Chart, ChartState
 
 WIDTH, NUM_CLASSES = 10, 10
 

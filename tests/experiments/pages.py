@@ -3,9 +3,11 @@
 import numpy as np
 from PIL import Image
 
-from experiments import figures, page, report
-from experiments.dataset import Dataset
-from experiments.points import Cell
+from experiments.data.dataset import Dataset
+from experiments.paper import tables
+from experiments.paper.page import document
+from experiments.paper.page.points import Cell
+from experiments.paper.plots import figures
 
 C, NUM_TRAIN, NUM_TEST = 4, 20, 60
 NASTY = "<script>alert(1)</script>"
@@ -58,7 +60,7 @@ def rows() -> list[dict]:
         }
         for scenario, setting in TITLES
         for protocol in ("oracle", "blind")
-        for space in report.SPACES
+        for space in tables.SPACES
         for metric in metrics
         for seed in (0, 1)
     ]
@@ -90,8 +92,8 @@ def cells(folder) -> list[Cell]:
 def write(folder):
     """The page, and the cells that are in it."""
     shown, results = cells(folder), rows()
-    text = report.table(SETTINGS, results, TITLES)
+    text = tables.table(SETTINGS, results, TITLES)
     path = folder / "report.html"
     pictures = {"accuracy <b>": folder / "picture.png"}
-    page.write(path, text, SETTINGS, results, shown, dataset(), pictures)
+    document.write(path, text, SETTINGS, results, shown, dataset(), pictures)
     return path, shown

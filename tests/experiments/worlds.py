@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.compared import Embedded, Space
-from jatlas import (
+from experiments.measures.protocols import Embedded, Space
+from jatlas.scenarios import (
     part_shared_part_novel,
     same_classes_disjoint_samples,
     totally_disjoint,

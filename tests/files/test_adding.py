@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from jatlas.__main__ import main
-from jatlas.commands import tables
-from jatlas.commands.adding import add_file
-from jatlas.commands.from_files import merge_files
-from jatlas.storage import load
+from jatlas.cli.commands import main
+from jatlas.files import tables
+from jatlas.files.adding import add_file
+from jatlas.files.merging import merge_files
+from jatlas.files.storage import load
 
 N, BATCH = 30, 16
 HELD = slice(0, 24), slice(3, 27), slice(6, 30)

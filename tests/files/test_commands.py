@@ -15,19 +15,20 @@ import pytest
 from bad_files import BAD
 from safetensors.numpy import load_file, save_file
 
-from jatlas.__main__ import main
-from jatlas.anchors import choose_anchors
-from jatlas.cka import cka
-from jatlas.commands import comparing, from_files, tables, viewing
-from jatlas.commands.adding import add_file
-from jatlas.commands.comparing import MEASURES, compare_files
-from jatlas.commands.from_files import merge_files
-from jatlas.commands.projecting import project_file
+from jatlas.cli import viewing
+from jatlas.cli.commands import main
+from jatlas.files import comparing, merging, tables
+from jatlas.files.adding import add_file
+from jatlas.files.comparing import MEASURES, compare_files
+from jatlas.files.formats.whole import write_whole
+from jatlas.files.merging import merge_files
+from jatlas.files.projecting import project_file
 from jatlas.files.readers import open_embeddings
-from jatlas.files.whole import write_whole
-from jatlas.merging import merge
-from jatlas.spaces import anchor_rows, assemble
-from jatlas.storage import load, recipe_writer
+from jatlas.files.storage import load, recipe_writer
+from jatlas.merging.anchors import choose_anchors
+from jatlas.merging.assembly import anchor_rows, assemble
+from jatlas.merging.product import merge
+from jatlas.metrics.alignment import cka
 
 N, A, BATCH = 40, 6, 16
 WIDTHS = 5, 3, 5
@@ -602,7 +603,7 @@ def test_stopped_by_hand_it_says_so(tmp_path, capsys, pair, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jatlas.__main__.merge_files", stopped)
+    monkeypatch.setattr("jatlas.cli.commands.merge_files", stopped)
     files = pair(NUMBERS, NUMBERS)
     code, _, err = run(capsys, "merge", *files, "--out", tmp_path / "x.parquet")
     assert (code, err) == (130, "stopped; nothing was written\n")
@@ -677,7 +678,7 @@ def test_no_file_is_read_whole(files, monkeypatch):
 
         return source._replace(rows=rows._replace(batches=batches, whole=None))
 
-    monkeypatch.setattr(from_files, "open_embeddings", opened)
+    monkeypatch.setattr(merging, "open_embeddings", opened)
     merge_files(files, whiten=True, **options())
     assert sizes == [BATCH] * 6
 

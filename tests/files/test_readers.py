@@ -12,7 +12,7 @@ import pytest
 from bad_files import BAD, dataset
 from safetensors.numpy import save_file
 
-from jatlas.files.faults import Missing
+from jatlas.files.formats.faults import Missing
 from jatlas.files.readers import batches, file_hash, open_embeddings, read_embeddings
 
 N, D = 7, 3

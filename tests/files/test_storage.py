@@ -12,12 +12,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from jatlas import storage
-from jatlas.files import whole
+from jatlas.files import storage
+from jatlas.files.formats import whole
+from jatlas.files.formats.tensorfile import read_tensors, write_tensors
 from jatlas.files.recipe import AtlasFile, Recipe
-from jatlas.files.tensorfile import read_tensors, write_tensors
-from jatlas.storage import load, load_recipe, save
-from jatlas.transforms import Transform
+from jatlas.files.storage import load, load_recipe, save
+from jatlas.merging.transforms import Transform
 
 N, A = 5, 3
 NAMES = ["kea", "größer", "猫", "", "owl"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jatlas.anchors import (
+from jatlas.merging.anchors import (
     METHODS,
     anchor_pool,
     check_anchors,

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jatlas import merging
-from jatlas.atlas import masked_mean
-from jatlas.merging import merge
-from jatlas.relative import SIMILARITIES, relativize
+from jatlas.merging import product
+from jatlas.merging.mean import masked_mean
+from jatlas.merging.product import merge
+from jatlas.merging.relative import SIMILARITIES, relativize
 
 few = settings(max_examples=15, deadline=None)
 each_similarity = pytest.mark.parametrize("similarity", SIMILARITIES)
@@ -419,7 +419,7 @@ def test_each_device_needs_little_beside_its_rows(mesh):
         spread(mesh, jnp.float32(0)),
     )
     told = {"similarity": "cosine", "precision": "highest", "batch_size": None}
-    program = merging._by_device.lower(*placed, own=own, **told).compile()
+    program = product._by_device.lower(*placed, own=own, **told).compile()
     whole = 4 * len(x) * 40_960 * a.shape[1]  # (M, N, A)
     assert program.memory_analysis().temp_size_in_bytes <= 0.15 * whole / 4
     text = program.as_text()
@@ -443,13 +443,13 @@ def test_a_mesh_may_be_of_some_of_the_devices(monkeypatch):
         a,
         spread(three, present, None, "samples"),
     )
-    seen, by_device = [], merging._by_device
+    seen, by_device = [], product._by_device
 
     def noted(*inputs, **told):
         seen.append(by_device.lower(*inputs, **told).compile().as_text())
         return by_device(*inputs, **told)
 
-    monkeypatch.setattr(merging, "_by_device", noted)
+    monkeypatch.setattr(product, "_by_device", noted)
     got = merge(*placed, weights=jnp.arange(1.0, 1 + len(x)))
     expected = merge(x, a, present, weights=jnp.arange(1.0, 1 + len(x)))
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)

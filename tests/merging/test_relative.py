@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jatlas.relative import SIMILARITIES, rbf, relativize
+from jatlas.merging.relative import SIMILARITIES, rbf, relativize
 
 few = settings(max_examples=15, deadline=None)
 each_similarity = pytest.mark.parametrize("similarity", SIMILARITIES)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jatlas.merging import merge
-from jatlas.spaces import anchor_rows, assemble
+from jatlas.merging.assembly import anchor_rows, assemble
+from jatlas.merging.product import merge
 
 
 def refused(message: str):

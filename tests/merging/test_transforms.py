@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jatlas.relative import relativize
-from jatlas.transforms import (
+from jatlas.merging.relative import relativize
+from jatlas.merging.transforms import (
     Transform,
     apply_transform,
     fit_center,
+    fit_nystroem,
     fit_standardize,
     fit_whiten,
     inverse_sqrt,
-    nystroem,
 )
 
 few = settings(max_examples=15, deadline=None)
@@ -263,7 +263,7 @@ def test_a_matrix_of_nan_has_no_root():
 def test_nystroem_coordinates_have_the_inner_products_of_the_kernel():
     x, anchors = draw((30, 4)), draw((6, 4), 1)
     kernel = relativize(anchors, anchors)
-    transform = nystroem(kernel, ridge=0.0)
+    transform = fit_nystroem(kernel, ridge=0.0)
     # Rank 4 in 6 anchors: singular, and the approximation is exact.
     own = np.asarray(apply_transform(transform, kernel), np.float64)
     np.testing.assert_allclose(own @ own.T, kernel, atol=1e-4)
@@ -276,28 +276,32 @@ def test_nystroem_does_not_mind_an_anchor_named_twice():
     twice = np.concatenate([anchors, anchors[:2]])
 
     def inner(anchors):
-        transform = nystroem(relativize(anchors, anchors), ridge=0.0)
+        transform = fit_nystroem(relativize(anchors, anchors), ridge=0.0)
         rows = np.asarray(apply_transform(transform, relativize(x, anchors)))
         return rows @ rows.T
 
     np.testing.assert_allclose(inner(twice), inner(anchors), atol=1e-4)
-    gradient = jax.grad(lambda a: nystroem(relativize(a, a)).scale.sum())(twice)
+    gradient = jax.grad(lambda a: fit_nystroem(relativize(a, a)).scale.sum())(twice)
     assert np.isfinite(gradient).all()
 
 
 def test_ridge_is_a_share_of_the_mean_eigenvalue():
     kernel = 7 * np.diag([1.0, 2.0, 3.0]).astype(np.float32)
     expected = np.diag((7 * (np.array([1.0, 2.0, 3.0]) + 0.5 * 2.0)) ** -0.5)
-    np.testing.assert_allclose(nystroem(kernel, ridge=0.5).scale, expected, atol=1e-6)
-    assert np.isnan(nystroem(kernel, ridge=-0.5).scale).all()
+    np.testing.assert_allclose(
+        fit_nystroem(kernel, ridge=0.5).scale, expected, atol=1e-6
+    )
+    assert np.isnan(fit_nystroem(kernel, ridge=-0.5).scale).all()
 
 
 def test_nystroem_takes_the_symmetric_part_and_maps_negative_eigenvalues_to_zero():
     kernel = np.array([[1.0, 2.0], [0.0, 1.0]], np.float32)  # symmetric part: all 1
     expected = np.full((2, 2), 0.5 * 2**-0.5)
-    np.testing.assert_allclose(nystroem(kernel, ridge=0.0).scale, expected, atol=1e-6)
+    np.testing.assert_allclose(
+        fit_nystroem(kernel, ridge=0.0).scale, expected, atol=1e-6
+    )
     indefinite = np.diag([4.0, -1.0]).astype(np.float32)
-    got = nystroem(indefinite, ridge=0.0).scale
+    got = fit_nystroem(indefinite, ridge=0.0).scale
     np.testing.assert_allclose(got, [[0.5, 0], [0, 0]], atol=1e-6)
 
 
@@ -358,6 +362,6 @@ def test_nystroem_refuses_what_is_not_square():
     with pytest.raises(
         ValueError, match=r"two sides .* got \[3, 2\]. Give the rows of"
     ):
-        nystroem(np.ones((3, 2), np.float32))
+        fit_nystroem(np.ones((3, 2), np.float32))
     with pytest.raises(ValueError, match="anchor_relative must be floating point"):
-        nystroem(np.ones((3, 3), int))
+        fit_nystroem(np.ones((3, 3), int))

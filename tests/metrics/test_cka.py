@@ -8,15 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas.cka import (
-    add_rows,
-    cka,
-    cka_value,
-    combine_cka,
-    empty_cka,
-)
-from jatlas.median import median_distance
-from jatlas.rbf import check_kernel
+from jatlas._src.median import median_distance
+from jatlas.metrics.alignment import cka
+from jatlas.metrics.rbf import check_kernel
+from jatlas.running import cka as running_cka
 
 FORMS = [("linear", False), ("linear", True), ("rbf", False), ("rbf", True)]
 ALL = np.ones(40, bool)
@@ -86,12 +81,12 @@ def value_of(form, x, y, where=ALL):
 @partial(jax.jit, static_argnums=2)
 def streamed(x, y, size):
     chunks = [a.reshape(-1, size, a.shape[1]) for a in (x, y)]
-    start = empty_cka(x.shape[1], y.shape[1], x.dtype)
-    return jax.lax.scan(lambda s, c: (add_rows(s, *c), None), start, chunks)[0]
+    start = running_cka.empty(x.shape[1], y.shape[1], x.dtype)
+    return jax.lax.scan(lambda s, c: (running_cka.add(s, *c), None), start, chunks)[0]
 
 
 def both_values(state):
-    return [float(cka_value(state, debiased)) for debiased in (False, True)]
+    return [float(running_cka.value(state, debiased)) for debiased in (False, True)]
 
 
 @jax.jit
@@ -299,11 +294,21 @@ def test_streamed_equals_whole_for_any_chunks_in_any_order():
     assert whole == pytest.approx(exact, abs=1e-6)
     states = [streamed(x, y, size) for size in (1, 4, 10)]
     states += [streamed(x[::-1], y[::-1], 10)]
-    empty = empty_cka(6, 4)
-    parts = [add_rows(empty, x[i : i + 10], y[i : i + 10]) for i in (20, 0, 30, 10)]
-    pairs = combine_cka(parts[0], parts[1]), combine_cka(parts[2], parts[3])
-    chain = combine_cka(combine_cka(parts[3], empty), combine_cka(empty, parts[2]))
-    states += [combine_cka(*pairs), combine_cka(combine_cka(chain, parts[0]), parts[1])]
+    empty = running_cka.empty(6, 4)
+    parts = [
+        running_cka.add(empty, x[i : i + 10], y[i : i + 10]) for i in (20, 0, 30, 10)
+    ]
+    pairs = (
+        running_cka.combine(parts[0], parts[1]),
+        running_cka.combine(parts[2], parts[3]),
+    )
+    chain = running_cka.combine(
+        running_cka.combine(parts[3], empty), running_cka.combine(empty, parts[2])
+    )
+    states += [
+        running_cka.combine(*pairs),
+        running_cka.combine(running_cka.combine(chain, parts[0]), parts[1]),
+    ]
     for state in states:
         assert both_values(state) == pytest.approx(whole, abs=1e-6)
 
@@ -329,11 +334,11 @@ def test_masked_rows_and_empty_chunks_add_nothing():
     x, y = related()
     state = streamed(x, y, 10)
     bad = np.full_like(x, np.nan), np.full_like(y, np.inf)
-    for one, other in zip(state, add_rows(state, *bad, ~ALL), strict=True):
+    for one, other in zip(state, running_cka.add(state, *bad, ~ALL), strict=True):
         np.testing.assert_array_equal(one, other)
     kept = np.arange(40) % 2 == 0
     masked = [np.where(kept[:, None], s, b) for s, b in zip((x, y), bad, strict=True)]
-    values = both_values(add_rows(empty_cka(6, 4), *masked, kept))
+    values = both_values(running_cka.add(running_cka.empty(6, 4), *masked, kept))
     assert values == pytest.approx(both_references(x[::2], y[::2]), abs=1e-6)
 
 
@@ -344,24 +349,26 @@ def test_a_constant_stays_constant_through_chunks():
     assert np.isnan(value_of(FORMS[0], constant, y))
     state = streamed(constant, y, 10)
     assert all(np.isnan(both_values(state)))
-    changed = add_rows(state, np.full((40, 6), 3.0, np.float32), y)
+    changed = running_cka.add(state, np.full((40, 6), 3.0, np.float32), y)
     assert all(np.isfinite(both_values(changed)))
 
 
 def test_few_rows_have_no_value():
     x, y = related()
-    state = empty_cka(6, 4)
+    state = running_cka.empty(6, 4)
     for count in range(5):
         known = [np.isfinite(value) for value in both_values(state)]
         assert known == [count > 1, count > 3]
-        state = add_rows(state, x[[count]], y[[count]])
+        state = running_cka.add(state, x[[count]], y[[count]])
 
 
 def test_states_of_large_and_small_spaces_give_the_biased_value():
     x, y = related()
-    state = add_rows(empty_cka(6, 4), x * np.float32(1e12), y * np.float32(1e-12))
+    state = running_cka.add(
+        running_cka.empty(6, 4), x * np.float32(1e12), y * np.float32(1e-12)
+    )
     exact = reference(x, y)
-    assert float(cka_value(state)) == pytest.approx(exact, abs=1e-6)
+    assert float(running_cka.value(state)) == pytest.approx(exact, abs=1e-6)
 
 
 def test_gradients_through_a_stream_are_those_of_the_whole():
@@ -370,8 +377,8 @@ def test_gradients_through_a_stream_are_those_of_the_whole():
     @jax.jit
     @jax.grad
     def gradient(x):
-        state = add_rows(empty_cka(6, 4), x[:20], y[:20])
-        return cka_value(add_rows(state, x[20:], y[20:]), True)
+        state = running_cka.add(running_cka.empty(6, 4), x[:20], y[:20])
+        return running_cka.value(running_cka.add(state, x[20:], y[20:]), True)
 
     whole = compiled("linear", True)(x, y, ALL)[1][0]
     np.testing.assert_allclose(gradient(x), whole, atol=2e-6)
@@ -498,9 +505,9 @@ def test_vmap_equals_one_by_one():
         mapped = jax.vmap(lambda x, y, w, one=one: one(x, y, where=w))(x, y, where)
         single = [value_of(form, x[i], y[i], where[i]) for i in range(3)]
         np.testing.assert_allclose(mapped, single, atol=2e-6)
-    states = jax.vmap(partial(add_rows, empty_cka(6, 4)))(x, y, where)
+    states = jax.vmap(partial(running_cka.add, running_cka.empty(6, 4)))(x, y, where)
     single = [value_of(("linear", True), x[i], y[i], where[i]) for i in range(3)]
-    mapped = jax.vmap(partial(cka_value, debiased=True))(states)
+    mapped = jax.vmap(partial(running_cka.value, debiased=True))(states)
     np.testing.assert_allclose(mapped, single, atol=2e-6)
 
 
@@ -532,7 +539,7 @@ def all_of_linear_cka(x, y, where):
     return (
         jax.value_and_grad(partial(cka, where=where), (0, 1))(x, y),
         cka(x, y, debiased=True, where=where),
-        add_rows(empty_cka(x.shape[1], y.shape[1]), x, y, where),
+        running_cka.add(running_cka.empty(x.shape[1], y.shape[1]), x, y, where),
     )
 
 
@@ -573,7 +580,7 @@ def test_unknown_names_and_widths_are_refused():
 @pytest.mark.usefixtures("unchecked")
 def test_spaces_that_are_no_pair_are_refused():
     x, y = related()
-    for take in (cka, partial(add_rows, empty_cka(6, 4))):
+    for take in (cka, partial(running_cka.add, running_cka.empty(6, 4))):
         with pytest.raises(ValueError, match=r"number of samples N.*\[40, 30\]"):
             take(x, y[:30])
         with pytest.raises(ValueError, match="x must be a matrix"):
@@ -589,9 +596,9 @@ def test_spaces_that_are_no_pair_are_refused():
 def test_states_and_rows_of_other_dimensions_are_refused():
     x, y = related()
     with pytest.raises(ValueError, match=r"\(D1, D2\).*\[\(6, 4\), \(4, 6\)\]"):
-        add_rows(empty_cka(6, 4), y, x)
+        running_cka.add(running_cka.empty(6, 4), y, x)
     with pytest.raises(ValueError, match=r"\(D1, D2\).*\[\(6, 4\), \(4, 6\)\]"):
-        combine_cka(empty_cka(6, 4), empty_cka(4, 6))
+        running_cka.combine(running_cka.empty(6, 4), running_cka.empty(4, 6))
 
 
 def test_a_width_that_is_none_gives_no_number_and_of_linear_is_refused():

@@ -7,12 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jatlas.geometry import (
-    check_classes,
-    class_means,
-    nearest_class_mean,
-    separability,
-)
+from jatlas._src.classes import check_classes
+from jatlas.metrics.classes import separability
+from jatlas.probes.means import class_means, nearest_class_mean
 
 ALL = np.ones(40, bool)
 few = settings(max_examples=15, deadline=None)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas.neighbors import (
+from jatlas.metrics.neighbors import (
     CORRELATIONS,
     mutual_neighbors,
     self_similarity_correlation,

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jatlas.permutation import permutation_test
+from jatlas.metrics.permutation import permutation_test
 
 
 def first_features(x, y):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas import tiles
-from jatlas.cka import cka
+from jatlas._src import tiles
+from jatlas.metrics.alignment import cka
 
 rbf = partial(cka, kernel="rbf")
 N = 301  # several tiles, and several groups of rows, none of which comes out even

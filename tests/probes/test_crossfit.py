@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas import crossfit_probabilities, crossfit_probe, fit_probe, probe_logits
+from jatlas import fit_probe, probe_logits
+from jatlas.probes import crossfit_probabilities, fit_crossfit
 
 KEY = jax.random.key(3)
 TOLD = {"hidden": 32, "batch_size": 16, "max_epochs": 30}
@@ -28,7 +29,7 @@ def where():
 
 @pytest.fixture(scope="module")
 def fitted(noise, where):
-    return crossfit_probe(KEY, *noise, 2, folds=3, where=where, **TOLD)
+    return fit_crossfit(KEY, *noise, 2, folds=3, where=where, **TOLD)
 
 
 def softmax(logits):
@@ -81,7 +82,7 @@ def test_rows_that_do_not_count_are_not_looked_at(fitted, noise, where):
     space, labels = noise
     poisoned = np.where(where[:, None], space, np.nan).astype(np.float32)
     more = np.concatenate([np.full((7, 40), np.nan, np.float32), poisoned])
-    again = crossfit_probe(
+    again = fit_crossfit(
         KEY,
         more,
         np.concatenate([np.zeros(7, int), labels]),
@@ -116,7 +117,7 @@ def test_spread_over_devices_it_is_the_same(fitted, noise, where, kind):
     mesh = jax.make_mesh((2,), ("samples",), axis_types=(kind,))
     layout = NamedSharding(mesh, PartitionSpec("samples"))
     space, labels, rows = (jax.device_put(x, layout) for x in (*noise, where))
-    again = crossfit_probe(KEY, space, labels, 2, folds=3, where=rows, **TOLD)
+    again = fit_crossfit(KEY, space, labels, 2, folds=3, where=rows, **TOLD)
     np.testing.assert_array_equal(again.fold, fitted.fold)
     got = crossfit_probabilities(again, space, again.fold)
     assert got.sharding.spec[0] == "samples"
@@ -127,14 +128,14 @@ def test_spread_over_devices_it_is_the_same(fitted, noise, where, kind):
 def test_fewer_rows_than_folds_give_nan(noise):
     space, labels = noise
     two = np.arange(90) < 2
-    fitted = crossfit_probe(KEY, space, labels, 2, folds=3, where=two, **TOLD)
+    fitted = fit_crossfit(KEY, space, labels, 2, folds=3, where=two, **TOLD)
     assert np.isnan(fitted.probes.kernel).all()
     assert np.isnan(crossfit_probabilities(fitted, space, None)).all()
 
 
 def test_under_jit_it_is_the_same(fitted, noise, where):
     def run(space, labels, where):
-        return crossfit_probe(KEY, space, labels, 2, folds=3, where=where, **TOLD)
+        return fit_crossfit(KEY, space, labels, 2, folds=3, where=where, **TOLD)
 
     again = jax.jit(run)(*map(jnp.asarray, (*noise, where)))
     np.testing.assert_array_equal(again.fold, fitted.fold)
@@ -154,7 +155,7 @@ def test_under_jit_it_is_the_same(fitted, noise, where):
 @pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_is_refused(noise, told, message):
     with pytest.raises(ValueError, match=message):
-        crossfit_probe(KEY, *noise, 2, **told)
+        fit_crossfit(KEY, *noise, 2, **told)
 
 
 @pytest.mark.usefixtures("unchecked")

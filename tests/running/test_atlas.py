@@ -6,16 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jatlas.atlas import (
-    Atlas,
-    add_chart,
-    atlas_mean,
-    combine,
-    empty_atlas,
-    masked_mean,
-)
-from jatlas.merging import merge
-from jatlas.relative import relativize
+from jatlas.merging.mean import masked_mean
+from jatlas.merging.product import merge
+from jatlas.merging.relative import relativize
+from jatlas.running import atlas as running
+from jatlas.running.atlas import AtlasState
 
 few = settings(max_examples=15, deadline=None)
 
@@ -176,10 +171,10 @@ def test_the_mean_in_float64_keeps_its_digits(relative, spaces):
 
 
 def stream(relative, presence, order, weights=None, start=None):
-    atlas = empty_atlas(N, A) if start is None else start
+    atlas = running.empty(N, A) if start is None else start
     for m in order:
         own = None if weights is None else weights[m]
-        atlas = add_chart(atlas, relative[m], presence[m], weights=own)
+        atlas = running.add(atlas, relative[m], presence[m], weights=own)
     return atlas
 
 
@@ -189,7 +184,7 @@ def test_charts_that_join_one_by_one_give_the_whole(presence, order, weights):
     relative = draw(M, N, A)
     whole = masked_mean(relative, presence, weights=weights)
     atlas = stream(poisoned(relative, presence), presence, order, weights)
-    np.testing.assert_allclose(atlas_mean(atlas), whole, atol=1e-5)
+    np.testing.assert_allclose(running.value(atlas), whole, atol=1e-5)
     shares = presence if weights is None else presence * weights[:, None]
     np.testing.assert_allclose(atlas.count, shares.sum(axis=0), rtol=1e-6)
 
@@ -201,30 +196,30 @@ def test_parts_that_are_combined_give_the_whole(presence, cut):
     a = stream(relative, presence, range(cut))
     b = stream(relative, presence, range(cut, M))
     whole = masked_mean(relative, presence)
-    np.testing.assert_allclose(atlas_mean(combine(a, b)), whole, atol=1e-6)
-    np.testing.assert_allclose(atlas_mean(combine(b, a)), whole, atol=1e-6)
+    np.testing.assert_allclose(running.value(running.combine(a, b)), whole, atol=1e-6)
+    np.testing.assert_allclose(running.value(running.combine(b, a)), whole, atol=1e-6)
 
 
 def test_chunks_of_rows_of_one_chart_may_join_one_after_another(relative, spaces):
     presence = spaces[2]
     early = np.arange(N) < 3
-    atlas = empty_atlas(N, A)
+    atlas = running.empty(N, A)
     for rows in (early, ~early):
         atlas = stream(relative, presence & rows, range(M), start=atlas)
     np.testing.assert_allclose(
-        atlas_mean(atlas), masked_mean(relative, presence), atol=1e-6
+        running.value(atlas), masked_mean(relative, presence), atol=1e-6
     )
 
 
 def test_charts_join_in_a_scan(relative, spaces):
     presence = spaces[2]
     atlas, _ = jax.lax.scan(
-        lambda atlas, chart: (add_chart(atlas, *chart), None),
-        empty_atlas(N, A),
+        lambda atlas, chart: (running.add(atlas, *chart), None),
+        running.empty(N, A),
         (jnp.asarray(relative), jnp.asarray(presence)),
     )
     np.testing.assert_allclose(
-        atlas_mean(atlas), masked_mean(relative, presence), atol=1e-6
+        running.value(atlas), masked_mean(relative, presence), atol=1e-6
     )
 
 
@@ -232,14 +227,17 @@ def test_weights_of_rows_join_too(relative, spaces):
     presence, weights = spaces[2], np.abs(draw(M, N, seed=2))
     atlas = stream(relative, presence, range(M), weights)
     whole = masked_mean(relative, presence, weights=weights)
-    np.testing.assert_allclose(atlas_mean(atlas), whole, atol=1e-5)
+    np.testing.assert_allclose(running.value(atlas), whole, atol=1e-5)
 
 
 def test_an_empty_atlas_has_no_rows_and_changes_nothing(relative, spaces):
-    assert np.isnan(atlas_mean(empty_atlas(2, 3))).all()
-    np.testing.assert_array_equal(atlas_mean(empty_atlas(2, 3), empty=0), 0)
+    assert np.isnan(running.value(running.empty(2, 3))).all()
+    np.testing.assert_array_equal(running.value(running.empty(2, 3), empty=0), 0)
     atlas = stream(relative, spaces[2], range(M))
-    for both in (combine(atlas, empty_atlas(N, A)), combine(empty_atlas(N, A), atlas)):
+    for both in (
+        running.combine(atlas, running.empty(N, A)),
+        running.combine(running.empty(N, A), atlas),
+    ):
         np.testing.assert_array_equal(both.total, atlas.total)
         np.testing.assert_array_equal(both.count, atlas.count)
 
@@ -252,13 +250,13 @@ def test_the_running_atlas_is_float32_or_wider():
             (jnp.float32, jnp.float32),
             (jnp.float64, jnp.float64),
         ):
-            atlas = add_chart(empty_atlas(2, 3, given_), *one)
+            atlas = running.add(running.empty(2, 3, given_), *one)
             assert atlas.total.dtype == atlas.count.dtype == kept
-        atlas = add_chart(empty_atlas(2, 3), one[0].astype(jnp.float64), one[1])
+        atlas = running.add(running.empty(2, 3), one[0].astype(jnp.float64), one[1])
         assert atlas.total.dtype == atlas.count.dtype == jnp.float64
     # 256 charts of 1: in bfloat16 the sum would stop at 256.
-    atlas = Atlas(jnp.full((2, 3), 256.0), jnp.full(2, 256.0))
-    np.testing.assert_array_equal(add_chart(atlas, *one).total, 257)
+    atlas = AtlasState(jnp.full((2, 3), 256.0), jnp.full(2, 256.0))
+    np.testing.assert_array_equal(running.add(atlas, *one).total, 257)
 
 
 def test_gradients_of_the_running_atlas_are_finite(relative, spaces):
@@ -267,7 +265,7 @@ def test_gradients_of_the_running_atlas_are_finite(relative, spaces):
 
     def loss(relative, weights):
         atlas = stream(relative, presence, range(M), weights)
-        return jnp.sum(jnp.sin(atlas_mean(atlas, empty=0.0)))
+        return jnp.sum(jnp.sin(running.value(atlas, empty=0.0)))
 
     gradients = jax.grad(loss, (0, 1))(bad, jnp.array([1.0, 0.0, 2.0]))
     assert np.isfinite(gradients[0]).all()
@@ -337,15 +335,18 @@ def test_masked_mean_refuses_what_has_not_three_axes_of_numbers():
 )
 def test_add_chart_refuses_what_does_not_fit(relative, presence, weights, message):
     with pytest.raises(ValueError, match=message):
-        add_chart(
-            empty_atlas(N, A), np.ones(relative, np.float32), presence, weights=weights
+        running.add(
+            running.empty(N, A),
+            np.ones(relative, np.float32),
+            presence,
+            weights=weights,
         )
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_combine_refuses_atlases_of_other_samples_or_anchors():
     with pytest.raises(ValueError, match=r"got \[\(7, 5\), \(7, 4\)\]. Only atlases"):
-        combine(empty_atlas(N, A), empty_atlas(N, A - 1))
+        running.combine(running.empty(N, A), running.empty(N, A - 1))
 
 
 def test_a_negative_weight_gives_no_number():
@@ -354,5 +355,5 @@ def test_a_negative_weight_gives_no_number():
     weights = jnp.array([2.0, -1.0])
     merged = masked_mean(relative, presence, weights=weights)
     assert jnp.isnan(merged[:, 0]).tolist() == [True, True, False]  # absent: unseen
-    atlas = add_chart(empty_atlas(3, 1), relative[0], presence[0], weights=-1.0)
-    assert jnp.isnan(atlas_mean(atlas)).all()
+    atlas = running.add(running.empty(3, 1), relative[0], presence[0], weights=-1.0)
+    assert jnp.isnan(running.value(atlas)).all()

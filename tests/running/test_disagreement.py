@@ -7,14 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jatlas import (
-    add_to_spread,
-    atlas_mean,
-    combine_spreads,
-    disagreement,
-    empty_spread,
-    masked_mean,
-)
+from jatlas import masked_mean
+from jatlas.running import atlas, spread
 
 few = settings(max_examples=15, deadline=None)
 M, N, A = 4, 6, 3
@@ -30,10 +24,10 @@ def draw(seed=0):
 
 
 def streamed(relative, presence, weights=None, charts=None):
-    state = empty_spread(*relative.shape[1:], relative.dtype)
+    state = spread.empty(*relative.shape[1:], relative.dtype)
     for m in range(len(relative)) if charts is None else charts:
         own = None if weights is None else weights[m]
-        state = add_to_spread(state, relative[m], presence[m], weights=own)
+        state = spread.add(state, relative[m], presence[m], weights=own)
     return state
 
 
@@ -55,7 +49,7 @@ def two_passes(relative, presence, weights=None):
 @given(presences, st.one_of(st.none(), weights))
 def test_it_is_the_deviation_from_the_mean(presence, weights):
     relative = draw()
-    got = disagreement(streamed(relative, presence, weights))
+    got = spread.value(streamed(relative, presence, weights))
     np.testing.assert_allclose(
         got, two_passes(relative, presence, weights), rtol=2e-5, atol=1e-6
     )
@@ -68,7 +62,7 @@ def test_order_and_parts_do_not_matter(presence, weights, order, cut):
     whole = streamed(relative, presence, weights)
     one = streamed(relative, presence, weights, order[:cut])
     other = streamed(relative, presence, weights, order[cut:])
-    for both in (combine_spreads(one, other), combine_spreads(other, one)):
+    for both in (spread.combine(one, other), spread.combine(other, one)):
         for got, expected in zip(
             jax.tree.leaves(both), jax.tree.leaves(whole), strict=True
         ):
@@ -77,8 +71,8 @@ def test_order_and_parts_do_not_matter(presence, weights, order, cut):
 
 
 def test_the_state_has_one_dtype_before_and_after_a_chart():
-    before = empty_spread(N, A)
-    after = add_to_spread(before, jnp.zeros((N, A)), jnp.ones(N, bool))
+    before = spread.empty(N, A)
+    after = spread.add(before, jnp.zeros((N, A)), jnp.ones(N, bool))
     for leaf in jax.tree.leaves((before, after)):
         assert leaf.dtype == jnp.float32
 
@@ -87,7 +81,7 @@ def test_the_atlas_within_is_the_atlas():
     presence = np.random.default_rng(2).random((M, N)) < 0.6
     state = streamed(draw(), presence)
     np.testing.assert_allclose(
-        atlas_mean(state.atlas), masked_mean(draw(), presence), atol=1e-6
+        atlas.value(state.atlas), masked_mean(draw(), presence), atol=1e-6
     )
 
 
@@ -96,7 +90,7 @@ def test_no_digits_are_lost_where_charts_nearly_agree():
     apart = np.array([-3e-5, 1e-5, 2e-5, 0.0], np.float32)
     relative = np.float32(0.9) + np.broadcast_to(apart[:, None, None], (M, N, A))
     everywhere = np.ones((M, N), bool)
-    got = disagreement(streamed(relative, everywhere))
+    got = spread.value(streamed(relative, everywhere))
     np.testing.assert_allclose(got, two_passes(relative, everywhere), rtol=1e-2)
     squares = np.float32(relative**2).mean(axis=0, dtype=np.float32)
     lost = squares - relative.mean(axis=0, dtype=np.float32) ** 2
@@ -107,7 +101,7 @@ def test_charts_that_agree_do_so_exactly_and_one_says_nothing():
     row = np.repeat(draw()[:1], M, axis=0)
     presence = np.zeros((M, N), bool)
     presence[:, 0] = presence[:1, 1] = True
-    got = disagreement(streamed(row, presence))
+    got = spread.value(streamed(row, presence))
     assert got[0] == 0
     assert np.isnan(got[1:]).all()
 
@@ -116,13 +110,13 @@ def test_equal_charts_agree_exactly_in_parts_too():
     row = np.repeat(draw()[:1], M, axis=0)
     everywhere = np.ones((M, N), bool)
     parts = [streamed(row, everywhere, charts=of) for of in ((0, 1, 2), (3,))]
-    assert not np.asarray(disagreement(combine_spreads(*parts))).any()
+    assert not np.asarray(spread.value(spread.combine(*parts))).any()
 
 
 def test_a_small_weight_counts_as_what_it_is():
     weights = np.array([[1.0], [3e-7], [1e-9]], np.float32).repeat(N, 1)
     relative, everywhere = draw()[:3], np.ones((3, N), bool)
-    got = disagreement(streamed(relative, everywhere, weights))
+    got = spread.value(streamed(relative, everywhere, weights))
     np.testing.assert_allclose(
         got, two_passes(relative, everywhere, weights), rtol=1e-3
     )
@@ -133,7 +127,7 @@ def test_large_numbers_of_one_chart_are_no_disagreement():
     presence = np.ones((2, N), bool)
     presence[1, :3] = False
     got = streamed(relative, presence)
-    assert np.isnan(disagreement(got)[:3]).all()
+    assert np.isnan(spread.value(got)[:3]).all()
     assert not np.asarray(got.squares).any()
 
 
@@ -145,7 +139,7 @@ def test_gradients_are_finite_also_where_charts_agree_or_are_absent():
     relative[:, 1] = np.nan
 
     def loss(relative):
-        found = disagreement(streamed(relative, presence))
+        found = spread.value(streamed(relative, presence))
         return jnp.sum(jnp.where(jnp.isnan(found), 0, found))
 
     gradient = jax.grad(loss)(jnp.asarray(relative))

@@ -19,11 +19,12 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from experiments import directions, store
-from experiments.config import PROTOCOLS
-from experiments.dataset import Dataset
-from experiments.points import Cell, encoded, points
-from experiments.results import Rows
+from experiments.data.dataset import Dataset
+from experiments.paper import claims
+from experiments.paper.page.points import Cell, encoded, points
+from experiments.runs import storage
+from experiments.runs.config import PROTOCOLS
+from experiments.runs.rows import Rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _IN_WORDS = "*In words:* "
@@ -69,7 +70,7 @@ def write(
         ValueError: as `points.points`.
         OSError: if a picture cannot be read.
     """
-    store.write_text(path, page(text, settings, rows, cells, dataset, pictures))
+    storage.write_text(path, page(text, settings, rows, cells, dataset, pictures))
 
 
 def page(
@@ -124,7 +125,7 @@ def _summary(sections: Sequence[Section], rows: Rows) -> str:
         for s in sections
         if s.words
     ]
-    facts = directions.check(rows)
+    facts = claims.check(rows)
     if facts:
         lines = [_held(p, [f for f in facts if f.protocol == p]) for p in PROTOCOLS]
         parts.append(
@@ -135,7 +136,7 @@ def _summary(sections: Sequence[Section], rows: Rows) -> str:
     return "\n".join(parts)
 
 
-def _held(protocol: str, facts: Sequence[directions.Fact]) -> str:
+def _held(protocol: str, facts: Sequence[claims.Fact]) -> str:
     """How many facts hold under a protocol, and a list of those that do not."""
     against = "".join(
         f"<li>{html.escape(f'{f.scenario} {f.setting}: {f.statement}')} "

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from experiments import figures
-from experiments.dataset import Dataset
-from experiments.looks import look
-from experiments.planes import PROJECTIONS, planes
+from experiments.data.dataset import Dataset
+from experiments.paper.plots import figures
+from experiments.paper.plots.planes import PROJECTIONS, planes
+from experiments.plots.styles import look
 
 _LARGEST_IMAGE = 32  # pixels on a side
 _LARGEST_SHEET = 2**20  # bytes, without loss; beyond, with some

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments import report
-from experiments.figures import WIDTH
+from experiments.paper import tables
+from experiments.paper.plots.figures import WIDTH
 
 PROTOCOLS = {
     "oracle": "oracle (task told)",
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
 
 def accuracy_figure(
-    rows: report.Rows, settings_titles: Mapping[tuple[str, str], str]
+    rows: tables.Rows, settings_titles: Mapping[tuple[str, str], str]
 ) -> Figure:
     """Probe accuracy of each space, as bars that start at the end-to-end space's.
 
@@ -85,10 +85,10 @@ def accuracy_figure(
 
 
 def _panels(
-    rows: report.Rows, titles: Mapping[tuple[str, str], str]
-) -> dict[tuple[str, str], report.Rows]:
+    rows: tables.Rows, titles: Mapping[tuple[str, str], str]
+) -> dict[tuple[str, str], tables.Rows]:
     """The accuracies of each setting that has any."""
-    panels: dict[tuple[str, str], report.Rows] = {key: [] for key in titles}
+    panels: dict[tuple[str, str], tables.Rows] = {key: [] for key in titles}
     for r in rows:
         has_value = r["value"] is not None and math.isfinite(r["value"])
         if r["metric"] == "accuracy" and has_value:
@@ -103,12 +103,12 @@ def _panels(
     return panels
 
 
-def _lines(rows: report.Rows) -> list[Line]:
+def _lines(rows: tables.Rows) -> list[Line]:
     """The lines from top to bottom: what is the same in both protocols, then each."""
     found = {(r["protocol"], r["space"]) for r in rows}
     order = [
-        *report.SPACES,
-        *sorted({space for _, space in found} - set(report.SPACES)),
+        *tables.SPACES,
+        *sorted({space for _, space in found} - set(tables.SPACES)),
     ]
     lines = [Line("", s) for s in _SAME_IN_BOTH if any(s == b for _, b in found)]
     for protocol in PROTOCOLS:
@@ -121,17 +121,17 @@ def _lines(rows: report.Rows) -> list[Line]:
     return lines
 
 
-def _values(rows: report.Rows, line: Line) -> np.ndarray:
+def _values(rows: tables.Rows, line: Line) -> np.ndarray:
     """The accuracies of a line's seeds, in percent."""
     protocols = [line.protocol] if line.protocol else PROTOCOLS
     for protocol in protocols:
-        values = report.select(rows, protocol, line.space, "accuracy")
+        values = tables.select(rows, protocol, line.space, "accuracy")
         if values:
             return 100 * np.array(list(values.values()))
     return np.empty(0)
 
 
-def _accuracies(axes: Axes, lines: list[Line], rows: report.Rows, title: str) -> None:
+def _accuracies(axes: Axes, lines: list[Line], rows: tables.Rows, title: str) -> None:
     """One setting's bars, seeds and numbers."""
     origin = _values(rows, Line("", "original_abs"))
     start = origin.mean() if origin.size else math.nan
@@ -192,7 +192,7 @@ def _scale(axes: Axes, percents: list[float], num_columns: int) -> float:
 def _name(axes: Axes, lines: list[Line]) -> None:
     """The spaces' names and the protocols' headings, beside the first panel."""
     names = [
-        report.SPACES.get(n.space, n.space) or PROTOCOLS[n.protocol] for n in lines
+        tables.SPACES.get(n.space, n.space) or PROTOCOLS[n.protocol] for n in lines
     ]
     axes.set_yticks(range(len(lines)), names)
     axes.set_ylim(len(lines) - 0.5, -0.5)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures import DRAWN, WIDTH, panels, samples_of
-from experiments.looks import look
-from experiments.planes import evenly_by_class, planes
+from experiments.paper.plots.figures import DRAWN, WIDTH, panels, samples_of
+from experiments.paper.plots.planes import evenly_by_class, planes
+from experiments.plots.styles import look
 
 _MOST_ROWS = 600  # 180,000 pairs
 _NUM_BINS = 60

@@ -14,9 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import store
-from experiments.looks import look
-from experiments.planes import (
+from experiments.paper.plots.planes import (
     PROJECTIONS,
     Plane,
     Projection,
@@ -24,6 +22,8 @@ from experiments.planes import (
     evenly_by_class,
     planes,
 )
+from experiments.plots.styles import look
+from experiments.runs import storage
 
 WIDTH = 8.0  # inches: at 150 dots, 1200 pixels, which README shows at about 900
 DPI = 150
@@ -189,7 +189,7 @@ def self_similarity_figure(
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG, in full or not at all: the same bytes every time."""
-    store.write(
+    storage.write(
         path,
         lambda stream: figure.savefig(
             stream, format="png", dpi=DPI, metadata={"Software": None}

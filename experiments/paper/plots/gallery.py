@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import distances, figures
-from experiments.dataset import Dataset
+from experiments.data.dataset import Dataset
+from experiments.paper.plots import distances, figures
 
 Draw = Callable[[Mapping[str, np.ndarray], Sequence[str], str], Figure]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from jatlas.files import names
-from jatlas.files.faults import package
-from jatlas.files.rows import Rows, pick, pick_ids, rows_of
-from jatlas.files.tensorfile import read_tensors
+from jatlas.files.formats import names
+from jatlas.files.formats.faults import package
+from jatlas.files.formats.rows import Rows, pick, pick_ids, rows_of
+from jatlas.files.formats.tensorfile import read_tensors
 
 _ID_FILES = (".npy", ".txt")
 _PART = 2**18  # numbers that are looked at once

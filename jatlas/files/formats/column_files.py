@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jatlas.files.faults import faults_of, package
-from jatlas.files.rows import Rows, pick_ids
+from jatlas.files.formats.faults import faults_of, package
+from jatlas.files.formats.rows import Rows, pick_ids
 
 _AT_ONCE, _BUFFER = 8192, 2**20
 

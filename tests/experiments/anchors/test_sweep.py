@@ -4,19 +4,21 @@ import math
 
 import pytest
 
-from experiments import config, encoders, job, store, sweep
-from experiments.sweep import METHODS, Sweep
-from jatlas import training
+from experiments.anchors import measure
+from experiments.anchors.measure import METHODS, Sweep
+from experiments.encoders import chart_kinds
+from experiments.runs import config, runner, storage
+from jatlas.charts import training
 
 NUMBERS = (4, 8)
 
 
 @pytest.fixture
 def small(tiny, chart, monkeypatch, tmp_path):
-    kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
-    monkeypatch.setitem(encoders.KINDS, "cnn", kind)
-    monkeypatch.setattr(job, "load", lambda name, **where: tiny)
-    monkeypatch.setattr(job, "keep_compiled", lambda: None)
+    kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
+    monkeypatch.setitem(chart_kinds.KINDS, "cnn", kind)
+    monkeypatch.setattr(runner, "load", lambda name, **where: tiny)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
     return Sweep(
         dataset="tiny",
@@ -30,8 +32,8 @@ def small(tiny, chart, monkeypatch, tmp_path):
 
 
 def test_a_sweep_has_every_number_and_choice_and_goes_on(small, capsys, monkeypatch):
-    sweep.main(small)
-    rows = store.read_json(small.out / "sweep.json")["rows"]
+    measure.main(small)
+    rows = storage.read_json(small.out / "sweep.json")["rows"]
     cells = {(row["anchors"], row["choice"]) for row in rows}
     assert cells == {(n, method) for n in NUMBERS for method in METHODS}
     accuracies = [row for row in rows if row["metric"] == "accuracy"]
@@ -50,8 +52,8 @@ def test_a_sweep_has_every_number_and_choice_and_goes_on(small, capsys, monkeypa
         raise AssertionError("trained again")
 
     monkeypatch.setattr(training, "fit_charts", refuse)
-    sweep.main(small)
-    assert store.read_json(small.out / "sweep.json")["rows"] == rows
+    measure.main(small)
+    assert storage.read_json(small.out / "sweep.json")["rows"] == rows
 
 
 def test_a_mean_over_seeds_has_its_deviation():
@@ -60,7 +62,7 @@ def test_a_mean_over_seeds_has_its_deviation():
         cell | {"protocol": "blind", "metric": "accuracy", "seed": k, "value": value}
         for k, value in enumerate((0.5, 0.7))
     ]
-    line = next(x for x in sweep.table(rows).splitlines() if x.startswith("| 4"))
+    line = next(x for x in measure.table(rows).splitlines() if x.startswith("| 4"))
     assert f"| 0.600 ± {math.sqrt(0.02):.3f} |" in line
     assert line.count("n/a") == 3
 
@@ -68,8 +70,8 @@ def test_a_mean_over_seeds_has_its_deviation():
 @pytest.mark.parametrize("numbers", [(), (0, 4)])
 def test_no_anchors_are_refused(numbers):
     with pytest.raises(SystemExit, match="--numbers must be 1 or more"):
-        sweep.main(Sweep(numbers=numbers))
+        measure.main(Sweep(numbers=numbers))
 
 
 def test_twice_as_many_are_held_out_as_are_ever_taken():
-    assert sweep.options(Sweep()).held_out == 1024
+    assert measure.options(Sweep()).held_out == 1024

@@ -8,10 +8,10 @@ import re
 import pytest
 from rich.console import Console
 
-from experiments import config, store
 from experiments.benchmarks import __main__ as job
 from experiments.benchmarks import machine, report
 from experiments.benchmarks.jobs import JOBS, Job
+from experiments.runs import config, storage
 
 ROW = {
     "name": "merge",
@@ -155,7 +155,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(counted, monkeypatch, tmp_p
     monkeypatch.setitem(job.JOBS, "second", second)
     assert "1 of 2 were done before" in start(tmp_path)
     assert counted == ["first", "second"]
-    assert list(store.read_json(tmp_path / "benchmarks.json")["jobs"]) == [
+    assert list(storage.read_json(tmp_path / "benchmarks.json")["jobs"]) == [
         "first",
         "second",
     ]
@@ -167,7 +167,7 @@ def test_jobs_that_were_left_out_are_added(counted, tmp_path):
     start(tmp_path, only=("first",))
     assert counted == ["second", "first"]
     assert "Not run" not in (tmp_path / "benchmarks.md").read_text()
-    assert list(store.read_json(tmp_path / "benchmarks.json")["jobs"]) == [
+    assert list(storage.read_json(tmp_path / "benchmarks.json")["jobs"]) == [
         "first",
         "second",
     ]
@@ -176,7 +176,7 @@ def test_jobs_that_were_left_out_are_added(counted, tmp_path):
 @pytest.mark.slow
 def test_small_sizes_of_merge_from_the_command_to_the_table(tmp_path):
     start(tmp_path, only=("merge",), quick=True, repeats=1)
-    results = store.read_json(tmp_path / "benchmarks.json")
+    results = storage.read_json(tmp_path / "benchmarks.json")
     rows = results["jobs"]["merge"]["rows"]
     assert [row["name"].split(",")[0] for row in rows] == ["merge"] * 5
     for row in rows:

@@ -69,12 +69,12 @@ def test_separability_of_all_pairs_and_of_the_first_classes(pair):
 
 
 def test_self_similarity(pair):
-    ours = jatlas.self_similarity_correlation(*pair)
+    ours = jatlas.metrics.self_similarity_correlation(*pair)
     assert math.isclose(references.self_similarity(np, *pair), ours, abs_tol=1e-5)
 
 
 def test_mutual_neighbours(pair):
-    ours = jatlas.mutual_neighbors(*pair, 5)
+    ours = jatlas.metrics.mutual_neighbors(*pair, 5)
     theirs = references.mutual_neighbors(np, *pair, 5)
     assert math.isclose(theirs, ours, abs_tol=1e-6)
     assert 5 / (N - 1) < theirs < 1

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from blind_cells import C, synthetic
 
-from experiments import trained
 from experiments.blind import cell
 from experiments.blind.job import Blind, options
-from experiments.settings import parse
-from experiments.trained import Bench
-from jatlas.tasks import Tasks
+from experiments.runs import benches
+from experiments.runs.benches import Bench
+from experiments.runs.settings import parse
+from jatlas.scenarios import Tasks
 
 
 @pytest.mark.parametrize("scenario", "ABC")
@@ -69,8 +69,8 @@ def test_a_cell_is_that_of_the_setting_and_its_progress_that_of_both_trainings(
 
         return embeddings
 
-    monkeypatch.setattr(trained, "reference", fake("end-to-end", 1))
-    monkeypatch.setattr(trained, "charts", fake("charts", 3))
+    monkeypatch.setattr(benches, "reference", fake("end-to-end", 1))
+    monkeypatch.setattr(benches, "charts", fake("charts", 3))
     own = cell.embed(bench, setting, 1, lambda *what: told.append(what))
     assert [what for what, _ in told] == ["end-to-end", "charts"]
     assert [share for _, share in told] == pytest.approx([0.1, 0.6])

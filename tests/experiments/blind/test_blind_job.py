@@ -7,24 +7,26 @@ import numpy as np
 import pytest
 from blind_cells import WIDTH, D, N, made_up, synthetic
 
-from experiments import config, encoders, figures, job, store
 from experiments.blind import __main__ as blind
 from experiments.blind import cell, methods, present, scores, tables, trust
 from experiments.blind import job as blind_job
 from experiments.blind.job import Blind
-from experiments.settings import parse
-from experiments.trained import Bench
-from jatlas import training
+from experiments.encoders import chart_kinds
+from experiments.paper.plots import figures
+from experiments.runs import config, runner, storage
+from experiments.runs.benches import Bench
+from experiments.runs.settings import parse
+from jatlas.charts import training
 
 FILES = {"blind.json", "blind.md", "width.png", "present.png", "risk.png"}
 
 
 @pytest.fixture
 def small(tiny, chart, monkeypatch, tmp_path):
-    kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
-    monkeypatch.setitem(encoders.KINDS, "cnn", kind)
-    monkeypatch.setattr(job, "load", lambda name, **where: tiny)
-    monkeypatch.setattr(job, "keep_compiled", lambda: None)
+    kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
+    monkeypatch.setitem(chart_kinds.KINDS, "cnn", kind)
+    monkeypatch.setattr(runner, "load", lambda name, **where: tiny)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
 
     def refuse(*args, **others):
@@ -53,7 +55,7 @@ def made(monkeypatch):
         num_charts = 3 if setting.scenario == "A" else 2
         for m in range(num_charts):
             name = f"{setting.scenario}_{setting.name}_seed{seed}_chart{m}.npz"
-            store.write_arrays(bench.folder / name, {"embeddings": np.zeros(2)})
+            storage.write_arrays(bench.folder / name, {"embeddings": np.zeros(2)})
         return SimpleNamespace(charts=[None] * num_charts)
 
     def of(what):
@@ -82,7 +84,7 @@ def test_a_run_writes_its_rows_text_and_pictures(small, made, capsys):
     assert made == [("S4_N2", 0), ("T2", 0), ("S4_N2", 1), ("T2", 1)]
     files = {file.name for file in small.out.iterdir() if file.is_file()}
     assert files == FILES | {"settings.json"}
-    written = store.read_json(small.out / "blind.json")
+    written = storage.read_json(small.out / "blind.json")
     settings, rows = written["settings"], written["rows"]
     assert settings["options"]["seeds"] == [0, 1]
     assert settings["widths"] == [WIDTH, 4]
@@ -114,14 +116,14 @@ def test_a_run_that_was_killed_goes_on_where_it_was(small, made, capsys, monkeyp
     blind.main(small)
     assert "2 of 4 were done before" in capsys.readouterr().out
     assert made == [("S4_N2", 0), ("T2", 0), ("S4_N2", 1), ("T2", 1)]
-    rows = store.read_json(small.out / "blind.json")["rows"]
+    rows = storage.read_json(small.out / "blind.json")["rows"]
     other = replace(small, out=small.out.parent / "other")
     blind.main(other)
-    assert store.read_json(other.out / "blind.json")["rows"] == rows
+    assert storage.read_json(other.out / "blind.json")["rows"] == rows
 
     blind.main(replace(small, seeds=(1,)))  # none is missing
     assert len(made) == 8
-    rows = store.read_json(small.out / "blind.json")["rows"]
+    rows = storage.read_json(small.out / "blind.json")["rows"]
     assert {r["seed"] for r in rows} == {1}
 
 
@@ -238,7 +240,7 @@ def test_a_unit_is_measured_once_and_then_read(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_on_real_images_the_command_runs_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "keep_compiled", lambda: None)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     told = Blind(
         dataset="digits",
         settings=("S4_N2",),
@@ -249,7 +251,7 @@ def test_on_real_images_the_command_runs_to_its_end(tmp_path, monkeypatch):
     )
     blind.main(told)
     assert {file.name for file in told.out.iterdir()} >= FILES
-    rows = store.read_json(told.out / "blind.json")["rows"]
+    rows = storage.read_json(told.out / "blind.json")["rows"]
     right = {
         r["method"]: r["value"]
         for r in rows

@@ -7,11 +7,11 @@ import pytest
 from blind_cells import WIDTH, D, made_up
 from PIL import Image
 
-from experiments import figures
 from experiments.blind import pictures
 from experiments.blind.methods import CURVES, METHODS
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.trust import COVERAGE, DOUBTS
+from experiments.paper.plots import figures
 
 DRAW = {
     "width": pictures.width_figure,

@@ -91,18 +91,18 @@ def test_evidence_is_learnt_from_rows_of_the_charts_that_are_drawn(own):
     charts, anchors = spaces.whitened(own), spaces.anchors_of_all(own, WIDTH, KEY)
     beside = spaces.side_by_side(charts)
     there = beside * np.repeat(presence, D, axis=0).T
-    fitted = jatlas.crossfit_probe(
+    fitted = jatlas.probes.fit_crossfit(
         KEY, there, own.labels, C, where=own.train, validation=own.stop
     )
     whole, some = (
-        np.sqrt(jatlas.crossfit_probabilities(fitted, x, fitted.fold))
+        np.sqrt(jatlas.probes.crossfit_probabilities(fitted, x, fitted.fold))
         for x in (beside, there)
     )
     kernel, rows = (
         spaces.with_evidence(charts, roots, whole[anchors], anchors, of)
         for roots, of in ((whole, None), (some, presence))
     )
-    expected = jatlas.apply_transform(jatlas.nystroem(kernel[anchors]), rows)
+    expected = jatlas.apply_transform(jatlas.fit_nystroem(kernel[anchors]), rows)
     found = present._makers(own, WIDTH, KEY, presence)["evidence"](presence)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

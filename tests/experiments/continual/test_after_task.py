@@ -7,8 +7,10 @@ import pytest
 from linear_chart import LINEAR
 
 import jatlas
-from experiments import after_task, encoders, growing, settings, trained
-from experiments.config import Options
+from experiments.continual import after_task, growing
+from experiments.encoders import chart_kinds
+from experiments.runs import benches, settings
+from experiments.runs.config import Options
 
 SEED, T, WIDTH = 0, 1, 10
 OPTIONS = Options(dataset="tiny", num_anchors=10, num_held_out=120, probe_epochs=30)
@@ -17,9 +19,9 @@ OPTIONS = Options(dataset="tiny", num_anchors=10, num_held_out=120, probe_epochs
 @pytest.fixture(scope="module")
 def bench(tiny):
     with pytest.MonkeyPatch.context() as patch:
-        kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
-        patch.setitem(encoders.KINDS, "cnn", kind)
-        yield trained.prepare(OPTIONS, tiny)
+        kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
+        patch.setitem(chart_kinds.KINDS, "cnn", kind)
+        yield benches.prepare(OPTIONS, tiny)
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,8 @@ def left(bench, deal):
     blind, oracle = state.blind, state.oracle
     for rows, present in zip(jnp.asarray(noise[:2]), deal.presence, strict=False):
         relative = jatlas.relativize(rows, rows[anchors])
-        blind = jatlas.add_chart(blind, relative, jnp.ones(labels.size, bool))
-        oracle = jatlas.add_chart(oracle, relative, jnp.asarray(present))
+        blind = jatlas.running.atlas.add(blind, relative, jnp.ones(labels.size, bool))
+        oracle = jatlas.running.atlas.add(oracle, relative, jnp.asarray(present))
     classes = jax.nn.one_hot(labels, WIDTH)
     # The head is sure of a class that has not come yet; that must not count.
     logits = classes + 9.0 * jax.nn.one_hot(9, WIDTH)

@@ -8,25 +8,18 @@ import numpy as np
 import pytest
 from linear_chart import LINEAR
 
-from experiments import (
-    after_task,
-    config,
-    continual,
-    curves,
-    encoders,
-    growing,
-    job,
-    store,
-)
-from experiments.continual import Continual
+from experiments.continual import after_task, curves, growing, measure
+from experiments.continual.measure import Continual
+from experiments.encoders import chart_kinds
+from experiments.runs import config, runner, storage
 
 
 @pytest.fixture
 def small(tiny, monkeypatch, tmp_path):
-    kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
-    monkeypatch.setitem(encoders.KINDS, "cnn", kind)
-    monkeypatch.setattr(job, "load", lambda name, **where: tiny)
-    monkeypatch.setattr(job, "keep_compiled", lambda: None)
+    kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
+    monkeypatch.setitem(chart_kinds.KINDS, "cnn", kind)
+    monkeypatch.setattr(runner, "load", lambda name, **where: tiny)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
     return Continual(
         dataset="tiny",
@@ -42,7 +35,7 @@ def small(tiny, monkeypatch, tmp_path):
 
 def results(folder):
     """The rows but for seconds, which no two runs share."""
-    rows = store.read_json(folder / "results.json")["rows"]
+    rows = storage.read_json(folder / "results.json")["rows"]
     return [row for row in rows if row["metric"] != "seconds"]
 
 
@@ -83,42 +76,42 @@ def made_up(monkeypatch):
 def test_a_run_that_is_killed_goes_on_and_gives_the_same(
     small, made_up, capsys, monkeypatch
 ):
-    continual.main(small)
+    measure.main(small)
     rows = results(small.out)
     assert made_up == [0, 1, 2]
     assert len({row["value"] for row in rows}) > 3
 
     other = replace(small, out=small.out.parent / "killed")
     with monkeypatch.context() as patch:
-        write_json = store.write_json
+        write_json = storage.write_json
 
         def killed(path, value):
             if path.name.endswith("task3.json"):  # the state is there, and not the rows
                 raise KeyboardInterrupt
             write_json(path, value)
 
-        patch.setattr(store, "write_json", killed)
+        patch.setattr(storage, "write_json", killed)
         with pytest.raises(SystemExit) as stopped:
-            continual.main(other)
+            measure.main(other)
     assert stopped.value.code == 130
     assert "goes on from here" in capsys.readouterr().out
     assert not (other.out / "results.json").exists()
 
     made_up.clear()
-    continual.main(other)
+    measure.main(other)
     assert made_up == [2]
     assert results(other.out) == rows
     assert len(list(other.out.glob("parts/*"))) == 1
 
     made_up.clear()
-    continual.main(other)
+    measure.main(other)
     assert not made_up
     assert results(other.out) == rows
 
 
 def test_what_is_written_is_made_of_the_results(small, made_up, capsys):
-    continual.main(small)
-    written = store.read_json(small.out / "results.json")
+    measure.main(small)
+    written = storage.read_json(small.out / "results.json")
     rows = written["rows"]
     lost = [row for row in rows if row["metric"] == "forgetting"]
     assert {row["step"] for row in lost} == {2, 3}
@@ -130,7 +123,7 @@ def test_what_is_written_is_made_of_the_results(small, made_up, capsys):
 
 @pytest.mark.slow
 def test_charts_are_trained_and_learn(small):
-    continual.main(replace(small, max_epochs=20, probe_epochs=60))
+    measure.main(replace(small, max_epochs=20, probe_epochs=60))
     rows = [r for r in results(small.out) if r["step"] == 3]
     accuracy = {
         (r["protocol"], r["space"]): r["value"]
@@ -155,7 +148,7 @@ def test_charts_are_trained_and_learn(small):
 )
 def test_what_cannot_be_is_refused_in_a_line(small, change, message):
     with pytest.raises(SystemExit, match=message) as refused:
-        continual.main(replace(small, **change))
+        measure.main(replace(small, **change))
     assert str(refused.value.code).startswith("error: ")
     assert "\n" not in str(refused.value.code)
     assert not small.out.exists()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import curves
+from experiments.continual import curves
 
 CELL = {"scenario": "C", "setting": "T3", "protocol": "blind", "space": "atlas"}
 # Accuracy after step l (rows) on task s (columns).

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from linear_chart import LINEAR
 
-from experiments import encoders, growing, settings, trained
-from experiments.config import Options
-from jatlas import Charts, training
+from experiments.continual import growing
+from experiments.encoders import chart_kinds
+from experiments.runs import benches, settings
+from experiments.runs.config import Options
+from jatlas.charts import Charts, training
 
 SEED, NUM_PUBLIC = 3, 100
 OPTIONS = Options(
@@ -26,9 +28,9 @@ def silent(what, share):
 @pytest.fixture(scope="module")
 def bench(tiny):
     with pytest.MonkeyPatch.context() as patch:
-        kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
-        patch.setitem(encoders.KINDS, "cnn", kind)
-        yield trained.prepare(OPTIONS, tiny)
+        kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
+        patch.setitem(chart_kinds.KINDS, "cnn", kind)
+        yield benches.prepare(OPTIONS, tiny)
 
 
 def steps(bench, deal, num_steps=2):

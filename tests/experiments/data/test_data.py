@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments import data
+from experiments.data import catalog
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
-def a_dataset(**changes) -> data.Dataset:
+def a_dataset(**changes) -> catalog.Dataset:
     """Four samples of two classes, two a split."""
-    good = data.Dataset(
+    good = catalog.Dataset(
         name="four",
         images=np.zeros((4, 2, 2, 1), np.uint8),
         labels=np.array([0, 1, 1, 0], np.int32),
@@ -35,13 +35,13 @@ def groups(*numbers: int) -> np.ndarray:
 def cache(tmp_path_factory) -> Path:
     """A folder in which digits is prepared; tests that change it take a copy."""
     folder = tmp_path_factory.mktemp("cache")
-    data.load("digits", cache_dir=folder)
+    catalog.load("digits", cache_dir=folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def fashion() -> data.Dataset:
-    return data.load("fashion_mnist_7k")
+def fashion() -> catalog.Dataset:
+    return catalog.load("fashion_mnist_7k")
 
 
 def test_fashion_mnist_7k_is_400_training_and_300_test_images_a_class(fashion):
@@ -65,7 +65,7 @@ def test_fashion_mnist_7k_names_each_sample_by_its_row_in_the_full_set(fashion):
 
 
 def test_fashion_mnist_7k_is_the_file_that_was_published():
-    folder = resources.files("experiments") / "fashion_mnist_7k"
+    folder = resources.files("experiments.data") / "fashion_mnist_7k"
     digest = hashlib.sha256((folder / "fashion_mnist_7k.npz").read_bytes()).hexdigest()
     assert digest == "a4be353cb39039c92c9fb7a7aef23a5ec399e31da364c925f3109f6d7af48856"
     assert "Zalando SE" in (folder / "LICENSE").read_text(encoding="utf8")
@@ -89,7 +89,7 @@ def test_a_split_is_its_samples_without_a_copy(fashion):
 
 
 def test_digits_through_tfds_are_those_of_scikit_learn(cache):
-    digits, source = data.load("digits", cache_dir=cache), load_digits()
+    digits, source = catalog.load("digits", cache_dir=cache), load_digits()
     assert digits.images.shape == (1797, 8, 8, 1)
     assert digits.images.dtype == np.uint8
     assert digits.class_names == tuple("0123456789")
@@ -103,7 +103,7 @@ def test_digits_through_tfds_are_those_of_scikit_learn(cache):
 
 
 def test_digits_train_on_the_first_two_thirds_of_each_class(cache):
-    digits = data.load("digits", cache_dir=cache)
+    digits = catalog.load("digits", cache_dir=cache)
     assert (~digits.test).sum() == 1195
     for split in ("train", "test"):
         assert all(i.startswith(split) for i in digits.split(split).ids)
@@ -119,7 +119,7 @@ def test_digits_train_on_the_first_two_thirds_of_each_class(cache):
 def test_the_default_cache_is_in_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
-    data.load("digits")
+    catalog.load("digits")
     (prepared,) = tmp_path.rglob("dataset_info.json")
     assert "jatlas/datasets/digits" in prepared.as_posix()
 
@@ -130,14 +130,14 @@ def test_an_unknown_name_names_the_known_ones_and_those_like_it():
         match=r"'fashion_mnits'; known are 'digits', 'fashion_mnist_7k', 'tiny_image"
         r"net', and .* TensorFlow Datasets .*Did you mean 'fashion_mnist'",
     ):
-        data.load("fashion_mnits")
+        catalog.load("fashion_mnits")
     with pytest.raises(ValueError, match=r"unknown data set 'nope'; .* names there\.$"):
-        data.load("nope")
+        catalog.load("nope")
 
 
 def test_a_manual_dir_that_is_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"manual_dir .*nowhere is not a folder"):
-        data.load("digits", cache_dir=tmp_path, manual_dir=tmp_path / "nowhere")
+        catalog.load("digits", cache_dir=tmp_path, manual_dir=tmp_path / "nowhere")
     assert not list(tmp_path.iterdir())
 
 
@@ -145,25 +145,26 @@ def test_a_set_of_tfds_that_has_no_class_labels_is_refused_before_it_is_prepared
     tmp_path,
 ):
     with pytest.raises(ValueError, match=r"div2k is not a set of images with class"):
-        data.load("div2k", cache_dir=tmp_path)
+        catalog.load("div2k", cache_dir=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_ships_with_the_code_is_loaded_without_tfds():
     code = (
-        "import sys; from experiments import data; data.load('fashion_mnist_7k'); "
+        "import sys; from experiments.data import catalog; "
+        "catalog.load('fashion_mnist_7k'); "
         "assert not {'tensorflow_datasets', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_data_set_is_one_function_and_one_line(monkeypatch):
-    monkeypatch.setitem(data.DATASETS, "four", lambda folders: a_dataset())
-    assert data.load("four").class_names == ("a", "b")
+    monkeypatch.setitem(catalog.DATASETS, "four", lambda folders: a_dataset())
+    assert catalog.load("four").class_names == ("a", "b")
     repeated = a_dataset(ids=np.array(["train/0"] * 4))
-    monkeypatch.setitem(data.DATASETS, "four", lambda folders: repeated)
+    monkeypatch.setitem(catalog.DATASETS, "four", lambda folders: repeated)
     with pytest.raises(ValueError, match="ids must be unique"):
-        data.load("four")
+        catalog.load("four")
 
 
 @pytest.mark.parametrize(
@@ -199,10 +200,10 @@ def test_a_data_set_is_one_function_and_one_line(monkeypatch):
     ],
 )
 def test_a_data_set_that_breaks_a_promise_is_refused(changes, message):
-    data.check(a_dataset())
-    data.check(a_dataset(superclasses=groups(0, 0), superclass_names=("x",)))
+    catalog.check(a_dataset())
+    catalog.check(a_dataset(superclasses=groups(0, 0), superclass_names=("x",)))
     with pytest.raises(ValueError, match=f"four: .*{message}"):
-        data.check(a_dataset(**changes))
+        catalog.check(a_dataset(**changes))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -212,10 +213,10 @@ def test_normalise_is_imagenets_mean_and_standard_deviation(channels):
     if channels == 1:
         mean, std = np.mean(mean), np.mean(std)
         np.testing.assert_allclose([mean, std], [0.449, 0.226], atol=5e-4)
-    normal = data.normalise(images)
+    normal = catalog.normalise(images)
     assert normal.dtype == np.float32
     np.testing.assert_allclose(normal, (images / 255.0 - mean) / std, atol=2e-6)
-    on_device = jax.jit(data.normalise)(images)
+    on_device = jax.jit(catalog.normalise)(images)
     assert on_device.dtype == np.float32
     np.testing.assert_allclose(on_device, normal, atol=2e-6)
 
@@ -233,4 +234,4 @@ def test_normalise_is_imagenets_mean_and_standard_deviation(channels):
 )
 def test_normalise_refuses_other_arrays(images, message):
     with pytest.raises(ValueError, match=message):
-        data.normalise(images)
+        catalog.normalise(images)

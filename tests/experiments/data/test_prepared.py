@@ -12,22 +12,22 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from experiments import data, prepared
+from experiments.data import catalog, tfds_reader
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # A process of its own that loads digits from a folder and says what it did.
 LOAD = """
 import sys
-from experiments import data
+from experiments.data import catalog
 assert not {"tensorflow_datasets", "sklearn", "jax"} & set(sys.modules)
-from experiments.digits import Digits
+from experiments.data.digits import Digits
 prepared = []
 write = Digits.download_and_prepare
 Digits.download_and_prepare = lambda *a, **k: (prepared.append(1), write(*a, **k))
 print("ready", flush=True)
 sys.stdin.readline()
-digits = data.load("digits", cache_dir=sys.argv[1])
+digits = catalog.load("digits", cache_dir=sys.argv[1])
 assert "tensorflow" not in sys.modules
 print(len(prepared), len(digits.images), int(digits.images.sum()), flush=True)
 """
@@ -35,8 +35,8 @@ print(len(prepared), len(digits.images), int(digits.images.sum()), flush=True)
 # A process that stops in the middle of its preparation, and waits to be killed.
 HANG = """
 import sys, time
-from experiments import data
-from experiments.digits import Digits
+from experiments.data import catalog
+from experiments.data.digits import Digits
 examples = Digits._generate_examples
 def some(self, *args):
     for count, example in enumerate(examples(self, *args)):
@@ -45,7 +45,7 @@ def some(self, *args):
             time.sleep(600)
         yield example
 Digits._generate_examples = some
-data.load("digits", cache_dir=sys.argv[1])
+catalog.load("digits", cache_dir=sys.argv[1])
 """
 
 
@@ -154,12 +154,12 @@ class Torn(Grouped):
 def cache(tmp_path_factory) -> Path:
     """A folder in which digits is prepared; tests that change it take a copy."""
     folder = tmp_path_factory.mktemp("cache")
-    data.load("digits", cache_dir=folder)
+    catalog.load("digits", cache_dir=folder)
     return folder
 
 
 def test_what_is_prepared_is_read_and_not_prepared_again(cache, monkeypatch):
-    from experiments.digits import Digits
+    from experiments.data.digits import Digits
 
     def refuse(self, *args):
         raise AssertionError("prepared again")
@@ -167,7 +167,7 @@ def test_what_is_prepared_is_read_and_not_prepared_again(cache, monkeypatch):
     before = {file: file.stat().st_mtime_ns for file in cache.rglob("*.array_record*")}
     assert len(before) == 2
     monkeypatch.setattr(Digits, "_split_generators", refuse)
-    assert len(data.load("digits", cache_dir=str(cache)).images) == 1797
+    assert len(catalog.load("digits", cache_dir=str(cache)).images) == 1797
     after = {file: file.stat().st_mtime_ns for file in cache.rglob("*.array_record*")}
     assert after == before
 
@@ -195,7 +195,7 @@ def test_a_killed_preparation_leaves_nothing_that_is_read_later(tmp_path):
         process.communicate(timeout=60)
     assert not (tmp_path / "digits/1.0.0").exists()
     assert list(tmp_path.glob("digits/incomplete.*"))
-    assert len(data.load("digits", cache_dir=tmp_path).images) == 1797
+    assert len(catalog.load("digits", cache_dir=tmp_path).images) == 1797
     assert not list(tmp_path.glob("digits/incomplete.*"))
 
 
@@ -233,27 +233,27 @@ def test_a_damaged_cache_names_the_folder_to_delete(cache, tmp_path, damage):
     with pytest.raises(
         ValueError, match=r"cannot be read back .* Delete that"
     ) as error:
-        data.load("digits", cache_dir=copy)
+        catalog.load("digits", cache_dir=copy)
     named = Path(str(error.value).split("cached in ")[1].split(" cannot be read")[0])
     assert copy / "digits" in (named, named.parent)
     shutil.rmtree(named)
-    assert len(data.load("digits", cache_dir=copy).images) == 1797
+    assert len(catalog.load("digits", cache_dir=copy).images) == 1797
 
 
 def test_a_cache_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"file cannot be written .* another cache_dir"):
-        data.load("digits", cache_dir=tmp_path / "file")
+        catalog.load("digits", cache_dir=tmp_path / "file")
 
 
 def test_any_builder_with_images_and_class_labels_is_read(tmp_path):
-    dataset = prepared.read("tinted", Tinted, tmp_path)
-    data.check(dataset)
+    dataset = tfds_reader.read("tinted", Tinted, tmp_path)
+    catalog.check(dataset)
     assert dataset.test.tolist() == [False] * 12 + [True] * 12
     assert dataset.class_names == ("red", "green", "blue")
     assert (dataset.superclasses, dataset.superclass_names) == (None, ())
     assert dataset.notes == ()
-    again = prepared.read("tinted", Tinted, tmp_path / "again")
+    again = tfds_reader.read("tinted", Tinted, tmp_path / "again")
     for split in ("train", "test"):
         images, labels, _, ids = dataset.split(split)
         assert images.shape == (12, 4, 6, 3)
@@ -265,7 +265,7 @@ def test_any_builder_with_images_and_class_labels_is_read(tmp_path):
 
 
 def test_ids_of_the_builder_give_the_order(tmp_path):
-    dataset = prepared.read("named", Named, tmp_path)
+    dataset = tfds_reader.read("named", Named, tmp_path)
     for split in ("train", "test"):
         images, labels, _, ids = dataset.split(split)
         assert ids.tolist() == [f"{split}/{i:02d}" for i in range(12)]
@@ -274,8 +274,8 @@ def test_ids_of_the_builder_give_the_order(tmp_path):
 
 
 def test_a_validation_split_stands_in_for_a_test_split_and_says_so(tmp_path):
-    dataset = prepared.read("validated", Validated, tmp_path)
-    data.check(dataset)
+    dataset = tfds_reader.read("validated", Validated, tmp_path)
+    catalog.check(dataset)
     assert dataset.test.sum() == 12
     assert dataset.ids[[0, -1]].tolist() == ["train/0", "validation/11"]
     (note,) = dataset.notes
@@ -289,14 +289,14 @@ def test_images_of_any_kind_get_the_channels_of_the_set(source, mode):
     pixels = rng.integers(0, 256, size=(5, 4, 3), dtype=np.uint8)
     image, stream = Image.fromarray(pixels).convert(source), io.BytesIO()
     image.save(stream, "PNG")
-    got = prepared._pixels(stream.getvalue(), mode)
+    got = tfds_reader._pixels(stream.getvalue(), mode)
     assert got.shape == (5, 4, len(mode))
     np.testing.assert_array_equal(got.squeeze(), np.asarray(image.convert(mode)))
 
 
 def test_superclasses_come_along(tmp_path):
-    dataset = prepared.read("grouped", Grouped, tmp_path)
-    data.check(dataset)
+    dataset = tfds_reader.read("grouped", Grouped, tmp_path)
+    catalog.check(dataset)
     assert dataset.superclass_names == ("warm", "cold")
     assert dataset.superclasses.tolist() == [0, 1, 1]
     assert dataset.superclasses.dtype == np.int32
@@ -308,7 +308,7 @@ def test_rows_change_places_without_a_copy(seed):
     rows = rng.integers(0, 256, size=(seed, 3), dtype=np.uint8)
     order = rng.permutation(seed)
     expected, kept = rows[order], order.copy()
-    prepared._permute(rows, order)
+    tfds_reader._permute(rows, order)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(order, kept)
 
@@ -321,13 +321,13 @@ def test_reading_holds_little_more_than_the_set(monkeypatch):
             image = np.full((64, 64, 3), i % 251, np.uint8)
             yield {"image": image, "label": i % 7, "id": f"{i:04d}".encode()}
 
-    monkeypatch.setattr(prepared, "_examples", examples)
+    monkeypatch.setattr(tfds_reader, "_examples", examples)
     splits = {name: SimpleNamespace(num_examples=size) for name, size in sizes.items()}
     builder = SimpleNamespace(info=SimpleNamespace(splits=splits))
-    keys = prepared._Keys("image", "label", None)
+    keys = tfds_reader._Keys("image", "label", None)
     tracemalloc.start()
     try:
-        rows = prepared._read("wide", builder, ("train", "test"), keys)
+        rows = tfds_reader._read("wide", builder, ("train", "test"), keys)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -353,4 +353,4 @@ def test_reading_holds_little_more_than_the_set(monkeypatch):
 )
 def test_a_builder_that_cannot_be_used_is_refused(tmp_path, builder, message):
     with pytest.raises(ValueError, match=message):
-        prepared.read(builder.__name__.lower(), builder, tmp_path)
+        tfds_reader.read(builder.__name__.lower(), builder, tmp_path)

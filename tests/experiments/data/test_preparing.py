@@ -15,10 +15,10 @@ import pytest
 import requests
 import tensorflow_datasets as tfds
 
-from experiments import data, prepared, preparing
-from experiments.preparing import Wanted
+from experiments.data import catalog, tfds_reader, tfds_writer
+from experiments.data.tfds_writer import Wanted
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
 FINE = tuple(f"class {i}" for i in range(100))
 COARSE = tuple(f"group {i}" for i in range(20))
@@ -76,13 +76,13 @@ def make_builder(archive, monkeypatch):
 def test_cifar100_is_prepared_by_tensorflow_and_read_without(
     archive, make_builder, tmp_path, capfd
 ):
-    first = prepared.read(
+    first = tfds_reader.read(
         "cifar100", make_builder, tmp_path, manual=archive.parent, tensorflow=True
     )
     assert capfd.readouterr() == ("", "")
     # Neither the archive nor what it held is kept: other sets name their files alike.
     assert sorted(file.name for file in tmp_path.iterdir()) == [".lock", "cifar100"]
-    dataset = data.load("cifar100", cache_dir=tmp_path)
+    dataset = catalog.load("cifar100", cache_dir=tmp_path)
     assert "tensorflow" not in sys.modules
     for one, other in zip(first, dataset, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -101,7 +101,7 @@ def no_process(monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(preparing.subprocess, "Popen", refuse)
+    monkeypatch.setattr(tfds_writer.subprocess, "Popen", refuse)
 
 
 def test_a_damaged_archive_is_refused_before_anything_is_prepared(
@@ -113,7 +113,7 @@ def test_a_damaged_archive_is_refused_before_anything_is_prepared(
     with pytest.raises(
         ValueError, match=r"gz is not the file that cifar100 .* damaged"
     ):
-        prepared.read(
+        tfds_reader.read(
             "cifar100", make_builder, tmp_path / "c", manual=tmp_path, tensorflow=True
         )
     assert [file.name for file in (tmp_path / "c").iterdir()] == [".lock"]
@@ -127,15 +127,15 @@ def test_without_files_and_network_cifar100_says_what_to_get(
 
     monkeypatch.setattr(requests, "head", refuse)
     with pytest.raises(ValueError, match=r"--manual-dir(?s:.*)160\.71 MiB") as error:
-        data.load("cifar100", cache_dir=tmp_path)
+        catalog.load("cifar100", cache_dir=tmp_path)
     assert f"cifar-100-binary.tar.gz (160.71 MiB) from {URL}" in str(error.value)
     assert [file.name for file in tmp_path.iterdir()] == [".lock"]
 
 
 def test_without_tensorflow_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(preparing.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tfds_writer.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"the extra `prepare` \(pip install"):
-        data.load("cifar100", cache_dir=tmp_path)
+        catalog.load("cifar100", cache_dir=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -174,23 +174,23 @@ def test_what_fails_in_the_other_process_is_raised_in_this_one(
 ):
     monkeypatch.setattr(Failing, "ERROR", error)
     wanted = Wanted("failing", Failing, tmp_path)
-    kinds = preparing._attempt(wanted, tmp_path, tmp_path)
+    kinds = tfds_writer._attempt(wanted, tmp_path, tmp_path)
     with pytest.raises(kind, match=message):
-        preparing._raise(wanted, preparing.json.dumps(kinds).encode(), 0, "")
+        tfds_writer._raise(wanted, tfds_writer.json.dumps(kinds).encode(), 0, "")
     assert not list(tmp_path.rglob("*.array_record*"))
 
 
 def test_a_process_that_dies_without_an_answer_is_told_of(tmp_path):
     wanted = Wanted("failing", Failing, tmp_path)
     with pytest.raises(ValueError, match=r"status -9 .* out of memory.*words: Killed"):
-        preparing._raise(wanted, b"", -9, "Killed")
+        tfds_writer._raise(wanted, b"", -9, "Killed")
 
 
 def test_the_other_process_ends_with_the_one_that_started_it(tmp_path):
     job = (Wanted("failing", print, tmp_path), tmp_path, tmp_path)
     # Without its input it ends at once, whatever it is at: here, importing TensorFlow.
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.preparing"],
+        [sys.executable, "-m", "experiments.data.tfds_writer"],
         cwd=ROOT,
         input=pickle.dumps(job),
         capture_output=True,

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from experiments import sources
+from experiments.data import archives
 
 URL = "http://127.0.0.1:9/files/"
 
@@ -50,7 +50,7 @@ def scratch(tmp_path) -> Path:
 
 def test_files_that_are_the_expected_ones_are_taken_without_a_network(manual, scratch):
     (manual / "unrelated").write_bytes(b"x")
-    got = sources.gather(a_builder({"a.tar": b"one"}), manual, scratch)
+    got = archives.gather(a_builder({"a.tar": b"one"}), manual, scratch)
     assert [file.name for file in got.iterdir()] == ["a.tar"]
     assert (got / "a.tar").read_bytes() == b"one"
 
@@ -63,13 +63,13 @@ def test_another_file_of_the_same_name_is_refused(manual, scratch, expected):
         match=rf"a\.tar is not the file that some .* 3 bytes, expected are "
         rf"{len(expected)} .*{checksum}.*anew from {URL}a\.tar",
     ):
-        sources.gather(a_builder({"a.tar": expected}), manual, scratch)
+        archives.gather(a_builder({"a.tar": expected}), manual, scratch)
 
 
 def test_with_neither_files_nor_a_network_the_message_lists_them(manual, scratch):
     builder = a_builder({"a.tar": b"one", "b.tar": b"two"})
     with pytest.raises(ValueError, match="some has not been prepared yet") as error:
-        sources.gather(builder, manual, scratch)
+        archives.gather(builder, manual, scratch)
     for word in (
         "ConnectionError at 127.0.0.1:9",
         f"{manual} lacks some of them",
@@ -85,7 +85,7 @@ def test_without_a_manual_dir_the_message_says_so_and_names_the_package(scratch)
     with pytest.raises(
         ValueError, match=r"no manual_dir was given(?s:.*)package dataset-fashion-mnist"
     ):
-        sources.gather(builder, None, scratch)
+        archives.gather(builder, None, scratch)
 
 
 def test_with_a_network_what_is_lacking_is_left_to_be_downloaded(
@@ -94,25 +94,25 @@ def test_with_a_network_what_is_lacking_is_left_to_be_downloaded(
     asked = []
     monkeypatch.setattr(requests, "head", lambda url, timeout: asked.append(url))
     builder = a_builder({"a.tar": b"one", "b.tar": b"two", "c.tar": b"three"})
-    got = sources.gather(builder, manual, scratch)
+    got = archives.gather(builder, manual, scratch)
     assert [file.name for file in got.iterdir()] == ["a.tar"]
     assert len(asked) == 1  # one host, asked once
 
 
 def test_the_file_of_one_config_is_enough(manual, scratch):
     builder = a_builder({"a.tar": b"one", "b.tar": b"two"}, BUILDER_CONFIGS=["a", "b"])
-    got = sources.gather(builder, manual, scratch)
+    got = archives.gather(builder, manual, scratch)
     assert [file.name for file in got.iterdir()] == ["a.tar"]
 
 
 def test_a_builder_with_instructions_gets_the_folder_itself(manual, scratch, tmp_path):
     builder = a_builder({}, MANUAL_DOWNLOAD_INSTRUCTIONS="Put\n  it there.")
-    assert sources.gather(builder, manual, scratch) == manual
+    assert archives.gather(builder, manual, scratch) == manual
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder, found in ((None, "none was given"), (empty, "empty is empty")):
         with pytest.raises(ValueError, match=rf"{found}\. Put it there\."):
-            sources.gather(builder, folder, scratch)
+            archives.gather(builder, folder, scratch)
 
 
 def packed(content: bytes, time: int, name: bytes = b"") -> bytes:
@@ -132,7 +132,7 @@ def test_files_under_another_gzip_header_get_the_original_one_back(
     mine = packed(b"pictures", 1591610093)
     (manual / "images-ubyte.gz").write_bytes(mine)
     builder = a_builder({"images-ubyte.gz": original}, name="fashion_mnist")
-    got = sources.gather(builder, manual, scratch)
+    got = archives.gather(builder, manual, scratch)
     assert (got / "images-ubyte.gz").read_bytes() == original
     assert (manual / "images-ubyte.gz").read_bytes() == mine
 
@@ -150,5 +150,5 @@ def test_only_the_same_content_is_mended(manual, scratch, name, mine):
     (manual / "images-ubyte.gz").write_bytes(mine)
     builder = a_builder({"images-ubyte.gz": original}, name=name)
     with pytest.raises(ValueError, match=r"images-ubyte\.gz is not the file"):
-        sources.gather(builder, manual, scratch)
+        archives.gather(builder, manual, scratch)
     assert not list((scratch / "manual").iterdir())

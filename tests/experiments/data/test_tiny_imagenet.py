@@ -9,8 +9,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from experiments import data
-from experiments.tiny_imagenet import TinyImagenet
+from experiments.data import catalog
+from experiments.data.tiny_imagenet import TinyImagenet
 
 WNIDS = [f"n{10000000 + 37 * i % 7411:08d}" for i in range(200)]
 ROOT = "tiny-imagenet-200"
@@ -67,12 +67,12 @@ def packed(unpacked, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def cache(packed, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
-    data.load("tiny_imagenet", cache_dir=folder, manual_dir=packed)
+    catalog.load("tiny_imagenet", cache_dir=folder, manual_dir=packed)
     return folder
 
 
 def test_the_archives_images_and_classes_are_read(cache, unpacked):
-    dataset = data.load("tiny_imagenet", cache_dir=cache)
+    dataset = catalog.load("tiny_imagenet", cache_dir=cache)
     assert dataset.images.shape == (600, 64, 64, 3)
     assert dataset.images.dtype == np.uint8
     assert dataset.test.tolist() == [False] * 400 + [True] * 200
@@ -111,8 +111,10 @@ def test_the_archives_files_are_kept_byte_for_byte(cache, unpacked):
 
 
 def test_the_unpacked_archive_gives_the_same(cache, unpacked, tmp_path):
-    first = data.load("tiny_imagenet", cache_dir=cache)
-    second = data.load("tiny_imagenet", cache_dir=tmp_path, manual_dir=unpacked / ROOT)
+    first = catalog.load("tiny_imagenet", cache_dir=cache)
+    second = catalog.load(
+        "tiny_imagenet", cache_dir=tmp_path, manual_dir=unpacked / ROOT
+    )
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -129,7 +131,7 @@ def test_without_the_archive_the_message_says_what_to_get(tmp_path):
         (other, "other has neither tiny-imagenet-200.zip nor the unpacked folder"),
     ):
         with pytest.raises(ValueError, match=f"{found}.*{url}"):
-            data.load("tiny_imagenet", cache_dir=tmp_path / "c", manual_dir=manual)
+            catalog.load("tiny_imagenet", cache_dir=tmp_path / "c", manual_dir=manual)
         assert not list((tmp_path / "c").rglob("*.array_record*"))
 
 
@@ -191,7 +193,7 @@ def test_a_damaged_folder_is_refused_and_leaves_nothing(
         ValueError,
         match=f"{ROOT} is not the whole of Tiny ImageNet: {message}.*Get it anew from",
     ):
-        data.load(
+        catalog.load(
             "tiny_imagenet", cache_dir=tmp_path / "c", manual_dir=tmp_path / "copy"
         )
     assert not list((tmp_path / "c").rglob("*.array_record*"))
@@ -227,6 +229,6 @@ def test_a_damaged_zip_is_refused_and_leaves_nothing(packed, tmp_path, damage, m
     (tmp_path / name).write_bytes(damage(content))
     folders = {"cache_dir": tmp_path / "c", "manual_dir": tmp_path}
     with pytest.raises(ValueError, match=f"{name} is not the whole .*{message}"):
-        data.load("tiny_imagenet", **folders)
+        catalog.load("tiny_imagenet", **folders)
     shutil.copy(packed / name, tmp_path / name)
-    assert len(data.load("tiny_imagenet", **folders).images) == 600
+    assert len(catalog.load("tiny_imagenet", **folders).images) == 600

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import features, pretrained
-from experiments.features import frozen_features
+from experiments.encoders import features, pretrained
+from experiments.encoders.features import frozen_features
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "efficientnet_lite0.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "efficientnet_lite0.npz"
 NUM_IMAGES = 23
 CHUNK = 10
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments import pretrained
-from jatlas.charts import tensor_shapes
+from experiments.encoders import pretrained
+from jatlas.charts.efficientnet import tensor_shapes
 
 
 def test_the_weights_are_those_of_the_package():

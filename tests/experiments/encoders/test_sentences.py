@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import sentences
-from experiments.sentences import Shape, in_batches
+from experiments.encoders import sentences
+from experiments.encoders.sentences import Shape, in_batches
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "minilm.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "minilm.npz"
 LAYERS, HEADS, WIDTH, WORDS, LENGTH = 1, 2, 8, 11, 16
 
 

@@ -10,8 +10,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from experiments.pretrained import weights_file
-from experiments.tensors import Refused, read_tensors
+from experiments.encoders.pretrained import weights_file
+from experiments.encoders.weights_files import Refused, read_tensors
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 TENSORS = {
@@ -178,7 +178,7 @@ def test_code_is_refused_wherever_it_stands(tmp_path):
         ("collections", "OrderedDict.fromkeys"),
         ("collections", "deque"),
         ("numpy", "dtype"),
-        ("experiments.tensors", "read_tensors"),
+        ("experiments.encoders.weights_files", "read_tensors"),
     ],
 )
 def test_every_other_name_is_refused(tmp_path, name):

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments import compared, config, data, encoders, job, store, trained
+from experiments.data import catalog
+from experiments.encoders import chart_kinds
 from experiments.federated import __main__ as federated
 from experiments.federated import (
-    children,
     client,
     coordinates,
     deal,
@@ -34,6 +34,8 @@ from experiments.federated import (
 from experiments.federated.messages import Recipe
 from experiments.federated.options import Options
 from experiments.federated.server import Server
+from experiments.measures import protocols
+from experiments.runs import benches, children, config, runner, storage
 
 P, A, C, M = 40, 4, 3, 3
 RECIPE = Recipe(
@@ -121,7 +123,7 @@ def test_the_atlas_is_the_mean_over_the_clients_that_sent_a_row():
     count = weights.sum(axis=0)
     with np.errstate(invalid="ignore"):
         expected = (rows * weights).sum(axis=0) / count
-    merged = jatlas.atlas_mean(server.merged(state))
+    merged = jatlas.running.atlas.value(server.merged(state))
     np.testing.assert_allclose(merged, expected, rtol=1e-6, atol=1e-7)
     assert lines[0] == f"client 1 joined, with {len(message(1))} bytes"
     head = server.head(FEW, state, 0)
@@ -268,15 +270,15 @@ def test_the_shift_is_the_papers():
     state = Server(
         RECIPE,
         {
-            number: jatlas.add_chart(
-                jatlas.empty_atlas(P, A), own[public], np.ones(P, bool)
+            number: jatlas.running.atlas.add(
+                jatlas.running.atlas.empty(P, A), own[public], np.ones(P, bool)
             )
             for number, own in enumerate(rows, start=1)
         },
     )
     head = server.head(FEW, state, 0)
     everywhere = np.ones(P, bool)
-    expected = compared.shifts(rows, np.mean(rows, axis=0), everywhere)
+    expected = protocols.shifts(rows, np.mean(rows, axis=0), everywhere)
     for own, moved in zip(rows, expected, strict=True):
         one = SimpleNamespace(relative=own, public=public)
         np.testing.assert_allclose(client.shift(one, head), moved, atol=1e-6)
@@ -370,7 +372,7 @@ def test_a_client_looks_through_the_matrix_that_the_head_was_trained_through():
         assert "joined" in line
     head = server.head(FEW, state, 0)
     assert head.scale.shape == (A, A)
-    rows = np.asarray(jatlas.atlas_mean(server.merged(state)))
+    rows = np.asarray(jatlas.running.atlas.value(server.merged(state)))
     known = np.isfinite(rows).all(axis=1)
     wanted = heads.learn_public(FEW, WHITE, rows @ head.scale, known)
     assert same(head.probe, wanted)
@@ -570,14 +572,14 @@ def test_the_server_among_processes_merges_what_it_gathers(place, monkeypatch):
     processes._serve(said, RECIPE)
     assert messages.unpack_recipe(sent[0]) == RECIPE
     assert same(messages.unpack_head(sent[1]), head_of(1, 3))
-    found = store.read_json(place.reports / "server.json")
+    found = storage.read_json(place.reports / "server.json")
     assert found["accepted"] == [1, 3]
     assert found["lines"][1].startswith("client 2 refused: NaN or infinity in 1")
     assert found["received"] == {"recipe": len(sent[0]), "head": len(sent[1])}
     parts[1:] = [BAD["NaN"][0](), b""]
     processes._serve(said, RECIPE)
     assert sent[-1] == b""
-    assert "accepted" not in store.read_json(place.reports / "server.json")
+    assert "accepted" not in storage.read_json(place.reports / "server.json")
 
 
 def test_a_process_that_is_alone_gathers_and_hears_itself():
@@ -613,13 +615,13 @@ class Threads:
 
 @pytest.fixture
 def small(tiny, chart, monkeypatch, tmp_path):
-    kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
-    monkeypatch.setitem(encoders.KINDS, "cnn", kind)
-    monkeypatch.setattr(data, "load", lambda name, **where: tiny)
-    monkeypatch.setattr(job, "keep_compiled", lambda: None)
+    kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
+    monkeypatch.setitem(chart_kinds.KINDS, "cnn", kind)
+    monkeypatch.setattr(catalog, "load", lambda name, **where: tiny)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
     whole = np.random.default_rng(3).normal(size=(600, 10)).astype(FLOAT32)
-    monkeypatch.setattr(trained, "reference", lambda bench, seed, report: whole)
+    monkeypatch.setattr(training, "reference", lambda bench, seed, report: whole)
     threads = Threads()
     monkeypatch.setattr(files, "start", threads.start)
     return threads, Options(
@@ -642,21 +644,21 @@ def test_a_run_lets_a_lost_client_join_by_the_same_command(small, capsys, monkey
     said = capsys.readouterr().out
     assert "seed 0: client 2 dropped out" in said
     assert "seeds 0 lack a client; by the same command it joins" in said
-    found = store.read_json(told.out / "results.json")
+    found = storage.read_json(told.out / "results.json")
     assert found["rounds"][0]["accepted"] == [1]
     assert {r["client"] for r in found["rows"] if r["method"] == "atlas"} == {1}
 
-    fitted = trained.training.fit_charts
+    fitted = benches.training.fit_charts
     again = []
     monkeypatch.setattr(
-        trained.training,
+        benches.training,
         "fit_charts",
         lambda *args, **rest: again.append(1) or fitted(*args, **rest),
     )
     threads.lost = set()
     federated.main(told)
     assert len(again) == 1  # client 2's chart, and nothing twice
-    found = store.read_json(told.out / "results.json")
+    found = storage.read_json(told.out / "results.json")
     (last,) = found["rounds"]
     assert last["accepted"] == [1, 2]
     assert last["complete"]
@@ -676,7 +678,7 @@ def test_a_run_lets_a_lost_client_join_by_the_same_command(small, capsys, monkey
     monkeypatch.setattr(files, "run", refuse)
     monkeypatch.setitem(federated.TRANSPORTS, "files", refuse)
     federated.main(told)
-    assert store.read_json(told.out / "results.json")["rows"] == found["rows"]
+    assert storage.read_json(told.out / "results.json")["rows"] == found["rows"]
 
 
 def test_weights_are_counted_in_bytes(small):
@@ -729,7 +731,7 @@ def test_real_processes_give_the_same_by_files_and_over_jax_distributed(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(job, "keep_compiled", lambda: None)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     real = files.start
 
     def killed(told, place, number):
@@ -741,13 +743,13 @@ def test_real_processes_give_the_same_by_files_and_over_jax_distributed(
     by_files = replace(DIGITS, out=tmp_path / "files")
     monkeypatch.setattr(files, "start", killed)
     federated.main(by_files)
-    first = store.read_json(by_files.out / "results.json")
+    first = storage.read_json(by_files.out / "results.json")
     assert first["rounds"][0]["accepted"] == [2]
     monkeypatch.setattr(files, "start", real)
     federated.main(by_files)
     over = replace(DIGITS, transport="processes", out=tmp_path / "processes")
     federated.main(over)
-    found = [store.read_json(o.out / "results.json") for o in (by_files, over)]
+    found = [storage.read_json(o.out / "results.json") for o in (by_files, over)]
     assert found[0]["rows"] == found[1]["rows"]
     assert found[0]["rounds"][0]["sent"] == found[1]["rounds"][0]["sent"]
     assert found[1]["rounds"][0]["complete"]
@@ -756,7 +758,7 @@ def test_real_processes_give_the_same_by_files_and_over_jax_distributed(
 @pytest.mark.slow
 def test_a_process_of_jax_distributed_that_is_lost_is_named(tmp_path, monkeypatch):
     told = replace(DIGITS, transport="processes", out=tmp_path / "out")
-    monkeypatch.setattr(job, "keep_compiled", lambda: None)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     real = processes.start
 
     def killed(one):

@@ -21,9 +21,9 @@ from worlds import (
 )
 
 import jatlas
-from experiments import analyses, clustering, compared, cuts
-from experiments.compared import Space
-from experiments.cuts import Cut
+from experiments.measures import clustering, metrics, protocols, splits
+from experiments.measures.protocols import Space
+from experiments.measures.splits import Cut
 
 KEY = jax.random.key(0)
 CORRELATIONS = ("pearson", "spearman", "cosine")
@@ -41,12 +41,12 @@ def labelled():
     return rows.astype(np.float32), relative.astype(np.float32)
 
 
-measure = partial(analyses.measure, labels=LABELS, key=KEY, max_epochs=20)
+measure = partial(metrics.measure, labels=LABELS, key=KEY, max_epochs=20)
 
 
 def the_cut(space, scenario):
     """The paper's."""
-    found = cuts.cuts(0, space, TASKS[scenario], on_test=scenario == "A")
+    found = splits.cuts(0, space, TASKS[scenario], on_test=scenario == "A")
     return {"": found[""]}
 
 
@@ -125,7 +125,7 @@ def test_cka_is_of_the_test_rows_alone(labelled, scenario):
 def test_cka_compares_each_row_of_the_naive_merge_with_its_sample(labelled):
     data, tasks = embeddings("A"), TASKS["A"]
     rng = np.random.default_rng(4)
-    jumble = compared.oracle_spaces(data, TEST)["jumble_abs"]()
+    jumble = protocols.oracle_spaces(data, TEST)["jumble_abs"]()
     rows = rng.normal(size=(len(jumble.sample), A)).astype(np.float32)
     space, references = Space(rows, jumble.sample), {"": labelled[1]}
     values = measure(space, the_cut(jumble, "A"), references, tasks=tasks)
@@ -199,7 +199,7 @@ def test_of_the_probe_are_its_accuracies_and_what_they_rest_on(labelled):
             {"": parts},
             {"": labelled[1]},
             tasks=TASKS[scenario],
-            control=analyses.probe,
+            control=metrics.probe,
         )
         assert alone == {name: values[name] for name in own}
 
@@ -224,7 +224,7 @@ def test_the_probe_is_scored_on_the_rows_that_are_cut_for_it(labelled):
     wrong = np.flatnonzero(parts.test)[::2]
     labels = LABELS.copy()
     labels[space.sample[wrong]] = (labels[space.sample[wrong]] + 1) % C
-    values = analyses.measure(space, {"": parts}, {}, labels, TASKS["C"], KEY, 20)
+    values = metrics.measure(space, {"": parts}, {}, labels, TASKS["C"], KEY, 20)
     assert values["accuracy"] == pytest.approx(0.5, abs=0.02)
     assert values["class_mean_accuracy"] == pytest.approx(0.5, abs=0.02)
 
@@ -236,7 +236,7 @@ def test_the_probe_is_the_library_s_stopped_by_the_validation_rows(labelled):
     labels = LABELS.copy()
     stop_by = space.sample[parts.validation]
     labels[stop_by] = (labels[stop_by] + 1) % C
-    values = analyses.measure(space, {"": parts}, {}, labels, TASKS["C"], KEY, 20)
+    values = metrics.measure(space, {"": parts}, {}, labels, TASKS["C"], KEY, 20)
     probe = jatlas.fit_probe(
         KEY,
         jnp.asarray(space.rows),
@@ -348,18 +348,18 @@ def test_self_similarities_are_correlated_row_by_row_on_the_test_split(labelled)
 def test_of_many_rows_all_pairs_are_of_some_the_same_in_every_space(
     labelled, monkeypatch
 ):
-    monkeypatch.setattr(analyses, "MOST_OF_PAIRS", 50)
+    monkeypatch.setattr(metrics, "MOST_OF_PAIRS", 50)
     one, other = (
-        analyses.on_device(
-            compared.rows_of_test(one_row_a_sample("C", z), TASKS["C"]), LABELS
+        metrics.on_device(
+            protocols.rows_of_test(one_row_a_sample("C", z), TASKS["C"]), LABELS
         )
         for z in labelled
     )
-    chosen = analyses._drawn(one, 50, 0)
+    chosen = metrics._drawn(one, 50, 0)
     assert len(chosen.sample) == 50 == len(np.unique(chosen.sample))
-    assert chosen.sample.tolist() == analyses._drawn(other, 50, 0).sample.tolist()
-    assert chosen.sample.tolist() != analyses._drawn(one, 50, 1).sample.tolist()
-    values = analyses.alignment(one, {"": labelled[1]}, TASKS["C"])
+    assert chosen.sample.tolist() == metrics._drawn(other, 50, 0).sample.tolist()
+    assert chosen.sample.tolist() != metrics._drawn(one, 50, 1).sample.tolist()
+    values = metrics.alignment(one, {"": labelled[1]}, TASKS["C"])
     part, like = (z[chosen.sample] for z in labelled)
     pairs = zip(cosines(part), cosines(like), strict=True)
     expected = np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs])
@@ -374,20 +374,20 @@ def cosines(rows):
 
 
 def test_a_concatenation_is_too_long_for_all_pairs(labelled):
-    space = compared.rows_of_test(
+    space = protocols.rows_of_test(
         one_row_a_sample("C", np.tile(labelled[0], 2)), TASKS["C"]
     )
-    rows = analyses.on_device(space, LABELS)
-    values = analyses.alignment(rows, {"": labelled[1]}, TASKS["C"])
+    rows = metrics.on_device(space, LABELS)
+    values = metrics.alignment(rows, {"": labelled[1]}, TASKS["C"])
     expected = linear_cka(labelled[0][TEST], labelled[1][TEST])  # twice the same
     assert values == {"cka": pytest.approx(expected, abs=1e-5)}
 
 
 def test_a_space_is_compared_with_both_references_but_not_with_itself(labelled):
     references = {"": labelled[1], "_original_abs": labelled[0]}
-    assert analyses.compared_with("merged", references) == references
-    assert list(analyses.compared_with("original_abs", references)) == [""]
-    assert analyses.compared_with("original_rel", references) == {}
+    assert metrics.compared_with("merged", references) == references
+    assert list(metrics.compared_with("original_abs", references)) == [""]
+    assert metrics.compared_with("original_rel", references) == {}
     space = one_row_a_sample("B", labelled[0])
     values = measure(space, the_cut(space, "B"), references, tasks=TASKS["B"])
     assert values["cka_original_abs"] == pytest.approx(1, abs=1e-5)
@@ -402,7 +402,7 @@ def test_each_cut_has_its_ending_and_one_that_is_the_same_is_measured_once(
     labelled, monkeypatch
 ):
     space = one_row_a_sample("A", labelled[0])
-    all_cuts = cuts.cuts(0, space, TASKS["A"], on_test=True)
+    all_cuts = splits.cuts(0, space, TASKS["A"], on_test=True)
     fits = []
     fit = jatlas.fit_probe
 

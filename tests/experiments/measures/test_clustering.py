@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments import clustering
-from experiments.clustering import NAMES
+from experiments.measures import clustering
+from experiments.measures.clustering import NAMES
 
 C = 4
 LABELS = np.arange(120) % C

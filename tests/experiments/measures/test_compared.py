@@ -4,7 +4,7 @@ import numpy as np
 from worlds import LABELS, TASKS, TEST, C, D, N, embeddings, every_scenario, is_used
 
 import jatlas
-from experiments import compared
+from experiments.measures import protocols
 
 
 def cosines(x, anchors):
@@ -37,20 +37,20 @@ def merged(data, presence):
 @every_scenario
 def test_the_end_to_end_space_and_its_relative_representation(scenario):
     data = embeddings(scenario)
-    spaces = compared.reference_spaces(data)
+    spaces = protocols.reference_spaces(data)
     assert list(spaces) == ["original_abs", "original_rel"]
     (used,) = np.nonzero(data.used)
     relative = cosines(data.reference, data.reference[data.anchors])
     assert_holds(spaces["original_abs"], data.reference[used], used)
     assert_holds(spaces["original_rel"], relative[used], used)
-    found = compared.relative_reference(data)
+    found = protocols.relative_reference(data)
     np.testing.assert_allclose(found, relative, rtol=0, atol=2e-6)
 
 
 @every_scenario
 def test_oracle_a_sample_is_embedded_by_the_charts_of_its_tasks(scenario):
     data = embeddings(scenario)
-    spaces = compared.oracle_spaces(data, TEST)
+    spaces = protocols.oracle_spaces(data, TEST)
     shift = ["merged_shift"] if scenario == "A" else []
     told = ["original_abs_task", "original_abs_task_embedding"]
     made = ["jumble_abs", "jumble_rel", "merged", "merged_nystroem"]
@@ -69,7 +69,7 @@ def test_oracle_a_sample_is_embedded_by_the_charts_of_its_tasks(scenario):
 
 
 def test_oracle_a_shared_sample_counts_once_a_task_in_the_naive_merge():
-    jumble = compared.oracle_spaces(embeddings("A"), TEST)["jumble_abs"]()
+    jumble = protocols.oracle_spaces(embeddings("A"), TEST)["jumble_abs"]()
     times = np.bincount(jumble.sample[jumble.sample >= 0], minlength=N)
     used, shared = is_used("A"), TASKS["A"].shared[LABELS]
     assert (times[used & shared] == 3).all()
@@ -80,7 +80,7 @@ def test_oracle_a_shared_sample_counts_once_a_task_in_the_naive_merge():
 @every_scenario
 def test_oracle_the_control_is_told_the_tasks_at_the_length_of_an_embedding(scenario):
     data = embeddings(scenario)
-    control = compared.oracle_spaces(data, TEST)["original_abs_task"]
+    control = protocols.oracle_spaces(data, TEST)["original_abs_task"]
     (used,) = np.nonzero(data.used)
     squares = [np.float64(row) @ np.float64(row) for row in data.reference]
     told = np.zeros((used.size, C))
@@ -92,7 +92,7 @@ def test_oracle_the_control_is_told_the_tasks_at_the_length_of_an_embedding(scen
 @every_scenario
 def test_blind_every_chart_embeds_every_sample(scenario):
     data = embeddings(scenario)
-    spaces = compared.blind_spaces(data)
+    spaces = protocols.blind_spaces(data)
     assert list(spaces) == ["mean_abs", "concat_abs", "merged", "merged_nystroem"]
     (used,) = np.nonzero(data.used)
     charts = np.float64(data.charts[:, used])
@@ -113,8 +113,8 @@ def test_nystroem_coordinates_are_those_of_the_kernel_of_all_charts(scenario):
     values, vectors = np.linalg.eigh(kernel)
     root = (vectors / np.sqrt(values)) @ vectors.T
     for presence, spaces in (
-        (data.presence, compared.oracle_spaces(data, TEST)),
-        (everywhere, compared.blind_spaces(data)),
+        (data.presence, protocols.oracle_spaces(data, TEST)),
+        (everywhere, protocols.blind_spaces(data)),
     ):
         expected = merged(data, presence) @ root
         got = spaces["merged_nystroem"]()
@@ -126,9 +126,9 @@ def test_nystroem_coordinates_are_those_of_the_kernel_of_all_charts(scenario):
 def test_what_is_not_used_and_the_held_out_anchors_are_in_no_space(scenario):
     data = embeddings(scenario)
     makes = [
-        *compared.reference_spaces(data).values(),
-        *compared.oracle_spaces(data, TEST).values(),
-        *compared.blind_spaces(data).values(),
+        *protocols.reference_spaces(data).values(),
+        *protocols.oracle_spaces(data, TEST).values(),
+        *protocols.blind_spaces(data).values(),
     ]
     assert scenario == "A" or not data.used[data.anchors].any()
     for space in (make() for make in makes):
@@ -140,7 +140,7 @@ def test_what_is_not_used_and_the_held_out_anchors_are_in_no_space(scenario):
 @every_scenario
 def test_the_other_control_is_given_the_shares_of_its_tasks_row_by_row(scenario):
     data = embeddings(scenario)
-    control = compared.oracle_spaces(data, TEST)["original_abs_task_embedding"]
+    control = protocols.oracle_spaces(data, TEST)["original_abs_task_embedding"]
     (used,) = np.nonzero(data.used)
     shares = np.zeros((used.size, C))
     for row, n in enumerate(used):
@@ -155,8 +155,8 @@ def test_charts_of_unequal_dimensions_have_no_naive_rows_but_all_else():
     rng = np.random.default_rng(8)
     charts = [rng.normal(size=(N, width)).astype(np.float32) for width in (4, 7, 3)]
     mixed = data._replace(charts=charts)
-    oracle, blind = compared.oracle_spaces(mixed, TEST), compared.blind_spaces(mixed)
-    equal = compared.oracle_spaces(data, TEST), compared.blind_spaces(data)
+    oracle, blind = protocols.oracle_spaces(mixed, TEST), protocols.blind_spaces(mixed)
+    equal = protocols.oracle_spaces(data, TEST), protocols.blind_spaces(data)
     assert set(equal[0]) - set(oracle) == {"jumble_abs"}
     assert set(equal[1]) - set(blind) == {"mean_abs"}
     (used,) = np.nonzero(data.used)
@@ -171,8 +171,8 @@ def test_charts_of_unequal_dimensions_have_no_naive_rows_but_all_else():
 
 
 def test_the_rows_of_the_test_split_stand_by_themselves():
-    jumble = compared.oracle_spaces(embeddings("A"), TEST)["jumble_abs"]()
-    found = compared.rows_of_test(jumble, TASKS["A"])
+    jumble = protocols.oracle_spaces(embeddings("A"), TEST)["jumble_abs"]()
+    found = protocols.rows_of_test(jumble, TASKS["A"])
     own = np.flatnonzero((jumble.sample >= 0) & TEST[jumble.sample])
     assert len(own) == 20 * 3 + 60
     assert found.rows.shape == (320, D)  # 4 times the 80 samples
@@ -192,7 +192,7 @@ def test_the_shifts_are_the_golden_ones(golden):
     ]
     shared = np.isin(golden["labels"], golden["shared_classes"])
     atlas = np.asarray(jatlas.masked_mean(np.stack(relative), present))
-    found = compared.shifts(relative, atlas, shared)
+    found = protocols.shifts(relative, atlas, shared)
     np.testing.assert_allclose(found, golden["shifts"], rtol=0, atol=1e-5)
 
 
@@ -206,10 +206,10 @@ def test_only_novel_samples_are_shifted_by_what_their_chart_lacks_in_training():
     for n in np.flatnonzero(data.used):
         own = np.flatnonzero(data.presence[:, n])
         rows.append(relative[own, n].mean(axis=0) + (len(own) == 1) * gap[own[0]])
-    found = compared.oracle_spaces(data, TEST)["merged_shift"]
+    found = protocols.oracle_spaces(data, TEST)["merged_shift"]
     assert_holds(found, np.array(rows), np.flatnonzero(data.used))
 
 
 def test_without_a_common_training_sample_there_is_no_shift():
-    spaces = compared.oracle_spaces(embeddings("A")._replace(used=TEST), TEST)
+    spaces = protocols.oracle_spaces(embeddings("A")._replace(used=TEST), TEST)
     assert "merged_shift" not in spaces

@@ -11,15 +11,15 @@ from worlds import (
     one_row_a_sample,
 )
 
-from experiments import compared, cuts
-from experiments.compared import Space
-from experiments.cuts import Cut
+from experiments.measures import protocols, splits
+from experiments.measures.protocols import Space
+from experiments.measures.splits import Cut
 
-RULES = (cuts.by_rows, cuts.by_samples, cuts.training_split)
+RULES = (splits.by_rows, splits.by_samples, splits.training_split)
 
 
 def jumble_of(scenario) -> Space:
-    return compared.oracle_spaces(embeddings(scenario), TEST)["jumble_abs"]()
+    return protocols.oracle_spaces(embeddings(scenario), TEST)["jumble_abs"]()
 
 
 def numbers(parts: Cut):
@@ -28,7 +28,7 @@ def numbers(parts: Cut):
 
 def test_in_a_the_rows_of_the_test_split_are_cut_70_15_15():
     space = one_row_a_sample("A")
-    parts = cuts.by_rows(0, space, TASKS["A"])
+    parts = splits.by_rows(0, space, TASKS["A"])
     assert [part.sum() for part in parts] == [56, 12, 12]
     assert not (np.sum(parts, axis=0) > 1).any()
     test = (space.sample >= 0) & TEST[space.sample]
@@ -37,7 +37,7 @@ def test_in_a_the_rows_of_the_test_split_are_cut_70_15_15():
 
 def test_in_a_training_rows_are_left_out_of_the_cut():
     space = one_row_a_sample("C")  # has rows of both splits
-    parts = cuts.by_rows(0, space, TASKS["A"])
+    parts = splits.by_rows(0, space, TASKS["A"])
     for part in parts:
         assert part.any()
         assert TEST[space.sample[part]].all()
@@ -45,7 +45,7 @@ def test_in_a_training_rows_are_left_out_of_the_cut():
 
 def test_in_a_the_naive_merge_is_cut_by_rows_not_by_samples():
     jumble = jumble_of("A")
-    parts = cuts.by_rows(0, jumble, TASKS["A"])
+    parts = splits.by_rows(0, jumble, TASKS["A"])
     assert [part.sum() for part in parts] == [84, 18, 18]  # of 20 x 3 + 60
     of_train, of_test = (jumble.sample[part] for part in (parts.train, parts.test))
     assert np.isin(of_test, of_train).any()
@@ -55,7 +55,7 @@ def test_in_a_the_naive_merge_is_cut_by_rows_not_by_samples():
 @pytest.mark.parametrize("scenario", "BC")
 def test_in_b_and_c_the_probe_learns_from_training_rows_a_tenth_to_stop_by(scenario):
     space = one_row_a_sample(scenario)
-    parts = cuts.training_split(0, space, TASKS[scenario])
+    parts = splits.training_split(0, space, TASKS[scenario])
     assert [part.sum() for part in parts] == [131, 14, 80]  # 160 - 15 held out, and 80
     assert not (np.sum(parts, axis=0) > 1).any()
     test = (space.sample >= 0) & TEST[space.sample]
@@ -67,11 +67,11 @@ def test_in_b_and_c_the_probe_learns_from_training_rows_a_tenth_to_stop_by(scena
 @pytest.mark.parametrize("rule", RULES)
 def test_spaces_of_the_same_rows_are_cut_alike_and_another_seed_cuts_otherwise(rule):
     data, tasks = embeddings("C"), TASKS["C"]
-    blind = compared.blind_spaces(data)
+    blind = protocols.blind_spaces(data)
     spaces = [
-        *compared.reference_spaces(data).values(),
+        *protocols.reference_spaces(data).values(),
         *(blind[name] for name in ("mean_abs", "concat_abs", "merged")),
-        compared.oracle_spaces(data, TEST)["merged"],
+        protocols.oracle_spaces(data, TEST)["merged"],
     ]
     first, *others = (numbers(rule(3, make(), tasks)) for make in spaces)
     assert len(others) == 5
@@ -98,23 +98,23 @@ def test_spaces_of_one_row_a_sample_are_cut_alike_whatever_their_order(scenario,
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("scenario", "BC")
 def test_in_b_and_c_the_naive_merge_is_cut_like_the_atlas(scenario, rule):
-    spaces = compared.oracle_spaces(embeddings(scenario), TEST)
+    spaces = protocols.oracle_spaces(embeddings(scenario), TEST)
     jumble, atlas = spaces["jumble_abs"](), spaces["merged"]()
     np.testing.assert_array_equal(jumble.sample, atlas.sample)
     order = np.random.default_rng(0).permutation(jumble.sample.size)  # of no account
-    jumble = compared.Space(jumble.rows[order], jumble.sample[order])
+    jumble = protocols.Space(jumble.rows[order], jumble.sample[order])
     found, expected = (
         samples(space, rule(3, space, TASKS[scenario])) for space in (jumble, atlas)
     )
     assert found == expected
 
 
-@pytest.mark.parametrize("rule", [cuts.by_samples, cuts.training_split])
+@pytest.mark.parametrize("rule", [splits.by_samples, splits.training_split])
 @every_scenario
 def test_but_for_the_papers_cut_no_sample_is_on_two_sides(scenario, rule):
     """And every row of the samples is in, on the side on which the others have it."""
     data, tasks = embeddings(scenario), TASKS[scenario]
-    spaces = compared.oracle_spaces(data, TEST)
+    spaces = protocols.oracle_spaces(data, TEST)
     jumble, atlas = spaces["jumble_rel"](), spaces["merged"]()
     parts = [set(own) for own in samples(jumble, rule(1, jumble, tasks))]
     assert all(parts)
@@ -126,18 +126,18 @@ def test_but_for_the_papers_cut_no_sample_is_on_two_sides(scenario, rule):
 
 def test_where_a_sample_has_one_row_the_leak_free_cut_is_the_papers():
     space, tasks = one_row_a_sample("A"), TASKS["A"]
-    found = cuts.cuts(0, space, tasks, on_test=True)
+    found = splits.cuts(0, space, tasks, on_test=True)
     assert list(found) == ["", "_leakfree", "_train_split"]
     assert numbers(found["_leakfree"]) == numbers(found[""])
     jumble = jumble_of("A")
-    of_jumble = cuts.cuts(0, jumble, tasks, on_test=True)
+    of_jumble = splits.cuts(0, jumble, tasks, on_test=True)
     assert numbers(of_jumble["_leakfree"]) != numbers(of_jumble[""])
-    expected = numbers(cuts.training_split(0, jumble, tasks))
+    expected = numbers(splits.training_split(0, jumble, tasks))
     assert numbers(of_jumble["_train_split"]) == expected
 
 
 def test_in_b_and_c_the_cut_of_the_training_split_is_the_papers():
     space = one_row_a_sample("C")
-    (name, found), *others = cuts.cuts(0, space, TASKS["C"], on_test=False).items()
+    (name, found), *others = splits.cuts(0, space, TASKS["C"], on_test=False).items()
     assert (name, others) == ("", [])
-    assert numbers(found) == numbers(cuts.training_split(0, space, TASKS["C"]))
+    assert numbers(found) == numbers(splits.training_split(0, space, TASKS["C"]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from worlds import LABELS, TASKS, C, N, one_row_a_sample
 
-from experiments import analyses, cuts, task_embedding
+from experiments.measures import metrics, splits, task_embedding
 
 KEY, D = jax.random.key(0), 5
 TASK = LABELS % 2  # of the classes 2 k and 2 k + 1, one is of either task
@@ -29,13 +29,13 @@ def fit(space, parts, **others):
 
 
 def the_cut(space):
-    return cuts.training_split(0, space, TASKS["C"])
+    return splits.training_split(0, space, TASKS["C"])
 
 
 def accuracy(space):
-    values = analyses.measure(
+    values = metrics.measure(
         space, {"": the_cut(space)}, {}, LABELS, TASKS["C"], KEY, 40,
-        control=analyses.probe_with_task_embedding,
+        control=metrics.probe_with_task_embedding,
     )  # fmt: skip
     assert set(values) == {"accuracy", "scored_rows", "probe_epochs"}
     return values["accuracy"]

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from experiments import host
-from experiments.data import load
-from experiments.multihost import Options
+from experiments.data.catalog import load
+from experiments.multihost import host
+from experiments.multihost.launcher import Options
 
 
 def test_each_process_has_its_own_samples_and_together_all():

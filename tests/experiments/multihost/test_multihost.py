@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments import host, multihost, store
-from experiments.data import load
-from experiments.multihost import Options
+from experiments.data.catalog import load
+from experiments.multihost import host, launcher
+from experiments.multihost.launcher import Options
+from experiments.runs import storage
 
-ROOT = Path(multihost.__file__).parents[1]
+ROOT = Path(launcher.__file__).parents[2]
 DEVICES = 4  # in one process as in two; see conftest.py
 # An odd number, and as many padded rows in one process as in two.
 OPTIONS = Options(
@@ -74,14 +75,14 @@ def one(tmp_path_factory):
     """This process alone, with four devices."""
     folder = tmp_path_factory.mktemp("one")
     results = host.run(replace(OPTIONS, shares=None, out=folder))
-    return results, store.read_arrays(folder / "atlas_0_of_1.npz")["atlas"]
+    return results, storage.read_arrays(folder / "atlas_0_of_1.npz")["atlas"]
 
 
 # Two processes, and one
 
 
 def test_two_processes_give_what_one_gives(one, two):
-    ours = store.read_json(two[0] / "results.json")
+    ours = storage.read_json(two[0] / "results.json")
     theirs, atlas = one
     assert (ours["rows"], theirs["rows"]) == (ROWS, [1001])
     assert len(ours["devices"]) == len(theirs["devices"]) == DEVICES
@@ -89,13 +90,13 @@ def test_two_processes_give_what_one_gives(one, two):
         if name.startswith(("atlas", "cka")):
             np.testing.assert_allclose(ours[name], value, rtol=1e-6, err_msg=name)
     parts = [f"atlas_{i}_of_2.npz" for i in (0, 1)]
-    parts = [store.read_arrays(two[0] / part)["atlas"] for part in parts]
+    parts = [storage.read_arrays(two[0] / part)["atlas"] for part in parts]
     assert [len(part) for part in parts] == ROWS
     np.testing.assert_allclose(np.concatenate(parts), atlas, rtol=1e-6, atol=1e-6)
 
 
 def test_streaming_gives_the_cka_of_the_global_arrays(one, two):
-    for found in (one[0], store.read_json(two[0] / "results.json")):
+    for found in (one[0], storage.read_json(two[0] / "results.json")):
         for kind in ("", "_debiased"):
             streamed = found[f"cka_streamed{kind}"]
             assert streamed == pytest.approx(found[f"cka{kind}"], rel=1e-6)
@@ -104,7 +105,7 @@ def test_streaming_gives_the_cka_of_the_global_arrays(one, two):
 
 def test_two_processes_train_the_probe_that_one_trains(one, two, monkeypatch):
     """Batches are drawn by place, so one process must have the rows where two do."""
-    ours = store.read_json(two[0] / "results.json")
+    ours = storage.read_json(two[0] / "results.json")
     assert ours["padded_rows"] == one[0]["padded_rows"]
     half = ours["padded_rows"] // 2
     dataset = load(OPTIONS.dataset)
@@ -124,7 +125,7 @@ def test_two_processes_train_the_probe_that_one_trains(one, two, monkeypatch):
     presence = np.concatenate([padded(b[1], axis=1) for b in both], axis=1)
     monkeypatch.setattr(host, "own", lambda *_: (rows, presence))
     options = replace(OPTIONS, shares=None)
-    placed = host.place(jatlas.sample_mesh(), options, dataset)
+    placed = host.place(jatlas.devices.sample_mesh(), options, dataset)
     atlas = jatlas.merge(placed.embeddings, placed.anchors, placed.presence)
     probe = jatlas.fit_probe(
         jax.random.key(0),
@@ -250,16 +251,16 @@ def child_of(process_id, program):
     listener = threading.Thread(target=bool)
     listener.start()
     options = replace(OPTIONS, num_processes=3, process_id=process_id)
-    return multihost.Child(options, process, listener, deque())
+    return launcher.Child(options, process, listener, deque())
 
 
 def watched(*programs):
     children = [child_of(i, program) for i, program in enumerate(programs)]
     began = time.monotonic()
-    codes = multihost.watch(children)
+    codes = launcher.watch(children)
     assert all(child.process.poll() is not None for child in children)
     assert time.monotonic() - began < 30
-    return multihost.verdict(children, codes)
+    return launcher.verdict(children, codes)
 
 
 def test_the_parent_waits_for_all():
@@ -280,11 +281,11 @@ def test_the_parent_names_who_failed_before_who_was_ended_for_it():
     for child in children:
         child.process.wait()
     abort = -signal.SIGABRT
-    assert "process 1 of 3 was ended by SIGKILL" in multihost.verdict(
+    assert "process 1 of 3 was ended by SIGKILL" in launcher.verdict(
         children, [abort, -signal.SIGKILL, abort]
     )
     children[0].heard.append("Task 2 heartbeat timeout.")
-    assert "process 0 of 3 lost process 2, which did not answer" in multihost.verdict(
+    assert "process 0 of 3 lost process 2, which did not answer" in launcher.verdict(
         children, [abort, None, abort]
     )
 
@@ -307,7 +308,7 @@ def test_the_parent_names_who_failed_before_who_was_ended_for_it():
 )
 def test_why_jax_ended_a_process_is_read_from_what_it_wrote(heard, process_id, said):
     options = replace(OPTIONS, coordinator="h:1", process_id=process_id)
-    assert re.search(said, multihost.reason(heard, options))
+    assert re.search(said, launcher.reason(heard, options))
 
 
 # Refusals
@@ -331,20 +332,20 @@ def test_why_jax_ended_a_process_is_read_from_what_it_wrote(heard, process_id, s
 )
 def test_options_of_which_no_run_can_be_made_are_refused(changes, message):
     with refused(message):
-        multihost.check(replace(Options(), **changes))
+        launcher.check(replace(Options(), **changes))
 
 
 def test_too_few_samples_are_refused():
     dataset = load(OPTIONS.dataset)
     with refused("--num-samples 7001 is more than the 7000 of fashion_mnist_7k"):
-        multihost.deal(replace(OPTIONS, num_samples=7001), dataset)
+        launcher.deal(replace(OPTIONS, num_samples=7001), dataset)
     with refused("--num-anchors 116 is more than the 115 training samples"):
-        multihost.deal(replace(OPTIONS, num_anchors=116), dataset)
-    multihost.deal(replace(OPTIONS, num_anchors=115), dataset)
+        launcher.deal(replace(OPTIONS, num_anchors=116), dataset)
+    launcher.deal(replace(OPTIONS, num_anchors=115), dataset)
 
 
 def test_a_refusal_is_one_line_and_nothing_is_started(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["multihost", "--timeout", "0"])
-    monkeypatch.setattr(multihost, "start", lambda _: pytest.fail("started"))
+    monkeypatch.setattr(launcher, "start", lambda _: pytest.fail("started"))
     with pytest.raises(SystemExit, match=r"^error: --timeout must be 1 or more"):
-        multihost._command()
+        launcher.main()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from experiments.bars import accuracy_figure
+from experiments.paper.plots.accuracies import accuracy_figure
 
 TITLES = {("A", "S4_N2"): "4 classes shared", ("C", "T2"): "2 disjoint tasks"}
 MEANS = {

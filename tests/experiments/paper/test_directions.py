@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from experiments import directions, published
-from experiments.directions import CLAIMS
+from experiments.paper import claims, reference
+from experiments.paper.claims import CLAIMS
 
 
 def rows_of(figures, protocol="oracle", seed=0):
@@ -26,7 +26,7 @@ def rows_of(figures, protocol="oracle", seed=0):
 @pytest.mark.parametrize("chart", ["cnn", "efficientnet"])
 def test_all_hold_in_every_cell_that_was_published(dataset, chart):
     """Of A 20 cells in all, each with six facts, and the CKA of neighbours."""
-    facts = directions.check(rows_of(published.FIGURES[dataset][chart]))
+    facts = claims.check(rows_of(reference.FIGURES[dataset][chart]))
     assert all(fact.holds for fact in facts), [f for f in facts if not f.holds]
     cells = {"cifar100": 8, "tiny_imagenet": 2}[dataset]
     count = Counter(fact.scenario for fact in facts)
@@ -62,7 +62,7 @@ def changed(space, metric, value, setting="S4_N2"):
 
 
 def test_each_fact_is_about_its_figures():
-    facts = directions.check(rows_of(FIGURES))
+    facts = claims.check(rows_of(FIGURES))
     assert [f.holds for f in facts] == [True] * 7
     assert [f.statement for f in facts[:6]] == [c.statement for c in CLAIMS["A"]]
     assert [(f.more, f.less) for f in facts] == [
@@ -81,12 +81,12 @@ def test_each_fact_is_about_its_figures():
     ("original_rel", "accuracy", 0.85, [5]),
 ])  # fmt: skip
 def test_a_fact_that_does_not_hold_is_listed_as_such(space, metric, value, fails):
-    facts = directions.check(changed(space, metric, value))
+    facts = claims.check(changed(space, metric, value))
     assert [n for n, fact in enumerate(facts) if not fact.holds] == fails
 
 
 def test_fewer_shared_classes_are_compared_at_as_many_novel_ones():
-    facts = directions.check(changed("merged", "cka", 0.81, setting="S2_N2"))
+    facts = claims.check(changed("merged", "cka", 0.81, setting="S2_N2"))
     assert [fact.setting for fact in facts if fact.holds is False] == ["S2_N2"]
     assert not [fact for fact in facts if fact.setting == "S2_N1"]
 
@@ -94,13 +94,13 @@ def test_fewer_shared_classes_are_compared_at_as_many_novel_ones():
 def test_what_is_within_chance_is_held_two_standard_errors_wide():
     chance = 2 * math.sqrt(2 * 0.7 * 0.3 / 100)
     below, above = (
-        directions.check(changed("original_rel", "accuracy", 0.7 + chance + d))[5]
+        claims.check(changed("original_rel", "accuracy", 0.7 + chance + d))[5]
         for d in (-1e-6, 1e-6)
     )
     assert below.noise == pytest.approx(chance)
     assert (below.holds, above.holds) == (True, False)
     two = changed("original_rel", "accuracy", 0.7) + rows_of(FIGURES, seed=1)
-    assert directions.check(two)[5].noise == pytest.approx(chance / math.sqrt(2))
+    assert claims.check(two)[5].noise == pytest.approx(chance / math.sqrt(2))
 
 
 def test_where_every_seed_scores_the_same_rows_more_seeds_are_no_more_rows():
@@ -113,7 +113,7 @@ def test_where_every_seed_scores_the_same_rows_more_seeds_are_no_more_rows():
             for space, accuracy in values.items()
             for metric, value in (("accuracy", accuracy), ("scored_rows", 100.0))
         ]  # fmt: skip
-        (fact,) = (f for f in directions.check(rows) if f.noise)
+        (fact,) = (f for f in claims.check(rows) if f.noise)
         return fact.noise
 
     assert noise(0) == noise(0, 1, 2) == pytest.approx(2 * math.sqrt(0.42 / 100))
@@ -123,14 +123,14 @@ def test_a_figure_is_the_mean_over_seeds():
     rows = rows_of(FIGURES) + [
         row | {"seed": 1, "value": row["value"] + 0.5} for row in rows_of(FIGURES)
     ]
-    assert directions.check(rows)[0].more == pytest.approx(1.15)
+    assert claims.check(rows)[0].more == pytest.approx(1.15)
 
 
 def test_either_protocol_is_checked_by_its_own_figures():
     rows = rows_of(FIGURES) + [
         row | {"protocol": "blind", "value": -row["value"]} for row in rows_of(FIGURES)
     ]
-    facts = [f for f in directions.check(rows) if f.setting == "S4_N2"]
+    facts = [f for f in claims.check(rows) if f.setting == "S4_N2"]
     assert [f.protocol for f in facts] == ["oracle"] * 6 + ["blind"] * 6
     assert [f.holds for f in facts if f.statement == CLAIMS["A"][0].statement] == [
         True, False
@@ -138,14 +138,14 @@ def test_either_protocol_is_checked_by_its_own_figures():
 
 
 def test_what_is_no_number_neither_holds_nor_fails():
-    fact = directions.check(changed("merged", "separability", None))[1]
+    fact = claims.check(changed("merged", "separability", None))[1]
     assert fact.holds is None
-    assert "not known: nan against 2.000" in directions.in_markdown([fact])
+    assert "not known: nan against 2.000" in claims.in_markdown([fact])
 
 
 def test_the_list_counts_and_gives_the_figures():
     rows = changed("merged", "accuracy", 0.75)
-    text = directions.in_markdown(directions.check(rows))
+    text = claims.in_markdown(claims.check(rows))
     assert "under `oracle` 6 of 7 hold, under `blind` 0 of 0 hold" in text
     name = "accuracy: atlas above naive merge"
     assert (
@@ -153,4 +153,4 @@ def test_the_list_counts_and_gives_the_figures():
     )
     name = "separability: atlas above naive merge"
     assert f"| A S4_N2 | {name} | holds: 3.000 against 2.000 | n/a |" in text
-    assert directions.in_markdown([]) == ""
+    assert claims.in_markdown([]) == ""

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import pdist
 from test_figures import CLASS_NAMES, some_arrays
 
-from experiments import distances, figures
+from experiments.paper.plots import distances, figures
 
 TITLES = list(figures.DRAWN.values())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import figures
+from experiments.paper.plots import figures
 
 CLASS_NAMES = tuple(f"class {c}" for c in range(10))
 

@@ -5,7 +5,7 @@ import pages
 from PIL import Image
 from test_figures import some_arrays
 
-from experiments import figures, gallery
+from experiments.paper.plots import figures, gallery
 
 
 def test_all_kinds_are_drawn_and_those_of_superclasses_where_there_are_any(

@@ -17,12 +17,15 @@ import pytest
 import tyro
 from rich.console import Console
 
-from experiments import config, encoders, figures, gallery, job, planes, run, store
-from experiments.config import Options
-from jatlas import training
-from jatlas.files import whole
+from experiments.encoders import chart_kinds
+from experiments.paper import measure
+from experiments.paper.plots import figures, gallery, planes
+from experiments.runs import config, runner, storage
+from experiments.runs.config import Options
+from jatlas.charts import training
+from jatlas.files.formats import whole
 
-ROOT = Path(job.__file__).parents[1]
+ROOT = Path(runner.__file__).parents[2]
 WIDTH = 10  # of the embeddings, and so of the atlas
 UNITS = ("A_S4_N2_seed0", "C_T2_seed0", "A_S4_N2_seed1", "C_T2_seed1")
 REFERENCES = ("reference_seed0.npz", "reference_seed1.npz")
@@ -41,9 +44,9 @@ OPTIONS = Options(
 def small(tiny, chart):
     """The main job knows a data set "tiny" and two settings; the charts are narrow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "load", lambda name, **where: {"tiny": tiny}[name])
-        kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
-        patch.setitem(encoders.KINDS, "cnn", kind)
+        patch.setattr(runner, "load", lambda name, **where: {"tiny": tiny}[name])
+        kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
+        patch.setitem(chart_kinds.KINDS, "cnn", kind)
         # All kinds of pictures are drawn in the tests of the gallery.
         few = {kind: gallery.KINDS[kind] for kind in ("spaces", "tsne")}
         patch.setattr(gallery, "KINDS", few)
@@ -57,7 +60,7 @@ def small(tiny, chart):
 def start(folder, **changes):
     """A run from the start, as the command makes it; what it says on the terminal."""
     console = Console(file=io.StringIO(), width=120, soft_wrap=True)
-    job.main(job.plan(replace(OPTIONS, out=folder, **changes)), console)
+    runner.main(runner.plan(replace(OPTIONS, out=folder, **changes)), console)
     return console.file.getvalue()
 
 
@@ -77,7 +80,7 @@ def accuracies(folder, setting, protocol):
     """Of the atlas, by the results, seed after seed."""
     return [
         row["value"]
-        for row in store.read_json(folder / "results.json")["rows"]
+        for row in storage.read_json(folder / "results.json")["rows"]
         if (row["setting"], row["protocol"]) == (setting, protocol)
         and (row["space"], row["metric"]) == ("merged", "accuracy")
     ]
@@ -92,7 +95,7 @@ def test_an_unknown_data_set_is_refused_by_naming_the_known(tmp_path):
         ValueError,
         match="unknown data set 'nope'; known are 'digits', 'fashion_mnist_7k'",
     ):
-        job.plan(options)
+        runner.plan(options)
     assert not list(tmp_path.iterdir())
 
 
@@ -112,7 +115,7 @@ def test_more_anchors_than_the_pool_has_are_refused(small, tmp_path, scenario, m
         out=tmp_path / "out",
     )
     with pytest.raises(ValueError, match=message):
-        job.plan(options)
+        runner.plan(options)
     assert not list(tmp_path.iterdir())
 
 
@@ -122,15 +125,15 @@ def test_options_that_make_no_run_are_refused_before_the_data_are_read(
     def refuse(name, **where):
         raise AssertionError("read")
 
-    monkeypatch.setattr(job, "load", refuse)
+    monkeypatch.setattr(runner, "load", refuse)
     with pytest.raises(ValueError, match="--patience must be 1 or more, got 0"):
-        job.plan(replace(OPTIONS, patience=0, out=tmp_path / "out"))
+        runner.plan(replace(OPTIONS, patience=0, out=tmp_path / "out"))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_negative_seed_is_refused(small, tmp_path):
     with pytest.raises(ValueError, match=r"--seeds must be 0 or more, got \(-1,\)"):
-        job.plan(replace(OPTIONS, seeds=(-1,), out=tmp_path / "out"))
+        runner.plan(replace(OPTIONS, seeds=(-1,), out=tmp_path / "out"))
     assert not list(tmp_path.iterdir())
 
 
@@ -141,7 +144,7 @@ def test_a_folder_of_other_options_is_refused_and_left_as_it_is(finished):
         ValueError,
         match=r"to other options: options\.probe_patience is 10 there and 3 here",
     ):
-        job.plan(replace(OPTIONS, probe_patience=3, out=folder))
+        runner.plan(replace(OPTIONS, probe_patience=3, out=folder))
     assert contents(folder) == before
 
 
@@ -150,10 +153,10 @@ def test_in_a_folder_the_cells_that_are_done_stay_done_whichever_are_asked_for(
 ):
     folder, _ = finished
     before = contents(folder)
-    fewer = job.plan(replace(OPTIONS, seeds=(1,), out=folder))
-    more = job.plan(replace(OPTIONS, seeds=(1, 2), out=folder))
-    done = [run.part(more.bench, *unit).exists() for unit in more.units]
-    assert all(run.part(fewer.bench, *unit).exists() for unit in fewer.units)
+    fewer = runner.plan(replace(OPTIONS, seeds=(1,), out=folder))
+    more = runner.plan(replace(OPTIONS, seeds=(1, 2), out=folder))
+    done = [measure.part(more.bench, *unit).exists() for unit in more.units]
+    assert all(measure.part(fewer.bench, *unit).exists() for unit in fewer.units)
     assert done == [seed == 1 for _, seed in more.units]
     assert contents(folder) == before
 
@@ -161,7 +164,7 @@ def test_in_a_folder_the_cells_that_are_done_stay_done_whichever_are_asked_for(
 def test_a_folder_with_other_files_is_refused(small, tmp_path):
     (tmp_path / "thesis.tex").write_text("...")
     with pytest.raises(ValueError, match="has files in it that are not of a run"):
-        job.plan(replace(OPTIONS, out=tmp_path))
+        runner.plan(replace(OPTIONS, out=tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -190,11 +193,11 @@ def command(monkeypatch, small, tmp_path):
     options = Options(
         dataset="tiny", num_anchors=10, max_epochs=1, out=tmp_path / "out"
     )
-    monkeypatch.setattr(job, "keep_compiled", lambda: None)
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
 
-    def call(main=job.main):
-        monkeypatch.setattr(job, "main", main)
-        job.do(options)
+    def call(main=runner.main):
+        monkeypatch.setattr(runner, "main", main)
+        runner.do(options)
 
     return call
 
@@ -276,7 +279,7 @@ def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
         assert {name: type(value) for name, value in row.items()} == kinds
     found = Counter((row["scenario"], row["setting"]) for row in results["rows"])
     assert found == {("A", "S4_N2"): 2 * 473, ("C", "T2"): 2 * 196}
-    parts = [store.read_json(folder / "parts" / f"{name}.json") for name in UNITS]
+    parts = [storage.read_json(folder / "parts" / f"{name}.json") for name in UNITS]
     assert results["rows"] == [row for part in parts for row in part]
 
 
@@ -350,19 +353,19 @@ def test_without_a_terminal_a_line_as_each_unit_begins_says_what_is_left(finishe
 def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path):
     """The units are copied from the finished run."""
     whole, _ = finished
-    plan = job.plan(replace(OPTIONS, out=tmp_path / "out"))
+    plan = runner.plan(replace(OPTIONS, out=tmp_path / "out"))
     console = Console(
         file=io.StringIO(), width=120, force_terminal=True, color_system=None
     )
 
     def unit(bench, setting, seed, report):
-        file = run.part(bench, setting, seed)
+        file = measure.part(bench, setting, seed)
         file.parent.mkdir(exist_ok=True)
         file.write_bytes((whole / "parts" / file.name).read_bytes())
         report("chart 1/2, epoch 3/6", 0.5)
 
-    rows = job.rows_of(plan, console, run.part, unit)
-    assert rows == store.read_json(whole / "results.json")["rows"]
+    rows = runner.rows_of(plan, console, measure.part, unit)
+    assert rows == storage.read_json(whole / "results.json")["rows"]
     said = console.file.getvalue()
     assert " 88%" in said  # three and a half of four
     assert "C T2, seed 1: chart 1/2, epoch 3/6" in said
@@ -485,6 +488,6 @@ def test_killed_it_goes_on_and_ends_in_the_same_results(tmp_path):
         assert "The table is in" in out
     assert reference.stat().st_mtime_ns == trained_at
     assert contents(killed) == contents(whole)
-    rows = store.read_json(whole / "results.json")["rows"]
+    rows = storage.read_json(whole / "results.json")["rows"]
     assert len(rows) == 196
     assert np.isfinite([row["value"] for row in rows]).all()

@@ -14,8 +14,10 @@ from pages import NASTY, TITLES
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from experiments import directions, figures, page
-from experiments.planes import planes
+from experiments.paper import claims
+from experiments.paper.page import document
+from experiments.paper.plots import figures
+from experiments.paper.plots.planes import planes
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -131,9 +133,9 @@ def test_its_tables_have_the_numbers_of_the_results(read):
 
 
 def test_it_has_every_table_of_the_markdown(read, written):
-    from experiments import report
+    from experiments.paper import tables
 
-    text = report.table(pages.SETTINGS, pages.rows(), TITLES)
+    text = tables.table(pages.SETTINGS, pages.rows(), TITLES)
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     plain = [
         [re.sub(r"[`*]", "", cell).strip() for cell in line.strip("|").split("|")]
@@ -151,7 +153,7 @@ def test_its_summary_is_what_the_tables_say_and_which_facts_hold(written):
     for scenario, setting in TITLES:
         assert f"<h3>{scenario}, {setting}: " in summary
     assert summary.count("<p>Told by which charts a sample is to be embedded") == 2
-    facts = directions.check(pages.rows())
+    facts = claims.check(pages.rows())
     for protocol in ("oracle", "blind"):
         mine = [fact for fact in facts if fact.protocol == protocol]
         held = sum(fact.holds is True for fact in mine)
@@ -185,7 +187,7 @@ def test_names_from_data_are_text_and_never_markup(read, written):
 
 def test_markdown_with_an_image_a_link_or_html_stays_text(written, tmp_path):
     text = "# x\n\n![a](http://a/b.png) [c](http://d) <http://e> <img src=f>\n"
-    made = page.page(text, pages.SETTINGS, [], written[1], pages.dataset(), {})
+    made = document.page(text, pages.SETTINGS, [], written[1], pages.dataset(), {})
     sources = [a.get("src", a.get("href")) for _, a in Read(made).elements]
     assert all(s is None or s.startswith(("data:", "#")) for s in sources)
 
@@ -253,4 +255,4 @@ def test_a_cell_that_does_not_belong_together_is_refused(written, change, messag
         change = {"arrays": bare}
     cell = first._replace(**change)
     with pytest.raises(ValueError, match=message):
-        page.page("# x\n\nx", pages.SETTINGS, [], [cell], pages.dataset(), {})
+        document.page("# x\n\nx", pages.SETTINGS, [], [cell], pages.dataset(), {})

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import config
-from experiments.paper import Paper, options
+from experiments.paper.published_tables import Paper, options
+from experiments.runs import config
 
 
 def cells(paper, num_classes):

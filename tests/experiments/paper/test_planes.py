@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import planes
+from experiments.paper.plots import planes
 
 
 def apart(num_samples=90, num_classes=3, seed=0):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import published
+from experiments.paper import reference
 
-FOLDER = Path(__file__).parents[1] / "golden" / "paper_results"
+FOLDER = Path(__file__).parents[2] / "golden" / "paper_results"
 CHARTS = {
     "vanilla_cnn": "cnn", "from_scratch_cnn": "cnn", "efficient_net": "efficientnet",
 }  # fmt: skip
@@ -73,16 +73,16 @@ def test_every_published_figure_is_there_to_four_digits_and_no_other():
     theirs = all_figures()
     assert len(theirs) == 464
     for where, value in theirs.items():
-        assert published.published(*where) == pytest.approx(value, abs=5.1e-5), where
-    found = [path for path, _ in leaves(published.FIGURES)]
+        assert reference.published(*where) == pytest.approx(value, abs=5.1e-5), where
+    found = [path for path, _ in leaves(reference.FIGURES)]
     assert set(found) == set(theirs)
 
 
 def test_the_accuracies_on_subsets_of_the_classes():
     theirs = json.loads((FOLDER / "exp_class_subsets.json").read_text())
-    assert len(published.CLASS_SUBSETS) == len(theirs) == 4
+    assert len(reference.CLASS_SUBSETS) == len(theirs) == 4
     for ours, (classes, values) in zip(
-        published.CLASS_SUBSETS, theirs.items(), strict=True
+        reference.CLASS_SUBSETS, theirs.items(), strict=True
     ):
         assert ours["classes"] == [int(c) for c in classes.split("_")]
         for name, value in values.items():
@@ -109,7 +109,7 @@ def test_the_paper_s_table_of_a_by_hand():
     for line in A_TABLE.split("\n")[1:-1]:
         setting, *values = line.split()
         for (space, metric), value in zip(COLUMNS, map(float, values), strict=True):
-            found = published.published("cifar100", "cnn", "A", setting, space, metric)
+            found = reference.published("cifar100", "cnn", "A", setting, space, metric)
             assert found == pytest.approx(
                 value, abs=0.0051 if metric == "separability" else 6e-4
             )
@@ -127,7 +127,7 @@ def test_the_lines_below_it_by_hand(chart, scenario, setting, values):
     spaces = [*(space for space, _ in COLUMNS[:4]), *SPACES.values()]
     spaces = [*spaces[:4], *spaces[5:]]
     for space, value in zip(spaces, map(float, values.split()), strict=False):
-        found = published.published(
+        found = reference.published(
             "cifar100", chart, scenario, setting, space, "accuracy"
         )
         assert found == pytest.approx(value, abs=6e-4)
@@ -142,7 +142,7 @@ def test_the_lines_below_it_by_hand(chart, scenario, setting, values):
     ("cifar100", "cnn", "A", "S80_N10", "merged", "cka_rbf"),
 ])  # fmt: skip
 def test_what_was_not_published_is_none(where):
-    assert published.published(*where) is None
+    assert reference.published(*where) is None
 
 
 OPTIONS = {"dataset": "cifar100", "charts": "cnn", "num_anchors": 128}
@@ -158,7 +158,7 @@ def row(protocol, value, seed=0):
 def test_ours_stand_beside_the_published_under_oracle_with_the_difference():
     rows = [row("oracle", 0.5), row("blind", 0.1), row("oracle", 0.6, seed=1)]
     rows += [row("oracle", 0.9) | {"metric": "cka_rbf"}]
-    text = published.in_markdown(OPTIONS, rows)
+    text = reference.in_markdown(OPTIONS, rows)
     lines = [line for line in text.splitlines() if line.startswith("| A")]
     assert lines == ["| A S80_N10 | `merged` | accuracy | 0.550 | 0.434 | +0.116 |"]
 
@@ -169,19 +169,19 @@ def test_ours_stand_beside_the_published_under_oracle_with_the_difference():
     {"num_anchors": 64},
 ])  # fmt: skip
 def test_where_nothing_was_published_nothing_is_said(changed):
-    assert published.in_markdown(OPTIONS | changed, [row("oracle", 0.5)]) == ""
+    assert reference.in_markdown(OPTIONS | changed, [row("oracle", 0.5)]) == ""
 
 
 def test_of_the_other_scenarios_the_anchors_held_out_must_be_the_papers_too():
     rows = [row("oracle", 0.5) | {"scenario": "C", "setting": "T2"}]
     held = OPTIONS | {"num_anchors": 256, "num_held_out": 1000}
-    assert "| C T2 |" in published.in_markdown(held, rows)
-    assert published.in_markdown(held | {"num_held_out": 256}, rows) == ""
+    assert "| C T2 |" in reference.in_markdown(held, rows)
+    assert reference.in_markdown(held | {"num_held_out": 256}, rows) == ""
 
 
 def test_of_another_network_it_is_said_that_it_is_one():
     rows = [row("oracle", 0.5)]
     said = "They are of another network: EfficientNet-B0"
     options = OPTIONS | {"charts": "efficientnet-lite1"}
-    assert said in published.in_markdown(options, rows)
-    assert said not in published.in_markdown(OPTIONS, rows)
+    assert said in reference.in_markdown(options, rows)
+    assert said not in reference.in_markdown(OPTIONS, rows)

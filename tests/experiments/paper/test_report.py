@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import report
+from experiments.paper import tables
 
 SETTINGS = {
     "options": {
@@ -49,7 +49,7 @@ def cells(text, space):
 
 
 def test_cells_are_mean_and_deviation_oracle_and_blind_side_by_side():
-    text = report.table(SETTINGS, some_rows(), TITLES).split("\n## ")[1]
+    text = tables.table(SETTINGS, some_rows(), TITLES).split("\n## ")[1]
     assert cells(text, "original_abs") == ["0.805 ± 0.007"] * 2
     assert cells(text, "merged") == ["0.900 ± 0.000", "0.700 ± 0.000"]
     assert cells(text, "mean_abs") == ["n/a", "0.755 ± 0.007"]
@@ -57,12 +57,12 @@ def test_cells_are_mean_and_deviation_oracle_and_blind_side_by_side():
 
 
 def test_one_seed_has_no_deviation():
-    text = report.table(SETTINGS, some_rows(seeds=(0,)), TITLES)
+    text = tables.table(SETTINGS, some_rows(seeds=(0,)), TITLES)
     assert cells(text, "merged") == ["0.900", "0.700"]
 
 
 def test_the_words_are_the_differences_seed_by_seed():
-    text = report.table(SETTINGS, some_rows(), TITLES)
+    text = tables.table(SETTINGS, some_rows(), TITLES)
     assert "atlas is 9.5 ± 0.7 points above the end-to-end space" in text
     assert "end-to-end space is 12.0 ± 0.0 points above where it was" in text
     assert "and the atlas 2.5 ± 0.7 points below that" in text
@@ -72,7 +72,7 @@ def test_the_words_are_the_differences_seed_by_seed():
 
 
 def test_where_the_atlas_gains_the_words_say_that_not_all_of_it_is_the_merge_s():
-    text = report.table(SETTINGS, some_rows(), TITLES)
+    text = tables.table(SETTINGS, some_rows(), TITLES)
     assert (
         "points above the end-to-end space. That is not the merge's alone: merely told "
         "the task, with nothing merged, the end-to-end space is 12.0 ± 0.0 points above"
@@ -84,7 +84,7 @@ def test_where_the_atlas_gains_nothing_the_words_speak_of_no_gain():
     for row in rows:
         if row["space"] == "merged":
             row["value"] -= 0.15
-    text = report.table(SETTINGS, rows, TITLES)
+    text = tables.table(SETTINGS, rows, TITLES)
     assert (
         "the atlas is 5.5 ± 0.7 points below the end-to-end space. Merely told the "
         "task, with nothing merged, the end-to-end space is 12.0 ± 0.0 points above "
@@ -101,7 +101,7 @@ def test_the_words_say_which_gaps_are_chance(seeds, error):
     scored = [
         row | {"metric": "scored_rows", "value": 200.0} for row in some_rows(seeds)
     ]
-    text = report.table(SETTINGS, some_rows(seeds) + scored, TITLES)
+    text = tables.table(SETTINGS, some_rows(seeds) + scored, TITLES)
     words = (
         f"An accuracy of one seed is on 200 rows, its standard error {error} points:"
     )
@@ -109,7 +109,7 @@ def test_the_words_say_which_gaps_are_chance(seeds, error):
 
 
 def test_where_the_number_of_rows_is_not_known_nothing_is_said_of_chance():
-    text = report.table(SETTINGS, some_rows(), TITLES)
+    text = tables.table(SETTINGS, some_rows(), TITLES)
     assert "standard error" not in text
     assert "their concatenation. What the table does not show" in text
 
@@ -118,7 +118,7 @@ def test_first_of_all_are_the_accuracies_of_all_settings_that_were_run():
     other = [row | {"scenario": "C", "setting": "T2"} for row in some_rows()]
     for row in other:
         row["value"] /= 2
-    text = report.table(SETTINGS, some_rows() + other, {**TITLES, ("C", "T2"): "cut"})
+    text = tables.table(SETTINGS, some_rows() + other, {**TITLES, ("C", "T2"): "cut"})
     first = text.split("\n## ")[0]
     names = "A S4_N2, oracle | A S4_N2, blind | C T2, oracle | C T2, blind"
     assert f"\n| accuracy | {names} |\n" in first
@@ -128,7 +128,7 @@ def test_first_of_all_are_the_accuracies_of_all_settings_that_were_run():
 
 
 def test_a_setting_that_was_not_run_has_no_section():
-    text = report.table(SETTINGS, some_rows(), TITLES)
+    text = tables.table(SETTINGS, some_rows(), TITLES)
     assert "## A, S4_N2: shared" in text
     assert "not run" not in text
     assert "P80_20" not in text
@@ -139,25 +139,25 @@ def test_what_is_no_number_is_said_to_be_none():
     for row in rows:
         if row["space"] == "concat_abs":
             row["value"] = None
-    text = report.table(SETTINGS, rows, TITLES)
+    text = tables.table(SETTINGS, rows, TITLES)
     assert cells(text, "concat_abs") == ["n/a", "nan"]
     assert "not comparable with their concatenation" in text
 
 
 def test_what_the_other_control_says_is_said_where_it_was_measured():
-    assert "If it learns" not in report.table(SETTINGS, some_rows(), TITLES)
+    assert "If it learns" not in tables.table(SETTINGS, some_rows(), TITLES)
     other = [
         row | {"space": "original_abs_task_embedding", "value": 0.97}
         for row in some_rows()
         if row["space"] == "merged" and row["protocol"] == "oracle"
     ]
-    text = report.table(SETTINGS, some_rows() + other, TITLES)
+    text = tables.table(SETTINGS, some_rows() + other, TITLES)
     assert "learns what the tasks are, the atlas is 7.0 ± 0.0 points below it." in text
 
 
 def test_charts_of_unequal_dimensions_have_no_mean_to_be_compared_with():
     rows = [row for row in some_rows() if row["space"] != "mean_abs"]
-    text = report.table(SETTINGS, rows, TITLES)
+    text = tables.table(SETTINGS, rows, TITLES)
     assert "not comparable with the mean of the embeddings" in text
     assert "`mean_abs`" not in text.split("\n## ")[1]
 
@@ -167,7 +167,7 @@ def test_the_published_figures_and_the_direction_facts_stand_at_the_end():
     options = SETTINGS["options"] | {"dataset": "cifar100", "charts": "cnn"}
     options |= {"num_anchors": 128}
     titles = {("A", "S80_N10"): "as published"}
-    text = report.table(SETTINGS | {"options": options}, rows, titles)
+    text = tables.table(SETTINGS | {"options": options}, rows, titles)
     *_, section, beside, facts = text.split("\n## ")
     assert section.startswith("A, S80_N10: as published")
     assert beside.startswith("Beside the published: cifar100, cnn")
@@ -177,7 +177,7 @@ def test_the_published_figures_and_the_direction_facts_stand_at_the_end():
 
 
 def test_the_head_says_what_was_run():
-    head = report.table(SETTINGS, some_rows(), TITLES).split("##")[0]
+    head = tables.table(SETTINGS, some_rows(), TITLES).split("##")[0]
     for words in (
         "digits",
         "Charts: cnn; 8 anchors, seeds 0, 1",
@@ -189,10 +189,10 @@ def test_the_head_says_what_was_run():
 
 @pytest.mark.parametrize(
     ("metric", "name"),
-    [(m, name) for table in report.METRICS for m, name in table.items()],
+    [(m, name) for table in tables.METRICS for m, name in table.items()],
 )
 def test_every_metric_has_its_columns(metric, name):
     rows = [row | {"metric": metric} for row in some_rows()]
     rows += some_rows()  # the words need accuracies
-    text = report.table(SETTINGS, rows, TITLES)
+    text = tables.table(SETTINGS, rows, TITLES)
     assert f"{name}, oracle | {name}, blind |" in text

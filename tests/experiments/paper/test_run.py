@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments import clustering, encoders, run, settings, store, trained
-from experiments.config import Options
-from experiments.figures import DRAWN
-from jatlas import training
+from experiments.encoders import chart_kinds
+from experiments.measures import clustering
+from experiments.paper import measure
+from experiments.paper.plots.figures import DRAWN
+from experiments.runs import benches, settings, storage
+from experiments.runs.config import Options
+from jatlas.charts import training
 
 RUN = ("S4_N2", "P80_20", "T2")  # one of each scenario
 CELLS = {name: settings.parse(name) for name in RUN}
@@ -36,7 +39,7 @@ every_cell = pytest.mark.parametrize("name", RUN)
 
 
 class Ran(NamedTuple):
-    bench: trained.Bench
+    bench: benches.Bench
     rows: dict  # by setting
     said: dict  # by setting, what was reported
     trained: list  # which charts of how many were trained, call by call
@@ -54,7 +57,7 @@ def ran(tmp_path_factory, tiny, chart) -> Ran:
         probe_patience=1,
         out=tmp_path_factory.mktemp("run"),
     )
-    kind = encoders.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
+    kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
     rows, said, fitted, probes = {}, {}, [], []
     fit_charts, fit_probe = training.fit_charts, jatlas.fit_probe
 
@@ -68,27 +71,27 @@ def ran(tmp_path_factory, tiny, chart) -> Ran:
         return fit_probe(*args, **told, **others)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(encoders.KINDS, "cnn", kind)
-        bench = trained.prepare(options, tiny)
+        patch.setitem(chart_kinds.KINDS, "cnn", kind)
+        bench = benches.prepare(options, tiny)
         patch.setattr(training, "fit_charts", counted)
         patch.setattr(jatlas, "fit_probe", noted)
         for name in RUN:
             said[name] = []
-            rows[name] = run.unit(
+            rows[name] = measure.unit(
                 bench, CELLS[name], SEED, lambda *what, to=said[name]: to.append(what)
             )
     return Ran(bench, rows, said, fitted, probes)
 
 
 def test_a_chart_is_the_papers_over_images_scaled_as_imagenet(ran, tiny):
-    bench = trained.prepare(ran.bench.options, tiny)
+    bench = benches.prepare(ran.bench.options, tiny)
     chart = bench.encoders["cnn"].chart
     state = chart.init(jax.random.key(0))
     images = tiny.images[:5]
     images = jnp.asarray(images)
     assert chart.embed(state, images).shape == (5, 128)
     assert chart.logits(state, images).shape == (5, 10)
-    bare = jatlas.from_module(partial(jatlas.CNN, (8, 8, 1), 10))
+    bare = jatlas.charts.from_module(partial(jatlas.charts.CNN, (8, 8, 1), 10))
     scaled = jnp.asarray((images / 255 - 0.449) / 0.226, jnp.float32)
     np.testing.assert_allclose(
         chart.embed(state, images), bare.embed(state, scaled), rtol=1e-4, atol=1e-4
@@ -218,19 +221,19 @@ def test_a_finished_unit_is_read_from_the_disk(ran, name, monkeypatch):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(training, "fit_charts", refuse)
-    again = run.unit(ran.bench, CELLS[name], SEED, lambda what, share: None)
+    again = measure.unit(ran.bench, CELLS[name], SEED, lambda what, share: None)
     assert again == ran.rows[name]
     file = ran.bench.folder / f"{CELLS[name].scenario}_{name}_seed{SEED}.json"
-    assert run.part(ran.bench, CELLS[name], SEED) == file
+    assert measure.part(ran.bench, CELLS[name], SEED) == file
     assert json.loads(file.read_text()) == again
     with pytest.raises(AssertionError, match="trained again"):
-        run.unit(ran.bench, CELLS[name], SEED + 1, lambda what, share: None)
+        measure.unit(ran.bench, CELLS[name], SEED + 1, lambda what, share: None)
 
 
 def test_the_end_to_end_chart_is_trained_once_a_seed(ran):
     of_tasks = [(m, n) for n in (3, 2, 2) for m in range(n)]
     assert ran.trained == [(0, 1), *of_tasks]
-    kept = store.read_arrays(ran.bench.folder / f"reference_seed{SEED}.npz")
+    kept = storage.read_arrays(ran.bench.folder / f"reference_seed{SEED}.npz")
     assert kept["embeddings"].shape == (600, WIDTH)
     assert np.isfinite(kept["embeddings"]).all()
 
@@ -245,7 +248,7 @@ def test_nothing_but_finished_parts_is_left(ran):
 @every_cell
 def test_pictures_are_drawn_from_the_test_split(ran, name):
     file = f"{CELLS[name].scenario}_{name}_seed{SEED}.npz"
-    arrays = store.read_arrays(ran.bench.folder / file)
+    arrays = storage.read_arrays(ran.bench.folder / file)
     assert arrays.keys() == {*DRAWN, "labels"}
     np.testing.assert_array_equal(arrays["labels"], ran.bench.dataset.labels[400:])
     for space in DRAWN:
@@ -278,8 +281,8 @@ def test_the_end_to_end_chart_is_reported_where_it_is_trained(ran):
 
 def dealt(bench, name, seed):
     """The tasks and the anchors."""
-    tasks, pool = run.deal(bench, CELLS[name], seed)
-    return tasks, run.choose(bench, CELLS[name], seed, pool)
+    tasks, pool = measure.deal(bench, CELLS[name], seed)
+    return tasks, measure.choose(bench, CELLS[name], seed, pool)
 
 
 @every_cell

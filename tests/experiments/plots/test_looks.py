@@ -1,6 +1,6 @@
 """No two classes look the same, on paper and on the page."""
 
-from experiments.looks import look
+from experiments.plots.styles import look
 
 
 def test_two_hundred_and_twenty_classes_all_look_different():

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments import command, store
+from experiments.runs import storage, terminal
 
 
 @pytest.fixture
@@ -12,26 +12,26 @@ def console():
 
 
 def test_stopped_by_hand_it_says_that_it_can_go_on(console):
-    with pytest.raises(SystemExit) as ending, command.endings(console):
+    with pytest.raises(SystemExit) as ending, terminal.endings(console):
         raise KeyboardInterrupt
     assert ending.value.code == 130
     assert "the same command goes on from here" in console.file.getvalue()
 
 
-@pytest.mark.parametrize("error", [OSError("no space"), store.Damaged("cut off")])
+@pytest.mark.parametrize("error", [OSError("no space"), storage.Damaged("cut off")])
 def test_what_can_be_mended_is_said_in_a_line(console, error):
     message = f"error: {error}; the same command goes on"
-    with pytest.raises(SystemExit, match=message), command.endings(console):
+    with pytest.raises(SystemExit, match=message), terminal.endings(console):
         raise error
 
 
 def test_other_errors_are_not_hidden(console):
-    with pytest.raises(ZeroDivisionError), command.endings(console):
+    with pytest.raises(ZeroDivisionError), terminal.endings(console):
         raise ZeroDivisionError
 
 
 def test_the_bar_says_what_is_done_and_how_much(console):
-    with command.bar(console, 4) as update:
+    with terminal.bar(console, 4) as update:
         update(1, "training")
     shown = console.file.getvalue()
     assert "training" in shown

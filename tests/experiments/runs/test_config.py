@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tyro
 
-from experiments import config
-from experiments.config import Options
+from experiments.runs import config
+from experiments.runs.config import Options
 
 
 def test_the_default_is_a_run():
@@ -186,16 +186,26 @@ def test_other_data_are_described_otherwise_and_nothing_else_of_it(tiny):
 
 def test_other_code_is_described_otherwise(tiny, tmp_path, monkeypatch):
     """A module of either package, in a folder within too; nothing but modules."""
-    for file in ("jatlas/__init__.py", "jatlas/within/a.py", "experiments/config.py"):
+    for file in (
+        "jatlas/__init__.py",
+        "jatlas/within/a.py",
+        "experiments/runs/config.py",
+    ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("a = 1")
     elsewhere = SimpleNamespace(__file__=str(tmp_path / "jatlas" / "__init__.py"))
     monkeypatch.setattr(config, "jatlas", elsewhere)
-    monkeypatch.setattr(config, "__file__", str(tmp_path / "experiments" / "config.py"))
+    monkeypatch.setattr(
+        config, "__file__", str(tmp_path / "experiments/runs/config.py")
+    )
     found = [versions(tiny)]
     (tmp_path / "jatlas" / "within" / "a.pyc").write_text("b")
     assert versions(tiny) == found[0]
-    for file in ("jatlas/within/a.py", "experiments/config.py", "experiments/new.py"):
+    for file in (
+        "jatlas/within/a.py",
+        "experiments/runs/config.py",
+        "experiments/new.py",
+    ):
         (tmp_path / file).write_text("a = 2")
         found.append(versions(tiny))
     assert len({v["code"] for v in found}) == 4

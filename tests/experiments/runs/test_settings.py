@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import settings
+from experiments.runs import settings
 
 LABELS = np.arange(400) % 10
 TEST = np.arange(400) >= 300

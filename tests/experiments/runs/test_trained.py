@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments import compared, encoders, run, settings, trained
-from experiments.config import Options
-from experiments.data import normalise
-from jatlas import training
+from experiments.data.catalog import normalise
+from experiments.encoders import chart_kinds
+from experiments.measures import protocols
+from experiments.paper import measure
+from experiments.runs import benches, settings
+from experiments.runs.config import Options
+from jatlas.charts import training
 
 SETTING, SEED = settings.parse("S4_N2"), 3
 KINDS = "cnn,narrow"
@@ -18,23 +21,23 @@ KINDS = "cnn,narrow"
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory, tiny, chart):
     """Three charts of two kinds, of 10 and of 6 features, and the end-to-end one."""
-    six = partial(jatlas.CNN, (8, 8, 1), 10, num_features=6)
-    other = jatlas.with_preprocessing(jatlas.from_module(six), normalise)
+    six = partial(jatlas.charts.CNN, (8, 8, 1), 10, num_features=6)
+    other = jatlas.charts.with_preprocessing(jatlas.charts.from_module(six), normalise)
     made = {"cnn": chart, "narrow": other}
     folder = tmp_path_factory.mktemp("mixed")
     with pytest.MonkeyPatch.context() as patch:
         for name, own in made.items():
-            kind = encoders.KINDS["cnn"]._replace(
+            kind = chart_kinds.KINDS["cnn"]._replace(
                 epochs=1, make=lambda shape, num_classes, own=own: own
             )
-            patch.setitem(encoders.KINDS, name, kind)
+            patch.setitem(chart_kinds.KINDS, name, kind)
         options = Options(
             dataset="tiny", charts=KINDS, num_anchors=8, probe_epochs=1, out=folder
         )
-        bench = trained.prepare(options, tiny)
-        tasks, _ = run.deal(bench, SETTING, SEED)
+        bench = benches.prepare(options, tiny)
+        tasks, _ = measure.deal(bench, SETTING, SEED)
         said = []
-        found = trained.charts(
+        found = benches.charts(
             bench, SETTING, SEED, tasks, lambda *what: said.append(what)
         )
         yield bench, tasks, found, said
@@ -50,7 +53,7 @@ def test_kinds_take_turns_and_each_embeds_every_sample(mixed):
 def test_a_chart_is_what_it_is_without_the_others(mixed):
     bench, tasks, found, _ = mixed
     fitted = training.fit_charts(
-        trained.key(SEED, SETTING),
+        benches.key(SEED, SETTING),
         bench.encoders["narrow"].chart,
         bench.dataset.images,
         bench.dataset.labels,
@@ -59,7 +62,7 @@ def test_a_chart_is_what_it_is_without_the_others(mixed):
         max_epochs=1,
         patience=2,
     )
-    alone = jatlas.embed(fitted, bench.dataset.images)[0]
+    alone = jatlas.charts.embed(fitted, bench.dataset.images)[0]
     np.testing.assert_array_equal(found[1], alone)
 
 
@@ -72,8 +75,8 @@ def test_only_a_chart_that_is_missing_is_trained(mixed, monkeypatch):
         return fit_charts(*args, only=only, **others)
 
     monkeypatch.setattr(training, "fit_charts", counted)
-    trained.chart_files(bench, SETTING, SEED, 3)[1].unlink()
-    again = trained.charts(bench, SETTING, SEED, tasks, lambda what, share: None)
+    benches.chart_files(bench, SETTING, SEED, 3)[1].unlink()
+    again = benches.charts(bench, SETTING, SEED, tasks, lambda what, share: None)
     assert calls == [[1]]
     for first, second in zip(found, again, strict=True):
         np.testing.assert_array_equal(first, second)
@@ -81,9 +84,9 @@ def test_only_a_chart_that_is_missing_is_trained(mixed, monkeypatch):
 
 def test_of_unequal_charts_all_spaces_are_made_but_those_that_need_equal_ones(mixed):
     bench, *_ = mixed
-    tasks, embedded = run.embed(bench, SETTING, SEED, lambda what, share: None)
-    oracle = compared.oracle_spaces(embedded, tasks.test)
-    blind = compared.blind_spaces(embedded)
+    tasks, embedded = measure.embed(bench, SETTING, SEED, lambda what, share: None)
+    oracle = protocols.oracle_spaces(embedded, tasks.test)
+    blind = protocols.blind_spaces(embedded)
     assert {"jumble_rel", "merged", "original_abs_task"} <= oracle.keys()
     assert {"merged", "merged_nystroem", "concat_abs"} == blind.keys()
     assert not {"jumble_abs", "mean_abs"} & (oracle.keys() | blind.keys())
@@ -97,4 +100,4 @@ def test_of_unequal_charts_all_spaces_are_made_but_those_that_need_equal_ones(mi
 def test_images_too_small_for_a_chart_are_refused(tiny):
     small = tiny._replace(images=tiny.images[:, :4, :4])
     with pytest.raises(ValueError, match="images must be 8 x 8 pixels or more"):
-        trained.prepare(Options(dataset="tiny", charts="resnet"), small)
+        benches.prepare(Options(dataset="tiny", charts="resnet"), small)

@@ -6,9 +6,20 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import cross_chart, encoder_pairs, features, own_spaces, store, verses
-from experiments.cross_chart import METHODS, Side, chance, measure, sides, transformed
-from experiments.encoder_pairs import Options, Pair, Spaces
+from experiments.data import verses
+from experiments.encoders import features
+from experiments.runs import storage
+from experiments.two_encoders import cross_chart, pairs
+from experiments.two_encoders import measure as own_spaces
+from experiments.two_encoders.cross_chart import (
+    METHODS,
+    Side,
+    chance,
+    measure,
+    sides,
+    transformed,
+)
+from experiments.two_encoders.pairs import Options, Pair, Spaces
 
 N, POOL, A = 60, 30, 12
 OPTIONS = Options(
@@ -117,14 +128,14 @@ def packaged(spaces, monkeypatch):
         return Spaces(("narrow", "wide"), spaces)
 
     made = Pair(lambda options: "samples", embed, ("rich",))
-    monkeypatch.setitem(encoder_pairs.PAIRS, "images", made)
+    monkeypatch.setitem(pairs.PAIRS, "images", made)
     monkeypatch.setattr(own_spaces.config, "hash_of_code", lambda: "0" * 16)
 
 
 @pytest.mark.usefixtures("packaged")
 def test_results_and_table_are_written(tmp_path, capsys):
     own_spaces.main(replace(OPTIONS, out=tmp_path / "out"))
-    results = store.read_json(tmp_path / "out/results.json")
+    results = storage.read_json(tmp_path / "out/results.json")
     assert len(results["rows"]) == 2 * len(METHODS) * len(own_spaces.METRICS)
     assert all(0 <= row["value"] <= 1 for row in results["rows"])
     settings = results["settings"]
@@ -172,7 +183,7 @@ def test_a_run_that_fails_goes_on_with_the_cell_where_it_was(
     left[0] = None
     own_spaces.main(told)
     assert len(measured) == 2 * len(METHODS) + 3  # seed 0's are not made again
-    results = store.read_json(told.out / "results.json")
+    results = storage.read_json(told.out / "results.json")
     values = {(r["seed"], r["method"]): r["value"] for r in results["rows"]}
     assert values[0, "unmerged"] == 0.01
     assert values[1, "unmerged"] == pytest.approx((len(METHODS) + 4) / 100)
@@ -181,11 +192,11 @@ def test_a_run_that_fails_goes_on_with_the_cell_where_it_was(
     def refuse(*args):
         raise AssertionError("embedded again")
 
-    done = encoder_pairs.PAIRS["images"]
-    monkeypatch.setitem(encoder_pairs.PAIRS, "images", done._replace(embed=refuse))
+    done = pairs.PAIRS["images"]
+    monkeypatch.setitem(pairs.PAIRS, "images", done._replace(embed=refuse))
     own_spaces.main(told)
-    assert store.read_json(told.out / "results.json") == results
-    monkeypatch.setitem(encoder_pairs.PAIRS, "images", done)
+    assert storage.read_json(told.out / "results.json") == results
+    monkeypatch.setitem(pairs.PAIRS, "images", done)
     own_spaces.main(replace(told, seeds=(0, 1, 2)))
     assert len(measured) == 3 * len(METHODS) + 3
     with pytest.raises(SystemExit, match=r"other options: options\.num_components"):
@@ -196,8 +207,8 @@ def test_a_run_that_fails_goes_on_with_the_cell_where_it_was(
 def test_a_package_that_is_not_there_is_named_before_anything_is_computed(
     tmp_path, monkeypatch
 ):
-    pair = encoder_pairs.PAIRS["images"]._replace(packages=("no-such-encoder",))
-    monkeypatch.setitem(encoder_pairs.PAIRS, "images", pair)
+    pair = pairs.PAIRS["images"]._replace(packages=("no-such-encoder",))
+    monkeypatch.setitem(pairs.PAIRS, "images", pair)
     with pytest.raises(SystemExit, match="error: the package no-such-encoder is not"):
         own_spaces.main(replace(OPTIONS, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
@@ -211,9 +222,9 @@ def test_two_encoders_of_images_are_of_different_widths(monkeypatch):
         told["report"](1.0)
         return np.zeros((len(images), 3))
 
-    monkeypatch.setattr(encoder_pairs, "frozen_features", frozen)
+    monkeypatch.setattr(pairs, "frozen_features", frozen)
     shares = []
-    encoder_pairs.images(np.zeros((2, 28, 28, 1)), OPTIONS, shares.append)
+    pairs.images(np.zeros((2, 28, 28, 1)), OPTIONS, shares.append)
     assert asked == [(0, "embedding"), (1, "last_block")]
     assert shares == [0.5, 1]
 
@@ -257,12 +268,12 @@ def test_texts_that_are_not_there_are_named(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", encoder_pairs.PAIRS)
+@pytest.mark.parametrize("pair", pairs.PAIRS)
 def test_with_the_real_encoders_copies_are_found_across_charts(
     pair, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(features, "user_cache_path", lambda name: tmp_path)
-    for package in encoder_pairs.PAIRS[pair].packages:
+    for package in pairs.PAIRS[pair].packages:
         pytest.importorskip(package.replace("-", "_"))
     told = Options(
         pairs=(pair,),

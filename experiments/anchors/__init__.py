@@ -1,0 +1,1 @@
+"""How many anchors, and which?"""

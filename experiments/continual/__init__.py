@@ -1,0 +1,1 @@
+"""Tasks that come one after another, a chart of each."""

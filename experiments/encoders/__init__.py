@@ -1,0 +1,1 @@
+"""Encoders: kinds of charts, frozen features, weights files."""

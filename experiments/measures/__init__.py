@@ -1,0 +1,1 @@
+"""Spaces of a unit under each protocol, their splits, and what is measured on them."""

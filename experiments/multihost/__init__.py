@@ -1,0 +1,1 @@
+"""Merge, CKA and a probe over the samples of several hosts."""

@@ -1,0 +1,1 @@
+"""What does merging gain, and whose gain is it?"""

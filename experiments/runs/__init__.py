@@ -1,0 +1,1 @@
+"""What every run shares: options, training kept on disk, files, rows."""

@@ -1,0 +1,1 @@
+"""Do two encoders' spaces merge, so that samples find their copies?"""

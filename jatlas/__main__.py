@@ -1,0 +1,8 @@
+"""`python -m jatlas`: merge, add, project, compare and view files of embeddings."""
+
+import sys
+
+from jatlas.cli.commands import main
+
+if __name__ == "__main__":
+    sys.exit(main())

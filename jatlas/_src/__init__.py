@@ -1,0 +1,1 @@
+"""Machinery that no reader of the API needs."""

@@ -1,0 +1,1 @@
+"""Formats of files of embeddings, and what all readers share."""

@@ -1,0 +1,33 @@
+"""Coordinates that make charts comparable, and their masked mean."""
+
+from jatlas.merging.anchors import anchor_pool, check_anchors, choose_anchors
+from jatlas.merging.assembly import Spaces, anchor_rows, assemble
+from jatlas.merging.mean import masked_mean
+from jatlas.merging.product import merge
+from jatlas.merging.relative import relativize
+from jatlas.merging.transforms import (
+    Transform,
+    apply_transform,
+    fit_center,
+    fit_nystroem,
+    fit_standardize,
+    fit_whiten,
+)
+
+__all__ = [
+    "Spaces",
+    "Transform",
+    "anchor_pool",
+    "anchor_rows",
+    "apply_transform",
+    "assemble",
+    "check_anchors",
+    "choose_anchors",
+    "fit_center",
+    "fit_nystroem",
+    "fit_standardize",
+    "fit_whiten",
+    "masked_mean",
+    "merge",
+    "relativize",
+]

@@ -1,0 +1,60 @@
+"""The masked mean over charts."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jatlas._src import arrays
+from jatlas._src.arrays import Number
+from jatlas._src.weights import Weights, chart_weights
+
+
+@jax.jit
+def masked_mean(
+    relative: Float[Array, "M N A"],
+    presence: Bool[Array, "M N"],
+    *,
+    weights: Weights | None = None,
+    empty: Number = jnp.nan,
+) -> Float[Array, "N A"]:
+    """The atlas: every sample's mean over the charts in which it is present.
+
+    r(x) = (1/K) sum over the K charts that have x of r_k(x).
+
+    Args:
+        relative: (M, N, A), each chart's relative representation. Rows of absent
+            samples are not looked at and may hold anything, NaN too.
+        presence: (M, N), boolean.
+        weights: (M,) or (M, N), not negative (else NaN); the mean is then weighted. All
+            1 if None.
+        empty: what stands in the rows of a sample in no chart, or whose weights are
+            all zero.
+
+    Returns:
+        (N, A) in the dtype of relative. Gradients are finite, and zero for absent rows.
+
+    Raises:
+        ValueError: if the shapes or dtypes are not these.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> relative = jnp.array([[[0.2], [0.4], [0.6]], [[0.4], [0.0], [0.0]]])
+        >>> presence = jnp.array([[True, True, False], [True, False, False]])
+        >>> masked_mean(relative, presence)
+        Array([[0.3],
+               [0.4],
+               [nan]], dtype=float32)
+
+    Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
+    """
+    arrays.check_equal(
+        "the number of axes of relative", [3, relative.ndim], "Give (M, N, A)."
+    )
+    arrays.check_floating("relative", relative)
+    num_charts, num_samples, _ = relative.shape
+    wide = arrays.widen(relative)
+    w = chart_weights(presence, weights, (num_charts, num_samples), wide.dtype)
+    kept = jnp.where(presence[..., None], wide, 0)
+    total = jnp.einsum("mna,mn->na", kept, w, precision="highest")
+    mean = arrays.safe_divide(total, w.sum(axis=0)[:, None], empty)
+    return mean.astype(relative.dtype)

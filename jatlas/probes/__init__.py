@@ -1,0 +1,16 @@
+"""Classifiers on a space: probes, cross-fitted probes, class means."""
+
+from jatlas.probes.crossfit import CrossFit, crossfit_probabilities, fit_crossfit
+from jatlas.probes.means import class_means, nearest_class_mean
+from jatlas.probes.probe import Probe, fit_probe, probe_logits
+
+__all__ = [
+    "CrossFit",
+    "Probe",
+    "class_means",
+    "crossfit_probabilities",
+    "fit_crossfit",
+    "fit_probe",
+    "nearest_class_mean",
+    "probe_logits",
+]

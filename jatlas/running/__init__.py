@@ -1,0 +1,8 @@
+"""States that grow: charts or rows join one at a time, in any order.
+
+Each module has the same four verbs: `empty`, `add`, `combine`, `value`.
+"""
+
+from jatlas.running import atlas, cka, spread
+
+__all__ = ["atlas", "cka", "spread"]
