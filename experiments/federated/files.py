@@ -23,9 +23,8 @@ from experiments.federated.rounds import (
     write_report,
 )
 from experiments.federated.server import Server
-from experiments.multihost.launcher import Child
-from experiments.multihost.launcher import Options as Member
 from experiments.runs import children, runner, storage
+from experiments.runs.children import Child, Member
 
 Tell = Callable[[float, str], None]
 # A child's exit code; None while it is at work.
@@ -128,10 +127,7 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
         found = serve(options, recipe, place, polls, tell)
         return found._replace(received={"recipe": len(content), **found.received})
     finally:
-        for child in team.values():
-            child.process.kill()
-            child.process.wait()
-            child.listener.join()
+        children.end(list(team.values()))
 
 
 def start(options: Options, place: Places, number: int) -> Child:

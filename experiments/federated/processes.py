@@ -5,7 +5,6 @@ could look at the others' rows of public samples, as it could not with files bet
 Of these processes none may be lost: JAX then ends the others.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,12 +26,8 @@ from experiments.federated.rounds import (
     write_report,
 )
 from experiments.federated.server import Server
-from experiments.multihost import host, launcher
-from experiments.multihost.launcher import Options as Member
 from experiments.runs import children, runner, storage
-
-# What a process has to know to find the others.
-_MEMBER = ("coordinator", "num_processes", "process_id", "timeout", "wait")
+from experiments.runs.children import Child, Member
 
 
 class Told(NamedTuple):
@@ -60,13 +55,13 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
     place = places(folder, recipe.round)
     for file in place.reports.iterdir():
         file.unlink()
-    team = launcher.members(
-        Member(local=recipe.num_clients + 1, timeout=options.timeout, wait=options.wait)
+    team = children.members(
+        recipe.num_clients + 1, timeout=options.timeout, wait=options.wait
     )
     tell(0.0, f"{len(team)} processes")
     started = [start(Told(options, one, recipe.round, place)) for one in team]
-    codes = launcher.watch(started)
-    if (wrong := launcher.verdict(started, codes)) is not None:
+    codes = children.watch(started)
+    if (wrong := children.verdict(started, codes)) is not None:
         raise Lost(wrong)
     said = storage.read_json(place.reports / "server.json")
     if "accepted" not in said:
@@ -76,7 +71,7 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
     return Round(**said, sent=sent, reports=reports)
 
 
-def start(told: Told) -> launcher.Child:
+def start(told: Told) -> Child:
     """A process of the round."""
     module = "experiments.federated.processes"
     return children.start(module, to_json(told), told.member)
@@ -84,10 +79,9 @@ def start(told: Told) -> launcher.Child:
 
 def to_json(told: Told) -> dict[str, Any]:
     """What a process is told, as it is told it."""
-    member = asdict(told.member)
     return {
         "options": options_of.to_json(told.options),
-        "member": {name: member[name] for name in _MEMBER},
+        "member": told.member._asdict(),
         "seed": told.seed,
         "place": list(map(str, told.place)),
     }
@@ -113,17 +107,16 @@ def work() -> None:
 
 def _work(told: Told) -> None:
     runner.keep_compiled()
-    host.connect(told.member)
-    # Before anything that takes its time: who is not there for the first exchange
-    # within two minutes is given up.
-    process_allgather(np.int32(told.seed))
-    dataset = deal.load(told.options)
-    dealt = deal.deal(told.options, dataset, told.seed)
-    if told.member.process_id == 0:
-        _serve(told, dealt.recipe)
-    else:
-        _take_part(told, dataset, dealt)
-    jax.distributed.shutdown()  # which waits for the others
+    with children.joined(told.member):
+        # Before anything that takes its time: who is not there for the first exchange
+        # within two minutes is given up.
+        process_allgather(np.int32(told.seed))
+        dataset = deal.load(told.options)
+        dealt = deal.deal(told.options, dataset, told.seed)
+        if told.member.process_id == 0:
+            _serve(told, dealt.recipe)
+        else:
+            _take_part(told, dataset, dealt)
 
 
 def _serve(told: Told, recipe: Recipe) -> None:

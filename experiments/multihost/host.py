@@ -4,14 +4,9 @@ It puts its own samples on its devices; merge, CKA and the probe are then the li
 own functions on global arrays, and JAX moves what has to be moved.
 """
 
-import json
-import os
 import platform
-import signal
 import sys
-import threading
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
@@ -29,10 +24,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 import jatlas
 from experiments.data.catalog import Dataset, load, normalise
 from experiments.multihost.launcher import Options, deal
-from experiments.runs import storage
+from experiments.runs import children, storage
 
-# What the errors of JAX have in them when another process is gone.
-_SIGNS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 # Rows that are added at once to the running state of CKA.
 _CHUNK = 1024
 
@@ -76,23 +69,6 @@ class Placed(NamedTuple):
     learn: jax.Array
     validation: jax.Array
     test: jax.Array
-
-
-def connect(options: Options) -> None:
-    """Join the other processes; before anything else is done with JAX."""
-    if options.devices is not None:
-        jax.config.update("jax_num_cpu_devices", options.devices)
-    if options.num_processes > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(
-            options.coordinator,
-            options.num_processes,
-            options.process_id,
-            cluster_detection_method="deactivate",
-            initialization_timeout=options.wait,
-            shutdown_timeout_seconds=options.wait,
-            heartbeat_timeout_seconds=options.timeout,
-        )
 
 
 @partial(jax.jit, static_argnames=("num_charts", "num_features"))
@@ -237,28 +213,15 @@ def say(options: Options, text: str) -> None:
 
 def work() -> None:
     """The child: options from standard input, and alive as long as that is open."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes care of it
-    found = json.loads(sys.stdin.readline())
-    options = Options(**found | {"out": Path(found["out"])})
+    children.live(_work)
 
-    def follow() -> None:
-        os.read(sys.stdin.fileno(), 1)
-        os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
-    results = options.out / "results.json"
-    try:
-        connect(options)
+def _work(task: dict[str, Any]) -> None:
+    options = Options(**task | {"out": Path(task["out"])})
+    file = options.out / "results.json"
+    with children.joined(options.member, options.devices):
         if options.process_id == 0:
-            results.unlink(missing_ok=True)
-        found = run(options)
-        if options.num_processes > 1:
-            jax.distributed.shutdown()  # which waits for the others
-        if options.process_id == 0:
-            storage.write_json(results, found)
-    except Exception as error:
-        traceback.print_exc()
-        if any(sign in str(error) for sign in _SIGNS):
-            time.sleep(options.timeout + 10)  # JAX ends us sooner, and says who is lost
-        # Not by way of Python's exit, at which JAX would wait for the others.
-        os._exit(1)
+            file.unlink(missing_ok=True)
+        results = run(options)
+    if options.process_id == 0:
+        storage.write_json(file, results)

@@ -13,25 +13,18 @@ which no Python gets to speak: so the command has the work done in a child, says
 that ended, and takes it along when it is ended itself.
 """
 
-import json
-import os
 import re
-import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tyro
 
 from experiments.data.catalog import Dataset, load
+from experiments.runs import children
+from experiments.runs.children import Child, Member
 
 
 @dataclass(frozen=True)
@@ -77,6 +70,11 @@ class Options:
     out: Path = Path("results/multihost")
     """Where the results go."""
 
+    @property
+    def member(self) -> Member:
+        """The place of this process among the others."""
+        return Member(*(getattr(self, name) for name in Member._fields))
+
 
 class Deal(NamedTuple):
     """What every process works out for itself, of all samples: numbers and masks.
@@ -92,15 +90,6 @@ class Deal(NamedTuple):
     presence: np.ndarray
     anchors: np.ndarray
     cuts: np.ndarray
-
-
-class Child(NamedTuple):
-    """A process of the run, started here."""
-
-    options: Options
-    process: subprocess.Popen
-    listener: threading.Thread
-    heard: deque[str]
 
 
 # Before a process is started
@@ -179,112 +168,19 @@ def deal(options: Options, dataset: Dataset) -> Deal:
 
 def start(options: Options) -> Child:
     """A child that works as one process of the run."""
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ
-    if options.local is not None:
-        environment["JAX_PLATFORMS"] = "cpu"
-    return spawned("experiments.multihost.host", asdict(options), environment, options)
+    module = "experiments.multihost.host"
+    cpu = options.local is not None
+    return children.start(module, asdict(options), options.member, cpu=cpu)
 
 
-def spawned(
-    module: str, told: Mapping[str, Any], environment: Mapping[str, str], own: Options
-) -> Child:
-    """A child that does the `work` of a module, told this, JSON, on standard input."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"from {module} import work; work()"],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    process.stdin.write(json.dumps(told, default=str) + "\n")
-    process.stdin.flush()
-    heard: deque[str] = deque(maxlen=200)
-
-    def relay() -> None:
-        for line in process.stderr:
-            heard.append(line)
-            sys.stderr.write(line)
-
-    listener = threading.Thread(target=relay, daemon=True)
-    listener.start()
-    return Child(own, process, listener, heard)
-
-
-def members(options: Options) -> list[Options]:
+def team(options: Options) -> list[Options]:
     """The options of each process that is to be started here."""
     if options.local is None:
         return [options]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    return [
-        replace(
-            options,
-            coordinator=coordinator,
-            num_processes=options.local,
-            process_id=process_id,
-        )
-        for process_id in range(options.local)
-    ]
-
-
-def watch(children: Sequence[Child]) -> list[int | None]:
-    """Wait till all have ended or one has failed; the others are ended then.
-
-    Returns:
-        Their exit codes at that moment, None for those that were still at work.
-    """
-    try:
-        while True:
-            codes = [child.process.poll() for child in children]
-            if any(codes) or None not in codes:
-                return codes
-            time.sleep(0.1)
-    finally:
-        for child in children:
-            child.process.kill()
-            child.process.wait()
-            child.listener.join()
-
-
-def verdict(children: Sequence[Child], codes: Sequence[int | None]) -> str | None:
-    """What went wrong, in words; None if nothing did.
-
-    The child to name is one that JAX did not end because of another.
-    """
-    failed = [i for i, code in enumerate(codes) if code]
-    if not failed:
-        return None
-    first = next((i for i in failed if codes[i] != -signal.SIGABRT), failed[0])
-    code, options = codes[first], children[first].options
-    if code == -signal.SIGABRT:
-        what = reason("".join(children[first].heard), options)
-    elif code < 0:
-        what = f"was ended by {signal.Signals(-code).name}"
-    else:
-        what = "failed, with the message above"
-    return (
-        f"process {options.process_id} of {options.num_processes} {what}. There are no "
-        "results; start all processes again."
+    together = children.members(
+        options.local, timeout=options.timeout, wait=options.wait
     )
-
-
-def reason(heard: str, options: Options) -> str:
-    """Why JAX ended a process, from what it wrote before it did."""
-    if "RegisterTask" in heard:
-        return (
-            f"did not find the others by way of {options.coordinator} within "
-            f"{options.wait} s: all must be started, with the same --num-processes"
-        )
-    silent = re.findall(
-        r"stopped sending heartbeats\):\s*(\d+)|Task (\d+) heartbeat timeout", heard
-    )
-    if silent:
-        names = " and ".join(sorted({a or b for a, b in silent}, key=int))
-        return f"lost process {names}, which did not answer for {options.timeout} s"
-    if options.process_id > 0 and re.search("coordination.?service", heard, re.I):
-        return f"lost process 0, which was to be at {options.coordinator}"
-    return "was ended by JAX, for the reason above"
+    return [replace(options, **member._asdict()) for member in together]
 
 
 def main() -> None:
@@ -292,17 +188,17 @@ def main() -> None:
     options = tyro.cli(Options, prog="python -m experiments.multihost")
     try:
         check(options)
-        team = members(options)
-        deal(team[0], load(options.dataset))
+        members = team(options)
+        deal(members[0], load(options.dataset))
         options.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     try:
-        children = [start(one) for one in team]
-        codes = watch(children)
+        started = [start(one) for one in members]
+        codes = children.watch(started)
     except KeyboardInterrupt:
         sys.exit(130)
-    if (wrong := verdict(children, codes)) is not None:
+    if (wrong := children.verdict(started, codes)) is not None:
         sys.exit(f"error: {wrong}")
-    if team[0].process_id == 0:
+    if members[0].process_id == 0:
         print(f"The results are in {options.out / 'results.json'}")

@@ -621,7 +621,7 @@ def small(tiny, chart, monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
     whole = np.random.default_rng(3).normal(size=(600, 10)).astype(FLOAT32)
-    monkeypatch.setattr(training, "reference", lambda bench, seed, report: whole)
+    monkeypatch.setattr(benches, "reference", lambda bench, seed, report: whole)
     threads = Threads()
     monkeypatch.setattr(files, "start", threads.start)
     return threads, Options(

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -241,74 +240,6 @@ def test_a_process_that_is_alone_does_not_wait_for_ever(tmp_path, environment):
     assert ended.returncode == 1
     last = ended.stderr.splitlines()[-1]
     assert "did not find the others by way of 127.0.0.1:9 within 3 s" in last
-
-
-# The parent and its children
-
-
-def child_of(process_id, program):
-    process = subprocess.Popen(["sh", "-c", program])
-    listener = threading.Thread(target=bool)
-    listener.start()
-    options = replace(OPTIONS, num_processes=3, process_id=process_id)
-    return launcher.Child(options, process, listener, deque())
-
-
-def watched(*programs):
-    children = [child_of(i, program) for i, program in enumerate(programs)]
-    began = time.monotonic()
-    codes = launcher.watch(children)
-    assert all(child.process.poll() is not None for child in children)
-    assert time.monotonic() - began < 30
-    return launcher.verdict(children, codes)
-
-
-def test_the_parent_waits_for_all():
-    assert watched("sleep 0.1", "true", "sleep 0.2") is None
-
-
-def test_the_parent_names_who_failed_and_ends_the_others():
-    assert "process 1 of 3 was ended by SIGKILL. There are no" in watched(
-        "exec sleep 100", "kill -KILL $$", "exec sleep 100"
-    )
-    assert "process 2 of 3 failed, with the message above." in watched(
-        "exec sleep 100", "exec sleep 100", "exit 1"
-    )
-
-
-def test_the_parent_names_who_failed_before_who_was_ended_for_it():
-    children = [child_of(i, "true") for i in range(3)]
-    for child in children:
-        child.process.wait()
-    abort = -signal.SIGABRT
-    assert "process 1 of 3 was ended by SIGKILL" in launcher.verdict(
-        children, [abort, -signal.SIGKILL, abort]
-    )
-    children[0].heard.append("Task 2 heartbeat timeout.")
-    assert "process 0 of 3 lost process 2, which did not answer" in launcher.verdict(
-        children, [abort, None, abort]
-    )
-
-
-@pytest.mark.parametrize(
-    ("heard", "process_id", "said"),
-    [
-        (
-            "are unhealthy (stopped sending heartbeats):\n12\nThe tasks",
-            0,
-            "process 12,",
-        ),
-        ("set to ERROR: UNAVAILABLE: Task 3 heartbeat timeout. This", 4, "process 3,"),
-        ("Failed to send RPC to coordination service. Either", 1, "process 0, .* h:1$"),
-        ("RPC: /xla.coordination.CoordinationService/Heartbeat", 1, "lost process 0,"),
-        ("RPC: /xla.coordination.CoordinationService/Heartbeat", 0, "the reason above"),
-        ("coordination.CoordinationService/RegisterTask", 1, "not find .* h:1 within"),
-        ("Check failed", 1, "was ended by JAX, for the reason above"),
-    ],
-)
-def test_why_jax_ended_a_process_is_read_from_what_it_wrote(heard, process_id, said):
-    options = replace(OPTIONS, coordinator="h:1", process_id=process_id)
-    assert re.search(said, launcher.reason(heard, options))
 
 
 # Refusals
