@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.paper.sections import Section, Table
 from experiments.runs.config import PROTOCOLS
 from experiments.runs.rows import Rows, of_setting, select, settings_of
 
@@ -111,10 +112,10 @@ def check(rows: Rows) -> list[Fact]:
     ]
 
 
-def in_markdown(facts: list[Fact]) -> str:
-    """How many hold, and a table of each with its figures; empty if there are none."""
+def section(facts: list[Fact]) -> Section | None:
+    """How many hold, and a table of each with its figures; None if there are none."""
     if not facts:
-        return ""
+        return None
     held = {
         protocol: [f.holds for f in facts if f.protocol == protocol]
         for protocol in PROTOCOLS
@@ -123,22 +124,20 @@ def in_markdown(facts: list[Fact]) -> str:
         f"under `{protocol}` {sum(map(bool, holds))} of {len(holds)} hold"
         for protocol, holds in held.items()
     )
-    head = (
-        "## Direction facts\n\nWhat held in all cells that the paper published, under "
-        f"its own protocol, `oracle`. Here {counts}.\n\n"
-        f"| setting | fact | {' | '.join(PROTOCOLS)} |\n|---|---|{'---|' * len(held)}"
+    notes = (
+        "What held in all cells that the paper published, under its own protocol, "
+        f"`oracle`. Here {counts}."
     )
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for fact in facts:
         key = f"{fact.scenario} {fact.setting}", fact.statement
         cells.setdefault(key, {})[fact.protocol] = _in_words(fact)
     lines = [
-        f"| {setting} | {statement} | "
-        + " | ".join(cell.get(protocol, "n/a") for protocol in PROTOCOLS)
-        + " |"
-        for (setting, statement), cell in cells.items()
+        [*key, *(cell.get(protocol, "n/a") for protocol in PROTOCOLS)]
+        for key, cell in cells.items()
     ]
-    return "\n".join([head, *lines, ""])
+    table = Table(["setting", "fact", *PROTOCOLS], lines)
+    return Section("Direction facts", [table], notes)
 
 
 def _of_cell(setting: tuple[str, str], protocol: str, rows: Rows) -> list[Fact]:

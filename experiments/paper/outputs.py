@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from experiments.paper import measure
+from experiments.paper import measure, tables
 from experiments.paper.page import document
 from experiments.paper.page.points import Cell
 from experiments.paper.plots import accuracies, figures, gallery
@@ -44,7 +44,7 @@ def show(
         figures.save(accuracies.accuracy_figure(written["rows"], titles), accuracy)
         document.write(
             folder / "report.html",
-            text,
+            tables.report(written["settings"], written["rows"], titles),
             written["settings"],
             written["rows"],
             cells,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.paper.sections import Section, Table
 from experiments.runs.rows import Rows, of_setting, select, settings_of
 
 _FILE = json.loads(Path(__file__).with_suffix(".json").read_text())
@@ -55,8 +56,8 @@ def chart_of(options: Mapping[str, Any]) -> str:
     return kinds.pop() if len(kinds) == 1 else ""
 
 
-def in_markdown(options: Mapping[str, Any], rows: Rows) -> str:
-    """Our figures, the published and the difference; empty if none was published.
+def section(options: Mapping[str, Any], rows: Rows) -> Section | None:
+    """Our figures, the published and the difference; None if none was published.
 
     Args:
         options: of the run: its data set and chart.
@@ -66,18 +67,19 @@ def in_markdown(options: Mapping[str, Any], rows: Rows) -> str:
     keys = [key for key in settings_of(rows) if _as_published(options, key[0])]
     lines = [line for key in keys for line in _of(where, key, rows)]
     if not lines:
-        return ""
-    head = (
-        f"## Beside the published: {where[0]}, {where[1]}\n\n"
+        return None
+    notes = (
         "The paper's figures (Crisostomi et al., 2023) are of `oracle`; ours are "
-        f"means over seeds.{_other_network(where[1])}\n\n"
-        "| setting | space | metric | here | published | difference |\n"
-        "|---|---|---|---|---|---|"
+        f"means over seeds.{_other_network(where[1])}"
     )
-    return "\n".join([head, *lines, ""])
+    head = ["setting", "space", "metric", "here", "published", "difference"]
+    title = f"Beside the published: {where[0]}, {where[1]}"
+    return Section(title, [Table(head, lines)], notes)
 
 
-def _of(where: tuple[str, str], setting: tuple[str, str], rows: Rows) -> list[str]:
+def _of(
+    where: tuple[str, str], setting: tuple[str, str], rows: Rows
+) -> list[list[str]]:
     lines = []
     rows = of_setting(rows, setting)
     for space, metric in dict.fromkeys((r["space"], r["metric"]) for r in rows):
@@ -85,10 +87,8 @@ def _of(where: tuple[str, str], setting: tuple[str, str], rows: Rows) -> list[st
         values = list(select(rows, PROTOCOL, space, metric).values())
         if theirs is not None and values:
             ours = float(np.mean(values))
-            lines.append(
-                f"| {' '.join(setting)} | `{space}` | {metric} | {ours:.3f} "
-                f"| {theirs:.3f} | {ours - theirs:+.3f} |"
-            )
+            figures = [f"{ours:.3f}", f"{theirs:.3f}", f"{ours - theirs:+.3f}"]
+            lines.append([" ".join(setting), f"`{space}`", metric, *figures])
     return lines
 
 

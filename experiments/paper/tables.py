@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.paper import claims, reference
+from experiments.paper.sections import Report, Section, Table, report_in_markdown
 from experiments.runs.config import PROTOCOLS
 from experiments.runs.rows import Rows, in_cell, of_setting, select
 
@@ -122,7 +123,14 @@ deviation over seeds.
 def table(
     settings: dict[str, Any], rows: Rows, titles: dict[tuple[str, str], str]
 ) -> str:
-    """The whole report in Markdown.
+    """The whole report in Markdown; the arguments are those of `report`."""
+    return report_in_markdown(report(settings, rows, titles))
+
+
+def report(
+    settings: dict[str, Any], rows: Rows, titles: dict[tuple[str, str], str]
+) -> Report:
+    """The whole report.
 
     Args:
         settings: what `config.describe` gave.
@@ -131,59 +139,61 @@ def table(
     """
     options = settings["options"]
     seeds = ", ".join(str(seed) for seed in options["seeds"])
-    head = (
-        f"# jatlas on {options['dataset']}\n\nCharts: {options['charts']}; "
-        f"{options['num_anchors']} anchors, "
-        f"seeds {seeds}; {settings['device']}, "
-        f"jax {settings['versions']['jax']}.\n\n"
-        + "".join(f"{note}\n\n" for note in settings.get("notes", ()))
-        + _HOW_TO_READ
+    about = (
+        f"Charts: {options['charts']}; {options['num_anchors']} anchors, "
+        f"seeds {seeds}; {settings['device']}, jax {settings['versions']['jax']}."
     )
+    notes = [*settings.get("notes", ()), _HOW_TO_READ.strip()]
     titles = {key: title for key, title in titles.items() if of_setting(rows, key)}
-    beside = [
-        reference.in_markdown(options, rows),
-        claims.in_markdown(claims.check(rows)),
-    ]
-    sections = [_section(key, title, rows) for key, title in titles.items()]
-    return "\n".join([head, overview(rows, titles), *sections, *filter(None, beside)])
-
-
-def overview(rows: Rows, titles: dict[tuple[str, str], str]) -> str:
-    """The accuracies of all settings in one table."""
-    head = [f"{s} {name}, {p}" for s, name in titles for p in PROTOCOLS]
-    lines = [f"| accuracy | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
-    for space, name in SPACES.items():
-        cells = [
-            in_cell(select(of_setting(rows, key), protocol, space, "accuracy").values())
-            for key in titles
-            for protocol in PROTOCOLS
-        ]
-        lines.append(f"| {name}, `{space}` | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
-
-
-def _section(setting: tuple[str, str], title: str, rows: Rows) -> str:
-    rows = of_setting(rows, setting)
-    tables = [text for metrics in METRICS if (text := _columns(rows, metrics))]
-    return "\n".join(
-        [f"## {', '.join(setting)}: {title}\n", *tables, _in_words(rows), ""]
+    beside = [reference.section(options, rows), claims.section(claims.check(rows))]
+    return Report(
+        f"jatlas on {options['dataset']}",
+        about,
+        "\n\n".join(notes),
+        overview(rows, titles),
+        [
+            *(_section(key, title, rows) for key, title in titles.items()),
+            *filter(None, beside),
+        ],
     )
 
 
-def _columns(rows: Rows, metrics: dict[str, str]) -> str:
-    """One table, of those of these metrics that there are; empty if there are none."""
+def overview(rows: Rows, titles: dict[tuple[str, str], str]) -> Table:
+    """The accuracies of all settings in one table."""
+    columns = [(key, protocol) for key in titles for protocol in PROTOCOLS]
+    head = [f"{s} {name}, {protocol}" for (s, name), protocol in columns]
+    lines = [
+        [f"{name}, `{space}`"]
+        + [
+            in_cell(select(of_setting(rows, key), protocol, space, "accuracy").values())
+            for key, protocol in columns
+        ]
+        for space, name in SPACES.items()
+    ]
+    return Table(["accuracy", *head], lines)
+
+
+def _section(setting: tuple[str, str], title: str, rows: Rows) -> Section:
+    rows = of_setting(rows, setting)
+    tables = [table for metrics in METRICS if (table := _columns(rows, metrics))]
+    return Section(f"{', '.join(setting)}: {title}", tables, words=_in_words(rows))
+
+
+def _columns(rows: Rows, metrics: dict[str, str]) -> Table | None:
+    """One table, of those of these metrics that there are; None if there are none."""
     found = {(r["space"], r["metric"]) for r in rows}
     metrics = {m: name for m, name in metrics.items() if any(m == x for _, x in found)}
     if not metrics:
-        return ""
+        return None
     columns = [(m, protocol) for m in metrics for protocol in PROTOCOLS]
     head = [f"{metrics[m]}, {protocol}" for m, protocol in columns]
-    lines = [f"| space | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
-    for space, name in SPACES.items():
-        if any((space, m) in found for m in metrics):
-            cells = [in_cell(select(rows, p, space, m).values()) for m, p in columns]
-            lines.append(f"| {name}, `{space}` | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+    lines = [
+        [f"{name}, `{space}`"]
+        + [in_cell(select(rows, p, space, m).values()) for m, p in columns]
+        for space, name in SPACES.items()
+        if any((space, m) in found for m in metrics)
+    ]
+    return Table(["space", *head], lines)
 
 
 def _summary(values: Sequence[float]) -> tuple[float, float]:
@@ -203,7 +213,7 @@ def _in_words(rows: Rows) -> str:
     else:
         link = "Merely told the task, with nothing merged,"
     return (
-        "*In words:* told by which charts a sample is to be embedded (`oracle`), the "
+        "told by which charts a sample is to be embedded (`oracle`), the "
         f"atlas is {gain} the end-to-end space. {link} the end-to-end space is {told} "
         f"where it was, and the atlas {beyond} that.{_learnt(rows)} "
         "Told nothing (`blind`), the atlas "

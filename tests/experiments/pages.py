@@ -92,8 +92,8 @@ def cells(folder) -> list[Cell]:
 def write(folder):
     """The page, and the cells that are in it."""
     shown, results = cells(folder), rows()
-    text = tables.table(SETTINGS, results, TITLES)
+    report = tables.report(SETTINGS, results, TITLES)
     path = folder / "report.html"
     pictures = {"accuracy <b>": folder / "picture.png"}
-    document.write(path, text, SETTINGS, results, shown, dataset(), pictures)
+    document.write(path, report, SETTINGS, results, shown, dataset(), pictures)
     return path, shown

@@ -9,11 +9,10 @@ import functools
 import gzip
 import html
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 from markdown_it import MarkdownIt
 from PIL import Image
@@ -22,33 +21,17 @@ from plotly.offline import get_plotlyjs
 from experiments.data.dataset import Dataset
 from experiments.paper import claims
 from experiments.paper.page.points import Cell, encoded, points
+from experiments.paper.sections import Report, Section, Table
 from experiments.runs import storage
 from experiments.runs.config import PROTOCOLS
 from experiments.runs.rows import Rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_IN_WORDS = "*In words:* "
-
-
-class Section(NamedTuple):
-    """A part of `table.md`.
-
-    Attributes:
-        title: its heading, as Markdown.
-        words: what its tables say, as Markdown; empty if that is not said.
-        tables: its tables, as Markdown.
-        rest: whatever else is there, as Markdown.
-    """
-
-    title: str
-    words: str
-    tables: str
-    rest: str
 
 
 def write(
     path: Path,
-    text: str,
+    report: Report,
     settings: Mapping[str, Any],
     rows: Rows,
     cells: Sequence[Cell],
@@ -59,7 +42,7 @@ def write(
 
     Args:
         path: of the page.
-        text: of `table.md`.
+        report: from which `table.md` is made.
         settings: what `config.describe` gave.
         rows: of the results.
         cells: those of which the spaces are shown.
@@ -70,11 +53,11 @@ def write(
         ValueError: as `points.points`.
         OSError: if a picture cannot be read.
     """
-    storage.write_text(path, page(text, settings, rows, cells, dataset, pictures))
+    storage.write_text(path, page(report, settings, rows, cells, dataset, pictures))
 
 
 def page(
-    text: str,
+    report: Report,
     settings: Mapping[str, Any],
     rows: Rows,
     cells: Sequence[Cell],
@@ -82,13 +65,12 @@ def page(
     pictures: Mapping[str, Path],
 ) -> str:
     """The page, as HTML; of the arguments of `write`."""
-    head, *sections = parse(text)
     data, sheet = points(cells, dataset)
     return Template((_TEMPLATES / "page.html").read_text()).substitute(
         title=html.escape(f"jatlas on {dataset.name}"),
-        about=_paragraphs(head.rest.split("\n\n")[0], *map(html.escape, dataset.notes)),
-        summary=_summary(sections, rows),
-        tables=_tables(head, sections),
+        about=_paragraphs(report.about, *map(html.escape, dataset.notes)),
+        summary=_summary(report.sections, rows),
+        tables=_tables(report),
         pictures=_pictures(pictures, cells),
         settings=_settings(settings),
         style=(_TEMPLATES / "page.css").read_text(),
@@ -97,25 +79,6 @@ def page(
         sheet=_uri(sheet),
         plotly=_plotly(),
     )
-
-
-def parse(text: str) -> list[Section]:
-    r"""The parts of a Markdown text, as its headings cut it; the first is its head.
-
-    Example:
-        >>> parse("# All\n\nfive seeds\n\n## A: some\n\n| a |\n|---|\n| 1 |")[1]
-        Section(title='A: some', words='', tables='| a |\n|---|\n| 1 |', rest='')
-    """
-    sections = []
-    for part in re.split(r"^##? ", text, flags=re.MULTILINE)[1:]:
-        title, _, body = part.partition("\n")
-        blocks = [b.strip("\n") for b in re.split(r"\n{2,}|\n(?=\*In words)", body)]
-        tables = [b for b in blocks if b.startswith("|")]
-        words = [b for b in blocks if b.startswith(_IN_WORDS)]
-        rest = [b for b in blocks if b and b not in tables and b not in words]
-        said = " ".join(words).removeprefix(_IN_WORDS)
-        sections.append(Section(title, said, "\n\n".join(tables), "\n\n".join(rest)))
-    return sections
 
 
 def _summary(sections: Sequence[Section], rows: Rows) -> str:
@@ -149,20 +112,35 @@ def _held(protocol: str, facts: Sequence[claims.Fact]) -> str:
     return f"<li>Under {protocol}, {held} of {len(facts)} hold{rest}</li>"
 
 
-def _tables(head: Section, sections: Sequence[Section]) -> str:
+def _tables(report: Report) -> str:
     """Those of all sections, and how they are to be read."""
-    _, _, how = head.rest.partition("\n\n")
+    how = _markdown(report.how_to_read)
     parts = [
-        f"<details><summary>How to read the tables</summary>{_markdown(how)}</details>",
-        _markdown(head.tables),
+        f"<details><summary>How to read the tables</summary>{how}</details>",
+        _table(report.overview),
     ]
-    first = next((s for s in sections if s.words), None)
-    for s in sections:
+    first = next((s for s in report.sections if s.words), None)
+    for s in report.sections:
         opened = " open" if s is first or not s.words else ""
-        inside = _markdown(s.rest) + _markdown(s.tables)
+        inside = _markdown(s.notes) + "".join(map(_table, s.tables))
         title = f"<summary>{_inline(s.title)}</summary>"
         parts.append(f"<details{opened}>{title}{inside}</details>")
     return "\n".join(parts)
+
+
+def _table(table: Table) -> str:
+    """A table that sorts and scrolls."""
+    body = "\n".join(_line("td", line) for line in table.lines)
+    return (
+        '<div class="scroll"><table class="sorts">\n'
+        f"<thead>\n{_line('th', table.head)}\n</thead>\n"
+        f"<tbody>\n{body}\n</tbody>\n</table></div>\n"
+    )
+
+
+def _line(tag: str, cells: Sequence[str]) -> str:
+    inside = "\n".join(f"<{tag}>{_inline(cell)}</{tag}>" for cell in cells)
+    return f"<tr>\n{inside}\n</tr>"
 
 
 def _pictures(pictures: Mapping[str, Path], cells: Sequence[Cell]) -> str:
@@ -218,13 +196,9 @@ def _paragraphs(text: str, *escaped: str) -> str:
 
 @functools.cache
 def _converter() -> MarkdownIt:
-    """Tables sort and scroll; nothing is loaded, linked to, or taken as HTML."""
-    converter = MarkdownIt("commonmark", {"html": False}).enable("table")
-    converter.disable(["image", "link", "autolink", "reference"])
-    opened = '<div class="scroll"><table class="sorts">\n'
-    converter.add_render_rule("table_open", lambda *_: opened)
-    converter.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    return converter
+    """Nothing is loaded, linked to, or taken as HTML."""
+    converter = MarkdownIt("commonmark", {"html": False})
+    return converter.disable(["image", "link", "autolink", "reference"])
 
 
 def _markdown(text: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.paper import claims, reference
 from experiments.paper.claims import CLAIMS
+from experiments.paper.sections import in_markdown
 
 
 def rows_of(figures, protocol="oracle", seed=0):
@@ -140,12 +141,12 @@ def test_either_protocol_is_checked_by_its_own_figures():
 def test_what_is_no_number_neither_holds_nor_fails():
     fact = claims.check(changed("merged", "separability", None))[1]
     assert fact.holds is None
-    assert "not known: nan against 2.000" in claims.in_markdown([fact])
+    assert "not known: nan against 2.000" in in_markdown(claims.section([fact]))
 
 
 def test_the_list_counts_and_gives_the_figures():
     rows = changed("merged", "accuracy", 0.75)
-    text = claims.in_markdown(claims.check(rows))
+    text = in_markdown(claims.section(claims.check(rows)))
     assert "under `oracle` 6 of 7 hold, under `blind` 0 of 0 hold" in text
     name = "accuracy: atlas above naive merge"
     assert (
@@ -153,4 +154,4 @@ def test_the_list_counts_and_gives_the_figures():
     )
     name = "separability: atlas above naive merge"
     assert f"| A S4_N2 | {name} | holds: 3.000 against 2.000 | n/a |" in text
-    assert claims.in_markdown([]) == ""
+    assert claims.section([]) is None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.paper import reference
+from experiments.paper.sections import in_markdown
 
 FOLDER = Path(__file__).parents[2] / "golden" / "paper_results"
 CHARTS = {
@@ -158,7 +159,7 @@ def row(protocol, value, seed=0):
 def test_ours_stand_beside_the_published_under_oracle_with_the_difference():
     rows = [row("oracle", 0.5), row("blind", 0.1), row("oracle", 0.6, seed=1)]
     rows += [row("oracle", 0.9) | {"metric": "cka_rbf"}]
-    text = reference.in_markdown(OPTIONS, rows)
+    text = in_markdown(reference.section(OPTIONS, rows))
     lines = [line for line in text.splitlines() if line.startswith("| A")]
     assert lines == ["| A S80_N10 | `merged` | accuracy | 0.550 | 0.434 | +0.116 |"]
 
@@ -169,19 +170,19 @@ def test_ours_stand_beside_the_published_under_oracle_with_the_difference():
     {"num_anchors": 64},
 ])  # fmt: skip
 def test_where_nothing_was_published_nothing_is_said(changed):
-    assert reference.in_markdown(OPTIONS | changed, [row("oracle", 0.5)]) == ""
+    assert reference.section(OPTIONS | changed, [row("oracle", 0.5)]) is None
 
 
 def test_of_the_other_scenarios_the_anchors_held_out_must_be_the_papers_too():
     rows = [row("oracle", 0.5) | {"scenario": "C", "setting": "T2"}]
     held = OPTIONS | {"num_anchors": 256, "num_held_out": 1000}
-    assert "| C T2 |" in reference.in_markdown(held, rows)
-    assert reference.in_markdown(held | {"num_held_out": 256}, rows) == ""
+    assert "| C T2 |" in in_markdown(reference.section(held, rows))
+    assert reference.section(held | {"num_held_out": 256}, rows) is None
 
 
 def test_of_another_network_it_is_said_that_it_is_one():
     rows = [row("oracle", 0.5)]
     said = "They are of another network: EfficientNet-B0"
     options = OPTIONS | {"charts": "efficientnet-lite1"}
-    assert said in reference.in_markdown(options, rows)
-    assert said not in reference.in_markdown(OPTIONS, rows)
+    assert said in in_markdown(reference.section(options, rows))
+    assert said not in in_markdown(reference.section(OPTIONS, rows))

@@ -1,0 +1,68 @@
+"""A report as its parts, from which both the Markdown and the page are made."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from experiments.runs.rows import markdown_table
+
+
+class Table(NamedTuple):
+    """A table, whose cells are Markdown.
+
+    Attributes:
+        head: the names of the columns.
+        lines: one list of cells a line.
+    """
+
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+class Section(NamedTuple):
+    """A part of the report with its own heading; all texts are Markdown.
+
+    Attributes:
+        title: the heading.
+        tables: its tables.
+        notes: what stands above them.
+        words: what they say, in words.
+    """
+
+    title: str
+    tables: Sequence[Table]
+    notes: str = ""
+    words: str = ""
+
+
+class Report(NamedTuple):
+    """The whole report of a run; all texts are Markdown.
+
+    Attributes:
+        title: the heading.
+        about: what was run.
+        how_to_read: notes on the data and on the tables.
+        overview: the accuracies of all settings.
+        sections: one a setting, then those that compare.
+    """
+
+    title: str
+    about: str
+    how_to_read: str
+    overview: Table
+    sections: Sequence[Section]
+
+
+def report_in_markdown(report: Report) -> str:
+    """The text of `table.md`."""
+    head = [f"# {report.title}", report.about, report.how_to_read]
+    parts = [*head, markdown_table(*report.overview)]
+    parts += map(in_markdown, report.sections)
+    return "\n\n".join(parts) + "\n"
+
+
+def in_markdown(section: Section) -> str:
+    """A section as it stands in `table.md`, without an end of line after the last."""
+    tables = [markdown_table(*table) for table in section.tables]
+    words = section.words and f"*In words:* {section.words}"
+    parts = [f"## {section.title}", section.notes, *tables, words]
+    return "\n\n".join(filter(None, parts))
