@@ -10,6 +10,7 @@ import numpy as np
 import jatlas
 from experiments.benchmarks import measure, reference_probes
 from experiments.benchmarks.measure import Bench, Reference, Row, Work
+from experiments.measures import guesses
 
 _CLASSES = 10
 _SEEDS = 4
@@ -79,7 +80,7 @@ def _one(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
 
 def _accuracy(logits: Any, labels: np.ndarray) -> np.ndarray:
     """On the rows that were learnt from, by a network that started elsewhere."""
-    return np.mean(np.asarray(logits).argmax(axis=1) == labels)
+    return np.mean(guesses.likely(np.asarray(logits)) == labels)
 
 
 def _seeds(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
@@ -91,7 +92,7 @@ def _seeds(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
     @jax.jit
     def fit(key: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         probe = jatlas.fit_probe(key, x, y, _CLASSES, max_epochs=_EPOCHS)
-        return jnp.mean(jatlas.probe_logits(probe, x).argmax(axis=1) == y)
+        return jnp.mean(guesses.likely(jatlas.probe_logits(probe, x)) == y)
 
     def apart() -> jax.Array:
         return jnp.stack([fit(key, *arrays) for key in keys])

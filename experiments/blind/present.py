@@ -15,6 +15,7 @@ import numpy as np
 import jatlas
 from experiments.blind import aligned, scores, spaces
 from experiments.blind.cell import Cell
+from experiments.measures import guesses
 
 # (M, N), which charts embed a sample, to (N, K), its rows.
 Rows = Callable[[np.ndarray], np.ndarray]
@@ -55,7 +56,8 @@ def measured(
             probe = scores.fit(cell, space, key)
             for charts in subsets(num_charts):
                 tested = rows(np.broadcast_to(charts[:, None], everywhere.shape))
-                guess = np.asarray(jatlas.probe_logits(probe, tested)).argmax(axis=1)
+                logits = np.asarray(jatlas.probe_logits(probe, tested))
+                guess = guesses.likely(logits)
                 found.append(
                     {
                         "method": method,

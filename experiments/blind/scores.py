@@ -10,7 +10,7 @@ from sklearn.linear_model import RidgeClassifier
 
 import jatlas
 from experiments.blind.cell import Cell
-from experiments.measures import metrics
+from experiments.measures import guesses
 
 # (cell, rows, key) to (N,), the class that each row is taken for; -1 where it is none.
 Classify = Callable[[Cell, np.ndarray, jax.Array], np.ndarray]
@@ -38,7 +38,7 @@ def logits(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
 
 def probe(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
     """The paper's probe."""
-    return metrics.likely(logits(cell, rows, key))
+    return guesses.likely(logits(cell, rows, key))
 
 
 def ridge(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:

@@ -12,6 +12,7 @@ import jatlas
 from experiments.blind import scores, spaces
 from experiments.blind.cell import Cell
 from experiments.blind.methods import METHODS
+from experiments.measures import guesses
 
 Values = dict[str, Any]
 DOUBTS = ("probability", "disagreement", "residual")
@@ -38,7 +39,7 @@ def measured(cell: Cell, width: int, key: jax.Array) -> Values:
     factor = fit_temperature(logits[cell.choose], cell.labels[cell.choose])
     plain, calibrated = _softmax(logits), _softmax(logits * factor)
     test, labels = cell.test, cell.labels[cell.test]
-    wrong = logits.argmax(axis=1)[test] != labels
+    wrong = guesses.likely(logits)[test] != labels
     found = {
         name: doubt[test]
         for name, doubt in doubts(cell, calibrated, width, key).items()
@@ -123,8 +124,11 @@ def unknown(cell: Cell, width: int, key: jax.Array) -> dict[str, float]:
 
 
 def area(bad: np.ndarray, doubt: np.ndarray) -> float:
-    """Under the ROC curve of telling the bad by their doubt; NaN if all are alike."""
-    if bad.all() or not bad.any():
+    """Under the ROC curve of telling the bad by their doubt.
+
+    NaN if all are alike, or if a doubt is no number.
+    """
+    if bad.all() or not bad.any() or np.isnan(doubt).any():
         return float("nan")
     return float(roc_auc_score(bad, doubt))
 
@@ -144,9 +148,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Expected calibration error of the most likely class, in 15 bins."""
+    """Expected calibration error of the most likely class, in 15 bins; NaN of NaN."""
+    if np.isnan(probabilities).any():
+        return float("nan")
     certain = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    right = guesses.likely(probabilities) == labels
     bins = np.minimum((certain * _BINS).astype(int), _BINS - 1)
     gaps = [
         abs(certain[bins == b].sum() - right[bins == b].sum()) for b in range(_BINS)

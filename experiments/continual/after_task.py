@@ -7,7 +7,7 @@ import numpy as np
 import jatlas
 from experiments.continual import growing
 from experiments.continual.growing import Deal, Step
-from experiments.measures import metrics
+from experiments.measures import guesses, metrics
 from experiments.measures.splits import Cut
 from experiments.runs.benches import Bench
 from experiments.runs.rows import Rows
@@ -36,7 +36,7 @@ def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
         for where, (space, like) in spaces(bench, deal, left).items()
     }
     known = deal.tasks.classes[: t + 1].any(axis=0)
-    guess = np.where(known, left.logits, -np.inf).argmax(axis=1)
+    guess = guesses.likely(np.where(known, left.logits, -np.inf))
     values["both", "finetuned_head"] = accuracies(guess, labels, scored)
     for where, found in costs(bench, deal, t, left).items():
         values[where] = values.get(where, {}) | found
@@ -148,7 +148,7 @@ def _of_space(
         max_epochs=bench.options.probe_epochs,
         patience=bench.options.probe_patience,
     )
-    guess = metrics.likely(np.asarray(logits))
+    guess = guesses.likely(np.asarray(logits))
     values = accuracies(guess, labels, scored)
     means = jatlas.probes.class_means(space, labels, num_classes, where=parts.train)
     nearest = np.asarray(jatlas.probes.nearest_class_mean(means, space))

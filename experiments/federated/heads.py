@@ -6,6 +6,7 @@ import numpy as np
 import jatlas
 from experiments.federated.messages import Recipe
 from experiments.federated.options import Options
+from experiments.measures import guesses
 from jatlas import Probe
 
 
@@ -72,12 +73,10 @@ def scores(
         test: (N,), the test split.
         classes: (C,), the client's own.
     """
-    logits = np.asarray(jatlas.probe_logits(probe, rows))
-    right = (logits.argmax(axis=1) == labels).astype(float)
-    right[np.isnan(logits).any(axis=1)] = np.nan
+    guess = guesses.likely(np.asarray(jatlas.probe_logits(probe, rows)))
     own = classes[labels]
     groups = {"unseen": test & ~own, "seen": test & own, "all": test}
     return {
-        group: float(right[chosen].mean()) if chosen.any() else float("nan")
+        group: guesses.accuracy(guess, labels, chosen)
         for group, chosen in groups.items()
     }

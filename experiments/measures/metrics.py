@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments.measures import task_embedding
+from experiments.measures import guesses, task_embedding
 from experiments.measures.clustering import clustering
 from experiments.measures.protocols import Space, only, rows_of_test
 from experiments.measures.splits import Cut
@@ -149,19 +149,14 @@ def accuracies(
         validation=parts.validation,
         **told,
     )
-    guess = likely(np.asarray(logits))
+    guess = guesses.likely(np.asarray(logits))
     values = {
-        ("accuracy", group): _accuracy(guess, space.labels, parts.test & rows)
+        ("accuracy", group): guesses.accuracy(guess, space.labels, parts.test & rows)
         for group, rows in _groups(tasks, space.labels).items()
     }
     values["scored_rows", ""] = float(parts.test.sum())
     values["probe_epochs", ""] = float(best_epoch) + 1
     return values
-
-
-def likely(logits: np.ndarray) -> np.ndarray:
-    """(R,), the class that each row of logits, (R, C), is taken for; -1 of NaN."""
-    return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
 
 
 def class_mean_accuracy(space: Rows, parts: Cut, tasks: Tasks) -> float:
@@ -170,7 +165,7 @@ def class_mean_accuracy(space: Rows, parts: Cut, tasks: Tasks) -> float:
         space.rows, space.labels, tasks.shared.size, where=parts.train
     )
     nearest = np.asarray(jatlas.probes.nearest_class_mean(means, space.rows))
-    return _accuracy(nearest, space.labels, parts.test)
+    return guesses.accuracy(nearest, space.labels, parts.test)
 
 
 def alignment(
@@ -260,12 +255,6 @@ def _for_each_cut(
         for ending, values in found.items()
         for (metric, group), value in values.items()
     }
-
-
-def _accuracy(guess: np.ndarray, labels: np.ndarray, scored: np.ndarray) -> float:
-    """The share that is right; NaN of no rows, or if there is no guess (-1) for one."""
-    known = scored.any() and (guess[scored] >= 0).all()
-    return float((guess == labels)[scored].mean()) if known else float("nan")
 
 
 def _groups(tasks: Tasks, labels: np.ndarray) -> dict[str, np.ndarray]:

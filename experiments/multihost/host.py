@@ -23,6 +23,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import jatlas
 from experiments.data.catalog import Dataset, load, normalise
+from experiments.measures import guesses
 from experiments.multihost.launcher import Options, deal
 from experiments.runs import children, storage
 
@@ -123,8 +124,8 @@ def streamed(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 @jax.jit
 def accuracy(probe: jatlas.Probe, atlas: jax.Array, placed: Placed) -> jax.Array:
     """Share of the test samples whose class the probe says."""
-    said = jatlas.probe_logits(probe, atlas).argmax(axis=1)
-    right = (said == placed.labels) & placed.test
+    guess = guesses.likely(jatlas.probe_logits(probe, atlas))
+    right = (guess == placed.labels) & placed.test
     return right.sum() / placed.test.sum()
 
 

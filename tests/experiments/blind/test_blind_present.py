@@ -161,3 +161,11 @@ def test_evidence_of_training_rows_is_not_of_those_that_have_learnt_it(own):
     )
     guess = np.asarray(jatlas.probe_logits(probe, rows)).argmax(axis=1)
     assert (guess == labels)[own.train].mean() < 0.4
+
+
+def test_logits_that_are_no_numbers_are_never_right(own, monkeypatch):
+    """Not of class 0 either, which a quarter of the test samples are of."""
+    nothing = np.full((N, C), np.nan, np.float32)
+    monkeypatch.setattr(jatlas, "probe_logits", lambda probe, rows: nothing)
+    found = measured(own, WIDTH, KEY, lambda what, share: None)
+    assert {row["value"] for row in found} == {0.0}

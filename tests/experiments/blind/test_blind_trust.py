@@ -175,3 +175,17 @@ def test_what_is_all_alike_cannot_be_told_apart():
     assert trust.area(np.array([False, True, False]), doubt) == 1
     assert np.isnan(trust.area(np.zeros(3, bool), doubt))
     assert np.isnan(trust.area(np.ones(3, bool), doubt))
+
+
+def test_logits_that_are_no_numbers_are_errors(two, monkeypatch):
+    """Also of samples of class 0, the first that a bare argmax would name."""
+    guessed = 3 * np.eye(C)[two.labels]
+    unknown = two.test & (two.labels == 0)
+    guessed[unknown] = np.nan
+    monkeypatch.setattr(trust, "_logits", lambda *args: guessed)
+    flat = dict.fromkeys(DOUBTS, np.zeros(N))
+    monkeypatch.setattr(trust, "doubts", lambda *args: flat)
+    found = trust.measured(two, WIDTH, KEY)
+    share = unknown.sum() / two.test.sum()
+    assert [risk[-1] for risk in found["risk"].values()] == pytest.approx([share] * 3)
+    assert np.isnan(found["calibration_error"])

@@ -76,6 +76,24 @@ def test_each_method_is_measured_on_the_classes_so_far(bench, deal, left):
     assert found["both", "charts", "bytes"] == 2 * found["both", "finetuned", "bytes"]
 
 
+def test_a_head_whose_logits_are_no_numbers_is_never_right(bench, deal, left):
+    """Nor is it where the class is 0, the first that a bare argmax would name."""
+    labels = bench.dataset.labels[deal.kept]
+    unknown = labels == 0
+    known = deal.tasks.classes[: T + 1].any(axis=0)
+    assert known[0]
+    logits = jnp.where(unknown[:, None], jnp.nan, left.logits)
+    rows = after_task.measured(bench, SEED, deal, T, left._replace(logits=logits))
+    (found,) = (
+        row["value"]
+        for row in rows
+        if (row["space"], row["metric"]) == ("finetuned_head", "accuracy")
+    )
+    tested = growing.cut(SEED, deal, T).test
+    assert found == pytest.approx((~unknown)[tested].mean())
+    assert found < 1
+
+
 def test_cka_is_with_the_end_to_end_space_on_test_samples_of_these_classes(
     bench, deal, left
 ):

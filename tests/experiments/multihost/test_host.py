@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 
+import jatlas
 from experiments.data.catalog import load
 from experiments.multihost import host
 from experiments.multihost.launcher import Options
@@ -30,3 +32,15 @@ def test_every_sample_is_in_a_chart_and_has_one_part():
     parts = np.stack([rows.learn, rows.validation, rows.test])
     assert (parts.sum(axis=0) == 1).all()
     assert parts.any(axis=1).all()
+
+
+def test_a_sample_whose_logits_are_no_numbers_is_never_right():
+    """Nor is one of class 0, the first that a bare argmax would name."""
+    labels, classes = np.arange(12) % 3, jnp.eye(3)
+    sides = jnp.concatenate([classes, jnp.zeros((1, 3))])  # a hidden unit is idle
+    probe = jatlas.Probe(jnp.eye(3, 4), jnp.zeros(4), sides, jnp.zeros(3), 0.0, 0)
+    atlas = classes[labels].at[:6].set(jnp.nan)
+    every = jnp.ones(12, bool)
+    spaces = (atlas[None], atlas, every[None], atlas[None, :3])
+    placed = host.Placed(*spaces, jnp.asarray(labels), *[every] * 4)
+    assert float(host.accuracy(probe, atlas, placed)) == 0.5
