@@ -207,9 +207,11 @@ def going_on(chart: Chart, state: ChartState) -> Chart:
 
 
 def warm(bench: Bench, deal: Deal) -> None:
-    """Compile what is clocked, by an epoch of a chart of each kind."""
+    """Compile what is clocked: a chart of each kind, after an epoch, joins."""
     for kind in bench.options.kinds:
-        _fit(bench, kind, jax.random.key(0), deal.tasks, 0, max_epochs=1)
+        chart = _fit(bench, kind, jax.random.key(0), deal.tasks, 0, max_epochs=1)
+        inputs = bench.encoders[kind].inputs[deal.kept]
+        _joined(first(bench, deal), chart, inputs, deal, 0)
 
 
 def size(tree: Any) -> int:
@@ -259,11 +261,7 @@ def _tell(
 def _joined(
     state: State, own: Charts, inputs: np.ndarray, deal: Deal, t: int
 ) -> tuple[State, float]:
-    """The state after a chart has joined, and the least seconds that it took.
-
-    It joins four times, always the same state. The first does not count: something may
-    be compiled. Of the others, the quickest was kept waiting least by other programs.
-    """
+    """The state after a chart has joined, and how many seconds that took."""
     anchors, present = jnp.asarray(deal.anchors), jnp.asarray(deal.presence[t])
 
     def join() -> State:
@@ -276,8 +274,7 @@ def _joined(
             state.finetuned,
         )
 
-    joined, _ = _clocked(join)
-    return joined, min(_clocked(join)[1] for _ in range(3))
+    return _clocked(join)
 
 
 def _clocked(make: Callable[[], Any]) -> tuple[Any, float]:

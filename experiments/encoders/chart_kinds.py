@@ -120,3 +120,14 @@ def prepare(
     return Encoder(
         kind, inputs, chart, jatlas.charts.flip_and_crop if augmented else None
     )
+
+
+def chart(name: str, dataset: Dataset) -> Chart:
+    """A chart of a kind for a data set, made without looking at an image."""
+    kind = KINDS[name]
+    shape = dataset.images.shape[1:]
+    if kind.variant is not None:
+        from experiments.encoders.features import NUM_FEATURES
+
+        shape = (NUM_FEATURES,)
+    return kind.make(shape, len(dataset.class_names))

@@ -21,6 +21,7 @@ import tyro
 from rich.console import Console
 
 from experiments.data.dataset import Dataset
+from experiments.encoders import chart_kinds
 from experiments.federated import deal as dealing
 from experiments.federated import files, processes, reference, report
 from experiments.federated.deal import Deal
@@ -28,7 +29,6 @@ from experiments.federated.files import Lost
 from experiments.federated.options import Options, check, of_run, to_json
 from experiments.federated.rounds import Round
 from experiments.runs import benches, config, runner, storage, terminal
-from experiments.runs.benches import Bench
 
 TRANSPORTS = {"files": files.run, "processes": processes.run}
 NOTES = (
@@ -105,7 +105,9 @@ def round_of(ready: Plan, seed: int, tell: files.Tell) -> dict[str, Any]:
     run = TRANSPORTS[options.transport]
     found = run(options, dealt.recipe, options.folder, lambda s, w: tell(0.8 * s, w))
     tell(0.8, "the end-to-end chart")
-    bench = _bench(ready, options.kinds[0])
+    bench = benches.prepare(
+        of_run(options, options.folder, options.kinds[0]), ready.dataset
+    )
     others = reference.end_to_end(options, bench, dealt)
     others |= reference.together(options, ready.dataset, dealt, found.accepted)
     made = written(ready, seed, found, others)
@@ -153,14 +155,9 @@ def written(
 
 def weights(ready: Plan, kind: str) -> int:
     """The bytes of a chart's weights: what a client would send if it sent these."""
-    chart = _bench(ready, kind).encoders[kind].chart
+    chart = chart_kinds.chart(kind, ready.dataset)
     leaves = jax.tree.leaves(jax.eval_shape(chart.init, jax.random.key(0)))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
-
-def _bench(ready: Plan, kind: str) -> Bench:
-    told = of_run(ready.options, ready.options.folder, kind)
-    return benches.prepare(told, ready.dataset)
 
 
 def rounds_of(ready: Plan, console: Console) -> list[dict[str, Any]]:

@@ -84,21 +84,19 @@ def _work(told: dict[str, Any]) -> None:
     post(place, number, client.send(options, own, recipe))
     found, version = client.alone(options, own, recipe), -1
     while version < 0 or not closed(place, version):
-        head = newest(place)
-        if head is not None and head.version > version:
+        head = newest(place, version)
+        if head is not None:
             scores = found | client.with_head(own, head)
             write_report(place, number, head.version, scores)
             version = head.version
         time.sleep(_PAUSE)
 
 
-def newest(place: Places) -> Head | None:
-    """The head of the highest version that was sent."""
-    files = list(place.outbox.glob("head_*.npz"))
-    if not files:
-        return None
-    last = max(files, key=lambda file: int(file.stem.removeprefix("head_")))
-    return messages.unpack_head(last.read_bytes())
+def newest(place: Places, known: int = -1) -> Head | None:
+    """The head of the highest version that was sent; None if that is known already."""
+    files = {int(f.stem.split("_")[1]): f for f in place.outbox.glob("head_*.npz")}
+    last = max(files, default=-1)
+    return messages.unpack_head(files[last].read_bytes()) if last > known else None
 
 
 def closed(place: Places, version: int) -> bool:
@@ -252,12 +250,17 @@ def take(state: State, place: Places) -> State:
             line = f"{name} refused: files of clients are named client_1_1.npz"
             state = state._replace(lines=(*state.lines, line))
             continue
-        number, content = int(found[1]), (place.inbox / name).read_bytes()
-        after, line = server.receive(state.server, number, content)
+        number, file = int(found[1]), place.inbox / name
+        size, most = file.stat().st_size, messages.most_bytes(state.server.recipe)
+        if size > most:
+            line = f"client {number} refused: it is of {size} bytes, not read"
+            line += f"; expected {most} at most"
+        else:
+            after, line = server.receive(state.server, number, file.read_bytes())
+            state = state._replace(server=after)
         state = state._replace(
-            server=after,
             lines=(*state.lines, line),
-            sent={number: len(content), **state.sent},
+            sent={number: size, **state.sent},
             answered=state.answered | {number},
         )
     return state

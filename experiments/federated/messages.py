@@ -21,6 +21,7 @@ from jatlas.running.atlas import AtlasState
 
 # What a file has beside its numbers: names, shapes, the table of contents.
 _OVERHEAD = 1 << 14
+_HEAD = 1 << 30  # of a head's numbers
 
 
 class Refused(ValueError):
@@ -124,7 +125,7 @@ def read_contribution(content: bytes, sender: int, recipe: Recipe) -> AtlasState
         Refused: with the reason, if it is not to be merged.
     """
     num_public, num_anchors = recipe.shape
-    arrays = _unpack(content, 8 * num_public * (num_anchors + 1))
+    arrays = _unpack(content, _most_numbers(recipe))
     wanted = {"client", "round", "recipe", "total", "count"}
     if set(arrays) != wanted:
         raise Refused(f"it holds {sorted(arrays)}, expected {sorted(wanted)}")
@@ -148,6 +149,11 @@ def read_contribution(content: bytes, sender: int, recipe: Recipe) -> AtlasState
     return AtlasState(total, count)
 
 
+def most_bytes(recipe: Recipe) -> int:
+    """The size of a contribution beyond which none is worth being read."""
+    return _most_numbers(recipe) + 2 * _OVERHEAD
+
+
 def pack_head(head: Head) -> bytes:
     """The head as it is sent, an .npz."""
     about = {"version": np.int32(head.version), "clients": np.int32(head.clients)}
@@ -164,7 +170,7 @@ def unpack_head(content: bytes) -> Head:
     Raises:
         Refused: if it is something else.
     """
-    arrays = _unpack(content, 1 << 30)
+    arrays = _unpack(content, _HEAD)
     try:
         probe = Probe(**{name: arrays[name] for name in Probe._fields})
         clients = tuple(arrays["clients"].tolist())
@@ -195,6 +201,12 @@ def _check_numbers(total: np.ndarray, count: np.ndarray, recipe: Recipe) -> None
             )
     if not count.any():
         raise Refused("it has a row of no public sample")
+
+
+def _most_numbers(recipe: Recipe) -> int:
+    """Bytes of the numbers of a contribution, if they were float64."""
+    num_public, num_anchors = recipe.shape
+    return 8 * num_public * (num_anchors + 1)
 
 
 def _digest(recipe: Recipe) -> np.ndarray:

@@ -553,6 +553,28 @@ def test_a_server_that_is_started_again_goes_on_with_what_was_sent(place):
     assert "client 2 is in the atlas, but ended before it had measured" in found.lines
 
 
+def test_a_message_is_not_read_if_its_size_says_that_it_is_none(place):
+    files.post(place, 1, message(1))
+    with (place.inbox / "client_2_1.npz").open("wb") as stream:
+        stream.truncate(2**40)  # none of which is on the disk
+    found = served(place, {1: lambda: 0, 2: lambda: 0})
+    assert found.accepted == [1]
+    assert found.sent[2] == 2**40
+    most = 8 * P * (A + 1) + 2**15
+    line = (
+        f"client 2 refused: it is of {2**40} bytes, not read; expected {most} at most"
+    )
+    assert line in found.lines
+
+
+def test_a_head_that_is_known_is_not_read_again(place):
+    (place.outbox / "head_9.npz").write_bytes(messages.pack_head(head_of(1)))
+    (place.outbox / "head_10.npz").write_bytes(b"not read")
+    assert files.newest(place, 10) is None
+    with pytest.raises(messages.Refused):
+        files.newest(place, 9)
+
+
 def test_a_round_without_any_rows_says_why(place):
     files.post(place, 1, BAD["fewer anchors"][0]())
     reason = "client 1 refused: .*; client 2 dropped out"
@@ -686,6 +708,19 @@ def test_weights_are_counted_in_bytes(small):
     convolutions = (25 * 1 * 16 + 16) + (25 * 16 * 32 + 32)
     linear = (2 * 2 * 32 * 10 + 10) + (10 * 10 + 10)
     assert federated.weights(ready, "cnn") == 4 * (convolutions + linear)
+
+
+def test_to_count_weights_no_image_is_looked_at(small, monkeypatch):
+    """Of a frozen encoder's projector either, whose features take minutes."""
+    ready = federated.plan(small[1])
+    monkeypatch.setattr(
+        chart_kinds, "prepare", lambda *args, **more: pytest.fail("looked")
+    )
+    kind = "efficientnet-lite0"
+    chart = chart_kinds.KINDS[kind].make((1280,), 10)
+    state = jax.eval_shape(chart.init, jax.random.key(0))
+    expected = sum(4 * leaf.size for leaf in jax.tree.leaves(state))
+    assert federated.weights(ready, kind) == expected > 4 * 1280
 
 
 def test_a_table_is_of_means_over_clients_and_deviations_over_seeds():
