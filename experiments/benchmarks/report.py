@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from experiments.benchmarks import timing
+from experiments.runs.rows import markdown_table
 
 Row = dict[str, Any]
 
@@ -277,5 +278,4 @@ def _table(head: tuple[str, ...], lines: list[Any]) -> str:
     for first, *rest in lines:
         shown.append(["" if first == before else first, *rest])
         before = first
-    cells = [list(head), ["---"] * len(head), *shown]
-    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+    return markdown_table(head, shown) + "\n"

@@ -8,6 +8,7 @@ import numpy as np
 
 import jatlas
 from experiments.blind.cell import Cell
+from experiments.measures import nystroem
 
 SHRINKAGE = 0.3  # of the covariances: of the charts when whitened, and of GCCA's
 FOLDS = 4  # of the cross-fitted probe
@@ -46,7 +47,7 @@ def merged(charts: Sequence[np.ndarray], anchors: np.ndarray) -> jax.Array:
 
 def orthonormal(rows: jax.Array, anchors: np.ndarray) -> np.ndarray:
     """(N, A), the same in Nystroem's coordinates."""
-    return np.asarray(jatlas.apply_transform(jatlas.fit_nystroem(rows[anchors]), rows))
+    return np.asarray(nystroem.orthonormal(rows, rows[anchors]))
 
 
 def side_by_side(charts: Sequence[np.ndarray]) -> np.ndarray:

