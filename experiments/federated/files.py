@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.data import storage
 from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
 from experiments.federated.messages import Head, Recipe
@@ -25,7 +26,7 @@ from experiments.federated.rounds import (
 from experiments.federated.server import Server
 from experiments.multihost.launcher import Child
 from experiments.multihost.launcher import Options as Member
-from experiments.runs import children, runner, storage
+from experiments.runs import children, runner
 
 Tell = Callable[[float, str], None]
 # A child's exit code; None while it is at work.

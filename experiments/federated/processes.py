@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.experimental.multihost_utils import broadcast_one_to_all, process_allgather
 
+from experiments.data import storage
 from experiments.data.dataset import Dataset
 from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
@@ -29,7 +30,7 @@ from experiments.federated.rounds import (
 from experiments.federated.server import Server
 from experiments.multihost import host, launcher
 from experiments.multihost.launcher import Options as Member
-from experiments.runs import children, runner, storage
+from experiments.runs import children, runner
 
 # What a process has to know to find the others.
 _MEMBER = ("coordinator", "num_processes", "process_id", "timeout", "wait")

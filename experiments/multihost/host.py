@@ -27,9 +27,9 @@ from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jatlas
+from experiments.data import storage
 from experiments.data.catalog import Dataset, load, normalise
 from experiments.multihost.launcher import Options, deal
-from experiments.runs import storage
 
 # What the errors of JAX have in them when another process is gone.
 _SIGNS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")

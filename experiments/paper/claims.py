@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.runs.config import PROTOCOLS
+from experiments.measures.protocols import PROTOCOLS
 from experiments.runs.rows import Rows, of_setting, select, settings_of
 
 

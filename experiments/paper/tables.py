@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.measures.protocols import PROTOCOLS
 from experiments.paper import claims, reference
-from experiments.runs.config import PROTOCOLS
 from experiments.runs.rows import Rows, in_cell, of_setting, select
+from experiments.runs.settings import titles_of
 
 SPACES = {
     "original_abs": "end-to-end",
@@ -119,26 +120,21 @@ deviation over seeds.
 """
 
 
-def table(
-    settings: dict[str, Any], rows: Rows, titles: dict[tuple[str, str], str]
-) -> str:
-    """The whole report in Markdown.
-
-    Args:
-        settings: what `config.describe` gave.
-        rows: of the results.
-        titles: of each (scenario, setting), in the order to be shown.
-    """
+def table(results: dict[str, Any]) -> str:
+    """The whole report in Markdown, of what results.json holds."""
+    settings, rows = results["settings"], results["rows"]
     options = settings["options"]
     seeds = ", ".join(str(seed) for seed in options["seeds"])
+    charts = ", ".join(reference.kinds(options))
     head = (
-        f"# jatlas on {options['dataset']}\n\nCharts: {options['charts']}; "
+        f"# jatlas on {options['dataset']}\n\nCharts: {charts}; "
         f"{options['num_anchors']} anchors, "
         f"seeds {seeds}; {settings['device']}, "
         f"jax {settings['versions']['jax']}.\n\n"
         + "".join(f"{note}\n\n" for note in settings.get("notes", ()))
         + _HOW_TO_READ
     )
+    titles = titles_of(options["settings"])
     titles = {key: title for key, title in titles.items() if of_setting(rows, key)}
     beside = [
         reference.in_markdown(options, rows),

@@ -135,7 +135,7 @@ def test_its_tables_have_the_numbers_of_the_results(read):
 def test_it_has_every_table_of_the_markdown(read, written):
     from experiments.paper import tables
 
-    text = tables.table(pages.SETTINGS, pages.rows(), TITLES)
+    text = tables.table({"settings": pages.SETTINGS, "rows": pages.rows()})
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     plain = [
         [re.sub(r"[`*]", "", cell).strip() for cell in line.strip("|").split("|")]
