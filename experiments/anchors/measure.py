@@ -17,10 +17,11 @@ import tyro
 from rich.console import Console
 
 import jatlas
+from experiments.data import storage
 from experiments.measures import metrics, protocols, splits
 from experiments.measures.protocols import Embedded
 from experiments.paper import measure
-from experiments.runs import benches, runner, storage, terminal
+from experiments.runs import benches, runner, terminal
 from experiments.runs.benches import Bench, Report
 from experiments.runs.config import PROTOCOLS, Options
 from experiments.runs.rows import in_cell

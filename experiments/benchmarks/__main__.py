@@ -18,7 +18,8 @@ from rich.console import Console
 from experiments.benchmarks import machine, references, report, scale
 from experiments.benchmarks.jobs import JOBS
 from experiments.benchmarks.measure import Bench, Disagreement
-from experiments.runs import storage, terminal
+from experiments.data import storage
+from experiments.runs import terminal
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from rich.console import Console
 
 from experiments.blind import pictures, tables
 from experiments.blind.job import Blind, check, options, part, unit
+from experiments.data import storage
 from experiments.encoders.chart_kinds import KINDS
 from experiments.paper.plots import figures
-from experiments.runs import runner, storage, terminal
+from experiments.runs import runner, terminal
 
 
 def main(blind: Blind) -> None:

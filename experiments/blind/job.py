@@ -13,9 +13,10 @@ import tyro
 from experiments.blind import cell, present, scores, spaces, trust
 from experiments.blind.cell import Cell
 from experiments.blind.methods import CURVES, METHODS
+from experiments.data import storage
 from experiments.encoders.chart_kinds import KINDS
 from experiments.paper import measure
-from experiments.runs import benches, storage
+from experiments.runs import benches
 from experiments.runs.benches import Bench, Report
 from experiments.runs.config import Options
 from experiments.runs.settings import Setting

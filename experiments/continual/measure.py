@@ -51,8 +51,9 @@ from rich.console import Console
 import jatlas
 from experiments.continual import after_task, curves, growing
 from experiments.continual.growing import State
+from experiments.data import storage
 from experiments.paper.plots import figures
-from experiments.runs import runner, settings, storage, terminal
+from experiments.runs import runner, settings, terminal
 from experiments.runs.benches import Bench, Report
 from experiments.runs.config import Options
 from experiments.runs.rows import Rows

@@ -153,7 +153,8 @@ def _of_tfds(name: str) -> Callable[[Folders], Dataset]:
         like = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
             f"unknown data set {name!r}; known are {known}, and the image "
-            f"classification sets of TensorFlow Datasets by their names there.{like}"
+            "classification sets of TensorFlow Datasets by their names there, or a "
+            f"file FOLDER/MINE.npz.{like}"
         )
     make_builder = partial(tfds.builder, name)
     return lambda folders: read(

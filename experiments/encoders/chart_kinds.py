@@ -11,6 +11,7 @@ import optax
 import jatlas
 from experiments.data.catalog import normalise
 from experiments.data.dataset import Dataset
+from experiments.encoders import plugins
 from jatlas.charts import Chart
 from jatlas.charts.learning import Augment
 
@@ -88,6 +89,18 @@ KINDS = {
 }
 
 
+def kind(name: str) -> Kind:
+    """The kind of this name, or one's own of MODULE:FUNCTION.
+
+    Raises:
+        KeyError: if it is neither.
+    """
+    if not plugins.is_own(name):
+        return KINDS[name]
+    title = f"chart of your own, {name}"
+    return Kind(title, 6, partial(plugins.make_chart, name), _adam)
+
+
 def prepare(
     name: str,
     dataset: Dataset,
@@ -99,26 +112,26 @@ def prepare(
     """A kind of chart on a data set; features of a frozen encoder are computed or read.
 
     Raises:
-        ValueError: if the images are too small for it, or the encoder's weights are not
-            those they should be.
+        ValueError: if the images are too small for it, the encoder's weights are not
+            those they should be, or a chart of one's own is none.
         OSError: if its weights are not there.
     """
-    kind = KINDS[name]
+    own = kind(name)
     inputs = dataset.images
-    if kind.variant is not None:
+    if own.variant is not None:
         from experiments.encoders.features import frozen_features
 
         inputs = frozen_features(
             inputs,
-            variant=kind.variant,
+            variant=own.variant,
             size=feature_size,
             cache_dir=None if cache_dir is None else cache_dir / "features",
             report=lambda share: report(f"features of {name}", share),
         )
-    chart = kind.make(inputs.shape[1:], len(dataset.class_names))
-    augmented = kind.variant is None and dataset.name in _AUGMENTED
+    chart = own.make(inputs.shape[1:], len(dataset.class_names))
+    augmented = own.variant is None and dataset.name in _AUGMENTED
     return Encoder(
-        kind, inputs, chart, jatlas.charts.flip_and_crop if augmented else None
+        own, inputs, chart, jatlas.charts.flip_and_crop if augmented else None
     )
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from flax import nnx
 from platformdirs import user_cache_path
 
+from experiments.data import storage
 from experiments.encoders import pretrained
-from experiments.runs import storage
 from jatlas.charts import EfficientNetLite, efficientnet
 
 NUM_FEATURES = 1280

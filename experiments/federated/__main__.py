@@ -20,6 +20,7 @@ import jax
 import tyro
 from rich.console import Console
 
+from experiments.data import storage
 from experiments.data.dataset import Dataset
 from experiments.encoders import chart_kinds
 from experiments.federated import deal as dealing
@@ -28,7 +29,7 @@ from experiments.federated.deal import Deal
 from experiments.federated.files import Lost
 from experiments.federated.options import Options, check, of_run, to_json
 from experiments.federated.rounds import Round
-from experiments.runs import benches, config, runner, storage, terminal
+from experiments.runs import benches, config, runner, terminal
 
 TRANSPORTS = {"files": files.run, "processes": processes.run}
 NOTES = (

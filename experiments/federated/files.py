@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.data import storage
 from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
 from experiments.federated.messages import Head, Recipe
@@ -23,7 +24,7 @@ from experiments.federated.rounds import (
     write_report,
 )
 from experiments.federated.server import Server
-from experiments.runs import children, runner, storage
+from experiments.runs import children, runner
 from experiments.runs.children import Child, Member
 
 Tell = Callable[[float, str], None]

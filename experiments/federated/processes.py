@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.experimental.multihost_utils import broadcast_one_to_all, process_allgather
 
+from experiments.data import storage
 from experiments.data.dataset import Dataset
 from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
@@ -26,7 +27,7 @@ from experiments.federated.rounds import (
     write_report,
 )
 from experiments.federated.server import Server
-from experiments.runs import children, runner, storage
+from experiments.runs import children, runner
 from experiments.runs.children import Child, Member
 
 

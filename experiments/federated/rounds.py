@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.runs import storage
+from experiments.data import storage
 
 
 class Round(NamedTuple):

@@ -9,7 +9,10 @@ import numpy as np
 
 import jatlas
 from experiments.measures import nystroem
+from jatlas.merging.relative import Similarity
 from jatlas.scenarios import Tasks
+
+PROTOCOLS = ("oracle", "blind")
 
 
 class Space(NamedTuple):
@@ -34,6 +37,7 @@ class Embedded(NamedTuple):
         presence: (M, N), the samples of each task.
         used: (N,), the samples to be compared, all of which are in some task.
         num_classes: C.
+        similarity: of an embedding to an anchor, as in `jatlas.relativize`.
     """
 
     reference: np.ndarray
@@ -42,6 +46,7 @@ class Embedded(NamedTuple):
     presence: np.ndarray
     used: np.ndarray
     num_classes: int
+    similarity: Similarity = "cosine"
 
 
 # Made when it is measured: all at once, those of many charts would not fit.
@@ -105,7 +110,7 @@ def blind_spaces(embedded: Embedded) -> Spaces:
 
 def relative_reference(embedded: Embedded) -> np.ndarray:
     """(N, A), the end-to-end chart's relative representation."""
-    return _relative(embedded.reference, embedded.anchors)
+    return _relative(embedded, embedded.reference)
 
 
 def of_test_split(space: Space, tasks: Tasks) -> np.ndarray:
@@ -163,18 +168,24 @@ def _jumble(
 
 
 def _jumble_rel(embedded: Embedded, presence: np.ndarray) -> Space:
-    relative = [_relative(chart, embedded.anchors) for chart in embedded.charts]
+    relative = [_relative(embedded, chart) for chart in embedded.charts]
     return _jumble(embedded, presence, relative)
 
 
-def _relative(chart: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    return np.asarray(jatlas.relativize(chart, chart[anchors]))
+def _relative(embedded: Embedded, chart: np.ndarray) -> np.ndarray:
+    return np.asarray(
+        jatlas.relativize(
+            chart, chart[embedded.anchors], similarity=embedded.similarity
+        )
+    )
 
 
 def _merged(embedded: Embedded, presence: np.ndarray) -> np.ndarray:
     charts = list(embedded.charts)
     anchors = [chart[embedded.anchors] for chart in charts]
-    return np.asarray(jatlas.merge(charts, anchors, presence))
+    return np.asarray(
+        jatlas.merge(charts, anchors, presence, similarity=embedded.similarity)
+    )
 
 
 def _orthonormal(embedded: Embedded, presence: np.ndarray) -> np.ndarray:
@@ -184,7 +195,7 @@ def _orthonormal(embedded: Embedded, presence: np.ndarray) -> np.ndarray:
     """
     anchors = [chart[embedded.anchors] for chart in embedded.charts]
     everywhere = np.ones((len(anchors), len(embedded.anchors)), bool)
-    kernel = jatlas.merge(anchors, anchors, everywhere)
+    kernel = jatlas.merge(anchors, anchors, everywhere, similarity=embedded.similarity)
     return np.asarray(nystroem.orthonormal(_merged(embedded, presence), kernel))
 
 
@@ -197,7 +208,7 @@ def _shifted(embedded: Embedded, common: np.ndarray) -> np.ndarray:
     """
     presence = embedded.presence
     merged = _merged(embedded, presence).copy()  # what comes from JAX is read-only
-    relative = [_relative(chart, embedded.anchors) for chart in embedded.charts]
+    relative = [_relative(embedded, chart) for chart in embedded.charts]
     alone = presence.sum(axis=0) == 1
     chart = presence.argmax(axis=0)
     merged[alone] += shifts(relative, merged, common)[chart[alone]]

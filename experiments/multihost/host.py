@@ -22,10 +22,11 @@ from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jatlas
+from experiments.data import storage
 from experiments.data.catalog import Dataset, load, normalise
 from experiments.measures import guesses
 from experiments.multihost.launcher import Options, deal
-from experiments.runs import children, storage
+from experiments.runs import children
 
 # Rows that are added at once to the running state of CKA.
 _CHUNK = 1024

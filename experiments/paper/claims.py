@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.measures.protocols import PROTOCOLS
 from experiments.paper.sections import Section, Table
-from experiments.runs.config import PROTOCOLS
 from experiments.runs.rows import Rows, of_setting, select, settings_of
 
 

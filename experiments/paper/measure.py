@@ -1,41 +1,42 @@
 """From a data set to the rows of the results, one (setting, seed) at a time."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
 
-import jax
 import numpy as np
 
-import jatlas
+from experiments.data import storage
 from experiments.measures import metrics, protocols, splits
-from experiments.measures.protocols import Embedded
-from experiments.runs import benches, storage
-from experiments.runs.benches import Bench, Report
-from experiments.runs.config import PROTOCOLS
+from experiments.measures.embedding import embed
+from experiments.measures.protocols import PROTOCOLS, Embedded
+from experiments.runs import deals
+from experiments.runs.benches import Bench
+from experiments.runs.rows import Rows
 from experiments.runs.settings import Setting
+from experiments.runs.terminal import Report, part_of
 from jatlas.scenarios import Tasks
 
 # The spaces that pictures are drawn from: protocol, and name.
 PICTURED = (("both", "original_rel"), ("oracle", "merged"), ("blind", "merged"))
 
 
-def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict]:
-    """The rows of one setting and seed: from the disk if they are there, else made.
+def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
+    """The rows of one setting and seed; beside them the arrays of the pictures.
 
     Args:
-        bench: from `trained.prepare`.
+        bench: from `benches.prepare`.
         setting: one cell of the grid.
         seed: draws everything.
         report: called with what is being done, and how much of the unit is done.
     """
-    file = part(bench, setting, seed)
-    if file.exists():
-        return storage.read_json(file)
-    tasks, embedded = embed(bench, setting, seed, partial(scaled, report, 0.0, 0.8))
+    choice = bench.options.anchor_choice
+    training = part_of(report, 0.0, 0.8)
+    tasks, embedded = embed(bench, setting, seed, training, choice=choice)
     report("measuring", 0.8)
     measured, pictured = _measure(bench, setting, seed, tasks, embedded)
-    rows = [
+    name = deals.unit(setting, seed).name
+    storage.write_arrays(bench.folder / f"{name}.npz", pictured)
+    report("done", 1.0)
+    return [
         {
             "scenario": setting.scenario,
             "setting": setting.name,
@@ -49,84 +50,6 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> list[dict
         for space, values in spaces.items()
         for metric, value in values.items()
     ]
-    storage.write_arrays(file.with_suffix(".npz"), pictured)
-    storage.write_json(file, rows)  # last: its being there says that the unit is done
-    benches.forget(bench, setting, seed, len(tasks.seen))
-    report("done", 1.0)
-    return rows
-
-
-def part(bench: Bench, setting: Setting, seed: int) -> Path:
-    """The file that is there when a unit is done."""
-    return bench.folder / f"{setting.scenario}_{setting.name}_seed{seed}.json"
-
-
-def embed(
-    bench: Bench, setting: Setting, seed: int, report: Report
-) -> tuple[Tasks, Embedded]:
-    """The tasks of a unit, and what the spaces are made of."""
-    tasks, pool = deal(bench, setting, seed)
-    reference = benches.reference(bench, seed, partial(scaled, report, 0.0, 0.12))
-    charts = benches.charts(
-        bench, setting, seed, tasks, partial(scaled, report, 0.12, 1.0)
-    )
-    anchors = choose(bench, setting, seed, pool, charts[0])
-    jatlas.check_anchors(anchors, np.ones_like(tasks.presence), seen=tasks.seen)
-    used = tasks.presence.any(axis=0)
-    num_classes = tasks.shared.size
-    return tasks, Embedded(
-        reference, charts, anchors, tasks.presence, used, num_classes
-    )
-
-
-def deal(bench: Bench, setting: Setting, seed: int) -> tuple[Tasks, np.ndarray]:
-    """The tasks of one setting and seed, and (N,), who may be an anchor.
-
-    Raises:
-        ValueError: if the data set is too small for them, or has other classes.
-    """
-    dataset, options = bench.dataset, bench.options
-    tasks = setting.make(seed, dataset.labels, dataset.test, options.held_out)
-    pool = np.asarray(jatlas.anchor_pool(tasks.seen, setting.rule))
-    if setting.rule == "unseen":
-        pool = pool & tasks.held_out
-    return tasks, pool
-
-
-def choose(
-    bench: Bench,
-    setting: Setting,
-    seed: int,
-    pool: np.ndarray,
-    embeddings: np.ndarray | None = None,
-) -> np.ndarray:
-    """The anchors: (A,), indices of samples of the pool.
-
-    Args:
-        bench: its options say how many, and how they are chosen.
-        setting: whose pool it is.
-        seed: draws them.
-        pool: (N,), who may be one.
-        embeddings: (N, D), the space in which they are to be far apart or central. If
-            None, and the options say so, they are drawn at random instead.
-
-    Raises:
-        ValueError: if the pool does not hold enough.
-    """
-    method, by_space = bench.options.anchor_choice, ("farthest", "kmeans")
-    if embeddings is None and method in by_space:
-        method = "uniform"
-    # The charts take the numbers from 0 on.
-    return np.asarray(
-        jatlas.choose_anchors(
-            jax.random.fold_in(benches.key(seed, setting), 2**31),
-            pool,
-            bench.options.num_anchors,
-            method=method,
-            labels=bench.dataset.labels if method == "balanced" else None,
-            embeddings=embeddings if method in by_space else None,
-        )
-    )
 
 
 def _measure(
@@ -187,8 +110,3 @@ def _measure(
         "labels": bench.dataset.labels[sample[real]],
         **{name: space.rows[real] for name, space in shown.items()},
     }
-
-
-def scaled(report: Report, start: float, stop: float, what: str, share: float) -> None:
-    """Report the progress of a part as that of the whole."""
-    report(what, start + share * (stop - start))

@@ -52,8 +52,14 @@ def published(
 
 def chart_of(options: Mapping[str, Any]) -> str:
     """The kind of the charts by the options of a run; "" if there are several."""
-    kinds = set(options.get("charts", "cnn").split(","))
-    return kinds.pop() if len(kinds) == 1 else ""
+    different = set(kinds(options))
+    return different.pop() if len(different) == 1 else ""
+
+
+def kinds(options: Mapping[str, Any]) -> list[str]:
+    """The kinds of the charts; older results have them in one string, by commas."""
+    charts = options.get("charts", ["cnn"])
+    return charts.split(",") if isinstance(charts, str) else list(charts)
 
 
 def section(options: Mapping[str, Any], rows: Rows) -> Section | None:

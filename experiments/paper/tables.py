@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.measures.protocols import PROTOCOLS
 from experiments.paper import claims, reference
 from experiments.paper.sections import Report, Section, Table, report_in_markdown
-from experiments.runs.config import PROTOCOLS
 from experiments.runs.rows import Rows, in_cell, of_setting, select
+from experiments.runs.settings import titles_of
 
 SPACES = {
     "original_abs": "end-to-end",
@@ -120,30 +121,23 @@ deviation over seeds.
 """
 
 
-def table(
-    settings: dict[str, Any], rows: Rows, titles: dict[tuple[str, str], str]
-) -> str:
-    """The whole report in Markdown; the arguments are those of `report`."""
-    return report_in_markdown(report(settings, rows, titles))
+def table(results: dict[str, Any]) -> str:
+    """The whole report in Markdown, of what results.json holds."""
+    return report_in_markdown(report(results))
 
 
-def report(
-    settings: dict[str, Any], rows: Rows, titles: dict[tuple[str, str], str]
-) -> Report:
-    """The whole report.
-
-    Args:
-        settings: what `config.describe` gave.
-        rows: of the results.
-        titles: of each (scenario, setting), in the order to be shown.
-    """
+def report(results: dict[str, Any]) -> Report:
+    """The whole report, of what results.json holds."""
+    settings, rows = results["settings"], results["rows"]
     options = settings["options"]
     seeds = ", ".join(str(seed) for seed in options["seeds"])
     about = (
-        f"Charts: {options['charts']}; {options['num_anchors']} anchors, "
+        f"Charts: {', '.join(reference.kinds(options))}; "
+        f"{options['num_anchors']} anchors, "
         f"seeds {seeds}; {settings['device']}, jax {settings['versions']['jax']}."
     )
     notes = [*settings.get("notes", ()), _HOW_TO_READ.strip()]
+    titles = titles_of(options["settings"])
     titles = {key: title for key, title in titles.items() if of_setting(rows, key)}
     beside = [reference.section(options, rows), claims.section(claims.check(rows))]
     return Report(

@@ -14,17 +14,19 @@ import jax
 import numpy as np
 
 import jatlas
-from experiments.data.dataset import Dataset
+from experiments.data import storage
+from experiments.data.catalog import load
+from experiments.data.dataset import Dataset, with_first
 from experiments.encoders import chart_kinds
 from experiments.encoders.chart_kinds import Encoder
-from experiments.runs import storage
-from experiments.runs.config import Options
+from experiments.runs import terminal
+from experiments.runs.options import Options
 from experiments.runs.settings import Setting
+from experiments.runs.terminal import Report
 from jatlas.charts import Chart, Charts, training
 from jatlas.charts.training import Progress
 from jatlas.scenarios import Tasks, end_to_end
 
-Report = Callable[[str, float], None]
 _BATCH = 100  # the paper's
 
 
@@ -44,10 +46,34 @@ class Bench(NamedTuple):
     folder: Path
 
 
+def read(options: Options, report: Report = terminal.silent) -> Dataset:
+    """The data set of the options.
+
+    Raises:
+        ValueError: if there is none of this name, or it is not what it should be.
+        OSError: if it cannot be read, or the cache cannot be written.
+    """
+    report(f"reading {options.dataset}; the first time it is prepared", 0.0)
+    dataset = load(
+        options.dataset,
+        cache_dir=options.data_dir and options.data_dir / "datasets",
+        manual_dir=options.manual_dir,
+    )
+    if options.num_training is not None:
+        dataset = with_first(dataset, options.num_training)
+    return dataset
+
+
 def prepare(
-    options: Options, dataset: Dataset, report: Report = lambda what, share: None
+    options: Options, dataset: Dataset, folder: Path, report: Report = terminal.silent
 ) -> Bench:
     """What all units of a run share; features of frozen encoders are computed first.
+
+    Args:
+        options: of the run.
+        dataset: the data.
+        folder: where the parts of the run are kept.
+        report: called with what is being done, and how much of it is done.
 
     Raises:
         ValueError: if the images are too small for a chart.
@@ -61,9 +87,9 @@ def prepare(
             cache_dir=options.data_dir,
             report=report,
         )
-        for name in dict.fromkeys(options.kinds)
+        for name in dict.fromkeys(options.charts)
     }
-    return Bench(options, dataset, made, options.folder / "parts")
+    return Bench(options, dataset, made, folder)
 
 
 def reference(bench: Bench, seed: int, report: Report) -> np.ndarray:
@@ -85,18 +111,17 @@ def charts(
     return _embeddings(bench, tasks, key(seed, setting), files, "chart", report)
 
 
+def unit_name(setting: Setting, seed: int) -> str:
+    """The name of the files of a setting and a seed."""
+    return f"{setting.scenario}_{setting.name}_seed{seed}"
+
+
 def chart_files(
     bench: Bench, setting: Setting, seed: int, num_charts: int
 ) -> list[Path]:
-    """Where the embeddings of a unit's charts are kept."""
-    name = f"{setting.scenario}_{setting.name}_seed{seed}"
+    """Where the embeddings of a unit's charts are kept until it has been measured."""
+    name = unit_name(setting, seed)
     return [bench.folder / f"{name}_chart{m}.npz" for m in range(num_charts)]
-
-
-def forget(bench: Bench, setting: Setting, seed: int, num_charts: int) -> None:
-    """Delete the embeddings of a unit's charts: they have been measured."""
-    for file in chart_files(bench, setting, seed, num_charts):
-        file.unlink(missing_ok=True)
 
 
 def key(seed: int, setting: Setting) -> jax.Array:
@@ -114,7 +139,7 @@ def _embeddings(
     report: Report,
 ) -> list[np.ndarray]:
     """What every chart makes of every sample; those that are missing are trained."""
-    kinds = bench.options.kinds
+    kinds = bench.options.charts
     missing = [m for m, file in enumerate(files) if not file.exists()]
     for group in _groups(missing, kinds):
         kind = kinds[group[0] % len(kinds)]

@@ -1,191 +1,267 @@
-"""A run: planned, checked, done unit by unit, and written."""
+"""One way to run an experiment: checked, measured unit by unit, kept, and written."""
 
+import contextlib
+import dataclasses
+import io
+import itertools
+import re
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import platformdirs
-from rich.box import SIMPLE_HEAD
+import tyro
 from rich.console import Console
-from rich.table import Table
 
-from experiments.data.catalog import load
-from experiments.data.dataset import with_first
-from experiments.paper import measure, tables
-from experiments.runs import benches, config, storage, terminal
-from experiments.runs.benches import Bench, Report
-from experiments.runs.config import Options
-from experiments.runs.rows import Rows, of_setting, select
-from experiments.runs.settings import Setting
-
-# A bench without encoders, and the units of the run.
-Check = Callable[[Bench, list[tuple[Setting, int]]], None]
+from experiments.data import storage
+from experiments.runs import folders, options, provenance, terminal
+from experiments.runs.deals import Unit
+from experiments.runs.experiment import Experiment, Run
+from experiments.runs.options import Options
+from experiments.runs.rows import Rows
+from experiments.runs.terminal import Report
 
 
-class Plan(NamedTuple):
-    """A run that can be made: everything about it has been checked."""
+def command(
+    experiment: Experiment,
+    args: Sequence[str] | None = None,
+    prog: str | None = None,
+) -> None:
+    """The command of an experiment: errors are a line, and so is the end.
 
-    options: Options
-    settings: dict[str, Any]
-    bench: Bench
-    units: list[tuple[Setting, int]]
-    titles: dict[tuple[str, str], str]
+    It ends with 2 if an option or a file is wrong, with 130 if it is interrupted.
+
+    Args:
+        experiment: the experiment.
+        args: of the command line; those of the process if None.
+        prog: the command in --help, if not that of the experiment's folder.
+    """
+    main(experiment, parse(experiment, args, prog))
 
 
-def do(options: Options) -> None:
-    """A whole run, as the commands make it: errors are a line, and so is the end."""
+def parse(
+    experiment: Experiment, args: Sequence[str] | None = None, prog: str | None = None
+) -> Any:
+    """The options of a command line; of the arguments of `command`."""
+    shown, prog = _shown(experiment), prog or f"python -m experiments.{experiment.name}"
+    wrong = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(wrong):
+            found = tyro.cli(
+                type(shown),
+                default=shown,
+                args=args,
+                prog=prog,
+                description=experiment.about,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.SuppressFixed),
+            )
+    except SystemExit as ended:
+        if ended.code in (0, None):  # --help
+            raise
+        terminal.fail(f"{_message(wrong.getvalue())}; see {prog} --help")
+    values = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+    return type(experiment.options)(**values)
+
+
+def main(experiment: Experiment, told: Any) -> None:
+    """A whole run of these options, as the command makes it."""
     began = time.perf_counter()
     keep_compiled()
     console = Console(highlight=False, soft_wrap=True)
     with terminal.endings(console):
-        main(planned(options, console), console)
+        try:
+            run = plan(experiment, told, console)
+        except (ValueError, OSError, ImportError) as error:
+            terminal.fail(error)
+        execute(run, console)
     unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, else kilobytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     took = time.perf_counter() - began
+    beside = ", the pictures beside it" if experiment.draw else ""
     console.print(
         f"{took:.0f} s, {peak:.1f} GB of memory at most. The table is in "
-        f"{options.folder / 'table.md'}, the pictures beside it."
+        f"{run.folder / 'table.md'}{beside}."
     )
 
 
-def planned(options: Options, console: Console, **more: Any) -> Plan:
-    """`plan`, as the commands make it: what is wrong is said in a line."""
-    try:
-        return plan(options, console, **more)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-
-
-def plan(
-    options: Options,
-    console: Console | None = None,
-    *,
-    check: Check | None = None,
-    **more: Any,
-) -> Plan:
-    """Check the options, read the data, take the folder, and compute frozen features.
-
-    Args:
-        options: of the run.
-        console: on which there is a bar.
-        check: raises ValueError if no run can be made of these units, before the folder
-            is taken.
-        more: what else the results depend on, to be kept with the settings.
+def plan(experiment: Experiment, told: Any, console: Console | None = None) -> Run:
+    """Check the options, read the data, take the folder, and prepare the bench.
 
     Raises:
         ValueError: if no run can be made of the options, or the folder is another's.
         OSError: if a folder cannot be written, or there are no weights.
+        ImportError: if a package is missing.
     """
-    config.check(options)
-    with terminal.bar(console or Console(quiet=True), 1.0) as update:
-        update(0.0, f"reading {options.dataset}; the first time it is prepared")
-        dataset = load(
-            options.dataset,
-            cache_dir=options.data_dir and options.data_dir / "datasets",
-            manual_dir=options.manual_dir,
-        )
-        if options.num_training is not None:
-            dataset = with_first(dataset, options.num_training)
-        chosen = config.chosen(options, len(dataset.class_names))
-        units = [(setting, seed) for seed in options.seeds for setting in chosen]
-        bare = Bench(options, dataset, {}, options.folder / "parts")
-        if check is not None:
-            check(bare, units)
-        for setting, seed in units:
-            _, pool = measure.deal(bare, setting, seed)
-            measure.choose(bare, setting, seed, pool)
-        settings = config.describe(options, dataset) | more
-        storage.claim(options.folder, config.of_cells(settings))
-        bench = benches.prepare(
-            options, dataset, lambda what, share: update(share, what)
-        )
-    titles = {(s.scenario, s.name): s.title for s in chosen}
-    return Plan(options, settings, bench, units, titles)
+    told = experiment.resolve(told)
+    options.check(told)
+    experiment.check(told)
+    folder = told.out
+    if folder is None:
+        folder = Path("results") / experiment.name / experiment.subfolder(told)
+    with terminal.bar(console or Console(quiet=True), 1.0) as report:
+        data = experiment.read(told, report)
+        units = experiment.units(told, data)
+        settings = describe(experiment, told, data)
+        forced = folders.claim(folder, _claimed(experiment, settings), force=told.force)
+        if forced:
+            settings["forced"] = forced
+        bench = experiment.prepare(told, data, folder / "parts", report)
+    del settings["modules"]
+    return Run(experiment, told, folder, settings, bench, units)
 
 
-def main(job: Plan, console: Console) -> None:
-    """Run what is missing, then write the results, the table and the pictures."""
-    rows = rows_of(job, console, measure.part, measure.unit)
-    results = job.options.folder / "results.json"
-    storage.write_json(results, {"settings": job.settings, "rows": rows})
-    written = storage.read_json(results)
-    text = tables.table(written["settings"], written["rows"], job.titles)
-    storage.write_text(job.options.folder / "table.md", text)
-    _draw(job, written, text)
-    console.print(_accuracies(written["rows"], job.titles))
-    console.print(
-        "Mean over seeds. oracle: a sample is embedded by the charts of its own tasks, "
-        "which takes knowledge of its class. blind: by all charts."
-    )
+def describe(experiment: Experiment, told: Any, data: Any) -> dict[str, Any]:
+    """What stands beside the results: options, versions, device, notes, and modules.
+
+    The versions have one hash for all the code; "modules" has one for each module, and
+    is kept in the folder only.
+    """
+    more = experiment.facts(told, data)
+    own = [name for name in (*told.charts, told.similarity) if name]
+    modules = provenance.code(experiment.makers, own)
+    given = options.described(told, experiment.unused)
+    versions = provenance.versions() | {"code": provenance.hash_of(modules)}
+    return {
+        "experiment": experiment.name,
+        "options": given | more.get("options", {}),
+        "versions": versions | more.get("versions", {}),
+        "device": provenance.device(),
+        "notes": [*more.get("notes", ()), *experiment.notes],
+        "modules": modules,
+    }
 
 
-def rows_of(
-    job: Plan,
-    console: Console,
-    part: Callable[[Bench, Setting, int], Path],
-    unit: Callable[[Bench, Setting, int, Report], Any],
-) -> list[dict[str, Any]]:
-    """The rows of all units, with a bar that says how long is left.
+def execute(run: Run, console: Console) -> dict[str, Any]:
+    """Measure what is missing, then write the results, the table and the pictures."""
+    experiment = run.experiment
+    contents = measure_all(run, console)
+    results = {"settings": run.settings, "rows": [r for c in contents for r in rows(c)]}
+    if about := [_about(*each) for each in zip(run.units, contents, strict=True)]:
+        results |= {"units": about} if any(len(each) > 1 for each in about) else {}
+    storage.write_json(run.folder / "results.json", results)
+    written = storage.read_json(run.folder / "results.json")
+    text = experiment.report(written)
+    storage.write_text(run.folder / "table.md", text)
+    if experiment.draw is not None:
+        experiment.draw(run, written, text)
+    if experiment.show is None:
+        console.print(text, markup=False)
+    else:
+        for each in experiment.show(written):
+            console.print(each)
+    lacking = [u.title for u, c in zip(run.units, contents, strict=True) if not done(c)]
+    if lacking:
+        console.print(f"not complete: {', '.join(lacking)}; the same command goes on")
+    return written
+
+
+def measure_all(run: Run, console: Console) -> list[Any]:
+    """What is kept of all units, with a bar that says how long is left.
 
     Where there is no terminal, a line at the beginning of each unit says the same.
-
-    Args:
-        job: whose units these are.
-        console: where it is said.
-        part: the file of a unit's rows, which is there when the unit is done.
-        unit: makes it.
     """
-    missing = [u for u in job.units if not part(job.bench, *u).exists()]
-    if found := len(job.units) - len(missing):
-        console.print(f"{found} of {len(job.units)} were done before")
-    with terminal.bar(console, len(missing)) as update:
+    missing = [unit for unit in run.units if not is_done(run, unit)]
+    if found := len(run.units) - len(missing):
+        console.print(f"{found} of {len(run.units)} were done before")
+    with terminal.bar(console, len(missing)) as report:
         started = time.perf_counter()
-        for done, (setting, seed) in enumerate(missing):
-            name = f"{setting.scenario} {setting.name}, seed {seed}"
+        for number, unit in enumerate(missing):
             if not console.is_terminal:
                 took = time.perf_counter() - started
-                left = took / done * (len(missing) - done) if done else None
+                left = took / number * (len(missing) - number) if number else None
                 estimate = f"; about {left:.0f} s left" if left else ""
-                console.print(f"{done + 1} of {len(missing)}: {name}{estimate}")
-
-            def tell(
-                what: str, share: float, done: int = done, name: str = name
-            ) -> None:
-                update(done + share, f"{name}: {what}")
-
-            unit(job.bench, setting, seed, tell)
-    files = [part(job.bench, *each) for each in job.units]
-    return [row for file in files for row in storage.read_json(file)]
+                console.print(f"{number + 1} of {len(missing)}: {unit.title}{estimate}")
+            content = measure(run, unit, _of_unit(report, unit, number))
+            for line in _lines(content):
+                console.print(f"{unit.title}: {line}", markup=False)
+    return [storage.read_json(part(run, unit)) for unit in run.units]
 
 
-def _draw(job: Plan, written: dict[str, Any], text: str) -> None:
-    """The pictures and the page."""
-    from experiments.paper import outputs  # takes seconds, and is needed last
+def measure(run: Run, unit: Unit, report: Report = terminal.silent) -> Any:
+    """What is kept of a unit: from the disk if it is done, else made."""
+    if is_done(run, unit):
+        return storage.read_json(part(run, unit))
+    content = run.experiment.measure(run.bench, *unit.of, report)
+    storage.write_json(part(run, unit), content)  # the last: it says that it is done
+    for file in part(run, unit).parent.glob(f"{unit.name}_*"):
+        file.unlink()
+    return content
 
-    outputs.show(job.bench, job.units, job.titles, written, text)
+
+def part(run: Run, unit: Unit) -> Path:
+    """The file that is there when a unit is done."""
+    return run.folder / "parts" / f"{unit.name}.json"
 
 
-def _accuracies(rows: Rows, titles: dict[tuple[str, str], str]) -> Table:
-    """The accuracies alone, for the terminal: oracle / blind."""
-    table = Table("space", title="Accuracy: oracle / blind", box=SIMPLE_HEAD)
-    for scenario, setting in titles:
-        table.add_column(f"{scenario} {setting}", justify="right", no_wrap=True)
-    for space, name in tables.SPACES.items():
-        cells = []
-        for key in titles:
-            mine = of_setting(rows, key)
-            found = [
-                select(mine, protocol, space, "accuracy").values()
-                for protocol in config.PROTOCOLS
-            ]
-            means = [f"{sum(v) / len(v):.3f}" if v else "  -  " for v in found]
-            cells.append(" / ".join(means))
-        table.add_row(name, *cells)
-    return table
+def is_done(run: Run, unit: Unit) -> bool:
+    """Whether a unit need not be measured again."""
+    file = part(run, unit)
+    return file.exists() and done(storage.read_json(file))
+
+
+def done(content: Any) -> bool:
+    """Whether what is kept of a unit is all of it."""
+    return isinstance(content, list) or content.get("complete", True)
+
+
+def rows(content: Any) -> Rows:
+    """The rows in what is kept of a unit."""
+    return content if isinstance(content, list) else content["rows"]
+
+
+def _lines(content: Any) -> Sequence[str]:
+    return () if isinstance(content, list) else content.get("lines", ())
+
+
+def _about(unit: Unit, content: Any) -> dict[str, Any]:
+    """What is kept of a unit beside its rows."""
+    more = {} if isinstance(content, list) else content
+    return {"unit": unit.name} | {k: v for k, v in more.items() if k != "rows"}
+
+
+def _of_unit(report: Report, unit: Unit, number: int) -> Report:
+    return lambda what, share: report(f"{unit.title}: {what}", number + share)
+
+
+def _claimed(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
+    """Of the settings, that on which what is measured of a unit depends.
+
+    Not on which units there are: to a folder more may be added. The hash of all code is
+    that of the modules, which stand beside it.
+    """
+    given, versions = settings["options"], settings["versions"]
+    return settings | {
+        "options": {k: v for k, v in given.items() if k not in experiment.cells},
+        "versions": {k: v for k, v in versions.items() if k != "code"},
+    }
+
+
+def _message(box: str) -> str:
+    """What tyro says in a box, up to the first line across, without its heading."""
+
+    def across(line: str) -> bool:
+        return re.match("[─-]{5}", line) is not None
+
+    lines = [line.strip(" │|") for line in box.splitlines()][1:]
+    said = itertools.dropwhile(across, lines)
+    return " ".join(filter(None, itertools.takewhile(lambda x: not across(x), said)))
+
+
+def _shown(experiment: Experiment) -> Options:
+    """The options, of a class that knows which flags are not to be shown."""
+    base = type(experiment.options)
+    of = {f.name: f.type for f in dataclasses.fields(base)}
+    values = {name: getattr(experiment.options, name) for name in of}
+    namespace = {name: values[name] for name in experiment.unused} | {
+        "__annotations__": {n: tyro.conf.Fixed[of[n]] for n in experiment.unused},
+        "__module__": base.__module__,
+    }
+    made = type(base.__name__, (base,), namespace)
+    return dataclasses.dataclass(frozen=True)(made)(**values)
 
 
 def keep_compiled() -> None:

@@ -1,7 +1,7 @@
 """The cells of the three scenarios' grids, by names that say what is in them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -67,6 +67,59 @@ def grid(dataset: str, num_classes: int, scenario: Scenario) -> tuple[str, ...]:
         shared = (num_classes - novel * k for k in (3, 4))
         return tuple(f"S{s}_N{novel}" for s in shared if s >= 1)
     return ("P80_20",) if scenario == "B" else ("T2",)
+
+
+def chosen(
+    names: Sequence[str],
+    scenario: Sequence[Scenario],
+    dataset: str,
+    num_classes: int,
+) -> list[Setting]:
+    """The settings of a run.
+
+    Args:
+        names: of `--settings`; if there are none, those of the data set.
+        scenario: of `--scenario`.
+        dataset: its name.
+        num_classes: C.
+
+    Raises:
+        ValueError: if one is unknown, or of a scenario that is not chosen, or there
+            are none.
+    """
+    names = names or tuple(
+        name
+        for letter in SCENARIOS
+        if letter in scenario
+        for name in grid(dataset, num_classes, letter)
+    )
+    if len(set(names)) < len(names):
+        raise ValueError(f"--settings must all be different, got {names}.")
+    found = [parse(name) for name in names]
+    left = [s.name for s in found if s.scenario not in scenario]
+    if not found:
+        raise ValueError(
+            f"of {num_classes} classes there is no setting of scenario "
+            f"{' '.join(scenario)}: in A some classes are shared and each task "
+            "has one more at least, which takes four."
+        )
+    if left:
+        raise ValueError(
+            f"--scenario {' '.join(scenario)} leaves nothing of the settings "
+            f"{left}; name those of its own."
+        )
+    return found
+
+
+def titles_of(names: Sequence[str]) -> dict[tuple[str, str], str]:
+    """The titles of settings, by scenario and name.
+
+    Example:
+        >>> titles_of(["T2"])
+        {('C', 'T2'): 'classes cut into 2 disjoint tasks'}
+    """
+    found = [parse(name) for name in names]
+    return {(s.scenario, s.name): s.title for s in found}
 
 
 # What is published, and nothing else.

@@ -1,8 +1,12 @@
-"""What the long commands share: a bar that says how long is left, and how they end."""
+"""What the long commands share: progress, a bar with the time left, and their ends.
+
+Progress is reported everywhere as (what is being done, the share that is done).
+"""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -13,12 +17,32 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.runs import storage
+from experiments.data import storage
+
+Report = Callable[[str, float], None]
+
+
+class Stopped(RuntimeError):
+    """A run that cannot go on, for a reason that is said in a line."""
+
+
+def silent(what: str, share: float) -> None:
+    """A report to nobody."""
+
+
+def part_of(report: Report, start: float, stop: float) -> Report:
+    """What reports the progress of a part as that of the whole.
+
+    Example:
+        >>> part_of(print, 0.5, 1.0)("training", 0.5)
+        training 0.75
+    """
+    return lambda what, share: report(what, start + share * (stop - start))
 
 
 @contextmanager
-def bar(console: Console, total: float) -> Iterator[Callable[[float, str], None]]:
-    """A bar, and what moves it: how much of the total is done, and what is done now.
+def bar(console: Console, total: float) -> Iterator[Report]:
+    """A bar, and what moves it: what is done now, and how much of the total is done.
 
     On a terminal; elsewhere nothing is shown.
     """
@@ -35,7 +59,13 @@ def bar(console: Console, total: float) -> Iterator[Callable[[float, str], None]
         speed_estimate_period=600,
     ) as progress:
         task = progress.add_task("", total=total)
-        yield lambda done, what: progress.update(task, completed=done, description=what)
+        yield lambda what, done: progress.update(task, completed=done, description=what)
+
+
+def fail(error: object) -> NoReturn:
+    """End the command: what is wrong with its options or files, in a line."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 @contextmanager
@@ -47,4 +77,6 @@ def endings(console: Console) -> Iterator[None]:
         console.print("stopped; the same command goes on from here")
         sys.exit(130)
     except (OSError, storage.Damaged) as error:
-        sys.exit(f"error: {error}; the same command goes on once that is mended")
+        fail(f"{error}; the same command goes on once that is mended")
+    except Stopped as error:
+        fail(error)

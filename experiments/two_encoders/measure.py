@@ -19,7 +19,8 @@ import numpy as np
 from rich.console import Console
 
 import jatlas
-from experiments.runs import config, storage, terminal
+from experiments.data import storage
+from experiments.runs import config, terminal
 from experiments.runs.rows import in_cell, markdown_table
 from experiments.two_encoders.cross_chart import (
     METHODS,

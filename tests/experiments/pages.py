@@ -8,16 +8,18 @@ from experiments.paper import tables
 from experiments.paper.page import document
 from experiments.paper.page.points import Cell
 from experiments.paper.plots import figures
+from experiments.runs.settings import titles_of
 
 C, NUM_TRAIN, NUM_TEST = 4, 20, 60
 NASTY = "<script>alert(1)</script>"
 CLASSES = (NASTY, 'b"&<b>', "class | c", "d</script>")
-TITLES = {("A", "S2_N1"): "two shared", ("C", "T2"): "two disjoint"}
+TITLES = titles_of(["S2_N1", "T2"])
 CHARTS = {("A", "S2_N1"): 3, ("C", "T2"): 2}
 SETTINGS = {
     "options": {
         "dataset": f"set {NASTY}",
-        "charts": "cnn",
+        "settings": ["S2_N1", "T2"],
+        "charts": ["cnn"],
         "num_anchors": 8,
         "seeds": [0, 1],
         "num_held_out": None,
@@ -92,7 +94,7 @@ def cells(folder) -> list[Cell]:
 def write(folder):
     """The page, and the cells that are in it."""
     shown, results = cells(folder), rows()
-    report = tables.report(SETTINGS, results, TITLES)
+    report = tables.report({"settings": SETTINGS, "rows": results})
     path = folder / "report.html"
     pictures = {"accuracy <b>": folder / "picture.png"}
     document.write(path, report, SETTINGS, results, shown, dataset(), pictures)

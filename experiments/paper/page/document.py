@@ -18,12 +18,12 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
+from experiments.data import storage
 from experiments.data.dataset import Dataset
+from experiments.measures.protocols import PROTOCOLS
 from experiments.paper import claims
 from experiments.paper.page.points import Cell, encoded, points
 from experiments.paper.sections import Report, Section, Table
-from experiments.runs import storage
-from experiments.runs.config import PROTOCOLS
 from experiments.runs.rows import Rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -43,7 +43,7 @@ def write(
     Args:
         path: of the page.
         report: from which `table.md` is made.
-        settings: what `config.describe` gave.
+        settings: what `runner.describe` gave.
         rows: of the results.
         cells: those of which the spaces are shown.
         dataset: of the run.

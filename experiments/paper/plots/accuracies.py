@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.paper import tables
-from experiments.paper.plots.figures import WIDTH
+from experiments.plots.saving import WIDTH
 
 PROTOCOLS = {
     "oracle": "oracle (task told)",

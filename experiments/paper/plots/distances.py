@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.paper.plots.figures import DRAWN, WIDTH, panels, samples_of
+from experiments.paper.plots.figures import DRAWN, panels, samples_of
 from experiments.paper.plots.planes import evenly_by_class, planes
+from experiments.plots.saving import WIDTH
 from experiments.plots.styles import look
 
 _MOST_ROWS = 600  # 180,000 pairs

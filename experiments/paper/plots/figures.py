@@ -1,4 +1,4 @@
-"""The pictures of the spaces: in 2-D, and their self-similarity; saving any picture.
+"""The pictures of the spaces: in 2-D, and their self-similarity.
 
 Everything is drawn on `Figure` objects of its own, without pyplot: nothing is shared
 between threads, and nothing is left open.
@@ -6,7 +6,6 @@ between threads, and nothing is left open.
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +21,9 @@ from experiments.paper.plots.planes import (
     evenly_by_class,
     planes,
 )
+from experiments.plots.saving import WIDTH
 from experiments.plots.styles import look
-from experiments.runs import storage
 
-WIDTH = 8.0  # inches: at 150 dots, 1200 pixels, which README shows at about 900
-DPI = 150
 DRAWN = {
     "both/original_rel": "end-to-end, relative",
     "oracle/merged": "atlas, oracle (task told)",
@@ -66,7 +63,7 @@ def spaces_figure(
     Axes that are shared also have the same limits in all panels.
 
     Args:
-        arrays: as `run.unit` writes them: the spaces named in `DRAWN`, (T, A) each, and
+        arrays: as `measure` writes them: the spaces named in `DRAWN`, (T, A) each, and
             labels, (T,). What `with_tsne` has added is not computed again.
         class_names: of all C classes. With superclasses for labels, theirs.
         title: of the figure.
@@ -185,18 +182,6 @@ def self_similarity_figure(
     bar.set_label("cosine of two samples", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG, in full or not at all: the same bytes every time."""
-    storage.write(
-        path,
-        lambda stream: figure.savefig(
-            stream, format="png", dpi=DPI, metadata={"Software": None}
-        ),
-    )
-    # Laid out once more, from where it is now, a figure would move by some pixels.
-    figure.set_layout_engine("none")
 
 
 def samples_of(arrays: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Samples:

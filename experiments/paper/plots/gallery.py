@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.data.dataset import Dataset
 from experiments.paper.plots import distances, figures
+from experiments.plots import saving
 
 Draw = Callable[[Mapping[str, np.ndarray], Sequence[str], str], Figure]
 
@@ -78,5 +79,5 @@ def draw(
             names = dataset.superclass_names
             shown = {**arrays, "labels": dataset.superclasses[arrays["labels"]]}
         files[words] = folder / f"{kind}_{name}.png"
-        figures.save(figure(shown, names, title), files[words])
+        saving.save(figure(shown, names, title), files[words])
     return files

@@ -6,8 +6,9 @@ import pytest
 
 from experiments.anchors import measure
 from experiments.anchors.measure import METHODS, Sweep
+from experiments.data import storage
 from experiments.encoders import chart_kinds
-from experiments.runs import config, runner, storage
+from experiments.runs import config, runner
 from jatlas.charts import training
 
 NUMBERS = (4, 8)

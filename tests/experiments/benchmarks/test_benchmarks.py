@@ -11,7 +11,8 @@ from rich.console import Console
 from experiments.benchmarks import __main__ as job
 from experiments.benchmarks import machine, report
 from experiments.benchmarks.jobs import JOBS, Job
-from experiments.runs import config, storage
+from experiments.data import storage
+from experiments.runs import config
 
 ROW = {
     "name": "merge",

@@ -11,9 +11,10 @@ from experiments.blind import __main__ as blind
 from experiments.blind import cell, methods, present, scores, tables, trust
 from experiments.blind import job as blind_job
 from experiments.blind.job import Blind
+from experiments.data import storage
 from experiments.encoders import chart_kinds
 from experiments.paper.plots import figures
-from experiments.runs import config, runner, storage
+from experiments.runs import config, runner
 from experiments.runs.benches import Bench
 from experiments.runs.settings import parse
 from jatlas.charts import training

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from experiments.runs.config import Options
 from linear_chart import LINEAR
 
 import jatlas
 from experiments.continual import after_task, growing
 from experiments.encoders import chart_kinds
 from experiments.runs import benches, settings
-from experiments.runs.config import Options
 
 SEED, T, WIDTH = 0, 1, 10
 OPTIONS = Options(dataset="tiny", num_anchors=10, num_held_out=120, probe_epochs=30)

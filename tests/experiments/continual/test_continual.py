@@ -10,8 +10,9 @@ from linear_chart import LINEAR
 
 from experiments.continual import after_task, curves, growing, measure
 from experiments.continual.measure import Continual
+from experiments.data import storage
 from experiments.encoders import chart_kinds
-from experiments.runs import config, runner, storage
+from experiments.runs import config, runner
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from experiments.runs.config import Options
 from linear_chart import LINEAR
 
 from experiments.continual import growing
 from experiments.encoders import chart_kinds
 from experiments.runs import benches, settings
-from experiments.runs.config import Options
 from jatlas.charts import Charts, training
 
 SEED, NUM_PUBLIC = 3, 100

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments.data import catalog
+from experiments.data import catalog, storage
 from experiments.encoders import chart_kinds
 from experiments.federated import __main__ as federated
 from experiments.federated import (
@@ -35,7 +35,7 @@ from experiments.federated.messages import Recipe
 from experiments.federated.options import Options
 from experiments.federated.server import Server
 from experiments.measures import protocols
-from experiments.runs import benches, children, config, runner, storage
+from experiments.runs import benches, children, config, runner
 
 P, A, C, M = 40, 4, 3, 3
 RECIPE = Recipe(

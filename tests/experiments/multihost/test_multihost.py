@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 import jatlas
+from experiments.data import storage
 from experiments.data.catalog import load
 from experiments.multihost import host, launcher
 from experiments.multihost.launcher import Options
-from experiments.runs import storage
 
 ROOT = Path(launcher.__file__).parents[2]
 DEVICES = 4  # in one process as in two; see conftest.py

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from experiments.paper.plots import figures
+from experiments.plots import saving
 
 CLASS_NAMES = tuple(f"class {c}" for c in range(10))
 
@@ -247,11 +248,11 @@ def all_figures() -> list:
 def test_saved_pictures_are_the_same_bytes_every_time_in_threads_too(tmp_path):
     once = all_figures()
     for number, figure in enumerate(once):
-        figures.save(figure, tmp_path / f"once_{number}.png")
-        figures.save(figure, tmp_path / f"again_{number}.png")
+        saving.save(figure, tmp_path / f"once_{number}.png")
+        saving.save(figure, tmp_path / f"again_{number}.png")
     with ThreadPoolExecutor(3) as pool:
         paths = [tmp_path / f"threads_{number}.png" for number in range(2)]
-        list(pool.map(figures.save, all_figures(), paths))
+        list(pool.map(saving.save, all_figures(), paths))
     for number in range(2):
         data = (tmp_path / f"once_{number}.png").read_bytes()
         assert (tmp_path / f"again_{number}.png").read_bytes() == data
@@ -263,7 +264,7 @@ def test_a_saved_picture_is_a_png_of_1200_pixels_that_does_not_say_who_made_it(
     tmp_path,
 ):
     path = tmp_path / "folder" / "accuracy.png"
-    figures.save(all_figures()[0], path)
+    saving.save(all_figures()[0], path)
     with Image.open(path) as image:
         image.load()
         assert image.format == "PNG"
@@ -276,5 +277,5 @@ def test_a_saved_picture_is_a_png_of_1200_pixels_that_does_not_say_who_made_it(
 def test_nothing_is_left_in_pyplot(tmp_path):
     from matplotlib import pyplot
 
-    figures.save(all_figures()[0], tmp_path / "accuracy.png")
+    saving.save(all_figures()[0], tmp_path / "accuracy.png")
     assert pyplot.get_fignums() == []

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tyro
 from rich.console import Console
 
+from experiments.data import storage
 from experiments.encoders import chart_kinds
-from experiments.paper import measure
+from experiments.measures.protocols import PROTOCOLS
+from experiments.paper.experiment import EXPERIMENT
 from experiments.paper.plots import figures, gallery, planes
-from experiments.runs import config, runner, storage
-from experiments.runs.config import Options
+from experiments.paper.published_tables import PaperOptions
+from experiments.runs import benches, provenance, runner
 from jatlas.charts import training
 from jatlas.files.formats import whole
 
@@ -29,7 +30,7 @@ ROOT = Path(runner.__file__).parents[2]
 WIDTH = 10  # of the embeddings, and so of the atlas
 UNITS = ("A_S4_N2_seed0", "C_T2_seed0", "A_S4_N2_seed1", "C_T2_seed1")
 REFERENCES = ("reference_seed0.npz", "reference_seed1.npz")
-OPTIONS = Options(
+OPTIONS = PaperOptions(
     dataset="tiny",
     scenario=("A", "C"),
     settings=("S4_N2", "T2"),
@@ -44,7 +45,7 @@ OPTIONS = Options(
 def small(tiny, chart):
     """The main job knows a data set "tiny" and two settings; the charts are narrow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "load", lambda name, **where: {"tiny": tiny}[name])
+        patch.setattr(benches, "load", lambda name, **where: {"tiny": tiny}[name])
         kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
         patch.setitem(chart_kinds.KINDS, "cnn", kind)
         # All kinds of pictures are drawn in the tests of the gallery.
@@ -53,14 +54,18 @@ def small(tiny, chart):
         patch.setattr(figures, "MOST_TSNE", 20)
         patch.setattr(planes, "_ITERATIONS", 250)
         # Else a file that is saved while the tests run makes folders another's.
-        patch.setattr(config, "hash_of_code", lambda: "0" * 16)
+        patch.setattr(provenance, "code", lambda *functions: {"a.module": "0" * 16})
         yield
+
+
+def plan(options):
+    return runner.plan(EXPERIMENT, options)
 
 
 def start(folder, **changes):
     """A run from the start, as the command makes it; what it says on the terminal."""
     console = Console(file=io.StringIO(), width=120, soft_wrap=True)
-    runner.main(runner.plan(replace(OPTIONS, out=folder, **changes)), console)
+    runner.execute(plan(replace(OPTIONS, out=folder, **changes)), console)
     return console.file.getvalue()
 
 
@@ -90,12 +95,12 @@ def accuracies(folder, setting, protocol):
 
 
 def test_an_unknown_data_set_is_refused_by_naming_the_known(tmp_path):
-    options = Options(dataset="nope", out=tmp_path / "out")
+    options = PaperOptions(dataset="nope", out=tmp_path / "out")
     with pytest.raises(
         ValueError,
         match="unknown data set 'nope'; known are 'digits', 'fashion_mnist_7k'",
     ):
-        runner.plan(options)
+        plan(options)
     assert not list(tmp_path.iterdir())
 
 
@@ -115,7 +120,7 @@ def test_more_anchors_than_the_pool_has_are_refused(small, tmp_path, scenario, m
         out=tmp_path / "out",
     )
     with pytest.raises(ValueError, match=message):
-        runner.plan(options)
+        plan(options)
     assert not list(tmp_path.iterdir())
 
 
@@ -125,15 +130,15 @@ def test_options_that_make_no_run_are_refused_before_the_data_are_read(
     def refuse(name, **where):
         raise AssertionError("read")
 
-    monkeypatch.setattr(runner, "load", refuse)
+    monkeypatch.setattr(benches, "load", refuse)
     with pytest.raises(ValueError, match="--patience must be 1 or more, got 0"):
-        runner.plan(replace(OPTIONS, patience=0, out=tmp_path / "out"))
+        plan(replace(OPTIONS, patience=0, out=tmp_path / "out"))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_negative_seed_is_refused(small, tmp_path):
     with pytest.raises(ValueError, match=r"--seeds must be 0 or more, got \(-1,\)"):
-        runner.plan(replace(OPTIONS, seeds=(-1,), out=tmp_path / "out"))
+        plan(replace(OPTIONS, seeds=(-1,), out=tmp_path / "out"))
     assert not list(tmp_path.iterdir())
 
 
@@ -144,7 +149,7 @@ def test_a_folder_of_other_options_is_refused_and_left_as_it_is(finished):
         ValueError,
         match=r"to other options: options\.probe_patience is 10 there and 3 here",
     ):
-        runner.plan(replace(OPTIONS, probe_patience=3, out=folder))
+        plan(replace(OPTIONS, probe_patience=3, out=folder))
     assert contents(folder) == before
 
 
@@ -153,18 +158,18 @@ def test_in_a_folder_the_cells_that_are_done_stay_done_whichever_are_asked_for(
 ):
     folder, _ = finished
     before = contents(folder)
-    fewer = runner.plan(replace(OPTIONS, seeds=(1,), out=folder))
-    more = runner.plan(replace(OPTIONS, seeds=(1, 2), out=folder))
-    done = [measure.part(more.bench, *unit).exists() for unit in more.units]
-    assert all(measure.part(fewer.bench, *unit).exists() for unit in fewer.units)
-    assert done == [seed == 1 for _, seed in more.units]
+    fewer = plan(replace(OPTIONS, seeds=(1,), out=folder))
+    more = plan(replace(OPTIONS, seeds=(1, 2), out=folder))
+    done = [runner.is_done(more, unit) for unit in more.units]
+    assert all(runner.is_done(fewer, unit) for unit in fewer.units)
+    assert done == [unit.of[1] == 1 for unit in more.units]
     assert contents(folder) == before
 
 
 def test_a_folder_with_other_files_is_refused(small, tmp_path):
     (tmp_path / "thesis.tex").write_text("...")
     with pytest.raises(ValueError, match="has files in it that are not of a run"):
-        runner.plan(replace(OPTIONS, out=tmp_path))
+        plan(replace(OPTIONS, out=tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -177,71 +182,73 @@ def test_the_command_says_what_is_wrong_in_a_line_and_fails(tmp_path):
         cwd=ROOT,
         timeout=120,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr == (
         "error: unknown data set 'nope'; known are 'digits', 'fashion_mnist_7k', "
         "'tiny_imagenet', and the image classification sets of TensorFlow Datasets by "
-        "their names there.\n"
+        "their names there, or a file FOLDER/MINE.npz.\n"
     )
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
 def command(monkeypatch, small, tmp_path):
-    """What the command does; its main may be another."""
-    options = Options(
+    """What the command does; what it executes may be another."""
+    options = PaperOptions(
         dataset="tiny", num_anchors=10, max_epochs=1, out=tmp_path / "out"
     )
     monkeypatch.setattr(runner, "keep_compiled", lambda: None)
 
-    def call(main=runner.main):
-        monkeypatch.setattr(runner, "main", main)
-        runner.do(options)
+    def call(execute=runner.execute):
+        monkeypatch.setattr(runner, "execute", execute)
+        runner.main(EXPERIMENT, options)
 
     return call
 
 
 def raising(error):
-    def main(plan, console):
+    def execute(run, console):
         raise error
 
-    return main
+    return execute
 
 
-def test_a_file_in_the_way_is_said_in_a_line_too(command, tmp_path):
+def test_a_file_in_the_way_is_said_in_a_line_too(command, tmp_path, capsys):
     file = tmp_path / "out"
     file.write_text("...")
     with pytest.raises(SystemExit) as ended:
         command()
-    assert re.fullmatch("error: .*Not a directory.*", ended.value.code)
+    assert ended.value.code == 2
+    assert re.fullmatch("error: .*Not a directory.*\n", capsys.readouterr().err)
     assert file.read_text() == "..."
 
 
 def test_interrupted_the_command_says_how_to_go_on(command, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
-        command(main=raising(KeyboardInterrupt()))
+        command(raising(KeyboardInterrupt()))
     assert ended.value.code == 130  # as a shell has it of an interrupt
     assert capsys.readouterr().out == "stopped; the same command goes on from here\n"
     assert (tmp_path / "out" / "settings.json").exists()
 
 
-def test_a_disk_that_is_full_is_said_in_a_line_and_how_to_go_on(command):
+def test_a_disk_that_is_full_is_said_in_a_line_and_how_to_go_on(command, capsys):
     with pytest.raises(SystemExit) as ended:
-        command(main=raising(OSError(28, "No space left on device")))
-    assert ended.value.code == (
+        command(raising(OSError(28, "No space left on device")))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
         "error: [Errno 28] No space left on device; the same command goes on once that "
-        "is mended"
+        "is mended\n"
     )
 
 
 def test_a_fault_in_the_code_is_not_passed_off_as_the_user_s(command):
     with pytest.raises(TypeError, match="a fault"):
-        command(main=raising(TypeError("a fault")))
+        command(raising(TypeError("a fault")))
 
 
 def test_finished_the_command_says_where_the_table_is(command, tmp_path, capsys):
-    command(main=lambda plan, console: console.print("main"))
+    command(lambda run, console: console.print("main"))
     first, last = capsys.readouterr().out.splitlines()
     assert first == "main"
     table = re.escape(str(tmp_path / "out" / "table.md"))
@@ -251,11 +258,11 @@ def test_finished_the_command_says_where_the_table_is(command, tmp_path, capsys)
 
 def test_help_says_what_every_option_is(capsys):
     with pytest.raises(SystemExit) as ended:
-        tyro.cli(Options, prog="python -m experiments", args=["--help"])
+        runner.parse(EXPERIMENT, ["--help"], "python -m experiments")
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert "usage: python -m experiments" in text
-    for field in fields(Options):
+    for field in fields(PaperOptions):
         assert f"--{field.name.replace('_', '-')} " in text
     for words in ("{A,B,C}", "fashion_mnist_7k", "digits", "(default: 128)"):
         assert words in text
@@ -269,8 +276,10 @@ def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
     folder, _ = finished
     results = json.loads((folder / "results.json").read_text())
     assert results.keys() == {"settings", "rows"}
-    assert results["settings"].keys() == {"options", "versions", "device", "notes"}
-    assert results["settings"] == config.describe(OPTIONS, tiny)
+    names = {"experiment", "options", "versions", "device", "notes"}
+    assert results["settings"].keys() == names
+    described = runner.describe(EXPERIMENT, OPTIONS, tiny)
+    assert results["settings"] | {"modules": {"a.module": "0" * 16}} == described
     kinds = {
         "scenario": str, "setting": str, "protocol": str, "space": str, "metric": str,
         "seed": int, "value": float,
@@ -297,7 +306,7 @@ def test_the_table_has_oracle_and_blind_side_by_side(finished):
             next(line for line in section.splitlines() if words in line).split(" | ")
             for words in ("accuracy, oracle | accuracy, blind", "`merged`")
         )
-        for protocol in config.PROTOCOLS:
+        for protocol in PROTOCOLS:
             values = accuracies(folder, setting, protocol)
             cell = line[header.index(f"accuracy, {protocol}")]
             assert cell == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
@@ -328,7 +337,7 @@ def test_the_terminal_shows_the_accuracies_and_what_they_are(finished):
     folder, said = finished
     means = []
     for setting in ("S4_N2", "T2"):
-        for protocol in config.PROTOCOLS:
+        for protocol in PROTOCOLS:
             values = accuracies(folder, setting, protocol)
             means.append(f"{np.mean(values):.3f}")
     (line,) = [line for line in said.splitlines() if re.match(r"\W*atlas ", line)]
@@ -353,18 +362,18 @@ def test_without_a_terminal_a_line_as_each_unit_begins_says_what_is_left(finishe
 def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path):
     """The units are copied from the finished run."""
     whole, _ = finished
-    plan = runner.plan(replace(OPTIONS, out=tmp_path / "out"))
+    run = plan(replace(OPTIONS, out=tmp_path / "out"))
     console = Console(
         file=io.StringIO(), width=120, force_terminal=True, color_system=None
     )
 
-    def unit(bench, setting, seed, report):
-        file = measure.part(bench, setting, seed)
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes((whole / "parts" / file.name).read_bytes())
+    def measure(bench, setting, seed, report):
         report("chart 1/2, epoch 3/6", 0.5)
+        name = f"{benches.unit_name(setting, seed)}.json"
+        return storage.read_json(whole / "parts" / name)
 
-    rows = runner.rows_of(plan, console, measure.part, unit)
+    run = run._replace(experiment=EXPERIMENT._replace(measure=measure))
+    rows = [row for part in runner.measure_all(run, console) for row in part]
     assert rows == storage.read_json(whole / "results.json")["rows"]
     said = console.file.getvalue()
     assert " 88%" in said  # three and a half of four

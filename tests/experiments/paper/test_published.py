@@ -146,7 +146,7 @@ def test_what_was_not_published_is_none(where):
     assert reference.published(*where) is None
 
 
-OPTIONS = {"dataset": "cifar100", "charts": "cnn", "num_anchors": 128}
+OPTIONS = {"dataset": "cifar100", "charts": ["cnn"], "num_anchors": 128}
 
 
 def row(protocol, value, seed=0):
@@ -166,7 +166,7 @@ def test_ours_stand_beside_the_published_under_oracle_with_the_difference():
 
 @pytest.mark.parametrize("changed", [
     {"dataset": "digits"},
-    {"charts": "cnn,resnet"},
+    {"charts": ["cnn", "resnet"]},
     {"num_anchors": 64},
 ])  # fmt: skip
 def test_where_nothing_was_published_nothing_is_said(changed):
@@ -183,6 +183,6 @@ def test_of_the_other_scenarios_the_anchors_held_out_must_be_the_papers_too():
 def test_of_another_network_it_is_said_that_it_is_one():
     rows = [row("oracle", 0.5)]
     said = "They are of another network: EfficientNet-B0"
-    options = OPTIONS | {"charts": "efficientnet-lite1"}
+    options = OPTIONS | {"charts": ["efficientnet-lite1"]}
     assert said in in_markdown(reference.section(options, rows))
     assert said not in in_markdown(reference.section(OPTIONS, rows))

@@ -7,14 +7,14 @@ from experiments.paper import tables
 SETTINGS = {
     "options": {
         "dataset": "digits",
-        "charts": "cnn",
+        "settings": ["S4_N2", "P80_20"],
+        "charts": ["cnn"],
         "num_anchors": 8,
         "seeds": [0, 1],
     },
     "versions": {"jax": "9.9"},
     "device": "cpu: cpu (x86_64)",
 }
-TITLES = {("A", "S4_N2"): "shared", ("B", "P80_20"): "not run"}
 ROW = {"scenario": "A", "setting": "S4_N2"}
 ACCURACY = {
     ("oracle", "original_abs"): 0.80,
@@ -25,6 +25,11 @@ ACCURACY = {
     ("blind", "mean_abs"): 0.75,
     ("blind", "concat_abs"): 0.65,
 }
+
+
+def table(rows, **changes):
+    settings = SETTINGS | {"options": SETTINGS["options"] | changes}
+    return tables.table({"settings": settings, "rows": rows})
 
 
 def some_rows(seeds=(0, 1)):
@@ -49,7 +54,7 @@ def cells(text, space):
 
 
 def test_cells_are_mean_and_deviation_oracle_and_blind_side_by_side():
-    text = tables.table(SETTINGS, some_rows(), TITLES).split("\n## ")[1]
+    text = table(some_rows()).split("\n## ")[1]
     assert cells(text, "original_abs") == ["0.805 ± 0.007"] * 2
     assert cells(text, "merged") == ["0.900 ± 0.000", "0.700 ± 0.000"]
     assert cells(text, "mean_abs") == ["n/a", "0.755 ± 0.007"]
@@ -57,12 +62,12 @@ def test_cells_are_mean_and_deviation_oracle_and_blind_side_by_side():
 
 
 def test_one_seed_has_no_deviation():
-    text = tables.table(SETTINGS, some_rows(seeds=(0,)), TITLES)
+    text = table(some_rows(seeds=(0,)))
     assert cells(text, "merged") == ["0.900", "0.700"]
 
 
 def test_the_words_are_the_differences_seed_by_seed():
-    text = tables.table(SETTINGS, some_rows(), TITLES)
+    text = table(some_rows())
     assert "atlas is 9.5 ± 0.7 points above the end-to-end space" in text
     assert "end-to-end space is 12.0 ± 0.0 points above where it was" in text
     assert "and the atlas 2.5 ± 0.7 points below that" in text
@@ -72,7 +77,7 @@ def test_the_words_are_the_differences_seed_by_seed():
 
 
 def test_where_the_atlas_gains_the_words_say_that_not_all_of_it_is_the_merge_s():
-    text = tables.table(SETTINGS, some_rows(), TITLES)
+    text = table(some_rows())
     assert (
         "points above the end-to-end space. That is not the merge's alone: merely told "
         "the task, with nothing merged, the end-to-end space is 12.0 ± 0.0 points above"
@@ -84,7 +89,7 @@ def test_where_the_atlas_gains_nothing_the_words_speak_of_no_gain():
     for row in rows:
         if row["space"] == "merged":
             row["value"] -= 0.15
-    text = tables.table(SETTINGS, rows, TITLES)
+    text = table(rows)
     assert (
         "the atlas is 5.5 ± 0.7 points below the end-to-end space. Merely told the "
         "task, with nothing merged, the end-to-end space is 12.0 ± 0.0 points above "
@@ -101,7 +106,7 @@ def test_the_words_say_which_gaps_are_chance(seeds, error):
     scored = [
         row | {"metric": "scored_rows", "value": 200.0} for row in some_rows(seeds)
     ]
-    text = tables.table(SETTINGS, some_rows(seeds) + scored, TITLES)
+    text = table(some_rows(seeds) + scored)
     words = (
         f"An accuracy of one seed is on 200 rows, its standard error {error} points:"
     )
@@ -109,7 +114,7 @@ def test_the_words_say_which_gaps_are_chance(seeds, error):
 
 
 def test_where_the_number_of_rows_is_not_known_nothing_is_said_of_chance():
-    text = tables.table(SETTINGS, some_rows(), TITLES)
+    text = table(some_rows())
     assert "standard error" not in text
     assert "their concatenation. What the table does not show" in text
 
@@ -118,7 +123,7 @@ def test_first_of_all_are_the_accuracies_of_all_settings_that_were_run():
     other = [row | {"scenario": "C", "setting": "T2"} for row in some_rows()]
     for row in other:
         row["value"] /= 2
-    text = tables.table(SETTINGS, some_rows() + other, {**TITLES, ("C", "T2"): "cut"})
+    text = table(some_rows() + other, settings=["S4_N2", "P80_20", "T2"])
     first = text.split("\n## ")[0]
     names = "A S4_N2, oracle | A S4_N2, blind | C T2, oracle | C T2, blind"
     assert f"\n| accuracy | {names} |\n" in first
@@ -128,9 +133,9 @@ def test_first_of_all_are_the_accuracies_of_all_settings_that_were_run():
 
 
 def test_a_setting_that_was_not_run_has_no_section():
-    text = tables.table(SETTINGS, some_rows(), TITLES)
-    assert "## A, S4_N2: shared" in text
-    assert "not run" not in text
+    text = table(some_rows())
+    assert "## A, S4_N2: 4 classes shared, 2 novel a task" in text
+    assert "P80_20" not in text
     assert "P80_20" not in text
 
 
@@ -139,37 +144,35 @@ def test_what_is_no_number_is_said_to_be_none():
     for row in rows:
         if row["space"] == "concat_abs":
             row["value"] = None
-    text = tables.table(SETTINGS, rows, TITLES)
+    text = table(rows)
     assert cells(text, "concat_abs") == ["n/a", "nan"]
     assert "not comparable with their concatenation" in text
 
 
 def test_what_the_other_control_says_is_said_where_it_was_measured():
-    assert "If it learns" not in tables.table(SETTINGS, some_rows(), TITLES)
+    assert "If it learns" not in table(some_rows())
     other = [
         row | {"space": "original_abs_task_embedding", "value": 0.97}
         for row in some_rows()
         if row["space"] == "merged" and row["protocol"] == "oracle"
     ]
-    text = tables.table(SETTINGS, some_rows() + other, TITLES)
+    text = table(some_rows() + other)
     assert "learns what the tasks are, the atlas is 7.0 ± 0.0 points below it." in text
 
 
 def test_charts_of_unequal_dimensions_have_no_mean_to_be_compared_with():
     rows = [row for row in some_rows() if row["space"] != "mean_abs"]
-    text = tables.table(SETTINGS, rows, TITLES)
+    text = table(rows)
     assert "not comparable with the mean of the embeddings" in text
     assert "`mean_abs`" not in text.split("\n## ")[1]
 
 
 def test_the_published_figures_and_the_direction_facts_stand_at_the_end():
     rows = [row | {"setting": "S80_N10"} for row in some_rows()]
-    options = SETTINGS["options"] | {"dataset": "cifar100", "charts": "cnn"}
-    options |= {"num_anchors": 128}
-    titles = {("A", "S80_N10"): "as published"}
-    text = tables.table(SETTINGS | {"options": options}, rows, titles)
+    told = {"dataset": "cifar100", "num_anchors": 128, "settings": ["S80_N10"]}
+    text = table(rows, **told)
     *_, section, beside, facts = text.split("\n## ")
-    assert section.startswith("A, S80_N10: as published")
+    assert section.startswith("A, S80_N10: 80 classes shared, 10 novel a task")
     assert beside.startswith("Beside the published: cifar100, cnn")
     assert "| `merged` | accuracy | 0.900 | 0.434 | +0.466 |" in beside
     assert facts.startswith("Direction facts")
@@ -177,7 +180,7 @@ def test_the_published_figures_and_the_direction_facts_stand_at_the_end():
 
 
 def test_the_head_says_what_was_run():
-    head = tables.table(SETTINGS, some_rows(), TITLES).split("##")[0]
+    head = table(some_rows()).split("##")[0]
     for words in (
         "digits",
         "Charts: cnn; 8 anchors, seeds 0, 1",
@@ -194,5 +197,5 @@ def test_the_head_says_what_was_run():
 def test_every_metric_has_its_columns(metric, name):
     rows = [row | {"metric": metric} for row in some_rows()]
     rows += some_rows()  # the words need accuracies
-    text = tables.table(SETTINGS, rows, TITLES)
+    text = table(rows)
     assert f"{name}, oracle | {name}, blind |" in text

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import jatlas
+from experiments.data import storage
 from experiments.encoders import chart_kinds
 from experiments.measures import clustering
-from experiments.paper import measure
+from experiments.paper.experiment import EXPERIMENT
 from experiments.paper.plots.figures import DRAWN
-from experiments.runs import benches, settings, storage
-from experiments.runs.config import Options
+from experiments.paper.published_tables import PaperOptions as Options
+from experiments.runs import benches, deals, runner, settings
 from jatlas.charts import training
 
 RUN = ("S4_N2", "P80_20", "T2")  # one of each scenario
@@ -39,6 +40,7 @@ every_cell = pytest.mark.parametrize("name", RUN)
 
 
 class Ran(NamedTuple):
+    run: runner.Run
     bench: benches.Bench
     rows: dict  # by setting
     said: dict  # by setting, what was reported
@@ -72,19 +74,22 @@ def ran(tmp_path_factory, tiny, chart) -> Ran:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(chart_kinds.KINDS, "cnn", kind)
-        bench = benches.prepare(options, tiny)
+        bench = benches.prepare(options, tiny, options.out / "parts")
+        run = runner.Run(EXPERIMENT, options, options.out, {}, bench, [])
         patch.setattr(training, "fit_charts", counted)
         patch.setattr(jatlas, "fit_probe", noted)
         for name in RUN:
             said[name] = []
-            rows[name] = measure.unit(
-                bench, CELLS[name], SEED, lambda *what, to=said[name]: to.append(what)
+            rows[name] = runner.measure(
+                run,
+                deals.unit(CELLS[name], SEED),
+                lambda *what, to=said[name]: to.append(what),
             )
-    return Ran(bench, rows, said, fitted, probes)
+    return Ran(run, bench, rows, said, fitted, probes)
 
 
 def test_a_chart_is_the_papers_over_images_scaled_as_imagenet(ran, tiny):
-    bench = benches.prepare(ran.bench.options, tiny)
+    bench = benches.prepare(ran.bench.options, tiny, ran.bench.folder)
     chart = bench.encoders["cnn"].chart
     state = chart.init(jax.random.key(0))
     images = tiny.images[:5]
@@ -221,13 +226,13 @@ def test_a_finished_unit_is_read_from_the_disk(ran, name, monkeypatch):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(training, "fit_charts", refuse)
-    again = measure.unit(ran.bench, CELLS[name], SEED, lambda what, share: None)
+    again = runner.measure(ran.run, deals.unit(CELLS[name], SEED))
     assert again == ran.rows[name]
     file = ran.bench.folder / f"{CELLS[name].scenario}_{name}_seed{SEED}.json"
-    assert measure.part(ran.bench, CELLS[name], SEED) == file
+    assert runner.part(ran.run, deals.unit(CELLS[name], SEED)) == file
     assert json.loads(file.read_text()) == again
     with pytest.raises(AssertionError, match="trained again"):
-        measure.unit(ran.bench, CELLS[name], SEED + 1, lambda what, share: None)
+        runner.measure(ran.run, deals.unit(CELLS[name], SEED + 1))
 
 
 def test_the_end_to_end_chart_is_trained_once_a_seed(ran):
@@ -281,8 +286,8 @@ def test_the_end_to_end_chart_is_reported_where_it_is_trained(ran):
 
 def dealt(bench, name, seed):
     """The tasks and the anchors."""
-    tasks, pool = measure.deal(bench, CELLS[name], seed)
-    return tasks, measure.choose(bench, CELLS[name], seed, pool)
+    tasks, pool = deals.deal(bench, CELLS[name], seed)
+    return tasks, deals.choose(bench, CELLS[name], seed, pool)
 
 
 @every_cell

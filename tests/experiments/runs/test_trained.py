@@ -1,6 +1,7 @@
 """Charts of one kind or of several, trained once and found again."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +10,13 @@ import jatlas
 from experiments.data.catalog import normalise
 from experiments.encoders import chart_kinds
 from experiments.measures import protocols
-from experiments.paper import measure
-from experiments.runs import benches, settings
-from experiments.runs.config import Options
+from experiments.measures.embedding import embed
+from experiments.runs import benches, deals, settings
+from experiments.runs.options import Options
 from jatlas.charts import training
 
 SETTING, SEED = settings.parse("S4_N2"), 3
-KINDS = "cnn,narrow"
+KINDS = ("cnn", "narrow")
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def mixed(tmp_path_factory, tiny, chart):
         options = Options(
             dataset="tiny", charts=KINDS, num_anchors=8, probe_epochs=1, out=folder
         )
-        bench = benches.prepare(options, tiny)
-        tasks, _ = measure.deal(bench, SETTING, SEED)
+        bench = benches.prepare(options, tiny, folder / "parts")
+        tasks, _ = deals.deal(bench, SETTING, SEED)
         said = []
         found = benches.charts(
             bench, SETTING, SEED, tasks, lambda *what: said.append(what)
@@ -84,7 +85,7 @@ def test_only_a_chart_that_is_missing_is_trained(mixed, monkeypatch):
 
 def test_of_unequal_charts_all_spaces_are_made_but_those_that_need_equal_ones(mixed):
     bench, *_ = mixed
-    tasks, embedded = measure.embed(bench, SETTING, SEED, lambda what, share: None)
+    tasks, embedded = embed(bench, SETTING, SEED, lambda what, share: None)
     oracle = protocols.oracle_spaces(embedded, tasks.test)
     blind = protocols.blind_spaces(embedded)
     assert {"jumble_rel", "merged", "original_abs_task"} <= oracle.keys()
@@ -100,4 +101,4 @@ def test_of_unequal_charts_all_spaces_are_made_but_those_that_need_equal_ones(mi
 def test_images_too_small_for_a_chart_are_refused(tiny):
     small = tiny._replace(images=tiny.images[:, :4, :4])
     with pytest.raises(ValueError, match="images must be 8 x 8 pixels or more"):
-        benches.prepare(Options(dataset="tiny", charts="resnet"), small)
+        benches.prepare(Options(dataset="tiny", charts=("resnet",)), small, Path())

@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.data import verses
+from experiments.data import storage, verses
 from experiments.encoders import features
-from experiments.runs import storage
 from experiments.two_encoders import cross_chart, pairs
 from experiments.two_encoders import measure as own_spaces
 from experiments.two_encoders.cross_chart import (

@@ -1,13 +1,11 @@
-"""Results are whole or not there, and a folder belongs to one run."""
+"""What is written is whole or not there, and what is damaged is named."""
 
 import contextlib
 
 import numpy as np
 import pytest
 
-from experiments.runs import storage
-
-SETTINGS = {"options": {"seeds": (0, 1), "dataset": "digits"}, "device": "cpu"}
+from experiments.data import storage
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -41,32 +39,6 @@ def test_an_interrupted_write_leaves_what_was_there_and_nothing_else(tmp_path):
         storage.write(file, interrupted)
     assert file.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_folder_can_be_claimed_again_by_the_same_settings_only(tmp_path):
-    folder = tmp_path / "out"
-    storage.claim(folder, SETTINGS)
-    storage.claim(folder, SETTINGS)
-    others = {**SETTINGS, "options": {"seeds": (0,), "dataset": "digits"}}
-    with pytest.raises(
-        ValueError,
-        match=r"other options: options\.seeds is \[0, 1\] there and \[0\] here",
-    ):
-        storage.claim(folder, others)
-
-
-def test_a_folder_with_other_files_is_not_claimed(tmp_path):
-    (tmp_path / "thesis.tex").write_text("...")
-    with pytest.raises(ValueError, match="has files in it that are not of a run"):
-        storage.claim(tmp_path, SETTINGS)
-    assert not (tmp_path / "settings.json").exists()
-
-
-def test_what_a_kill_left_half_written_does_not_make_a_folder_another_s(tmp_path):
-    half = tmp_path / ".settings.json.x1y2"
-    half.write_text("{")
-    storage.claim(tmp_path, SETTINGS)
-    assert {file.name for file in tmp_path.iterdir()} == {"settings.json", half.name}
 
 
 @pytest.mark.parametrize("content", [b"", b'{"rows": [', b"\xff\xfe"])
@@ -104,10 +76,3 @@ def test_of_arrays_with_a_wrong_bit_anywhere_it_is_said_or_nothing_is_changed(tm
             found += [value.tolist() for value in storage.read_arrays(file).values()]
     assert len(found) < len(whole) / 4
     assert all(values == arrays["x"].tolist() for values in found)
-
-
-def test_of_a_damaged_claim_the_folder_is_to_be_deleted(tmp_path):
-    storage.claim(tmp_path / "out", SETTINGS)
-    (tmp_path / "out" / "settings.json").write_text("{")
-    with pytest.raises(storage.Damaged, match=r"is damaged; delete the folder .*out"):
-        storage.claim(tmp_path / "out", SETTINGS)

@@ -1,4 +1,4 @@
-"""Results on disk: written whole or not at all, and found again after a kill."""
+"""Files on disk: written whole or not at all, and found again after a kill."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """`write` for JSON; NaN becomes null, as JSON has none."""
-    text = json.dumps(_plain(value), indent=1, allow_nan=False)
+    text = json.dumps(plain(value), indent=1, allow_nan=False)
     write_text(path, text + "\n")
 
 
@@ -62,55 +62,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise Damaged(f"{path} is damaged ({error}); delete it.") from error
 
 
-def claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Take a folder for a run with these settings, or find it taken by the same.
-
-    Hidden files do not count: a run that was killed while it wrote leaves one.
-
-    Raises:
-        ValueError: if the folder is of a run with other settings, naming the first that
-            differs, or holds files that are not of a run.
-    """
-    file = folder / "settings.json"
-    if file.exists():
-        try:
-            found = read_json(file)
-        except Damaged as error:
-            raise Damaged(f"{file} is damaged; delete the folder {folder}.") from error
-        different = _difference(_plain(settings), found)
-        if different:
-            raise ValueError(
-                f"{folder} belongs to other options: {different}. Choose another "
-                "folder with --out, or delete this one."
-            )
-        return
-    if folder.exists() and any(not f.name.startswith(".") for f in folder.iterdir()):
-        raise ValueError(
-            f"{folder} has files in it that are not of a run. Choose another folder "
-            "with --out."
-        )
-    write_json(file, settings)
-
-
-def _difference(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> str:
-    """The first setting in which the two differ, in words; empty if none."""
-    for name in sorted(set(ours) | set(theirs)):
-        a, b = ours.get(name), theirs.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found = _difference(a, b, f"{prefix}{name}.")
-            if found:
-                return found
-        elif a != b:
-            return f"{prefix}{name} is {b!r} there and {a!r} here"
-    return ""
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value as JSON gives it back: lists for tuples, null for NaN."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, float | np.floating):

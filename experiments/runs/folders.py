@@ -1,0 +1,93 @@
+"""A folder belongs to one run: taken by its settings, gone on with by the same."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from experiments.data.storage import Damaged, plain, read_json, write_json
+
+SETTINGS = "settings.json"
+FORCED = "forced"
+
+
+def claim(folder: Path, settings: dict[str, Any], *, force: bool = False) -> list[str]:
+    """Take a folder for a run with these settings, or find it taken by the same.
+
+    Hidden files do not count: a run that was killed while it wrote leaves one.
+
+    Args:
+        folder: to be taken.
+        settings: on which the parts of the run depend. Under "modules" the hashes of
+            the code that makes them, by module; it alone may differ, by `force`.
+        force: go on with parts that other code has made.
+
+    Returns:
+        The modules that have differed, now or before, and were gone on with by force.
+
+    Raises:
+        ValueError: if the folder is of a run with other settings or of other code,
+            naming what differs, or holds files that are not of a run.
+    """
+    file, ours = folder / SETTINGS, plain(settings)
+    if not file.exists():
+        if folder.exists() and any(f.name[0] != "." for f in folder.iterdir()):
+            raise ValueError(
+                f"{folder} has files in it that are not of a run. Choose another "
+                "folder with --out."
+            )
+        write_json(file, ours)
+        return []
+    theirs = _read(file)
+    forced = theirs.pop(FORCED, [])
+    changed = _changed(ours.get("modules", {}), theirs.get("modules", {}))
+    if different := _difference(_without_code(ours), _without_code(theirs)):
+        raise ValueError(
+            f"{folder} belongs to other options: {different}. Choose another folder "
+            "with --out, or delete this one."
+        )
+    if changed and not force:
+        raise ValueError(
+            f"{folder} was begun by other code: {_listed(changed)} differ. Choose "
+            "another folder with --out, delete this one, or go on all the same with "
+            "--force, which the results then say."
+        )
+    if changed:
+        forced = sorted({*forced, *changed})
+        write_json(file, ours | {FORCED: forced})
+    return forced
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return read_json(file)
+    except Damaged as error:
+        raise Damaged(f"{file} is damaged; delete the folder {file.parent}.") from error
+
+
+def _without_code(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != "modules"}
+
+
+def _changed(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
+    """The modules that are other, new, or gone."""
+    both = sorted({*ours, *theirs})
+    return [name for name in both if ours.get(name) != theirs.get(name)]
+
+
+def _listed(names: Iterable[str]) -> str:
+    few = list(names)
+    more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+    return ", ".join(few[:5]) + more
+
+
+def _difference(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> str:
+    """The first setting in which the two differ, in words; empty if none."""
+    for name in sorted(set(ours) | set(theirs)):
+        a, b = ours.get(name), theirs.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found = _difference(a, b, f"{prefix}{name}.")
+            if found:
+                return found
+        elif a != b:
+            return f"{prefix}{name} is {b!r} there and {a!r} here"
+    return ""

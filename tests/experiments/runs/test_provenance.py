@@ -1,0 +1,91 @@
+"""What stands beside the results: options, versions, hashes of code and data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from experiments.paper.experiment import EXPERIMENT
+from experiments.paper.published_tables import PaperOptions as Options
+from experiments.runs import provenance, runner
+
+
+def describe(told, tiny):
+    return runner.describe(EXPERIMENT, told, tiny)
+
+
+def test_what_is_described_is_what_was_chosen_and_can_be_written(tiny):
+    options = Options(dataset="digits", seeds=(5,), num_anchors=16, out=Path("x"))
+    described = describe(options, tiny)
+    assert described.keys() == {
+        "experiment", "options", "versions", "device", "notes", "modules"
+    }  # fmt: skip
+    assert described["options"] == {
+        "dataset": "digits",
+        "num_training": None,
+        "scenario": ["A", "B", "C"],
+        "settings": ["S4_N2", "S2_N2", "P80_20", "T2"],
+        "charts": ["cnn"],
+        "similarity": "cosine",
+        "table": None,
+        "seeds": [5],
+        "num_anchors": 16,
+        "num_held_out": 16,
+        "anchor_choice": "uniform",
+        "max_epochs": {"cnn": 20},
+        "patience": 2,
+        "probe_epochs": 100,
+        "probe_patience": 10,
+        "feature_size": 64,
+    }
+    named = {"jatlas", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn"}
+    assert described["versions"].keys() == named | {"python", "code", "data"}
+    assert described["versions"]["numpy"] == np.__version__
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_a_folder_that_moves_is_described_alike(tiny):
+    here = Options(out=Path("here"), data_dir=Path("a"), manual_dir=Path("b"))
+    there = Options(out=Path("there"))
+    assert describe(here, tiny) == describe(there, tiny)
+
+
+def versions(dataset):
+    return describe(Options(), dataset)["versions"]
+
+
+def test_other_data_are_described_otherwise_and_nothing_else_of_it(tiny):
+    images, labels = tiny.images.copy(), tiny.labels.copy()
+    images[-1, -1, -1, 0] ^= 1
+    labels[[0, 1]] = labels[[1, 0]]
+    first = versions(tiny)
+    others = [
+        versions(tiny._replace(images=images)),
+        versions(tiny._replace(labels=labels)),
+    ]
+    assert len({v["data"] for v in (first, *others)}) == 3
+    for other in others:
+        assert {**other, "data": first["data"]} == first
+
+
+def test_the_weights_of_a_frozen_encoder_belong_to_what_a_run_is(tiny, monkeypatch):
+    options = Options(charts=("cnn", "efficientnet-lite0"))
+    before = describe(options, tiny)["versions"]
+    monkeypatch.setattr(provenance, "weights_file", lambda variant: Path(__file__))
+    after = describe(options, tiny)["versions"]
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {"weights of efficientnet-lite0"}
+
+
+def of_unit(described):
+    return runner._claimed(EXPERIMENT, described)
+
+
+def test_which_cells_there_are_is_no_matter_of_a_cell(tiny):
+    first = describe(Options(seeds=(0,), settings=("T2",)), tiny)
+    second = describe(Options(seeds=(1, 2), scenario=("B",)), tiny)
+    assert first != second
+    assert of_unit(first) == of_unit(second)
+    assert of_unit(first) != of_unit(
+        describe(Options(seeds=(0,), settings=("T2",), patience=3), tiny)
+    )
