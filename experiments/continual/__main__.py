@@ -1,12 +1,7 @@
 """`python -m experiments.continual`."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
-
-import tyro
-
-from experiments.continual.measure import Continual, main
+from experiments.continual.experiment import EXPERIMENT
+from experiments.runs import runner
 
 if __name__ == "__main__":
-    main(tyro.cli(Continual, prog="python -m experiments.continual"))
+    runner.command(EXPERIMENT)

@@ -22,7 +22,7 @@ def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
     """The rows of one step: every method's accuracies and CKA, bytes and seconds.
 
     Args:
-        bench: from `job.plan`.
+        bench: from `benches.prepare`.
         seed: of the classifiers.
         deal: who has what.
         t: the task, counted from 0; in the rows from 1.
@@ -102,7 +102,7 @@ def costs(
     need for a sample that comes later. The public images, `pixels`, every method needs:
     the next chart embeds them, or the next classifier learns from them.
     """
-    kinds, state = bench.options.kinds, left.state
+    kinds, state = bench.options.charts, left.state
     key = jax.random.key(0)
     weights = [
         growing.size(

@@ -1,6 +1,5 @@
 """Curves over tasks that come one after another: forgetting, the table, the figure."""
 
-from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,10 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from experiments.paper.plots.figures import WIDTH
+from experiments.plots.saving import WIDTH
 from experiments.runs.rows import Rows, in_cell, markdown_table
-
-_OF_TASK = "accuracy_task_"
 
 
 class Line(NamedTuple):
@@ -59,37 +56,6 @@ _SECONDS = {
 }
 
 
-def forgetting(rows: Rows) -> Rows:
-    """A row for each method, seed and step but the first.
-
-    The mean over earlier tasks of the best accuracy on the task's test samples after
-    any earlier step, less that now. It may be below zero.
-
-    Args:
-        rows: those that are there of accuracies on each task.
-    """
-    found: dict[tuple, dict[tuple[int, int], float]] = defaultdict(dict)
-    about: dict[tuple, dict[str, Any]] = {}
-    names = ("scenario", "setting", "seed", "protocol", "space")
-    for row in rows:
-        if row["metric"].startswith(_OF_TASK):
-            key = tuple(row[name] for name in names)
-            task = int(row["metric"].removeprefix(_OF_TASK))
-            found[key][row["step"], task] = row["value"]
-            about[key] = {name: row[name] for name in names}
-    made = []
-    for key, values in found.items():
-        for step in range(2, max(step for step, _ in values) + 1):
-            lost = [
-                max(values[before, task] for before in range(task, step))
-                - values[step, task]
-                for task in range(1, step)
-            ]
-            about_it = {"step": step, "metric": "forgetting"}
-            made.append(about[key] | about_it | {"value": float(np.mean(lost))})
-    return made
-
-
 def table(settings: dict[str, Any], rows: Rows) -> str:
     """The curves in Markdown, a column a task.
 
@@ -102,7 +68,7 @@ def table(settings: dict[str, Any], rows: Rows) -> str:
     lines = [
         f"# {options['dataset']}, {options['settings'][0]}: tasks one after another\n",
         f"Mean ± standard deviation over seeds {seeds}, after each task. "
-        f"{options['num_held_out']} public samples, of which {options['num_anchors']} "
+        f"{_num_public(options)} public samples, of which {options['num_anchors']} "
         "are anchors; every classifier learns from the public samples of the classes "
         "so far, and is tested on the test samples of these. `blind`: a sample is "
         "embedded by all charts so far. `oracle`: by those of its own tasks, which "
@@ -127,8 +93,8 @@ def table(settings: dict[str, Any], rows: Rows) -> str:
         lines += _grid(metric.capitalize(), names, metric, rows)
     lines.append(
         "A chart joins: it embeds all rows of the state, they are made relative to the "
-        "anchors, and added; the quickest of three times. Seconds on "
-        f"{settings['device']}, compiling left out.\n"
+        "anchors, and added; compiling left out. Seconds on "
+        f"{settings['device']}.\n"
     )
     return "\n".join(lines)
 
@@ -179,6 +145,11 @@ def _costs(
     axes.set_ylim(bottom=0)
     if axes.lines:
         axes.legend(fontsize=7, frameon=False)
+
+
+def _num_public(options: dict[str, Any]) -> int:
+    """Older results have the public samples as those held out."""
+    return options.get("num_public", options["num_held_out"])
 
 
 def _title(space: str, protocol: str) -> str:

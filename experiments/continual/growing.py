@@ -20,10 +20,10 @@ import jatlas
 from experiments.measures import splits
 from experiments.measures.protocols import Space
 from experiments.measures.splits import Cut
-from experiments.paper import measure
-from experiments.runs import benches
-from experiments.runs.benches import Bench, Report
+from experiments.runs import benches, deals, seeds
+from experiments.runs.benches import Bench
 from experiments.runs.settings import Setting
+from experiments.runs.terminal import Report
 from jatlas.charts import Chart, Charts, ChartState
 from jatlas.charts.training import Progress
 from jatlas.running.atlas import AtlasState
@@ -96,7 +96,7 @@ def deal(bench: Bench, setting: Setting, seed: int) -> Deal:
     Raises:
         ValueError: if the data set is too small for them, or has other classes.
     """
-    dataset, num_public = bench.dataset, bench.options.held_out
+    dataset, num_public = bench.dataset, bench.options.num_public
     training_split = np.flatnonzero(~dataset.test)
     if num_public >= training_split.size:
         raise ValueError(
@@ -104,7 +104,7 @@ def deal(bench: Bench, setting: Setting, seed: int) -> Deal:
             "leaves none to train on; keep fewer."
         )
     public = np.zeros_like(dataset.test)
-    rng = np.random.default_rng([seed, 8])
+    rng = seeds.rng(seed, seeds.PUBLIC)
     public[rng.permutation(training_split)[:num_public]] = True
     counts = np.bincount(dataset.labels[public], minlength=len(dataset.class_names))
     if counts.min() < 2:
@@ -112,10 +112,14 @@ def deal(bench: Bench, setting: Setting, seed: int) -> Deal:
             f"--num-public {num_public} has {counts.min()} samples of class "
             f"{counts.argmin()}; the classifiers learn from these, so keep more."
         )
-    tasks = setting.make(seed, dataset.labels, dataset.test | public, 0)
+    try:
+        tasks = setting.make(seed, dataset.labels, dataset.test | public, 0)
+    except ValueError as error:
+        where = f"{setting.name} with --num-public {num_public}"
+        raise ValueError(f"{where}: {error}") from error
     tasks = tasks._replace(test=dataset.test, held_out=public)
     pool = np.asarray(jatlas.anchor_pool(tasks.seen, "unseen")) & public
-    anchors = measure.choose(bench, setting, seed, pool)
+    anchors = deals.choose(bench, setting, seed, pool)
     kept = np.flatnonzero(public | dataset.test)
     return Deal(tasks, kept, np.searchsorted(kept, anchors))
 
@@ -161,7 +165,7 @@ def step(
     """Task t: a chart is trained on it and joins; the others learn of it too.
 
     Args:
-        bench: from `job.plan`.
+        bench: from `benches.prepare`.
         setting: whose tasks these are.
         seed: draws everything.
         deal: from `deal`.
@@ -169,7 +173,7 @@ def step(
         state: after the tasks before.
         report: called with what is being done, and how much of the step is done.
     """
-    kinds, tasks, key = bench.options.kinds, deal.tasks, benches.key(seed, setting)
+    kinds, tasks, key = bench.options.charts, deal.tasks, benches.key(seed, setting)
     own_kind, kind = kinds[t % len(kinds)], kinds[0]
     tell = partial(_tell, bench, report)
     own, training_it = _clocked(
@@ -183,7 +187,7 @@ def step(
         tuned = _fit(
             bench, kind, key, tasks, t, tell(t, "fine-tuning", 1), begin=state.finetuned
         )
-    anew = jax.random.fold_in(key, 2**30)  # the charts take the numbers from 0 on
+    anew = seeds.fold(key, seeds.END_TO_END)
     whole, training_whole = _clocked(
         lambda: _fit(
             bench, kind, anew, end_to_end(tasks), t, tell(t, "end-to-end chart", 2)
@@ -208,7 +212,7 @@ def going_on(chart: Chart, state: ChartState) -> Chart:
 
 def warm(bench: Bench, deal: Deal) -> None:
     """Compile what is clocked: a chart of each kind, after an epoch, joins."""
-    for kind in bench.options.kinds:
+    for kind in bench.options.charts:
         chart = _fit(bench, kind, jax.random.key(0), deal.tasks, 0, max_epochs=1)
         inputs = bench.encoders[kind].inputs[deal.kept]
         _joined(first(bench, deal), chart, inputs, deal, 0)
@@ -249,7 +253,7 @@ def _tell(
     bench: Bench, report: Report, t: int, what: str, number: int
 ) -> Callable[[Progress], None]:
     """What reports the progress of the first, second or third chart of a step."""
-    epochs = max(map(bench.options.epochs, bench.options.kinds))
+    epochs = max(map(bench.options.epochs, bench.options.charts))
 
     def tell(progress: Progress) -> None:
         share = (progress.epoch + 1) / epochs

@@ -1,10 +1,8 @@
-"""Tasks that come one after another: `python -m experiments.continual`.
+"""Tasks that come one after another.
 
 After each task one chart is trained on that task's data and joins the atlas by
 `jatlas.running.atlas.add`. No chart, row or coordinate of earlier tasks is made again,
-and the training data of past tasks are never looked at again. On the embedded data and
-2 cores
-a minute or two a seed.
+and the training data of past tasks are never looked at again.
 
 Which samples have a row in the running state, and why:
 
@@ -37,109 +35,70 @@ trained anew after each task on the training data of all tasks so far, which nob
 this place would still have.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
-from rich.console import Console
 
 import jatlas
-from experiments.continual import after_task, curves, growing
+from experiments.continual import after_task, growing
+from experiments.continual.forgetting import forgetting
 from experiments.continual.growing import State
 from experiments.data import storage
-from experiments.paper.plots import figures
-from experiments.runs import runner, settings, terminal
-from experiments.runs.benches import Bench, Report
-from experiments.runs.config import Options
+from experiments.data.dataset import Dataset
+from experiments.runs import benches, deals
+from experiments.runs.benches import Bench
+from experiments.runs.deals import Unit
+from experiments.runs.options import Options
 from experiments.runs.rows import Rows
-from experiments.runs.runner import Plan
 from experiments.runs.settings import Setting
+from experiments.runs.terminal import Report, part_of
 
 
 @dataclass(frozen=True)
-class Continual:
-    """Let tasks come one after another, a chart of each joining the atlas.
+class ContinualOptions(Options):
+    """What is told of tasks that come one after another."""
 
-    Writes results.json, and from it table.md and continual.png. If it is interrupted,
-    the same command goes on with the task where it was.
-    """
-
-    dataset: str = "fashion_mnist_7k"
-    """As of `python -m experiments`."""
-    setting: str = "T5"
-    """The tasks: T5, the classes cut into 5 tasks; S4_N2, 4 classes in every task and 2
-    novel ones in each; P50_50, all classes in every task."""
-    charts: Annotated[str, tyro.conf.arg(metavar="KIND,...")] = "cnn"
-    """Kinds of charts, by commas; the first is also that of what they are compared
-    with."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Each seed draws the tasks, the charts, the public samples and the probes anew."""
     num_public: int = 1000
     """Training samples that are kept from every task, and never thrown away."""
-    num_anchors: int = 128
-    """So many of the public samples are anchors."""
-    max_epochs: int | None = None
-    """The most epochs that a chart is trained, on one task."""
-    probe_epochs: int = 100
-    """The most epochs of a classifier."""
-    probe_patience: int = 10
-    """A classifier stops when its validation loss has not fallen for so many epochs."""
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where prepared data sets and features are kept; the user's cache if unset."""
-    manual_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where the files of a data set are that was downloaded by hand."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where the results go; results/continual/DATASET if left out."""
 
 
-def options(continual: Continual) -> Options:
-    """The run that this is, in the main job's words.
+def check(options: ContinualOptions) -> None:
+    """Raise ValueError for options that no run can be made of."""
+    if len(options.settings) != 1:
+        raise ValueError(f"--settings takes one, whose tasks come; {options.settings}.")
+    if options.num_public < options.num_anchors:
+        raise ValueError(
+            f"--num-anchors {options.num_anchors} are taken from --num-public "
+            f"{options.num_public}; keep as many or more."
+        )
+
+
+def units(options: ContinualOptions, dataset: Dataset) -> list[Unit]:
+    """All seeds of the setting.
 
     Raises:
-        ValueError: if the setting is unknown, or there are more anchors than public
-            samples.
+        ValueError: if the setting is unknown, or the data are too few for it.
     """
-    if continual.num_public < continual.num_anchors:
-        raise ValueError(
-            f"--num-anchors {continual.num_anchors} are taken from --num-public "
-            f"{continual.num_public}; keep as many or more."
-        )
-    return Options(
-        dataset=continual.dataset,
-        scenario=(settings.parse(continual.setting).scenario,),
-        settings=(continual.setting,),
-        charts=continual.charts,
-        seeds=continual.seeds,
-        num_anchors=continual.num_anchors,
-        num_held_out=continual.num_public,
-        max_epochs=continual.max_epochs,
-        probe_epochs=continual.probe_epochs,
-        probe_patience=continual.probe_patience,
-        data_dir=continual.data_dir,
-        manual_dir=continual.manual_dir,
-        out=continual.out or Path("results") / "continual" / continual.dataset,
-    )
+    made, bench = deals.chosen(options, dataset), deals.bare(options, dataset)
+    for each in made:
+        growing.deal(bench, *each.of)
+    return made
 
 
-def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
-    """The rows of all tasks of a seed; from the disk if they can be, else made.
+def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
+    """The rows of all tasks of a seed; those of tasks that are done from the disk.
 
     Args:
-        bench: from `job.plan`.
+        bench: from `benches.prepare`.
         setting: whose tasks these are.
         seed: draws everything.
         report: called with what is being done, and how much of it is done.
     """
-    file = part(bench, setting, seed)
-    if file.exists():
-        return storage.read_json(file)
     deal = growing.deal(bench, setting, seed)
-    files = _step_files(file, len(deal.tasks.seen))
+    files = _step_files(bench, setting, seed, len(deal.tasks.seen))
     done = next((t for t, f in enumerate(files) if not f.exists()), len(files))
     state = growing.first(bench, deal)
     if done:
@@ -148,10 +107,7 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
         report("compiling", done / len(files))
         growing.warm(bench, deal)
     for t in range(done, len(files)):
-
-        def tell(what: str, share: float, t: int = t) -> None:
-            report(what, (t + 0.8 * share) / len(files))
-
+        tell = part_of(report, t / len(files), (t + 0.8) / len(files))
         left = growing.step(bench, setting, seed, deal, t, state, tell)
         report(f"task {t + 1}, measuring", (t + 0.8) / len(files))
         cell = {"scenario": setting.scenario, "setting": setting.name, "seed": seed}
@@ -162,50 +118,15 @@ def unit(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
         if t:
             files[t - 1].with_suffix(".npz").unlink(missing_ok=True)
     rows = [row for f in files for row in storage.read_json(f)]
-    rows += curves.forgetting(rows)
-    storage.write_json(file, rows)
-    for f in files:
-        f.unlink()
-        f.with_suffix(".npz").unlink(missing_ok=True)
-    return rows
+    return rows + forgetting(rows)
 
 
-def part(bench: Bench, setting: Setting, seed: int) -> Path:
-    """The file that is there when a unit is done."""
-    return bench.folder / f"continual_{setting.scenario}_{setting.name}_seed{seed}.json"
-
-
-def main(continual: Continual) -> None:
-    """The whole comparison, as the command makes it."""
-    console = Console(highlight=False, soft_wrap=True)
-    runner.keep_compiled()
-    with terminal.endings(console):
-        plan = _planned(continual, console)
-        rows = runner.rows_of(plan, console, part, unit)
-        file = plan.options.folder / "results.json"
-        storage.write_json(file, {"settings": plan.settings, "rows": rows})
-        written = storage.read_json(file)
-        text = curves.table(written["settings"], written["rows"])
-        storage.write_text(plan.options.folder / "table.md", text)
-        figure = curves.figure(written["rows"])
-        figures.save(figure, plan.options.folder / "continual.png")
-    console.print(text, markup=False)
-
-
-def _planned(continual: Continual, console: Console) -> Plan:
-    """The plan, everything checked; what is wrong is said in a line."""
-    try:
-        plan = runner.plan(options(continual), console, experiment="continual")
-        for setting, seed in plan.units:
-            growing.deal(plan.bench, setting, seed)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    return plan
-
-
-def _step_files(file: Path, num_tasks: int) -> list[Path]:
+def _step_files(
+    bench: Bench, setting: Setting, seed: int, num_tasks: int
+) -> list[Path]:
     """The rows of each step of a unit; beside the last is the state, an .npz."""
-    return [file.with_name(f"{file.stem}_task{t + 1}.json") for t in range(num_tasks)]
+    name = benches.unit_name(setting, seed)
+    return [bench.folder / f"{name}_task{t + 1}.json" for t in range(num_tasks)]
 
 
 def _write(file: Path, state: State) -> None:
@@ -216,7 +137,7 @@ def _write(file: Path, state: State) -> None:
 def _read(bench: Bench, file: Path, num_charts: int) -> State:
     """What `_write` wrote after so many tasks."""
     arrays = storage.read_arrays(file)
-    chart = bench.encoders[bench.options.kinds[0]].chart
+    chart = bench.encoders[bench.options.charts[0]].chart
     nothing = jatlas.running.atlas.empty(0, 0)
     like = State(
         nothing, nothing, (nothing.count,) * num_charts, chart.init(jax.random.key(0))

@@ -1,19 +1,23 @@
 """What is measured after a task, on a step that is made up."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from experiments.runs.config import Options
 from linear_chart import LINEAR
 
 import jatlas
 from experiments.continual import after_task, growing
+from experiments.continual.measure import ContinualOptions
 from experiments.encoders import chart_kinds
 from experiments.runs import benches, settings
 
 SEED, T, WIDTH = 0, 1, 10
-OPTIONS = Options(dataset="tiny", num_anchors=10, num_held_out=120, probe_epochs=30)
+OPTIONS = ContinualOptions(
+    dataset="tiny", num_anchors=10, num_public=120, probe_epochs=30
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def bench(tiny):
     with pytest.MonkeyPatch.context() as patch:
         kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
         patch.setitem(chart_kinds.KINDS, "cnn", kind)
-        yield benches.prepare(OPTIONS, tiny)
+        yield benches.prepare(OPTIONS, tiny, Path())
 
 
 @pytest.fixture(scope="module")

@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 from linear_chart import LINEAR
 
-from experiments.continual import after_task, curves, growing, measure
-from experiments.continual.measure import Continual
+from experiments.continual import after_task, curves, growing
+from experiments.continual.experiment import EXPERIMENT
+from experiments.continual.measure import ContinualOptions
 from experiments.data import storage
 from experiments.encoders import chart_kinds
-from experiments.runs import config, runner
+from experiments.runs import benches, provenance, runner
 
 
 @pytest.fixture
 def small(tiny, monkeypatch, tmp_path):
     kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
     monkeypatch.setitem(chart_kinds.KINDS, "cnn", kind)
-    monkeypatch.setattr(runner, "load", lambda name, **where: tiny)
+    monkeypatch.setattr(benches, "load", lambda name, **where: tiny)
     monkeypatch.setattr(runner, "keep_compiled", lambda: None)
-    monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
-    return Continual(
+    monkeypatch.setattr(provenance, "code", lambda *a: {"a.module": "0" * 16})
+    return ContinualOptions(
         dataset="tiny",
-        setting="T3",
+        settings=("T3",),
         seeds=(0,),
         num_public=100,
         num_anchors=10,
@@ -77,7 +78,7 @@ def made_up(monkeypatch):
 def test_a_run_that_is_killed_goes_on_and_gives_the_same(
     small, made_up, capsys, monkeypatch
 ):
-    measure.main(small)
+    runner.main(EXPERIMENT, small)
     rows = results(small.out)
     assert made_up == [0, 1, 2]
     assert len({row["value"] for row in rows}) > 3
@@ -93,25 +94,25 @@ def test_a_run_that_is_killed_goes_on_and_gives_the_same(
 
         patch.setattr(storage, "write_json", killed)
         with pytest.raises(SystemExit) as stopped:
-            measure.main(other)
+            runner.main(EXPERIMENT, other)
     assert stopped.value.code == 130
     assert "goes on from here" in capsys.readouterr().out
     assert not (other.out / "results.json").exists()
 
     made_up.clear()
-    measure.main(other)
+    runner.main(EXPERIMENT, other)
     assert made_up == [2]
     assert results(other.out) == rows
     assert len(list(other.out.glob("parts/*"))) == 1
 
     made_up.clear()
-    measure.main(other)
+    runner.main(EXPERIMENT, other)
     assert not made_up
     assert results(other.out) == rows
 
 
 def test_what_is_written_is_made_of_the_results(small, made_up, capsys):
-    measure.main(small)
+    runner.main(EXPERIMENT, small)
     written = storage.read_json(small.out / "results.json")
     rows = written["rows"]
     lost = [row for row in rows if row["metric"] == "forgetting"]
@@ -124,7 +125,7 @@ def test_what_is_written_is_made_of_the_results(small, made_up, capsys):
 
 @pytest.mark.slow
 def test_charts_are_trained_and_learn(small):
-    measure.main(replace(small, max_epochs=20, probe_epochs=60))
+    runner.main(EXPERIMENT, replace(small, max_epochs=20, probe_epochs=60))
     rows = [r for r in results(small.out) if r["step"] == 3]
     accuracy = {
         (r["protocol"], r["space"]): r["value"]
@@ -140,16 +141,19 @@ def test_charts_are_trained_and_learn(small):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"setting": "Q9"}, "unknown setting 'Q9'"),
+        ({"settings": ("Q9",)}, "unknown setting 'Q9'"),
         ({"num_public": 5}, "--num-anchors 10 are taken from --num-public 5"),
         ({"num_public": 399}, "399"),
         ({"seeds": ()}, "--seeds takes one or more"),
-        ({"setting": "T11"}, "11"),
+        ({"settings": ("T2", "T5")}, "--settings takes one"),
+        ({"settings": ("T11",)}, "11"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_line(small, change, message):
-    with pytest.raises(SystemExit, match=message) as refused:
-        measure.main(replace(small, **change))
-    assert str(refused.value.code).startswith("error: ")
-    assert "\n" not in str(refused.value.code)
+def test_what_cannot_be_is_refused_in_a_line(small, change, message, capsys):
+    with pytest.raises(SystemExit) as refused:
+        runner.main(EXPERIMENT, replace(small, **change))
+    assert refused.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
     assert not small.out.exists()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.continual import curves
+from experiments.continual.forgetting import forgetting
 
 CELL = {"scenario": "C", "setting": "T3", "protocol": "blind", "space": "atlas"}
 # Accuracy after step l (rows) on task s (columns).
@@ -49,7 +50,7 @@ def some_rows():
 
 
 def test_forgetting_is_of_earlier_tasks_and_against_their_best():
-    found = {r["step"]: r["value"] for r in curves.forgetting(of_tasks())}
+    found = {r["step"]: r["value"] for r in forgetting(of_tasks())}
     assert found.keys() == {2, 3}
     assert found[2] == pytest.approx(0.9 - 0.95)  # it may be below zero
     assert found[3] == pytest.approx(((0.95 - 0.7) + (0.8 - 0.85)) / 2)
@@ -58,7 +59,7 @@ def test_forgetting_is_of_earlier_tasks_and_against_their_best():
 def test_forgetting_is_of_each_method_and_seed_by_itself():
     rows = of_tasks() + of_tasks(ACCURACY - 0.1 * np.eye(3), seed=1)
     rows += of_tasks(np.ones((3, 3)), protocol="oracle")
-    found = curves.forgetting([*rows, row("accuracy", 2, 0.1)])
+    found = forgetting([*rows, row("accuracy", 2, 0.1)])
     last = {(r["protocol"], r["seed"]): r["value"] for r in found if r["step"] == 3}
     assert last["oracle", 0] == 0
     assert last["blind", 0] == pytest.approx(0.1)

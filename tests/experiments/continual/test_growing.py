@@ -1,22 +1,23 @@
 """What goes from task to task: who is in it, what joins it, what never comes back."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from experiments.runs.config import Options
 from linear_chart import LINEAR
 
 from experiments.continual import growing
+from experiments.continual.measure import ContinualOptions
 from experiments.encoders import chart_kinds
 from experiments.runs import benches, settings
 from jatlas.charts import Charts, training
 
 SEED, NUM_PUBLIC = 3, 100
-OPTIONS = Options(
-    dataset="tiny", num_anchors=10, num_held_out=NUM_PUBLIC, max_epochs=1, seeds=(SEED,)
+OPTIONS = ContinualOptions(
+    dataset="tiny", num_anchors=10, num_public=NUM_PUBLIC, max_epochs=1, seeds=(SEED,)
 )
 SETTING = settings.parse("T2")
 
@@ -30,7 +31,7 @@ def bench(tiny):
     with pytest.MonkeyPatch.context() as patch:
         kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: LINEAR)
         patch.setitem(chart_kinds.KINDS, "cnn", kind)
-        yield benches.prepare(OPTIONS, tiny)
+        yield benches.prepare(OPTIONS, tiny, Path())
 
 
 def steps(bench, deal, num_steps=2):
@@ -166,6 +167,6 @@ def test_fine_tuning_goes_on_from_task_to_task(grown):
     [(400, "leaves none to train on"), (8, "classifiers learn from these")],
 )
 def test_too_many_and_too_few_public_samples_are_refused(bench, number, message):
-    other = bench._replace(options=replace(OPTIONS, num_held_out=number))
+    other = bench._replace(options=replace(OPTIONS, num_public=number))
     with pytest.raises(ValueError, match=rf"--num-public {number} .*{message}"):
         growing.deal(other, SETTING, SEED)
