@@ -24,11 +24,12 @@ from experiments.data import storage
 from experiments.data.dataset import Dataset
 from experiments.encoders import chart_kinds
 from experiments.federated import deal as dealing
-from experiments.federated import files, processes, reference, report
+from experiments.federated import reference, report
 from experiments.federated.deal import Deal
-from experiments.federated.files import Lost
 from experiments.federated.options import Options, check, of_run, to_json
-from experiments.federated.rounds import Round
+from experiments.federated.transports import files, processes
+from experiments.federated.transports.files import Lost
+from experiments.federated.transports.rounds import Round
 from experiments.runs import benches, config, runner, terminal
 
 TRANSPORTS = {"files": files.run, "processes": processes.run}

@@ -9,8 +9,8 @@ from experiments.data.dataset import Dataset
 from experiments.federated import client, coordinates, heads, server
 from experiments.federated.deal import Deal
 from experiments.federated.options import Options
-from experiments.federated.rounds import places
 from experiments.federated.server import Server
+from experiments.federated.transports.rounds import places
 from experiments.runs import benches
 from experiments.runs.benches import Bench
 from jatlas import scenarios

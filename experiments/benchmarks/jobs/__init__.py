@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from experiments.benchmarks import (
+from experiments.benchmarks import measure
+from experiments.benchmarks.jobs import (
     charts,
     cka,
     geometry,
     growth,
     limits,
-    measure,
     merge,
     probe,
 )

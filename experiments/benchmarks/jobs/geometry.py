@@ -7,7 +7,7 @@ import numpy as np
 
 import jatlas
 from experiments.benchmarks import measure, memory, references
-from experiments.benchmarks.cka import spaces
+from experiments.benchmarks.jobs.cka import spaces
 from experiments.benchmarks.measure import Bench, Row, Work
 
 _NEIGHBORS = 10

@@ -10,9 +10,9 @@ import numpy as np
 
 import jatlas
 from experiments.benchmarks import measure, timing
-from experiments.benchmarks.cka import spaces
+from experiments.benchmarks.jobs.cka import spaces
+from experiments.benchmarks.jobs.merge import Case, data
 from experiments.benchmarks.measure import Bench, Row
-from experiments.benchmarks.merge import Case, data
 from experiments.benchmarks.timing import Subject
 
 _WITHIN = 0.1  # of 1, the bar

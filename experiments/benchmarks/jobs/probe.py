@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments.benchmarks import measure, reference_probes
+from experiments.benchmarks import measure
+from experiments.benchmarks.jobs import reference_probes
 from experiments.benchmarks.measure import Bench, Reference, Row, Work
 from experiments.measures import guesses
 

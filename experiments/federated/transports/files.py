@@ -16,14 +16,14 @@ from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import Options
-from experiments.federated.rounds import (
+from experiments.federated.server import Server
+from experiments.federated.transports.rounds import (
     Places,
     Round,
     places,
     read_reports,
     write_report,
 )
-from experiments.federated.server import Server
 from experiments.runs import children, runner
 from experiments.runs.children import Child, Member
 
@@ -136,7 +136,7 @@ def start(options: Options, place: Places, number: int) -> Child:
         "client": number,
         "places": list(map(str, place)),
     }
-    return children.start("experiments.federated.files", told, Member())
+    return children.start("experiments.federated.transports.files", told, Member())
 
 
 def clear(place: Places) -> None:

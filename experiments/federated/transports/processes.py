@@ -16,17 +16,17 @@ from experiments.data import storage
 from experiments.data.dataset import Dataset
 from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
-from experiments.federated.files import Lost, Tell, nothing
 from experiments.federated.messages import Recipe
 from experiments.federated.options import Options
-from experiments.federated.rounds import (
+from experiments.federated.server import Server
+from experiments.federated.transports.files import Lost, Tell, nothing
+from experiments.federated.transports.rounds import (
     Places,
     Round,
     places,
     read_reports,
     write_report,
 )
-from experiments.federated.server import Server
 from experiments.runs import children, runner
 from experiments.runs.children import Child, Member
 
@@ -74,7 +74,7 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
 
 def start(told: Told) -> Child:
     """A process of the round."""
-    module = "experiments.federated.processes"
+    module = "experiments.federated.transports.processes"
     return children.start(module, to_json(told), told.member)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments.benchmarks import measure, merge, reference_probes, references
-from experiments.benchmarks.cka import spaces
+from experiments.benchmarks import measure, references
+from experiments.benchmarks.jobs import merge, reference_probes
+from experiments.benchmarks.jobs.cka import spaces
 from experiments.benchmarks.measure import Bench
 
 N, D = 60, 7

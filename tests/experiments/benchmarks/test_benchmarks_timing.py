@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import growth, machine, measure, memory, scale, timing
+from experiments.benchmarks import machine, measure, memory, scale, timing
+from experiments.benchmarks.jobs import growth
 from experiments.benchmarks.measure import Bench, Disagreement, Reference, Work
 from experiments.benchmarks.timing import Subject
 

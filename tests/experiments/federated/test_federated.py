@@ -22,18 +22,16 @@ from experiments.federated import (
     client,
     coordinates,
     deal,
-    files,
     heads,
     messages,
     options,
-    processes,
     report,
-    rounds,
     server,
 )
 from experiments.federated.messages import Recipe
 from experiments.federated.options import Options
 from experiments.federated.server import Server
+from experiments.federated.transports import files, processes, rounds
 from experiments.measures import protocols
 from experiments.runs import benches, children, config, runner
 

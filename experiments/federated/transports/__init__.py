@@ -1,0 +1,1 @@
+"""How messages go between clients and server: by files, or by jax.distributed."""
