@@ -149,7 +149,7 @@ def _costs(
 
 def _num_public(options: dict[str, Any]) -> int:
     """Older results have the public samples as those held out."""
-    return options.get("num_public", options["num_held_out"])
+    return options.get("num_public") or options["num_held_out"]
 
 
 def _title(space: str, protocol: str) -> str:

@@ -4,15 +4,7 @@ from typing import Any
 
 from experiments.continual import curves
 from experiments.continual.measure import ContinualOptions, check, measure, units
-from experiments.data.dataset import Dataset
-from experiments.runs import provenance
 from experiments.runs.experiment import Experiment, Run
-
-
-def facts(options: ContinualOptions, dataset: Dataset) -> dict[str, Any]:
-    """Those of a run on images; the public samples are what is held out."""
-    found = provenance.of_dataset(options, dataset)
-    return found | {"options": found["options"] | {"num_held_out": options.num_public}}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -44,5 +36,4 @@ EXPERIMENT = Experiment(
     draw=draw,
     check=check,
     units=units,
-    facts=facts,
 )

@@ -13,8 +13,8 @@ from experiments.data.dataset import Dataset
 from experiments.federated import coordinates, heads, messages
 from experiments.federated.deal import Deal, own_part
 from experiments.federated.messages import Head, Recipe
-from experiments.federated.options import Options, of_run
-from experiments.runs import benches, settings
+from experiments.federated.options import FederatedOptions, of_kind
+from experiments.runs import benches, settings, terminal
 from jatlas.scenarios import Tasks
 
 Scores = dict[str, dict[str, float]]
@@ -41,7 +41,7 @@ class Client(NamedTuple):
 
 
 def train(
-    options: Options, dataset: Dataset, deal: Deal, number: int, folder: Path
+    options: FederatedOptions, dataset: Dataset, deal: Deal, number: int, folder: Path
 ) -> Client:
     """Train a client's chart on its private samples, or find it where it was kept.
 
@@ -53,13 +53,13 @@ def train(
         folder: of the client alone, in which its embeddings are kept.
     """
     own, tasks = own_part(dataset, deal.tasks, number)
-    told = of_run(options, folder, options.kind(number))
-    setting = settings.parse(options.setting)
+    setting = settings.parse(options.settings[0])
     # The name draws the chart: no two clients start from the same weights.
     mine = setting._replace(name=f"{setting.name}_client{number}")
-    bench = benches.prepare(told, own)
+    told = of_kind(options, options.kind(number))
+    bench = benches.prepare(told, own, folder / "parts")
     (embeddings,) = benches.charts(
-        bench, mine, deal.recipe.round, tasks, lambda what, share: None
+        bench, mine, deal.recipe.round, tasks, terminal.silent
     )
     return with_embeddings(number, own, tasks, embeddings, deal.recipe)
 
@@ -75,7 +75,7 @@ def with_embeddings(
     return Client(number, dataset, tasks, embeddings, relative, public)
 
 
-def send(options: Options, client: Client, recipe: Recipe) -> bytes:
+def send(options: FederatedOptions, client: Client, recipe: Recipe) -> bytes:
     """The one message of a client: its part of the atlas of the public samples."""
     presence = np.ones(len(client.public), bool)
     if options.sends == "own":
@@ -84,7 +84,7 @@ def send(options: Options, client: Client, recipe: Recipe) -> bytes:
     return messages.contribution(client.number, recipe, rows, presence)
 
 
-def alone(options: Options, client: Client, recipe: Recipe) -> Scores:
+def alone(options: FederatedOptions, client: Client, recipe: Recipe) -> Scores:
     """What a client reaches by itself: on its private labels, and on the public ones.
 
     The heads, of one kind with the atlas's, are one of its embeddings, trained on its

@@ -6,11 +6,10 @@ import jax
 import numpy as np
 
 import jatlas
-from experiments.data import catalog
 from experiments.data.dataset import Dataset
 from experiments.federated.messages import Recipe
-from experiments.federated.options import Options
-from experiments.runs import settings
+from experiments.federated.options import FederatedOptions
+from experiments.runs import seeds, settings
 from jatlas.scenarios import Tasks
 
 
@@ -26,16 +25,7 @@ class Deal(NamedTuple):
     recipe: Recipe
 
 
-def load(options: Options) -> Dataset:
-    """The data set of a run."""
-    return catalog.load(
-        options.dataset,
-        cache_dir=options.data_dir and options.data_dir / "datasets",
-        manual_dir=options.manual_dir,
-    )
-
-
-def deal(options: Options, dataset: Dataset, seed: int) -> Deal:
+def deal(options: FederatedOptions, dataset: Dataset, seed: int) -> Deal:
     """The tasks, the public samples and the anchors of a round.
 
     The public samples are drawn by class, their labels being public as well. They are
@@ -45,9 +35,9 @@ def deal(options: Options, dataset: Dataset, seed: int) -> Deal:
     Raises:
         ValueError: if the data set is too small, or has other classes.
     """
-    setting = settings.parse(options.setting)
+    setting = settings.parse(options.settings[0])
     dealt = setting.make(seed, dataset.labels, dataset.test, 0)
-    draws = jax.random.split(jax.random.fold_in(jax.random.key(seed), 11))
+    draws = jax.random.split(seeds.fold(jax.random.key(seed), seeds.PUBLIC_OF_CLIENTS))
     try:
         public = jatlas.choose_anchors(
             draws[0],

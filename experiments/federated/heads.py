@@ -5,13 +5,14 @@ import numpy as np
 
 import jatlas
 from experiments.federated.messages import Recipe
-from experiments.federated.options import Options
+from experiments.federated.options import FederatedOptions
 from experiments.measures import guesses
+from experiments.runs import seeds
 from jatlas import Probe
 
 
 def learn(
-    options: Options,
+    options: FederatedOptions,
     seed: int,
     rows: np.ndarray,
     labels: np.ndarray,
@@ -21,7 +22,7 @@ def learn(
 ) -> Probe:
     """The paper's probe, alike for every space: the same key, epochs and patience."""
     return jatlas.fit_probe(
-        jax.random.fold_in(jax.random.key(seed), 12),
+        seeds.fold(jax.random.key(seed), seeds.HEADS),
         rows,
         np.asarray(labels, np.int32),
         num_classes,
@@ -33,7 +34,7 @@ def learn(
 
 
 def learn_public(
-    options: Options, recipe: Recipe, rows: np.ndarray, known: np.ndarray
+    options: FederatedOptions, recipe: Recipe, rows: np.ndarray, known: np.ndarray
 ) -> Probe:
     """A head trained on rows of the public samples, (P, A), with their labels.
 

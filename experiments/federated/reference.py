@@ -1,6 +1,7 @@
 """What a round is compared with, by one who has all samples and all charts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -8,10 +9,10 @@ import jatlas
 from experiments.data.dataset import Dataset
 from experiments.federated import client, coordinates, heads, server
 from experiments.federated.deal import Deal
-from experiments.federated.options import Options
+from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
 from experiments.federated.transports.rounds import places
-from experiments.runs import benches
+from experiments.runs import benches, terminal
 from experiments.runs.benches import Bench
 from jatlas import scenarios
 
@@ -19,14 +20,14 @@ from jatlas import scenarios
 Scores = dict[str, dict[int, dict[str, float]]]
 
 
-def end_to_end(options: Options, bench: Bench, deal: Deal) -> Scores:
+def end_to_end(options: FederatedOptions, bench: Bench, deal: Deal) -> Scores:
     """The accuracies of the end-to-end chart, trained on the samples of all.
 
     With a head of its own, trained on all labels, and with one trained as the atlas's
     is: on the relative coordinates of the public samples, in the recipe's coordinates.
     """
     dataset, recipe = bench.dataset, deal.recipe
-    rows = benches.reference(bench, recipe.round, lambda what, share: None)
+    rows = benches.reference(bench, recipe.round, terminal.silent)
     task = scenarios.end_to_end(recipe.round, dataset.labels, test=dataset.test)
     cut = task.seen[0], task.validation[0]
     told = options, recipe.round, rows, dataset.labels, recipe.num_classes
@@ -46,14 +47,18 @@ def end_to_end(options: Options, bench: Bench, deal: Deal) -> Scores:
 
 
 def together(
-    options: Options, dataset: Dataset, deal: Deal, accepted: Sequence[int]
+    options: FederatedOptions,
+    dataset: Dataset,
+    deal: Deal,
+    accepted: Sequence[int],
+    folder: Path,
 ) -> Scores:
     """The accuracies of the atlas's head where it belongs: on rows of the atlas.
 
     Every client that is in the atlas embeds every test sample, and the mean of their
     rows is looked at: each sample would have to be shown to all of them.
     """
-    place = places(options.folder, deal.recipe.round)
+    place = places(folder, deal.recipe.round)
     every = [
         client.train(options, dataset, deal, number, place.private / f"client_{number}")
         for number in accepted

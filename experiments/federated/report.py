@@ -20,21 +20,31 @@ GROUPS = {"unseen": "classes never seen", "seen": "classes seen", "all": "all cl
 
 def table(results: dict[str, Any]) -> str:
     """The accuracies, the bytes and what happened, in Markdown."""
-    told = results["settings"]
-    seeds = ", ".join(str(each["seed"]) for each in results["rounds"])
+    told, rounds = results["settings"], rounds_of(results)
+    seeds = ", ".join(str(each["seed"]) for each in rounds)
+    options = told["options"]
     title = (
-        f"# Federated: {told['options']['dataset']}, {told['options']['setting']}, "
-        f"over {told['options']['transport']}, {told['options']['coordinates']} "
-        "coordinates"
+        f"# Federated: {options['dataset']}, {setting_of(options)}, over "
+        f"{options['transport']}, {options['coordinates']} coordinates"
     )
     read = (
         "Accuracy on the test split: mean over clients, then mean ± standard "
         f"deviation over seeds {seeds}."
     )
-    parts = [title, _accuracies(results["rows"]), read, _bytes(results["rounds"])]
+    parts = [title, _accuracies(results["rows"]), read, _bytes(rounds)]
     parts += ["\n".join(f"- {note}" for note in told["notes"])]
-    parts += ["\n".join(_said(each) for each in results["rounds"])]
+    parts += ["\n".join(_said(each) for each in rounds)]
     return "\n\n".join(parts) + "\n"
+
+
+def rounds_of(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is known of each round; older results have it under another name."""
+    return results["units"] if "units" in results else results["rounds"]
+
+
+def setting_of(options: dict[str, Any]) -> str:
+    """Whose tasks the clients have; older results have one setting alone."""
+    return options["settings"][0] if "settings" in options else options["setting"]
 
 
 def _accuracies(rows: list[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import jatlas
 from experiments.federated import coordinates, heads, messages
 from experiments.federated.messages import Head, Recipe
-from experiments.federated.options import Options
+from experiments.federated.options import FederatedOptions
 from jatlas.running.atlas import AtlasState
 
 
@@ -54,7 +54,7 @@ def merged(server: Server) -> AtlasState:
     )
 
 
-def head(options: Options, server: Server, version: int) -> Head:
+def head(options: FederatedOptions, server: Server, version: int) -> Head:
     """The head of those who are in, trained on the atlas of the public samples."""
     atlas = merged(server)
     rows, count = np.asarray(jatlas.running.atlas.value(atlas)), np.asarray(atlas.count)

@@ -124,10 +124,12 @@ def describe(experiment: Experiment, told: Any, data: Any) -> dict[str, Any]:
     own = [name for name in (*told.charts, told.similarity) if name]
     modules = provenance.code(experiment.makers, own)
     given = options.described(told, experiment.unused)
+    found = more.get("options", {})
+    given |= {k: v for k, v in found.items() if k not in experiment.unused}
     versions = provenance.versions() | {"code": provenance.hash_of(modules)}
     return {
         "experiment": experiment.name,
-        "options": given | more.get("options", {}),
+        "options": given,
         "versions": versions | more.get("versions", {}),
         "device": provenance.device(),
         "notes": [*more.get("notes", ()), *experiment.notes],

@@ -20,7 +20,9 @@ PUBLIC = Words((8,))  # the public samples, which are kept from every task
 HALVES = Words((11,))  # the validation samples to stop by, and those to choose by
 PRESENCE = Words((13,))  # the charts that embed a sample
 
-CLASSIFIERS = Number(7)  # of the key of a seed; all below, of the key of a unit
+CLASSIFIERS = Number(7)  # of the key of a seed, as those of federated rounds
+PUBLIC_OF_CLIENTS = Number(11)  # a round's public samples, and its anchors
+HEADS = Number(12)  # of a round; all below are of the key of a unit
 ANCHORS = Number(2**31)
 MERGED_SPACES = Number(2**31 - 1)
 END_TO_END = Number(2**30)

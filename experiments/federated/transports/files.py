@@ -15,7 +15,7 @@ from experiments.data import storage
 from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
 from experiments.federated.messages import Head, Recipe
-from experiments.federated.options import Options
+from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
 from experiments.federated.transports.rounds import (
     Places,
@@ -24,16 +24,16 @@ from experiments.federated.transports.rounds import (
     read_reports,
     write_report,
 )
-from experiments.runs import children, runner
+from experiments.runs import benches, children, runner, terminal
 from experiments.runs.children import Child, Member
+from experiments.runs.terminal import Report
 
-Tell = Callable[[float, str], None]
 # A child's exit code; None while it is at work.
 Polls = Mapping[int, Callable[[], int | None]]
 _PAUSE = 0.05
 
 
-class Lost(RuntimeError):
+class Lost(terminal.Stopped):
     """A round of which nothing came."""
 
 
@@ -78,7 +78,7 @@ def _work(told: dict[str, Any]) -> None:
     options = options_of.from_json(told["options"])
     number, place = told["client"], Places(*map(Path, told["places"]))
     recipe = messages.unpack_recipe((place.outbox / "recipe.json").read_bytes())
-    dataset = deal.load(options)
+    dataset = benches.read(options)
     dealt = deal.deal(options, dataset, recipe.round)
     folder = place.private / f"client_{number}"
     own = client.train(options, dataset, dealt, number, folder)
@@ -109,7 +109,9 @@ def closed(place: Places, version: int) -> bool:
 # The server's side
 
 
-def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
+def run(
+    options: FederatedOptions, recipe: Recipe, folder: Path, report: Report
+) -> Round:
     """A round: clients started, their messages merged, heads sent, reports read.
 
     Raises:
@@ -123,13 +125,13 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
     team = {number: start(options, place, number) for number in clients}
     try:
         polls = {number: child.process.poll for number, child in team.items()}
-        found = serve(options, recipe, place, polls, tell)
+        found = serve(options, recipe, place, polls, report)
         return found._replace(received={"recipe": len(content), **found.received})
     finally:
         children.end(list(team.values()))
 
 
-def start(options: Options, place: Places, number: int) -> Child:
+def start(options: FederatedOptions, place: Places, number: int) -> Child:
     """The process of a client."""
     told = {
         "options": options_of.to_json(options),
@@ -147,7 +149,11 @@ def clear(place: Places) -> None:
 
 
 def serve(
-    options: Options, recipe: Recipe, place: Places, polls: Polls, tell: Tell
+    options: FederatedOptions,
+    recipe: Recipe,
+    place: Places,
+    polls: Polls,
+    report: Report,
 ) -> Round:
     """Merge what comes in, send a head whenever it is of more clients, till all end.
 
@@ -159,7 +165,8 @@ def serve(
         passed = time.monotonic() - began
         state = listened(state, place, polls, last=passed > 2 * options.wait)
         waiting = set(polls) - state.answered
-        tell(0.8 * (1 - len(waiting) / len(polls)), f"waiting for {sorted(waiting)}")
+        heard = 1 - len(waiting) / len(polls)
+        report(f"waiting for {sorted(waiting)}", 0.8 * heard)
         if not waiting or passed > options.wait:
             state = published(options, state, place)
         if not waiting:
@@ -168,7 +175,7 @@ def serve(
     if state.head is None:
         raise Lost(nothing(state.lines))
     storage.write_json(place.outbox / "closed.json", state.head.version)
-    tell(0.8, "the clients measure")
+    report("the clients measure", 0.8)
     until = time.monotonic() + options.wait
     while any(poll() is None for poll in polls.values()) and time.monotonic() < until:
         time.sleep(_PAUSE)
@@ -210,7 +217,7 @@ def listened(state: State, place: Places, polls: Polls, *, last: bool) -> State:
     return state
 
 
-def published(options: Options, state: State, place: Places) -> State:
+def published(options: FederatedOptions, state: State, place: Places) -> State:
     """The state after a head was sent, if that is of other clients than the last."""
     clients, head = tuple(sorted(state.server.accepted)), state.head
     if not clients or (head is not None and head.clients == clients):

@@ -17,9 +17,9 @@ from experiments.data.dataset import Dataset
 from experiments.federated import client, deal, messages, server
 from experiments.federated import options as options_of
 from experiments.federated.messages import Recipe
-from experiments.federated.options import Options
+from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
-from experiments.federated.transports.files import Lost, Tell, nothing
+from experiments.federated.transports.files import Lost, nothing
 from experiments.federated.transports.rounds import (
     Places,
     Round,
@@ -27,8 +27,9 @@ from experiments.federated.transports.rounds import (
     read_reports,
     write_report,
 )
-from experiments.runs import children, runner
+from experiments.runs import benches, children, runner
 from experiments.runs.children import Child, Member
+from experiments.runs.terminal import Report
 
 
 class Told(NamedTuple):
@@ -41,13 +42,15 @@ class Told(NamedTuple):
         place: the folders of the round.
     """
 
-    options: Options
+    options: FederatedOptions
     member: Member
     seed: int
     place: Places
 
 
-def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
+def run(
+    options: FederatedOptions, recipe: Recipe, folder: Path, report: Report
+) -> Round:
     """A round, each process of which is started here.
 
     Raises:
@@ -59,7 +62,7 @@ def run(options: Options, recipe: Recipe, folder: Path, tell: Tell) -> Round:
     team = children.members(
         recipe.num_clients + 1, timeout=options.timeout, wait=options.wait
     )
-    tell(0.0, f"{len(team)} processes")
+    report(f"{len(team)} processes", 0.0)
     started = [start(Told(options, one, recipe.round, place)) for one in team]
     codes = children.watch(started)
     if (wrong := children.verdict(started, codes)) is not None:
@@ -112,7 +115,7 @@ def _work(told: Told) -> None:
         # Before anything that takes its time: who is not there for the first exchange
         # within two minutes is given up.
         process_allgather(np.int32(told.seed))
-        dataset = deal.load(told.options)
+        dataset = benches.read(told.options)
         dealt = deal.deal(told.options, dataset, told.seed)
         if told.member.process_id == 0:
             _serve(told, dealt.recipe)

@@ -15,25 +15,26 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments.data import catalog, storage
+from experiments.data import storage
 from experiments.encoders import chart_kinds
-from experiments.federated import __main__ as federated
 from experiments.federated import (
     client,
     coordinates,
     deal,
     heads,
+    measure,
     messages,
     options,
     report,
     server,
 )
+from experiments.federated.experiment import EXPERIMENT
 from experiments.federated.messages import Recipe
-from experiments.federated.options import Options
+from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
 from experiments.federated.transports import files, processes, rounds
 from experiments.measures import protocols
-from experiments.runs import benches, children, config, runner
+from experiments.runs import benches, children, provenance, runner
 
 P, A, C, M = 40, 4, 3, 3
 RECIPE = Recipe(
@@ -46,7 +47,7 @@ RECIPE = Recipe(
     coordinates="plain",
 )
 WHITE = RECIPE._replace(coordinates="white-nystroem")
-FEW = Options(probe_epochs=2, wait=1)
+FEW = FederatedOptions(settings=("S4_N2",), probe_epochs=2, wait=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -405,7 +406,7 @@ def test_who_sends_other_coordinates_than_are_asked_for_is_refused():
 
 @pytest.mark.parametrize("setting", ["S4_N2", "T2"])
 def test_no_client_trains_on_a_public_sample_nor_has_anothers(tiny, setting):
-    told = Options(setting=setting, num_public=50, num_anchors=8)
+    told = FederatedOptions(settings=(setting,), num_public=50, num_anchors=8)
     tasks, recipe = deal.deal(told, tiny, 1)
     public = np.isin(tiny.ids, recipe.ids)
     assert public.sum() == 50
@@ -431,9 +432,9 @@ def test_no_client_trains_on_a_public_sample_nor_has_anothers(tiny, setting):
 
 def test_what_cannot_be_dealt_is_refused(tiny):
     with pytest.raises(ValueError, match="--num-public 401: cannot choose 401"):
-        deal.deal(Options(num_public=401, num_anchors=8), tiny, 0)
+        deal.deal(replace(FEW, num_public=401, num_anchors=8), tiny, 0)
     with pytest.raises(ValueError, match="--num-public 400 leaves client 1 without a"):
-        deal.deal(Options(num_public=400, num_anchors=8), tiny, 0)
+        deal.deal(replace(FEW, num_public=400, num_anchors=8), tiny, 0)
 
 
 @pytest.mark.parametrize(
@@ -442,20 +443,29 @@ def test_what_cannot_be_dealt_is_refused(tiny):
         ({"num_public": 0}, "--num-public must be 1 or more, got 0"),
         ({"wait": 0}, "--wait must be 1 or more, got 0"),
         ({"num_anchors": 500}, "--num-anchors 500 is more than --num-public 400"),
-        ({"setting": "P80_20"}, "--setting P80_20 gives every client every class"),
-        ({"setting": "X"}, "unknown setting 'X'"),
+        ({"settings": ("P80_20",)}, "--settings P80_20 gives every client every class"),
+        ({"settings": ("X",)}, "unknown setting 'X'"),
         ({"seeds": ()}, "--seeds takes one or more"),
-        ({"charts": "cnn,rnn"}, "--charts has the unknown"),
+        ({"settings": ("T2", "T5")}, "--settings takes one"),
+        ({"charts": ("cnn", "rnn")}, "--charts has the unknown"),
     ],
 )
-def test_options_of_which_no_run_can_be_made_end_in_a_line(changes, reason, tmp_path):
-    with pytest.raises(SystemExit, match=f"^error: {reason}"):
-        federated.main(Options(out=tmp_path / "out", **changes))
+def test_options_of_which_no_run_can_be_made_end_in_a_line(
+    changes, reason, tmp_path, capsys
+):
+    told = FederatedOptions(settings=("T2",), out=tmp_path / "out")
+    with pytest.raises(SystemExit) as refused:
+        runner.main(EXPERIMENT, replace(told, **changes))
+    assert refused.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {reason}")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_process_is_told_the_options_as_they_are():
-    told = Options(seeds=(3,), out=Path("here"), data_dir=Path("there"), charts="a,b")
+    told = FederatedOptions(
+        seeds=(3,), out=Path("here"), data_dir=Path("there"), charts=("a", "b")
+    )
     assert options.from_json(options.to_json(told)) == told
     assert [told.kind(number) for number in (1, 2, 3)] == ["a", "b", "a"]
     member = processes.Member(coordinator="h:1", num_processes=4, process_id=2)
@@ -473,7 +483,7 @@ def place(tmp_path):
 
 def served(place, polls, act=lambda: None, told=FEW):
     """A round, `act` being called whenever the server says how far it is."""
-    return files.serve(told, RECIPE, place, polls, lambda share, what: act())
+    return files.serve(told, RECIPE, place, polls, lambda what, share: act())
 
 
 def until_closed(place):
@@ -636,16 +646,16 @@ class Threads:
 def small(tiny, chart, monkeypatch, tmp_path):
     kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
     monkeypatch.setitem(chart_kinds.KINDS, "cnn", kind)
-    monkeypatch.setattr(catalog, "load", lambda name, **where: tiny)
+    monkeypatch.setattr(benches, "load", lambda name, **where: tiny)
     monkeypatch.setattr(runner, "keep_compiled", lambda: None)
-    monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
+    monkeypatch.setattr(provenance, "code", lambda *a: {"a.module": "0" * 16})
     whole = np.random.default_rng(3).normal(size=(600, 10)).astype(FLOAT32)
     monkeypatch.setattr(benches, "reference", lambda bench, seed, report: whole)
     threads = Threads()
     monkeypatch.setattr(files, "start", threads.start)
-    return threads, Options(
+    return threads, FederatedOptions(
         dataset="tiny",
-        setting="T2",
+        settings=("T2",),
         seeds=(0,),
         num_public=50,
         num_anchors=10,
@@ -659,12 +669,12 @@ def small(tiny, chart, monkeypatch, tmp_path):
 def test_a_run_lets_a_lost_client_join_by_the_same_command(small, capsys, monkeypatch):
     threads, told = small
     threads.lost = {2}
-    federated.main(told)
+    runner.main(EXPERIMENT, told)
     said = capsys.readouterr().out
-    assert "seed 0: client 2 dropped out" in said
-    assert "seeds 0 lack a client; by the same command it joins" in said
+    assert "C T2, seed 0: client 2 dropped out" in said
+    assert "not complete: C T2, seed 0; the same command goes on" in said
     found = storage.read_json(told.out / "results.json")
-    assert found["rounds"][0]["accepted"] == [1]
+    assert found["units"][0]["accepted"] == [1]
     assert {r["client"] for r in found["rows"] if r["method"] == "atlas"} == {1}
 
     fitted = benches.training.fit_charts
@@ -675,10 +685,10 @@ def test_a_run_lets_a_lost_client_join_by_the_same_command(small, capsys, monkey
         lambda *args, **rest: again.append(1) or fitted(*args, **rest),
     )
     threads.lost = set()
-    federated.main(told)
+    runner.main(EXPERIMENT, told)
     assert len(again) == 1  # client 2's chart, and nothing twice
     found = storage.read_json(told.out / "results.json")
-    (last,) = found["rounds"]
+    (last,) = found["units"]
     assert last["accepted"] == [1, 2]
     assert last["complete"]
     rows = {(r["client"], r["method"], r["group"]): r["value"] for r in found["rows"]}
@@ -695,21 +705,19 @@ def test_a_run_lets_a_lost_client_join_by_the_same_command(small, capsys, monkey
         raise AssertionError("made again")
 
     monkeypatch.setattr(files, "run", refuse)
-    monkeypatch.setitem(federated.TRANSPORTS, "files", refuse)
-    federated.main(told)
+    monkeypatch.setitem(measure.TRANSPORTS, "files", refuse)
+    runner.main(EXPERIMENT, told)
     assert storage.read_json(told.out / "results.json")["rows"] == found["rows"]
 
 
-def test_weights_are_counted_in_bytes(small):
-    ready = federated.plan(small[1])
+def test_weights_are_counted_in_bytes(small, tiny):
     convolutions = (25 * 1 * 16 + 16) + (25 * 16 * 32 + 32)
     linear = (2 * 2 * 32 * 10 + 10) + (10 * 10 + 10)
-    assert federated.weights(ready, "cnn") == 4 * (convolutions + linear)
+    assert measure.weights("cnn", tiny) == 4 * (convolutions + linear)
 
 
-def test_to_count_weights_no_image_is_looked_at(small, monkeypatch):
+def test_to_count_weights_no_image_is_looked_at(tiny, monkeypatch):
     """Of a frozen encoder's projector either, whose features take minutes."""
-    ready = federated.plan(small[1])
     monkeypatch.setattr(
         chart_kinds, "prepare", lambda *args, **more: pytest.fail("looked")
     )
@@ -717,7 +725,7 @@ def test_to_count_weights_no_image_is_looked_at(small, monkeypatch):
     chart = chart_kinds.KINDS[kind].make((1280,), 10)
     state = jax.eval_shape(chart.init, jax.random.key(0))
     expected = sum(4 * leaf.size for leaf in jax.tree.leaves(state))
-    assert federated.weights(ready, kind) == expected > 4 * 1280
+    assert measure.weights(kind, tiny) == expected > 4 * 1280
 
 
 def test_a_table_is_of_means_over_clients_and_deviations_over_seeds():
@@ -728,12 +736,12 @@ def test_a_table_is_of_means_over_clients_and_deviations_over_seeds():
     ]
     one = {"lines": ["a line"], "received": {"recipe": 1, "head": 2}}
     one |= {"sent": {"1": 1500}, "weights": {"1": 3000, "2": 3000}}
-    told = {"dataset": "tiny", "setting": "T2", "transport": "files"}
+    told = {"dataset": "tiny", "settings": ["T2"], "transport": "files"}
     told["coordinates"] = "plain"
     text = report.table(
         {
             "settings": {"options": told, "notes": ["a note"]},
-            "rounds": [{"seed": s, **one} for s in (0, 1)],
+            "units": [{"seed": s, **one} for s in (0, 1)],
             "rows": rows,
         }
     )
@@ -747,9 +755,9 @@ def test_a_table_is_of_means_over_clients_and_deviations_over_seeds():
 
 # Real processes
 
-DIGITS = Options(
+DIGITS = FederatedOptions(
     dataset="digits",
-    setting="T2",
+    settings=("T2",),
     seeds=(0,),
     num_public=100,
     num_anchors=16,
@@ -774,21 +782,23 @@ def test_real_processes_give_the_same_by_files_and_over_jax_distributed(
 
     by_files = replace(DIGITS, out=tmp_path / "files")
     monkeypatch.setattr(files, "start", killed)
-    federated.main(by_files)
+    runner.main(EXPERIMENT, by_files)
     first = storage.read_json(by_files.out / "results.json")
-    assert first["rounds"][0]["accepted"] == [2]
+    assert first["units"][0]["accepted"] == [2]
     monkeypatch.setattr(files, "start", real)
-    federated.main(by_files)
+    runner.main(EXPERIMENT, by_files)
     over = replace(DIGITS, transport="processes", out=tmp_path / "processes")
-    federated.main(over)
+    runner.main(EXPERIMENT, over)
     found = [storage.read_json(o.out / "results.json") for o in (by_files, over)]
     assert found[0]["rows"] == found[1]["rows"]
-    assert found[0]["rounds"][0]["sent"] == found[1]["rounds"][0]["sent"]
-    assert found[1]["rounds"][0]["complete"]
+    assert found[0]["units"][0]["sent"] == found[1]["units"][0]["sent"]
+    assert found[1]["units"][0]["complete"]
 
 
 @pytest.mark.slow
-def test_a_process_of_jax_distributed_that_is_lost_is_named(tmp_path, monkeypatch):
+def test_a_process_of_jax_distributed_that_is_lost_is_named(
+    tmp_path, monkeypatch, capsys
+):
     told = replace(DIGITS, transport="processes", out=tmp_path / "out")
     monkeypatch.setattr(runner, "keep_compiled", lambda: None)
     real = processes.start
@@ -800,6 +810,8 @@ def test_a_process_of_jax_distributed_that_is_lost_is_named(tmp_path, monkeypatc
         return child
 
     monkeypatch.setattr(processes, "start", killed)
-    with pytest.raises(SystemExit, match="process 2 of 3 was ended by SIGKILL"):
-        federated.main(told)
+    with pytest.raises(SystemExit) as stopped:
+        runner.main(EXPERIMENT, told)
+    assert stopped.value.code == 2
+    assert "process 2 of 3 was ended by SIGKILL" in capsys.readouterr().err
     assert not (tmp_path / "out" / "results.json").exists()
