@@ -99,7 +99,7 @@ def choose(
         pool: (N,), who may be one.
         embeddings: (N, D), the space in which they are to be far apart or central. If
             None, and `choice` asks for one, they are drawn at random instead.
-        num_anchors: A; that of the options if None.
+        num_anchors: A; that of the options if None, of several the largest.
         choice: how they are chosen.
 
     Raises:
@@ -111,7 +111,7 @@ def choose(
         jatlas.choose_anchors(
             seeds.fold(benches.key(seed, setting), seeds.ANCHORS),
             pool,
-            bench.options.num_anchors if num_anchors is None else num_anchors,
+            bench.options.most_anchors if num_anchors is None else num_anchors,
             method=choice,
             labels=bench.dataset.labels if choice == "balanced" else None,
             embeddings=embeddings if choice in _BY_SPACE else None,
