@@ -7,6 +7,7 @@ import numpy as np
 
 import jatlas
 from experiments.data.dataset import Dataset
+from experiments.encoders import plugins
 from experiments.runs import benches, seeds, settings
 from experiments.runs.benches import Bench
 from experiments.runs.options import Options
@@ -43,8 +44,11 @@ def units(options: Options, dataset: Dataset) -> list[Unit]:
     """All settings of all seeds.
 
     Raises:
-        ValueError: if a setting is unknown, or the data are too few for one.
+        ValueError: if a setting is unknown, or the data are too few for one, or a chart
+            of the user's own does not fit them.
     """
+    for name in filter(plugins.is_own, options.charts):
+        plugins.make_chart(name, dataset.images.shape[1:], len(dataset.class_names))
     made, bench = chosen(options, dataset), bare(options, dataset)
     for each in made:
         _, pool = deal(bench, *each.of)

@@ -69,7 +69,7 @@ def _weights(charts: Iterable[str]) -> dict[str, str]:
 # The code
 
 
-def code(functions: Iterable[Callable], own: Iterable[str] = ()) -> dict[str, str]:
+def code(functions: Iterable[Callable], parts: Iterable[str] = ()) -> dict[str, str]:
     """Hashes of all modules of ours that these functions depend on, by their names.
 
     A comment, a docstring or the layout of the code is no part of a hash, so that a run
@@ -77,11 +77,12 @@ def code(functions: Iterable[Callable], own: Iterable[str] = ()) -> dict[str, st
 
     Args:
         functions: those that make the numbers.
-        own: parts of the user's own, as MODULE:FUNCTION; their modules count too.
+        parts: names of charts and similarities; the modules of those that are the
+            user's own, as MODULE:FUNCTION, count too.
     """
     roots = {_unwrapped(function).__module__ for function in functions}
     found = {name: _hash_of(path) for name, path in closure(roots).items()}
-    for name in own:
+    for name in parts:
         if plugins.is_own(name) and (path := plugins.file_of(name)) is not None:
             found[name.split(":")[0]] = _hash_of(path)
     return dict(sorted(found.items()))
