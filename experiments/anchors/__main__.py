@@ -1,12 +1,7 @@
 """`python -m experiments.anchors`."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
-
-import tyro
-
-from experiments.anchors.measure import Sweep, main
+from experiments.anchors.experiment import EXPERIMENT
+from experiments.runs import runner
 
 if __name__ == "__main__":
-    main(tyro.cli(Sweep, prog="python -m experiments.anchors"))
+    runner.command(EXPERIMENT)

@@ -4,7 +4,6 @@ At most 10 minutes on 2 cores; `--quick`, at small sizes, less than one.
 """
 
 import os
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from experiments.benchmarks import machine, references, report, scale
 from experiments.benchmarks.jobs import JOBS
 from experiments.benchmarks.measure import Bench, Disagreement
 from experiments.data import storage
-from experiments.runs import terminal
+from experiments.runs import folders, provenance, terminal
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Options:
     """Small sizes, in about a minute. No bar is judged on them."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where the results go; results/benchmarks (or benchmarks_quick) if left out."""
+    force: bool = False
+    """Go on in a folder whose parts were made by other code. The results say so."""
 
     @property
     def folder(self) -> Path:
@@ -72,12 +73,17 @@ def plan(options: Options) -> Plan:
     bench = Bench(
         options.quick, options.repeats, references.load_torch(machine.num_threads())
     )
+    versions = machine.versions()
     settings = {
         "options": {"quick": options.quick, "repeats": options.repeats},
-        "versions": machine.versions(),
+        "versions": versions,
         "machine": machine.describe(),
     }
-    storage.claim(options.folder, settings)
+    modules = provenance.code(job.rows for job in JOBS.values())
+    claimed = settings | {"modules": modules}
+    settings |= {"versions": versions | {"code": provenance.hash_of(modules)}}
+    if forced := folders.claim(options.folder, claimed, force=options.force):
+        settings["forced"] = forced
     names = [name for name in JOBS if name in options.only]
     return Plan(options, settings, bench, names)
 
@@ -120,7 +126,7 @@ def _measure(made: Plan, console: Console) -> None:
             def tell(
                 what: str, share: float, name: str = name, before: float = before
             ) -> None:
-                update(before + share * expected[name], f"{name}: {what}")
+                update(f"{name}: {what}", before + share * expected[name])
 
             began = time.perf_counter()
             with machine.others() as others:
@@ -138,11 +144,11 @@ def _command() -> None:
         try:
             made = plan(options)
         except (ValueError, OSError) as error:
-            sys.exit(f"error: {error}")
+            terminal.fail(error)
         try:
             main(made, console)
         except Disagreement as error:
-            sys.exit(f"error: {error}")
+            terminal.fail(error)
     took = time.perf_counter() - began
     tables = options.folder / "benchmarks.md"
     console.print(f"{took:.0f} s. The tables are in {tables}.")

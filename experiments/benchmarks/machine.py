@@ -16,7 +16,6 @@ import threadpoolctl
 
 from experiments.benchmarks import references
 from experiments.benchmarks.timing import Subject
-from experiments.runs import config
 
 _WIDTH = {"cpu": 1024}  # of the square matrices; elsewhere 8192
 _NUMBERS = 2**25  # in the array that is copied: 128 MB, more than caches hold
@@ -83,14 +82,13 @@ def describe() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Of the packages, and the hash of the code; a run goes on only under the same."""
+    """Of the packages; a run goes on only under the same."""
     packages = ("jatlas", "jax", "jaxlib", "flax", "optax", "numpy")
     torch = references.load_torch(num_threads())
     return {
         **{name: metadata.version(name) for name in packages},
         "torch": torch.__version__ if torch else None,
         "python": platform.python_version(),
-        "code": config.hash_of_code(),
     }
 
 

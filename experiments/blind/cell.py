@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.paper import measure
-from experiments.runs import benches
-from experiments.runs.benches import Bench, Report
+from experiments.runs import benches, deals, seeds
+from experiments.runs.benches import Bench
 from experiments.runs.settings import Setting
+from experiments.runs.terminal import Report, part_of
 from jatlas.scenarios import Tasks
 
 
@@ -51,11 +51,9 @@ def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:
     knows its own training samples too well, and a space that is chosen on them is one
     that shows it.
     """
-    tasks, pool = measure.deal(bench, setting, seed)
-    reference = benches.reference(bench, seed, lambda what, x: report(what, 0.2 * x))
-    charts = benches.charts(
-        bench, setting, seed, tasks, lambda what, x: report(what, 0.2 + 0.8 * x)
-    )
+    tasks, pool = deals.deal(bench, setting, seed)
+    reference = benches.reference(bench, seed, part_of(report, 0.0, 0.2))
+    charts = benches.charts(bench, setting, seed, tasks, part_of(report, 0.2, 1.0))
     return of(reference, charts, tasks, bench.dataset.labels, pool, seed)
 
 
@@ -70,7 +68,7 @@ def of(
     """The cell of these charts."""
     held = tasks.validation.any(axis=0) & ~tasks.seen.any(axis=0)
     train = tasks.presence.any(axis=0) & ~tasks.test & ~held
-    half = np.random.default_rng([seed, 11]).random(labels.size) < 0.5
+    half = seeds.rng(seed, seeds.HALVES).random(labels.size) < 0.5
     return Cell(
         reference,
         charts,

@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 import jatlas
 from experiments.blind import aligned, spaces
 from experiments.blind.cell import Cell
+from experiments.runs import seeds
 
 
 class Method(NamedTuple):
@@ -80,7 +81,7 @@ def _procrustes(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
 
 def _pca(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
     rows = np.concatenate(cell.charts, axis=1)
-    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+    seed = seeds.integer(seeds.fold(key, seeds.PCA))
     fitted = PCA(min(width, rows.shape[1]), random_state=seed).fit(rows[cell.train])
     return np.float32(fitted.transform(rows))
 

@@ -16,6 +16,8 @@ import jatlas
 from experiments.blind import aligned, scores, spaces
 from experiments.blind.cell import Cell
 from experiments.measures import guesses
+from experiments.runs import seeds
+from experiments.runs.terminal import Report
 
 # (M, N), which charts embed a sample, to (N, K), its rows.
 Rows = Callable[[np.ndarray], np.ndarray]
@@ -34,7 +36,7 @@ METHODS = {
 
 
 def measured(
-    cell: Cell, width: int, key: jax.Array, report: Callable[[str, float], None]
+    cell: Cell, width: int, key: jax.Array, report: Report
 ) -> list[dict[str, Any]]:
     """Accuracies on the test split, a row for each method, probe and set of charts.
 
@@ -77,8 +79,7 @@ def subsets(num_charts: int) -> list[np.ndarray]:
 
 def drawn(num_charts: int, size: int, key: jax.Array) -> np.ndarray:
     """(M, N): of each sample a number of charts from 1 to M, and so many of them."""
-    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
-    rng = np.random.default_rng([seed, 13])
+    rng = seeds.rng(seeds.integer(key), seeds.PRESENCE)
     count = rng.integers(1, num_charts + 1, size)
     return rng.random((num_charts, size)).argsort(axis=0).argsort(axis=0) < count
 

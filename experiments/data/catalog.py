@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.data import own_file
 from experiments.data.dataset import Dataset, Samples, check
 from experiments.data.tfds_reader import read
 
@@ -62,7 +63,8 @@ def load(
         name: one of `DATASETS`, or the name of an image classification set of
             TensorFlow Datasets, such as "cifar100" or "imagenette/160px-v2". Those are
             downloaded and prepared on first use, which needs the extra `prepare`;
-            afterwards they are read from the cache.
+            afterwards they are read from the cache. Or a file of one's own, an .npz as
+            `own_file.read` takes.
         cache_dir: where sets that must be prepared are kept; `datasets` in the user's
             cache folder of jatlas if None. "fashion_mnist_7k" needs none.
         manual_dir: a folder with files that would otherwise be downloaded. They are
@@ -84,6 +86,10 @@ def load(
         >>> load("fashion_mnist_7k").images.shape
         (7000, 28, 28, 1)
     """
+    if name.endswith(".npz"):
+        dataset = own_file.read(name)
+        check(dataset)
+        return dataset
     make = DATASETS.get(name) or _of_tfds(name)
     manual = None if manual_dir is None else Path(manual_dir).expanduser()
     if manual is not None and not manual.is_dir():

@@ -12,6 +12,7 @@ from experiments.measures import guesses, task_embedding
 from experiments.measures.clustering import clustering
 from experiments.measures.protocols import Space, only, rows_of_test
 from experiments.measures.splits import Cut
+from experiments.runs import seeds
 from jatlas.scenarios import Tasks
 
 Values = dict[str, float]
@@ -57,7 +58,7 @@ def compared_with(
 
 def key_of(seed: int) -> jax.Array:
     """The key of all classifiers of a seed."""
-    return jax.random.fold_in(jax.random.key(seed), 7)
+    return seeds.fold(jax.random.key(seed), seeds.CLASSIFIERS)
 
 
 class Rows(NamedTuple):
@@ -85,47 +86,67 @@ def measure(
     patience: int = 10,
     *,
     seed: int = 0,
-    control: Classifier | None = None,
 ) -> Values:
     """Every metric of one space.
 
     Args:
         space: the space.
-        cuts: from `cuts.cuts`: by the ending of the accuracies, the paper's under "".
+        cuts: from `splits.cuts`: by the ending of the accuracies, the paper's under "".
         references: (N, anything) each, the spaces with which this one is compared, by
             the ending of these metrics.
         labels: (N,).
         tasks: which classes are shared; if some are and some are not, accuracies and
             CKA are also given for either.
-        key: of the classifiers.
-        max_epochs: the most epochs of a classifier.
-        patience: of a classifier.
+        key: of the probes.
+        max_epochs: the most epochs of a probe.
+        patience: of a probe.
         seed: of k-means, and of the rows of what takes all pairs.
-        control: the classifier of a control, of which only accuracies are measured.
     """
 
-    def classify(parts: Cut) -> dict[tuple[str, str], float]:
-        chosen = np.any(parts, axis=0)
-        rows = on_device(only(space, chosen, labels.size), labels)
-        short = (0, len(rows.sample) - int(chosen.sum()))
-        parts = Cut(*(np.pad(part[chosen], short) for part in parts))
-        classifier = probe if control is None else control
-        told = {"max_epochs": max_epochs, "patience": patience}
-        values = accuracies(rows, parts, tasks, key, classifier, **told)
-        if control is None:
-            values["class_mean_accuracy", ""] = class_mean_accuracy(rows, parts, tasks)
-        return values
+    def class_means(parts: Cut) -> dict[tuple[str, str], float]:
+        value = class_mean_accuracy(*_of_cut(space, parts, labels), tasks)
+        return {("class_mean_accuracy", ""): value}
 
-    values = _for_each_cut(cuts, classify)
-    if control is not None:
-        return values
     of_test = on_device(rows_of_test(space, tasks), labels)
     return {
-        **values,
+        **by_classifier(space, cuts, labels, tasks, key, max_epochs, patience),
+        **_for_each_cut(cuts, class_means),
         **alignment(of_test, references, tasks, seed),
         **separability(of_test, tasks),
         **clusters(of_test, tasks, seed),
     }
+
+
+def by_classifier(
+    space: Space,
+    cuts: Mapping[str, Cut],
+    labels: np.ndarray,
+    tasks: Tasks,
+    key: jax.Array,
+    max_epochs: int,
+    patience: int = 10,
+    *,
+    classifier: Classifier = probe,
+) -> Values:
+    """The accuracies of one classifier, and what they rest on; no other metric.
+
+    `classifier` is the paper's probe, or a control's own; all else as for `measure`.
+    """
+
+    def classify(parts: Cut) -> dict[tuple[str, str], float]:
+        told = {"max_epochs": max_epochs, "patience": patience}
+        rows, parts = _of_cut(space, parts, labels)
+        return accuracies(rows, parts, tasks, key, classifier, **told)
+
+    return _for_each_cut(cuts, classify)
+
+
+def _of_cut(space: Space, parts: Cut, labels: np.ndarray) -> tuple[Rows, Cut]:
+    """The rows that are in some part of a cut, and the cut of these."""
+    chosen = np.any(parts, axis=0)
+    rows = on_device(only(space, chosen, labels.size), labels)
+    short = (0, len(rows.sample) - int(chosen.sum()))
+    return rows, Cut(*(np.pad(part[chosen], short) for part in parts))
 
 
 def accuracies(
@@ -215,7 +236,7 @@ def _drawn(space: Rows, most: int, seed: int) -> Rows:
     if len(space.sample) <= most:
         return space
     real = np.flatnonzero(space.sample >= 0)
-    order = np.random.default_rng([seed, 5]).permutation(real.size)[:most]
+    order = seeds.rng(seed, seeds.PAIRS).permutation(real.size)[:most]
     chosen = real[np.sort(order)]
     return Rows(space.rows[chosen], space.sample[chosen], space.labels[chosen])
 

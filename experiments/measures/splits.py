@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.measures.protocols import Space, of_test_split
+from experiments.runs import seeds
 from jatlas.scenarios import Tasks
 
 
@@ -50,7 +51,7 @@ def by_rows(seed: int, space: Space, tasks: Tasks) -> Cut:
     real = space.sample[space.sample >= 0]
     if np.unique(real).size == real.size:
         return by_samples(seed, space, tasks)
-    rng = np.random.default_rng([seed, 3, 1])
+    rng = seeds.rng(seed, seeds.CUT_ROWS)
     rows = rng.permutation(np.flatnonzero(of_test_split(space, tasks)))
     return _cut(space.sample.size, _in_three(rows))
 
@@ -74,7 +75,7 @@ def training_split(seed: int, space: Space, tasks: Tasks) -> Cut:
 
 def _drawn(seed: int, samples: np.ndarray, tasks: Tasks) -> np.ndarray:
     """These samples, each once, in an order that depends on nothing but the seed."""
-    priority = np.random.default_rng([seed, 3]).random(tasks.test.size)
+    priority = seeds.rng(seed, seeds.CUT).random(tasks.test.size)
     samples = np.unique(samples)
     return samples[np.argsort(priority[samples])]
 

@@ -67,18 +67,18 @@ def _measure(
     }
 
     def values(name: str, make: protocols.Make) -> metrics.Values:
-        space = make()
+        space, labels = make(), bench.dataset.labels
+        cuts = splits.cuts(seed, space, tasks, on_test=setting.on_test)
+        key = metrics.key_of(seed)
+        stop = bench.options.probe_epochs, bench.options.probe_patience
+        if name in metrics.CONTROLS:
+            control = metrics.CONTROLS[name]
+            return metrics.by_classifier(
+                space, cuts, labels, tasks, key, *stop, classifier=control
+            )
+        others = metrics.compared_with(name, references)
         return metrics.measure(
-            space,
-            splits.cuts(seed, space, tasks, on_test=setting.on_test),
-            metrics.compared_with(name, references),
-            bench.dataset.labels,
-            tasks,
-            metrics.key_of(seed),
-            bench.options.probe_epochs,
-            bench.options.probe_patience,
-            seed=seed,
-            control=metrics.CONTROLS.get(name),
+            space, cuts, others, labels, tasks, key, *stop, seed=seed
         )
 
     # Two at a time: a small probe keeps no more than one core busy.

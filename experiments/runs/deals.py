@@ -7,6 +7,7 @@ import numpy as np
 
 import jatlas
 from experiments.data.dataset import Dataset
+from experiments.encoders import plugins
 from experiments.runs import benches, seeds, settings
 from experiments.runs.benches import Bench
 from experiments.runs.options import Options
@@ -43,8 +44,11 @@ def units(options: Options, dataset: Dataset) -> list[Unit]:
     """All settings of all seeds.
 
     Raises:
-        ValueError: if a setting is unknown, or the data are too few for one.
+        ValueError: if a setting is unknown, or the data are too few for one, or a chart
+            of the user's own does not fit them.
     """
+    for name in filter(plugins.is_own, options.charts):
+        plugins.make_chart(name, dataset.images.shape[1:], len(dataset.class_names))
     made, bench = chosen(options, dataset), bare(options, dataset)
     for each in made:
         _, pool = deal(bench, *each.of)
@@ -99,7 +103,7 @@ def choose(
         pool: (N,), who may be one.
         embeddings: (N, D), the space in which they are to be far apart or central. If
             None, and `choice` asks for one, they are drawn at random instead.
-        num_anchors: A; that of the options if None.
+        num_anchors: A; that of the options if None, of several the largest.
         choice: how they are chosen.
 
     Raises:
@@ -111,7 +115,7 @@ def choose(
         jatlas.choose_anchors(
             seeds.fold(benches.key(seed, setting), seeds.ANCHORS),
             pool,
-            bench.options.num_anchors if num_anchors is None else num_anchors,
+            bench.options.most_anchors if num_anchors is None else num_anchors,
             method=choice,
             labels=bench.dataset.labels if choice == "balanced" else None,
             embeddings=embeddings if choice in _BY_SPACE else None,

@@ -105,9 +105,14 @@ class Options:
         return Path(self.dataset).stem if own_file else self.dataset
 
     @property
+    def most_anchors(self) -> int:
+        """A; where there are several numbers of anchors, the largest."""
+        return max(_values(self.num_anchors))
+
+    @property
     def held_out(self) -> int:
         """How many training samples are kept from every task in B and C."""
-        return self.num_anchors if self.num_held_out is None else self.num_held_out
+        return self.most_anchors if self.num_held_out is None else self.num_held_out
 
     @property
     def comparison(self) -> Similarity:
@@ -140,10 +145,12 @@ def check(options: Options) -> None:
         for value in _values(getattr(options, name)):
             if value < 1:
                 raise ValueError(f"{flag(name)} must be 1 or more, got {value}.")
-    if isinstance(options.num_anchors, int) and options.held_out < options.num_anchors:
+    if not _values(options.num_anchors):
+        raise ValueError("--num-anchors takes one or more numbers.")
+    if options.held_out < options.most_anchors:
         raise ValueError(
             f"--num-held-out {options.held_out} leaves too few samples for "
-            f"--num-anchors {options.num_anchors}; hold out as many or more."
+            f"--num-anchors {options.most_anchors}; hold out as many or more."
         )
 
 

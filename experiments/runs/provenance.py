@@ -21,6 +21,8 @@ from experiments.runs.options import Options
 
 PACKAGES = ("jatlas", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 OURS = ("jatlas", "experiments")
+# What only draws or prints: no number depends on it.
+SHOWN = ("experiments.plots", "experiments.runs.terminal")
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
@@ -67,19 +69,20 @@ def _weights(charts: Iterable[str]) -> dict[str, str]:
 # The code
 
 
-def code(functions: Iterable[Callable], own: Iterable[str] = ()) -> dict[str, str]:
+def code(functions: Iterable[Callable], parts: Iterable[str] = ()) -> dict[str, str]:
     """Hashes of all modules of ours that these functions depend on, by their names.
 
     A comment, a docstring or the layout of the code is no part of a hash, so that a run
-    goes on after these have changed.
+    goes on after these have changed; nor is what only draws or prints.
 
     Args:
         functions: those that make the numbers.
-        own: parts of the user's own, as MODULE:FUNCTION; their modules count too.
+        parts: names of charts and similarities; the modules of those that are the
+            user's own, as MODULE:FUNCTION, count too.
     """
     roots = {_unwrapped(function).__module__ for function in functions}
     found = {name: _hash_of(path) for name, path in closure(roots).items()}
-    for name in own:
+    for name in parts:
         if plugins.is_own(name) and (path := plugins.file_of(name)) is not None:
             found[name.split(":")[0]] = _hash_of(path)
     return dict(sorted(found.items()))
@@ -100,7 +103,9 @@ def closure(roots: Iterable[str]) -> dict[str, Path]:
     waiting = [name for name in roots if name.split(".")[0] in OURS]
     while waiting:
         name = waiting.pop()
-        if name not in found and (path := _path(name)) is not None:
+        if name in found or name.startswith(SHOWN):
+            continue
+        if (path := _path(name)) is not None:
             found[name] = path
             waiting.extend(_imported(name))
     return found

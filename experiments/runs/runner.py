@@ -18,10 +18,10 @@ import tyro
 from rich.console import Console
 
 from experiments.data import storage
-from experiments.runs import folders, options, provenance, terminal
+from experiments.runs import folders, provenance, terminal
 from experiments.runs.deals import Unit
 from experiments.runs.experiment import Experiment, Run
-from experiments.runs.options import Options
+from experiments.runs.options import Options, check, described
 from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report
 
@@ -67,14 +67,14 @@ def parse(
     return type(experiment.options)(**values)
 
 
-def main(experiment: Experiment, told: Any) -> None:
+def main(experiment: Experiment, options: Any) -> None:
     """A whole run of these options, as the command makes it."""
     began = time.perf_counter()
     keep_compiled()
     console = Console(highlight=False, soft_wrap=True)
     with terminal.endings(console):
         try:
-            run = plan(experiment, told, console)
+            run = plan(experiment, options, console)
         except (ValueError, OSError, ImportError) as error:
             terminal.fail(error)
         execute(run, console)
@@ -88,7 +88,7 @@ def main(experiment: Experiment, told: Any) -> None:
     )
 
 
-def plan(experiment: Experiment, told: Any, console: Console | None = None) -> Run:
+def plan(experiment: Experiment, options: Any, console: Console | None = None) -> Run:
     """Check the options, read the data, take the folder, and prepare the bench.
 
     Raises:
@@ -96,35 +96,35 @@ def plan(experiment: Experiment, told: Any, console: Console | None = None) -> R
         OSError: if a folder cannot be written, or there are no weights.
         ImportError: if a package is missing.
     """
-    told = experiment.resolve(told)
-    options.check(told)
-    experiment.check(told)
-    folder = told.out
+    options = experiment.resolve(options)
+    check(options)
+    experiment.check(options)
+    folder = options.out
     if folder is None:
-        folder = Path("results") / experiment.name / experiment.subfolder(told)
+        folder = Path("results") / experiment.name / experiment.subfolder(options)
     with terminal.bar(console or Console(quiet=True), 1.0) as report:
-        data = experiment.read(told, report)
-        units = experiment.units(told, data)
-        settings = describe(experiment, told, data)
-        forced = folders.claim(folder, _claimed(experiment, settings), force=told.force)
+        data = experiment.read(options, report)
+        units = experiment.units(options, data)
+        settings = describe(experiment, options, data)
+        forced = folders.claim(
+            folder, _claimed(experiment, settings), force=options.force
+        )
         if forced:
             settings["forced"] = forced
-        bench = experiment.prepare(told, data, folder / "parts", report)
+        bench = experiment.prepare(options, data, folder / "parts", report)
     del settings["modules"]
-    return Run(experiment, told, folder, settings, bench, units)
+    return Run(experiment, options, folder, settings, bench, units)
 
 
-def describe(experiment: Experiment, told: Any, data: Any) -> dict[str, Any]:
+def describe(experiment: Experiment, options: Any, data: Any) -> dict[str, Any]:
     """What stands beside the results: options, versions, device, notes, and modules.
 
     The versions have one hash for all the code; "modules" has one for each module, and
     is kept in the folder only.
     """
-    more = experiment.facts(told, data)
-    own = [name for name in (*told.charts, told.similarity) if name]
-    modules = provenance.code(experiment.makers, own)
-    given = options.described(told, experiment.unused)
-    found = more.get("options", {})
+    more = experiment.facts(options, data)
+    modules = provenance.code(experiment.makers, (*options.charts, options.similarity))
+    given, found = described(options, experiment.unused), more.get("options", {})
     given |= {k: v for k, v in found.items() if k not in experiment.unused}
     versions = provenance.versions() | {"code": provenance.hash_of(modules)}
     return {

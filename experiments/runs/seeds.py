@@ -26,6 +26,7 @@ HEADS = Number(12)  # of a round; all below are of the key of a unit
 ANCHORS = Number(2**31)
 MERGED_SPACES = Number(2**31 - 1)
 END_TO_END = Number(2**30)
+PCA = Number(2**30 + 1)  # of the key of merged spaces
 
 
 def rng(seed: int, stream: Words) -> np.random.Generator:
@@ -36,3 +37,8 @@ def rng(seed: int, stream: Words) -> np.random.Generator:
 def fold(key: jax.Array, stream: Number) -> jax.Array:
     """The key of a stream."""
     return jax.random.fold_in(key, stream)
+
+
+def integer(key: jax.Array) -> int:
+    """A seed for what takes no key, drawn from one."""
+    return int(jax.random.randint(key, (), 0, 2**31 - 1))

@@ -7,39 +7,36 @@ before it: all networks of their family embed as wide.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import tyro
 
 from experiments.encoders.features import Layer, frozen_features
+from experiments.runs.options import Options
 from experiments.two_encoders.cross_chart import K
 
 
 @dataclass(frozen=True)
-class Options:
-    """Merge two encoders' spaces, and let samples find their copies across charts.
+class PairOptions(Options):
+    """What is told of two encoders."""
 
-    Writes results.json, and table.md made from it. If it is interrupted, the same
-    command goes on where it was.
-    """
-
-    pairs: tuple[str, ...] = ("sentences", "images")
+    pairs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PAIR [PAIR ...]")] = (
+        "sentences",
+        "images",
+    )
     """Which pairs of encoders: sentences, images."""
     num_samples: int = 3000
     """So many texts or images, drawn once."""
     num_pool: int = 1000
     """The first so many are known to both charts; the others must be found."""
-    num_anchors: tuple[int, ...] = (64, 256)
-    """How many of the pool are anchors."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Of the choice of anchors; all else is the same."""
+    num_anchors: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")] = (
+        64,
+        256,
+    )
+    """How many of the pool are anchors; each number by itself."""
     num_components: int = 128
     """Width of the TF-IDF space."""
-    feature_size: int = 64
-    """Images are scaled to so many pixels a side for the image encoders."""
-    out: Path = Path("results/own_spaces")
-    """Where the results go."""
 
 
 class Spaces(NamedTuple):
@@ -58,12 +55,12 @@ class Pair(NamedTuple):
         packages: that bring encoders and samples.
     """
 
-    samples: Callable[[Options], Any]
-    embed: Callable[[Any, Options, Callable[[float], None]], Spaces]
+    samples: Callable[[PairOptions], Any]
+    embed: Callable[[Any, PairOptions, Callable[[float], None]], Spaces]
     packages: tuple[str, ...]
 
 
-def texts(options: Options) -> list[str]:
+def texts(options: PairOptions) -> list[str]:
     """Verses."""
     from experiments.data.verses import verses
 
@@ -72,7 +69,7 @@ def texts(options: Options) -> list[str]:
 
 
 def sentences(
-    texts: list[str], options: Options, report: Callable[[float], None]
+    texts: list[str], options: PairOptions, report: Callable[[float], None]
 ) -> Spaces:
     """Texts by all-MiniLM-L6-v2, and by TF-IDF with a truncated SVD, fitted on all."""
     from sklearn.decomposition import TruncatedSVD
@@ -87,7 +84,7 @@ def sentences(
     return Spaces(titles, (embed(texts, report=report), of_words))
 
 
-def clothes(options: Options) -> np.ndarray:
+def clothes(options: PairOptions) -> np.ndarray:
     """Images of Fashion-MNIST."""
     from experiments.data.catalog import load
 
@@ -96,7 +93,7 @@ def clothes(options: Options) -> np.ndarray:
 
 
 def images(
-    chosen: np.ndarray, options: Options, report: Callable[[float], None]
+    chosen: np.ndarray, options: PairOptions, report: Callable[[float], None]
 ) -> Spaces:
     """Images by EfficientNet-Lite0, and by the last block of Lite1."""
 
@@ -106,6 +103,7 @@ def images(
             variant=variant,
             size=options.feature_size,
             layer=layer,
+            cache_dir=options.data_dir and options.data_dir / "features",
             report=lambda share: report((variant + share) / 2),
         )
 
@@ -138,14 +136,12 @@ def drawn(num_all: int, num_samples: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(num_all)[:num_samples]
 
 
-def check(options: Options) -> None:
+def check(options: PairOptions) -> None:
     """Raise ValueError unless the options can be."""
     unknown = set(options.pairs) - set(PAIRS)
     if unknown or not options.pairs:
         raise ValueError(f"--pairs must be of {', '.join(PAIRS)}, got {options.pairs}.")
-    if not options.seeds or not options.num_anchors:
-        raise ValueError("--seeds and --num-anchors must not be empty.")
-    if not 2 <= min(options.num_anchors) <= max(options.num_anchors):
+    if min(options.num_anchors) < 2:
         raise ValueError(f"--num-anchors must be 2 or more: {options.num_anchors}.")
     if max(options.num_anchors) > options.num_pool:
         raise ValueError(

@@ -7,7 +7,7 @@ import pytest
 from blind_cells import C, synthetic
 
 from experiments.blind import cell
-from experiments.blind.job import Blind, options
+from experiments.blind.measure import BlindOptions
 from experiments.runs import benches
 from experiments.runs.benches import Bench
 from experiments.runs.settings import parse
@@ -59,7 +59,7 @@ def test_a_cell_is_that_of_the_setting_and_its_progress_that_of_both_trainings(
     tiny, tmp_path, monkeypatch
 ):
     setting, told = parse("S4_N2"), []
-    bench = Bench(options(Blind(width=8)), tiny, {}, tmp_path)
+    bench = Bench(BlindOptions(num_anchors=8), tiny, {}, tmp_path)
 
     def fake(name, num):
         def embeddings(bench, *which):

@@ -7,8 +7,8 @@ import pytest
 from blind_cells import made_up
 from scipy.stats import ttest_rel
 
-from experiments.blind import goals
-from experiments.blind.goals import GOALS
+from experiments.blind.report import goals
+from experiments.blind.report.goals import GOALS
 
 A, C = ("A", "S1_N1"), ("C", "T2")
 

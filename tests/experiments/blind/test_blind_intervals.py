@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from experiments.blind.intervals import difference
+from experiments.blind.report.intervals import difference
 
 
 @pytest.mark.parametrize("num_seeds", [2, 5])

@@ -1,5 +1,6 @@
 """The command: refused in a line, gone on with after a kill, and written whole."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,38 +8,39 @@ import numpy as np
 import pytest
 from blind_cells import WIDTH, D, N, made_up, synthetic
 
-from experiments.blind import __main__ as blind
-from experiments.blind import cell, methods, present, scores, tables, trust
-from experiments.blind import job as blind_job
-from experiments.blind.job import Blind
+from experiments.blind import cell, methods, present, scores, trust
+from experiments.blind import measure as blind_measure
+from experiments.blind.experiment import EXPERIMENT
+from experiments.blind.measure import BlindOptions
+from experiments.blind.report import tables
 from experiments.data import storage
 from experiments.encoders import chart_kinds
-from experiments.paper.plots import figures
-from experiments.runs import config, runner
+from experiments.plots import saving
+from experiments.runs import benches, deals, provenance, runner
 from experiments.runs.benches import Bench
 from experiments.runs.settings import parse
 from jatlas.charts import training
 
-FILES = {"blind.json", "blind.md", "width.png", "present.png", "risk.png"}
+FILES = {"results.json", "table.md", "width.png", "present.png", "risk.png"}
 
 
 @pytest.fixture
 def small(tiny, chart, monkeypatch, tmp_path):
     kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
     monkeypatch.setitem(chart_kinds.KINDS, "cnn", kind)
-    monkeypatch.setattr(runner, "load", lambda name, **where: tiny)
+    monkeypatch.setattr(benches, "load", lambda name, **where: tiny)
     monkeypatch.setattr(runner, "keep_compiled", lambda: None)
-    monkeypatch.setattr(config, "hash_of_code", lambda: "0" * 16)
+    monkeypatch.setattr(provenance, "code", lambda *functions: {"a.module": "0"})
 
     def refuse(*args, **others):
         raise AssertionError("trained")
 
     monkeypatch.setattr(training, "fit_charts", refuse)
-    return Blind(
+    return BlindOptions(
         dataset="tiny",
         settings=("S4_N2", "T2"),
         seeds=(0, 1),
-        width=WIDTH,
+        num_anchors=WIDTH,
         widths=(4,),
         num_held_out=40,
         out=tmp_path / "out",
@@ -74,31 +76,31 @@ def made(monkeypatch):
         return rows
 
     monkeypatch.setattr(cell, "embed", embed)
-    monkeypatch.setattr(blind_job, "accuracies", of("accuracy"))
+    monkeypatch.setattr(blind_measure, "accuracies", of("accuracy"))
     monkeypatch.setattr(present, "measured", of("present"))
     monkeypatch.setattr(trust, "measured", lambda *args: of("trust")(*args)[0])
     return embedded
 
 
 def test_a_run_writes_its_rows_text_and_pictures(small, made, capsys):
-    blind.main(small)
+    runner.main(EXPERIMENT, small)
     assert made == [("S4_N2", 0), ("T2", 0), ("S4_N2", 1), ("T2", 1)]
     files = {file.name for file in small.out.iterdir() if file.is_file()}
     assert files == FILES | {"settings.json"}
-    written = storage.read_json(small.out / "blind.json")
+    written = storage.read_json(small.out / "results.json")
     settings, rows = written["settings"], written["rows"]
     assert settings["options"]["seeds"] == [0, 1]
-    assert settings["widths"] == [WIDTH, 4]
+    assert settings["options"]["widths"] == [4]
     assert {"jax", "numpy", "code", "data"} <= settings["versions"].keys()
     assert {(r["setting"], r["seed"]) for r in rows} == set(made)
-    text = (small.out / "blind.md").read_text()
-    assert text == tables.text(settings, rows)
+    text = (small.out / "table.md").read_text()
+    assert text == tables.text(written)
     assert text in capsys.readouterr().out
     assert not list(small.out.glob("parts/*chart*"))  # they have been measured
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(small, made, capsys, monkeypatch):
-    monkeypatch.setattr(figures, "save", lambda figure, path: None)  # takes long
+    monkeypatch.setattr(saving, "save", lambda figure, path: None)  # takes long
     embed = cell.embed
 
     def killed(bench, setting, seed, report):
@@ -108,40 +110,41 @@ def test_a_run_that_was_killed_goes_on_where_it_was(small, made, capsys, monkeyp
 
     monkeypatch.setattr(cell, "embed", killed)
     with pytest.raises(SystemExit) as end:
-        blind.main(small)
+        runner.main(EXPERIMENT, small)
     assert end.value.code == 130
     assert "the same command goes on from here" in capsys.readouterr().out
     assert not FILES & {file.name for file in small.out.iterdir()}
 
     monkeypatch.setattr(cell, "embed", embed)
-    blind.main(small)
+    runner.main(EXPERIMENT, small)
     assert "2 of 4 were done before" in capsys.readouterr().out
     assert made == [("S4_N2", 0), ("T2", 0), ("S4_N2", 1), ("T2", 1)]
-    rows = storage.read_json(small.out / "blind.json")["rows"]
+    rows = storage.read_json(small.out / "results.json")["rows"]
     other = replace(small, out=small.out.parent / "other")
-    blind.main(other)
-    assert storage.read_json(other.out / "blind.json")["rows"] == rows
+    runner.main(EXPERIMENT, other)
+    assert storage.read_json(other.out / "results.json")["rows"] == rows
 
-    blind.main(replace(small, seeds=(1,)))  # none is missing
+    runner.main(EXPERIMENT, replace(small, seeds=(1,)))  # none is missing
     assert len(made) == 8
-    rows = storage.read_json(small.out / "blind.json")["rows"]
+    rows = storage.read_json(small.out / "results.json")["rows"]
     assert {r["seed"] for r in rows} == {1}
 
 
 @pytest.mark.usefixtures("made")
-def test_a_folder_of_other_widths_is_not_gone_on_with(small, monkeypatch):
-    monkeypatch.setattr(figures, "save", lambda figure, path: None)
-    blind.main(replace(small, seeds=(0,)))
-    with pytest.raises(SystemExit, match=r"error: .*other options: widths is"):
-        blind.main(replace(small, seeds=(0,), widths=(5,)))
+def test_a_folder_of_other_widths_is_not_gone_on_with(small, monkeypatch, capsys):
+    monkeypatch.setattr(saving, "save", lambda figure, path: None)
+    runner.main(EXPERIMENT, replace(small, seeds=(0,)))
+    with pytest.raises(SystemExit, match=r"^2$"):
+        runner.main(EXPERIMENT, replace(small, seeds=(0,), widths=(5,)))
+    assert "other options: options.widths is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"widths": (WIDTH,)}, "--width and --widths must be different"),
+        ({"widths": (WIDTH,)}, "--num-anchors and --widths must be different"),
         ({"widths": (1,)}, "2 or more"),
-        ({"charts": "cnn,resnet"}, "--charts is one of cnn, .*got cnn,resnet"),
+        ({"charts": ("cnn", "resnet")}, "--charts takes one kind .*got cnn resnet"),
         ({"num_held_out": 3}, "--num-held-out 3 leaves too few"),
         ({"settings": ("S3",)}, "unknown setting 'S3'"),
         ({"seeds": ()}, "--seeds takes one or more"),
@@ -156,18 +159,22 @@ def test_a_folder_of_other_widths_is_not_gone_on_with(small, monkeypatch):
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line_before_anything_is_trained(
-    small, changed, message
+    small, changed, message, capsys
 ):
-    with pytest.raises(SystemExit, match=message) as refused:
-        blind.main(replace(small, **changed))
-    assert str(refused.value).startswith("error: ")
-    assert "\n" not in str(refused.value)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        runner.main(EXPERIMENT, replace(small, **changed))
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert re.search(message, said)
+    assert said.count("\n") == 1
     assert not small.out.exists()  # another run may take it
 
 
 def test_a_pool_that_is_just_large_enough_will_do(small, made, monkeypatch):
-    monkeypatch.setattr(figures, "save", lambda figure, path: None)
-    blind.main(replace(small, settings=("T2",), seeds=(0,), num_held_out=20))
+    monkeypatch.setattr(saving, "save", lambda figure, path: None)
+    runner.main(
+        EXPERIMENT, replace(small, settings=("T2",), seeds=(0,), num_held_out=20)
+    )
     assert made == [("T2", 0)]
 
 
@@ -186,7 +193,7 @@ def quick(monkeypatch):
         return method._replace(make=make)
 
     made = {name: named(name, method) for name, method in methods.METHODS.items()}
-    monkeypatch.setattr(blind_job, "METHODS", made)
+    monkeypatch.setattr(blind_measure, "METHODS", made)
     monkeypatch.setattr(
         scores, "scored", lambda cell, rows, key: [{"part": "test", "value": id(rows)}]
     )
@@ -199,8 +206,11 @@ def quick(monkeypatch):
 def test_accuracies_are_of_every_method_width_and_chart(quick):
     own, shown = quick
     told = []
-    rows = blind_job.accuracies(
-        own, Blind(width=WIDTH, widths=(4, 6)), None, lambda *what: told.append(what)
+    rows = blind_measure.accuracies(
+        own,
+        BlindOptions(num_anchors=WIDTH, widths=(4, 6)),
+        None,
+        lambda *what: told.append(what),
     )
     wide = {name for name, method in methods.METHODS.items() if method.wide}
     width = dict.fromkeys(methods.METHODS, WIDTH) | {"mean": D}
@@ -220,13 +230,13 @@ def test_accuracies_are_of_every_method_width_and_chart(quick):
 
 @pytest.mark.usefixtures("quick")
 def test_a_unit_is_measured_once_and_then_read(tmp_path, monkeypatch):
-    options, told = Blind(width=WIDTH, widths=(4,)), []
-    bench = Bench(blind_job.options(options), None, {}, tmp_path)
+    options, told = BlindOptions(num_anchors=WIDTH, widths=(4,)), []
+    bench = Bench(options, None, {}, tmp_path / "parts")
+    run = runner.Run(EXPERIMENT, options, tmp_path, {}, bench, [])
 
     def make():
-        return blind_job.unit(
-            options, bench, parse("T2"), 3, lambda *what: told.append(what)
-        )
+        unit = deals.unit(parse("T2"), 3)
+        return runner.measure(run, unit, lambda *what: told.append(what))
 
     rows = make()
     assert {(r["scenario"], r["setting"], r["seed"]) for r in rows} == {("C", "T2", 3)}
@@ -242,17 +252,18 @@ def test_a_unit_is_measured_once_and_then_read(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_on_real_images_the_command_runs_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "keep_compiled", lambda: None)
-    told = Blind(
+    told = replace(
+        EXPERIMENT.options,
         dataset="digits",
         settings=("S4_N2",),
         seeds=(0,),
-        width=32,
+        num_anchors=32,
         widths=(8,),
         out=tmp_path / "out",
     )
-    blind.main(told)
+    runner.main(EXPERIMENT, told)
     assert {file.name for file in told.out.iterdir()} >= FILES
-    rows = storage.read_json(told.out / "blind.json")["rows"]
+    rows = storage.read_json(told.out / "results.json")["rows"]
     right = {
         r["method"]: r["value"]
         for r in rows

@@ -7,11 +7,11 @@ import pytest
 from blind_cells import WIDTH, D, made_up
 from PIL import Image
 
-from experiments.blind import pictures
 from experiments.blind.methods import CURVES, METHODS
 from experiments.blind.present import METHODS as PRESENT
+from experiments.blind.report import figures as pictures
 from experiments.blind.trust import COVERAGE, DOUBTS
-from experiments.paper.plots import figures
+from experiments.plots import saving
 
 DRAW = {
     "width": pictures.width_figure,
@@ -121,7 +121,7 @@ def test_lines_of_a_panel_look_different(rows, name):
 def test_pictures_of_one_seed_or_several_are_saved(name, seeds, tmp_path):
     three = (*SETTINGS, ("B", "P80_20")) if len(seeds) == 1 else SETTINGS[:1]
     figure = DRAW[name](made_up(three, seeds))
-    figures.save(figure, tmp_path / "a.png")
+    saving.save(figure, tmp_path / "a.png")
     with Image.open(io.BytesIO((tmp_path / "a.png").read_bytes())) as image:
         assert image.width == 1200
         assert np.ptp(np.asarray(image.convert("L"))) > 100

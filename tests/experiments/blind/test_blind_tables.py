@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from blind_cells import made_up
 
-from experiments.blind import tables, values
 from experiments.blind.methods import METHODS
 from experiments.blind.present import LEARNT_FROM
 from experiments.blind.present import METHODS as PRESENT
+from experiments.blind.report import tables, values
+from experiments.blind.report.tables import PROBE_TITLES
 from experiments.blind.scores import PROBES
-from experiments.blind.tables import PROBE_TITLES
 from experiments.blind.trust import DOUBTS
 
 TOLD = {
@@ -54,7 +54,7 @@ def on_test(rows, setting, name, probe):
 
 
 def test_the_head_says_which_data_and_seeds_and_what_must_be_known(rows):
-    text = tables.text(TOLD, rows)
+    text = text_of(rows)
     assert text.startswith("# Blind: tiny\n")
     assert "over seeds 0, 1, 2. Only the first 240 training samples.\n" in text
     titles = ["Goals", "All spaces", "Some charts only", "When not to trust it"]
@@ -62,9 +62,13 @@ def test_the_head_says_which_data_and_seeds_and_what_must_be_known(rows):
     assert "nan" not in text
 
 
+def text_of(rows):
+    return tables.text({"settings": TOLD, "rows": rows})
+
+
 @pytest.mark.parametrize("probe", PROBES)
 def test_every_space_has_its_accuracies_by_every_classifier(rows, probe):
-    head, *lines = table(tables.text(TOLD, rows), PROBE_TITLES[probe])
+    head, *lines = table(text_of(rows), PROBE_TITLES[probe])
     assert head == [PROBE_TITLES[probe], "A S1_N1", "C T2"]
     expected = {
         method.title: [over_seeds(on_test(rows, s, name, probe)) for s in (A, C)]
@@ -100,12 +104,12 @@ def test_the_best_chart_is_chosen_by_one_part_and_reported_on_the_other(rows):
         best[seed] = max(of(m, seed, "test") for m in range(3))
     assert expected != best  # so that the two cannot be confused
     assert values.values(rows, A, "best_chart", "at", "probe") == expected
-    lines = table(tables.text(TOLD, rows), PROBE_TITLES["probe"])
+    lines = table(text_of(rows), PROBE_TITLES["probe"])
     assert lines[1][:2] == ["best single chart", over_seeds([*expected.values()])]
 
 
 def test_accuracy_by_charts_is_a_mean_over_sets_then_over_seeds(rows):
-    text = tables.text(TOLD, rows)
+    text = text_of(rows)
     for setting, most in ((A, 3), (C, 2)):
         head, *lines = table(text, f"{' '.join(setting)} | learnt from rows of")
         assert head[2:] == [f"{size} of {most}" for size in range(1, most + 1)]
@@ -141,7 +145,7 @@ def of_size(rows, setting, size, **wanted):
 
 
 def test_trust_is_told_by_doubt(rows):
-    lines = table(tables.text(TOLD, rows), "atlas with evidence | A")[1:]
+    lines = table(text_of(rows), "atlas with evidence | A")[1:]
     found = {line[0]: line[1] for line in lines}
     assert len(found) == len(lines) == 4 + 3 * len(DOUBTS)
     mine = [r for r in rows if r["of"] == "trust" and r["scenario"] == "A"]
@@ -184,13 +188,13 @@ def test_trust_is_told_by_doubt(rows):
     ],
 )
 def test_another_value_is_another_text(rows, wanted, is_told):
-    before = tables.text(TOLD, rows)
+    before = text_of(rows)
     changed = [
         r | {"value": r["value"] / 2} if wanted.items() <= r.items() else r
         for r in rows
     ]
     assert changed != rows
-    assert (tables.text(TOLD, changed) != before) is is_told
+    assert (text_of(changed) != before) is is_told
 
 
 def test_what_was_not_measured_is_told_apart(rows):
@@ -201,8 +205,7 @@ def test_what_was_not_measured_is_told_apart(rows):
         for r in rows
     ]
     found = {
-        line[0]: line[1:]
-        for line in table(tables.text(TOLD, faultless), "atlas with evidence")
+        line[0]: line[1:] for line in table(text_of(faultless), "atlas with evidence")
     }
     for doubt in DOUBTS:
         unknown = found[f"unknown samples found by {doubt} (AUC)"]
@@ -212,5 +215,5 @@ def test_what_was_not_measured_is_told_apart(rows):
         last = [r["errors_found"][doubt] for r in rows[::-1] if r["of"] == "trust"]
         assert errors[1] == f"{last[0]:.3f}"
     none = [r | {"errors_found": nothing} if r["of"] == "trust" else r for r in rows]
-    found = table(tables.text(TOLD, none), "atlas with evidence")
+    found = table(text_of(none), "atlas with evidence")
     assert ["errors found by residual (AUC)", "n/a", "n/a"] in found

@@ -42,6 +42,7 @@ def labelled():
 
 
 measure = partial(metrics.measure, labels=LABELS, key=KEY, max_epochs=20)
+by_classifier = partial(metrics.by_classifier, labels=LABELS, key=KEY, max_epochs=20)
 
 
 def the_cut(space, scenario):
@@ -194,13 +195,7 @@ def test_of_the_probe_are_its_accuracies_and_what_they_rest_on(labelled):
     for scenario, accuracies in (("A", of_both), ("C", {"accuracy"})):
         space, parts, values = measured(scenario, *labelled)
         own = accuracies | {"scored_rows", "probe_epochs"}
-        alone = measure(
-            space,
-            {"": parts},
-            {"": labelled[1]},
-            tasks=TASKS[scenario],
-            control=metrics.probe,
-        )
+        alone = by_classifier(space, {"": parts}, tasks=TASKS[scenario])
         assert alone == {name: values[name] for name in own}
 
 

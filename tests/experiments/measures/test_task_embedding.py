@@ -33,9 +33,9 @@ def the_cut(space):
 
 
 def accuracy(space):
-    values = metrics.measure(
-        space, {"": the_cut(space)}, {}, LABELS, TASKS["C"], KEY, 40,
-        control=metrics.probe_with_task_embedding,
+    values = metrics.by_classifier(
+        space, {"": the_cut(space)}, LABELS, TASKS["C"], KEY, 40,
+        classifier=metrics.probe_with_task_embedding,
     )  # fmt: skip
     assert set(values) == {"accuracy", "scored_rows", "probe_epochs"}
     return values["accuracy"]

@@ -89,3 +89,73 @@ def test_which_cells_there_are_is_no_matter_of_a_cell(tiny):
     assert of_unit(first) != of_unit(
         describe(Options(seeds=(0,), settings=("T2",), patience=3), tiny)
     )
+
+
+# The code
+
+
+def test_what_a_function_depends_on_is_found_through_packages():
+    found = provenance.closure(["experiments.measures.metrics"])
+    for name in (
+        "jatlas.metrics.alignment",  # of `jatlas.cka`, which two packages pass on
+        "jatlas.probes.probe",
+        "jatlas._src.arrays",
+        "experiments.measures.clustering",
+        "experiments.runs.seeds",
+    ):
+        assert name in found, name
+    assert not any(name.startswith(("jatlas.files", "jatlas.cli")) for name in found)
+    assert not any(name.startswith("experiments.paper") for name in found)
+
+
+def test_of_the_main_job_neither_tables_nor_pictures_count():
+    found = provenance.code(EXPERIMENT.makers)
+    assert {
+        "experiments.paper.measure",
+        "experiments.runs.benches",
+        "experiments.data.catalog",
+        "experiments.encoders.features",
+        "jatlas.charts.training",
+        "jatlas.merging.product",
+    } <= found.keys()
+    shown = ("experiments.plots", "experiments.runs.terminal", "experiments.paper.t")
+    assert not any(name.startswith(shown) for name in found)
+    assert "experiments.paper.claims" not in found
+
+
+def hashes(tmp_path, text):
+    file = tmp_path / f"{len(list(tmp_path.iterdir()))}.py"
+    file.write_text(text)
+    return provenance._hash_of(file)
+
+
+def test_comments_docstrings_and_layout_are_no_part_of_a_hash(tmp_path):
+    plain = hashes(tmp_path, "def f(x):\n    return x + 1\n")
+    said = """\"\"\"A module.\"\"\"
+
+# What follows.
+def f(
+    x,
+):
+    \"\"\"Add one.\"\"\"
+    return (x +  # and
+            1)
+"""
+    assert hashes(tmp_path, said) == plain
+    assert hashes(tmp_path, "def f(x):\n    return x + 2\n") != plain
+    assert hashes(tmp_path, "def f(y):\n    return y + 1\n") != plain
+
+
+def test_a_module_of_the_users_own_counts(tmp_path, monkeypatch):
+    (tmp_path / "of_mine.py").write_text("def f(x, anchors):\n    return x @ anchors.T")
+    monkeypatch.syspath_prepend(tmp_path)
+    told = Options(similarity="of_mine:f")
+    assert told.comparison is not None
+    assert "of_mine" in provenance.code(EXPERIMENT.makers, [told.similarity])
+    assert "of_mine" not in provenance.code(EXPERIMENT.makers, ["cosine"])
+
+
+def test_data_are_hashed_as_they_lie(tiny):
+    whole = provenance._hash([tiny.images, tiny.labels])
+    copied = provenance._hash([tiny.images.tobytes(), tiny.labels.tobytes()])
+    assert whole == copied

@@ -1,15 +1,17 @@
 """Two charts' spaces, of which it is known who is who, are joined and scored."""
 
+import re
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 
 from experiments.data import storage, verses
 from experiments.encoders import features
+from experiments.runs import provenance, runner
 from experiments.two_encoders import cross_chart, pairs
-from experiments.two_encoders import measure as own_spaces
 from experiments.two_encoders.cross_chart import (
     METHODS,
     Side,
@@ -18,10 +20,11 @@ from experiments.two_encoders.cross_chart import (
     sides,
     transformed,
 )
-from experiments.two_encoders.pairs import Options, Pair, Spaces
+from experiments.two_encoders.experiment import EXPERIMENT, METRICS
+from experiments.two_encoders.pairs import Pair, PairOptions, Spaces
 
 N, POOL, A = 60, 30, 12
-OPTIONS = Options(
+OPTIONS = PairOptions(
     pairs=("images",), num_samples=N, num_pool=POOL, num_anchors=(A,), seeds=(0, 1)
 )
 
@@ -68,7 +71,7 @@ def test_transforms_are_those_of_the_pool(spaces):
 def test_every_method_but_none_finds_a_rotated_and_noisy_copy(charts, key):
     found = measure(METHODS[key], *charts)
     known = chance(N - POOL)
-    assert found.keys() == known.keys() == own_spaces.METRICS.keys()
+    assert found.keys() == known.keys() == METRICS.keys()
     assert all(0 <= value <= 1 for value in found.values())
     if key == "unmerged":
         assert found["mrr"] < 3 * known["mrr"]
@@ -119,6 +122,14 @@ def test_by_chance_a_row_is_found_as_often_as_is_said():
     )
 
 
+def refused(told, capsys, message):
+    """Whether the command says this in a line, and fails."""
+    with pytest.raises(SystemExit, match=r"^2$"):
+        runner.main(EXPERIMENT, told)
+    said = capsys.readouterr().err
+    return said.count("\n") == 1 and re.search(message, said)
+
+
 @pytest.fixture
 def packaged(spaces, monkeypatch):
     def embed(samples, options, report):
@@ -128,18 +139,21 @@ def packaged(spaces, monkeypatch):
 
     made = Pair(lambda options: "samples", embed, ("rich",))
     monkeypatch.setitem(pairs.PAIRS, "images", made)
-    monkeypatch.setattr(own_spaces.config, "hash_of_code", lambda: "0" * 16)
+    monkeypatch.setattr(provenance, "code", lambda *functions: {"a.module": "0"})
+    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
 
 
 @pytest.mark.usefixtures("packaged")
 def test_results_and_table_are_written(tmp_path, capsys):
-    own_spaces.main(replace(OPTIONS, out=tmp_path / "out"))
+    runner.main(EXPERIMENT, replace(OPTIONS, out=tmp_path / "out"))
     results = storage.read_json(tmp_path / "out/results.json")
-    assert len(results["rows"]) == 2 * len(METHODS) * len(own_spaces.METRICS)
+    assert len(results["rows"]) == 2 * len(METHODS) * len(METRICS)
     assert all(0 <= row["value"] <= 1 for row in results["rows"])
     settings = results["settings"]
     assert settings["options"]["seeds"] == [0, 1]
-    assert settings["pairs"]["images"]["widths"] == [6, A]
+    assert "charts" not in settings["options"]  # no flag of this experiment
+    assert [unit["pair"] for unit in results["units"]] == ["images", "images"]
+    assert results["units"][0]["widths"] == [6, A]
     assert {"jax", "numpy", "rich", "python"} <= settings["versions"].keys()
     text = (tmp_path / "out/table.md").read_text()
     assert text in capsys.readouterr().out
@@ -169,18 +183,16 @@ def test_a_run_that_fails_goes_on_with_the_cell_where_it_was(
         if len(measured) == left[0]:
             raise OSError("No space left on device")
         measured.append(method.title)
-        return {name: len(measured) / 100 for name in own_spaces.METRICS}
+        return {name: len(measured) / 100 for name in METRICS}
 
-    monkeypatch.setattr(own_spaces, "measure", fails)
-    with pytest.raises(SystemExit, match=r"error: No space left .* goes on"):
-        own_spaces.main(told)
+    monkeypatch.setattr(cross_chart, "measure", fails)
+    assert refused(told, capsys, r"error: No space left .* goes on")
     assert not (told.out / "results.json").exists()
     assert sorted(file.name for file in (told.out / "parts").iterdir()) == [
-        "images.json",
         f"images_{A}_seed0.json",
     ]
     left[0] = None
-    own_spaces.main(told)
+    runner.main(EXPERIMENT, told)
     assert len(measured) == 2 * len(METHODS) + 3  # seed 0's are not made again
     results = storage.read_json(told.out / "results.json")
     values = {(r["seed"], r["method"]): r["value"] for r in results["rows"]}
@@ -193,23 +205,23 @@ def test_a_run_that_fails_goes_on_with_the_cell_where_it_was(
 
     done = pairs.PAIRS["images"]
     monkeypatch.setitem(pairs.PAIRS, "images", done._replace(embed=refuse))
-    own_spaces.main(told)
+    runner.main(EXPERIMENT, told)
     assert storage.read_json(told.out / "results.json") == results
     monkeypatch.setitem(pairs.PAIRS, "images", done)
-    own_spaces.main(replace(told, seeds=(0, 1, 2)))
+    runner.main(EXPERIMENT, replace(told, seeds=(0, 1, 2)))
     assert len(measured) == 3 * len(METHODS) + 3
-    with pytest.raises(SystemExit, match=r"other options: options\.num_components"):
-        own_spaces.main(replace(told, num_components=5))
+    others = replace(told, num_components=5)
+    assert refused(others, capsys, r"other options: options\.num_components")
 
 
 @pytest.mark.usefixtures("packaged")
 def test_a_package_that_is_not_there_is_named_before_anything_is_computed(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, capsys
 ):
     pair = pairs.PAIRS["images"]._replace(packages=("no-such-encoder",))
     monkeypatch.setitem(pairs.PAIRS, "images", pair)
-    with pytest.raises(SystemExit, match="error: the package no-such-encoder is not"):
-        own_spaces.main(replace(OPTIONS, out=tmp_path / "out"))
+    told = replace(OPTIONS, out=tmp_path / "out")
+    assert refused(told, capsys, "error: the package no-such-encoder is not")
     assert not (tmp_path / "out").exists()
 
 
@@ -232,16 +244,17 @@ def test_two_encoders_of_images_are_of_different_widths(monkeypatch):
     ("changed", "message"),
     [
         ({"pairs": ("sounds",)}, "of sentences, images, got .'sounds'"),
-        ({"seeds": ()}, "must not be empty"),
+        ({"seeds": ()}, "--seeds takes one or more"),
+        ({"num_anchors": ()}, "--num-anchors takes one or more"),
         ({"num_anchors": (1,)}, "2 or more"),
         ({"num_anchors": (8, 31)}, "--num-anchors 31 .* --num-pool 30"),
         ({"num_samples": 40}, "more than --num-pool and 10"),
         ({"num_samples": 9999}, "--num-samples is 9999, and there are 7000"),
     ],
 )
-def test_options_that_cannot_be_are_refused(changed, message, tmp_path):
-    with pytest.raises(SystemExit, match=message):
-        own_spaces.main(replace(OPTIONS, out=tmp_path / "out", **changed))
+def test_options_that_cannot_be_are_refused(changed, message, tmp_path, capsys):
+    told = replace(OPTIONS, out=tmp_path / "out", **changed)
+    assert refused(told, capsys, message)
     assert not (tmp_path / "out").exists()
 
 
@@ -274,7 +287,7 @@ def test_with_the_real_encoders_copies_are_found_across_charts(
     monkeypatch.setattr(features, "user_cache_path", lambda name: tmp_path)
     for package in pairs.PAIRS[pair].packages:
         pytest.importorskip(package.replace("-", "_"))
-    told = Options(
+    told = PairOptions(
         pairs=(pair,),
         num_samples=300,
         num_pool=200,
@@ -284,9 +297,10 @@ def test_with_the_real_encoders_copies_are_found_across_charts(
         feature_size=32,
         out=tmp_path / "out",
     )
-    results = own_spaces.run(own_spaces.plan(told))
+    run = runner.plan(EXPERIMENT, told)
+    results = runner.execute(run, Console(quiet=True))
     widths = {"sentences": [384, 64], "images": [1280, 320]}
-    assert results["settings"]["pairs"][pair]["widths"] == widths[pair]
+    assert results["units"][0]["widths"] == widths[pair]
     mrr = {r["method"]: r["value"] for r in results["rows"] if r["metric"] == "mrr"}
     known = chance(100)["mrr"]
     assert mrr.pop("unmerged") < 3 * known

@@ -2,9 +2,9 @@
 
 from typing import Literal, NamedTuple
 
-from experiments.blind.intervals import Difference, difference
 from experiments.blind.methods import METHODS
-from experiments.blind.values import Rows, values
+from experiments.blind.report.intervals import Difference, difference
+from experiments.blind.report.values import Rows, values
 from experiments.runs.rows import markdown_table, settings_of
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from experiments.blind.goals import goals
 from experiments.blind.methods import METHODS
 from experiments.blind.present import LEARNT_FROM
 from experiments.blind.present import METHODS as PRESENT
+from experiments.blind.report.goals import goals
+from experiments.blind.report.values import Rows, own_probe, present_curve, values
 from experiments.blind.scores import PROBES
 from experiments.blind.trust import COVERAGE, DOUBTS
-from experiments.blind.values import Rows, own_probe, present_curve, values
 from experiments.runs.rows import in_cell, markdown_table, settings_of
 
 PROBE_TITLES = {
@@ -18,8 +18,9 @@ PROBE_TITLES = {
 }
 
 
-def text(told: dict[str, Any], rows: Rows) -> str:
-    """The whole of blind.md."""
+def text(results: dict[str, Any]) -> str:
+    """The whole of table.md, of what results.json holds."""
+    told, rows = results["settings"], results["rows"]
     options = told["options"]
     parts = [
         f"# Blind: {options['dataset']}\n",

@@ -7,11 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.blind import values
 from experiments.blind.methods import CURVES, METHODS
 from experiments.blind.present import METHODS as PRESENT
+from experiments.blind.report import values
+from experiments.blind.report.values import Rows
 from experiments.blind.trust import COVERAGE, DOUBTS
-from experiments.blind.values import Rows
+from experiments.plots.saving import WIDTH
 from experiments.plots.styles import look
 from experiments.runs.rows import settings_of
 
@@ -115,7 +116,7 @@ def _panels(rows: Rows, draw: Draw, what: str) -> Figure:
     keys = settings_of(rows)
     columns = min(2, len(keys))
     lines = -(-len(keys) // columns)
-    figure = Figure((8.0, 3.1 * lines + 1.2), layout="constrained")
+    figure = Figure((WIDTH, 3.1 * lines + 1.2), layout="constrained")
     grid = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
     for axes, setting in zip(grid, keys, strict=False):
         draw(axes, setting)
