@@ -5,7 +5,7 @@ from cca_zoo.linear import GCCA
 from scipy.linalg import orthogonal_procrustes
 
 from experiments.blind.cell import Cell
-from experiments.blind.spaces import SHRINKAGE
+from experiments.blind.evidence import SHRINKAGE
 
 _ROUNDS = 10  # of Procrustes: the mean then moves by less than 1e-4 of its length
 

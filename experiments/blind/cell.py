@@ -1,18 +1,26 @@
 """What the merged spaces of one setting and seed are made of, and who learns what."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property
 
+import jax
 import numpy as np
 
+from experiments.blind import evidence
 from experiments.runs import benches, deals, seeds
 from experiments.runs.benches import Bench
 from experiments.runs.settings import Setting
 from experiments.runs.terminal import Report, part_of
+from jatlas.probes import CrossFit
 from jatlas.scenarios import Tasks
 
 
-class Cell(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Cell:
     """The charts of one setting and seed; every chart embeds every sample.
+
+    What many spaces are made of, whitened charts and evidence, is made once, when it is
+    first asked for. `dataclasses.replace` gives a cell without any of it.
 
     Attributes:
         reference: (N, D), the end-to-end chart's embeddings.
@@ -36,11 +44,40 @@ class Cell(NamedTuple):
     stop: np.ndarray
     choose: np.ndarray
     test: np.ndarray
+    _fitted: dict[bytes, CrossFit] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_classes(self) -> int:
         """C."""
         return self.tasks.shared.size
+
+    @cached_property
+    def white(self) -> list[np.ndarray]:
+        """The charts, each whitened on all of `train`."""
+        return [evidence.white(x, self.train) for x in self.charts]
+
+    @cached_property
+    def white_by_task(self) -> list[np.ndarray]:
+        """The charts, each whitened on what it has learnt from."""
+        both = zip(self.charts, self.tasks.seen, strict=True)
+        return [evidence.white(x, own) for x, own in both]
+
+    @cached_property
+    def beside(self) -> np.ndarray:
+        """(N, M D), unit rows of the whitened charts side by side."""
+        return evidence.side_by_side(self.white)
+
+    def crossfit(self, key: jax.Array) -> CrossFit:
+        """The probes of `beside` that are the evidence; trained once for a key."""
+        name = np.asarray(jax.random.key_data(key)).tobytes()
+        if name not in self._fitted:
+            self._fitted[name] = self.fit(key, self.beside)
+        return self._fitted[name]
+
+    def fit(self, key: jax.Array, rows: np.ndarray) -> CrossFit:
+        """Cross-fitted probes of any rows, (N, K), that are made of these samples."""
+        of = self.labels, self.num_classes, self.train, self.stop
+        return evidence.fit(key, rows, *of)
 
 
 def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import jatlas
-from experiments.blind import aligned, spaces
+from experiments.blind import aligned, evidence, spaces
 from experiments.blind.cell import Cell
 from experiments.runs import seeds
 
@@ -40,8 +40,8 @@ def _atlas(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
 
 
 def _atlas_white(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
-    charts = spaces.whitened(cell, cell.tasks.seen)
-    return np.asarray(spaces.merged(charts, spaces.anchors_by_rule(cell, width, key)))
+    anchors = spaces.anchors_by_rule(cell, width, key)
+    return np.asarray(spaces.merged(cell.white_by_task, anchors))
 
 
 def _nystroem(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
@@ -51,24 +51,28 @@ def _nystroem(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
 
 def _white_nystroem(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
     anchors = spaces.anchors_of_all(cell, width, key)
-    return spaces.orthonormal(spaces.merged(spaces.whitened(cell), anchors), anchors)
+    return spaces.orthonormal(spaces.merged(cell.white, anchors), anchors)
 
 
 def _evidence_atlas(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
-    charts, anchors = spaces.whitened(cell), spaces.anchors_of_all(cell, width, key)
-    roots = spaces.evidence(cell, spaces.side_by_side(charts), key)
+    anchors, roots = spaces.anchors_of_all(cell, width, key), _evidence(cell, key)
     return spaces.orthonormal(
-        spaces.with_evidence(charts, roots, roots[anchors], anchors), anchors
+        spaces.with_evidence(cell.white, roots, roots[anchors], anchors), anchors
     )
 
 
 def _evidence_alone(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
-    return spaces.evidence(cell, spaces.side_by_side(spaces.whitened(cell)), key)
+    return _evidence(cell, key)
+
+
+def _evidence(cell: Cell, key: jax.Array) -> np.ndarray:
+    return evidence.roots(cell.crossfit(key), cell.beside)
 
 
 def _end_to_end_evidence(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
-    unit = spaces.side_by_side([cell.reference])
-    return np.concatenate([unit, spaces.evidence(cell, unit, key)], axis=1)
+    unit = evidence.side_by_side([cell.reference])
+    roots = evidence.roots(cell.fit(key, unit), unit)
+    return np.concatenate([unit, roots], axis=1)
 
 
 def _gcca(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
@@ -91,7 +95,7 @@ METHODS: dict[str, Method] = {
     "end_to_end_rel": Method("end-to-end, relative", _relative),
     "end_to_end_white": Method(
         "end-to-end, whitened",
-        lambda cell, width, key: spaces.white(cell.reference, cell.train),
+        lambda cell, width, key: evidence.white(cell.reference, cell.train),
     ),
     "mean": Method(
         "mean of embeddings", lambda cell, width, key: np.mean(cell.charts, axis=0)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import jatlas
-from experiments.blind import aligned, scores, spaces
+from experiments.blind import aligned, evidence, scores, spaces
 from experiments.blind.cell import Cell
 from experiments.measures import guesses
 from experiments.runs import seeds
@@ -95,7 +95,7 @@ def _makers(
     """
     rule = spaces.anchors_by_rule(cell, width, key)
     anchors = spaces.anchors_of_all(cell, width, key)
-    white = spaces.whitened(cell)
+    white, beside = cell.white, cell.beside
     everywhere = np.ones_like(learnt)
 
     def mean(charts: list[np.ndarray], presence: np.ndarray) -> np.ndarray:
@@ -116,22 +116,14 @@ def _makers(
     # The anchors are embedded by all charts, whoever embeds a sample: the kernel of the
     # anchors, and so the coordinates, are the same for every set of charts.
     root = jatlas.fit_nystroem(merged(white, anchors, everywhere)[anchors])
-    beside = spaces.side_by_side(white)
-    fitted = jatlas.probes.fit_crossfit(
-        key,
-        present(beside, learnt),
-        cell.labels,
-        cell.num_classes,
-        folds=spaces.FOLDS,
-        where=cell.train,
-        validation=cell.stop,
-    )
-    all_know = _roots(fitted, beside)
+    everyone = learnt.all()
+    fitted = cell.crossfit(key) if everyone else cell.fit(key, present(beside, learnt))
+    all_know = evidence.roots(fitted, beside)
     with_all = spaces.with_evidence(white, all_know, all_know[anchors], anchors)
     evident = jatlas.fit_nystroem(with_all[anchors])
 
-    def evidence(presence: np.ndarray) -> np.ndarray:
-        roots = _roots(fitted, present(beside, presence))
+    def evident_rows(presence: np.ndarray) -> np.ndarray:
+        roots = evidence.roots(fitted, present(beside, presence))
         rows = spaces.with_evidence(white, roots, all_know[anchors], anchors, presence)
         return np.asarray(jatlas.apply_transform(evident, rows))
 
@@ -147,12 +139,8 @@ def _makers(
         "white_nystroem": lambda presence: np.asarray(
             jatlas.apply_transform(root, merged(white, anchors, presence))
         ),
-        "evidence": evidence,
-        "evidence_alone": lambda presence: _roots(fitted, present(beside, presence)),
+        "evidence": evident_rows,
+        "evidence_alone": lambda presence: evidence.roots(
+            fitted, present(beside, presence)
+        ),
     }
-
-
-def _roots(fitted: jatlas.probes.CrossFit, rows: np.ndarray) -> np.ndarray:
-    return np.sqrt(
-        np.asarray(jatlas.probes.crossfit_probabilities(fitted, rows, fitted.fold))
-    )

@@ -1,17 +1,14 @@
-"""What blind spaces are made of: anchors, whitening, coordinates, evidence."""
+"""What blind spaces are made of: anchors, coordinates, evidence beside the charts."""
 
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jatlas
 from experiments.blind.cell import Cell
 from experiments.measures import nystroem
 
-SHRINKAGE = 0.3  # of the covariances: of the charts when whitened, and of GCCA's
-FOLDS = 4  # of the cross-fitted probe
 # How much the evidence counts beside the mean of the charts' kernels.
 EVIDENCE = 0.3
 
@@ -33,12 +30,6 @@ def anchors_of_all(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
     )
 
 
-def whitened(cell: Cell, rows: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-    """The charts, each whitened on `rows`, M masks (N,); on all of train if None."""
-    where = [cell.train] * len(cell.charts) if rows is None else rows
-    return [white(x, own) for x, own in zip(cell.charts, where, strict=True)]
-
-
 def merged(charts: Sequence[np.ndarray], anchors: np.ndarray) -> jax.Array:
     """(N, A), the plain atlas: every chart embeds every sample."""
     everywhere = np.ones((len(charts), len(charts[0])), bool)
@@ -48,29 +39,6 @@ def merged(charts: Sequence[np.ndarray], anchors: np.ndarray) -> jax.Array:
 def orthonormal(rows: jax.Array, anchors: np.ndarray) -> np.ndarray:
     """(N, A), the same in Nystroem's coordinates."""
     return np.asarray(nystroem.orthonormal(rows, rows[anchors]))
-
-
-def side_by_side(charts: Sequence[np.ndarray]) -> np.ndarray:
-    """(N, M D), unit rows of every chart: what the evidence is learnt from."""
-    unit = [
-        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in charts
-    ]
-    return np.concatenate(unit, axis=1)
-
-
-def evidence(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
-    """(N, C), square roots of class probabilities, by probes that have not learnt x."""
-    fitted = jatlas.probes.fit_crossfit(
-        key,
-        rows,
-        cell.labels,
-        cell.num_classes,
-        folds=FOLDS,
-        where=cell.train,
-        validation=cell.stop,
-    )
-    found = jatlas.probes.crossfit_probabilities(fitted, rows, fitted.fold)
-    return np.sqrt(np.asarray(found))
 
 
 def with_evidence(
@@ -84,7 +52,7 @@ def with_evidence(
 
     Args:
         charts: M arrays (N, D).
-        roots: (N, C), from `evidence`.
+        roots: (N, C), the evidence.
         anchor_roots: (A, C), those of the anchors.
         anchors: (A,).
         presence: (M, N); everywhere if None. The charts together always weigh the same.
@@ -99,9 +67,3 @@ def with_evidence(
         np.vstack([presence, np.ones((1, len(roots)), bool)]),
         weights=weights,
     )
-
-
-def white(x: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """(N, D), whitened on these rows, (N,)."""
-    fitted = jatlas.fit_whiten(jnp.asarray(x), where=where, shrinkage=SHRINKAGE)
-    return np.asarray(jatlas.apply_transform(fitted, x))

@@ -1,5 +1,6 @@
 """When not to trust the merged space: calibration, doubts, samples no chart knows."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -70,7 +71,7 @@ def doubts(
         whitened charts' relative representations. residual: 1 - |z(x)|^2, z being
         Nystroem's coordinates: how much of the sample the anchors do not span.
     """
-    charts, anchors = spaces.whitened(cell), spaces.anchors_of_all(cell, width, key)
+    charts, anchors = cell.white, spaces.anchors_of_all(cell, width, key)
     rows = spaces.orthonormal(spaces.merged(charts, anchors), anchors)
     return {
         "probability": 1 - probabilities.max(axis=1),
@@ -110,7 +111,8 @@ def unknown(cell: Cell, width: int, key: jax.Array) -> dict[str, float]:
         if len(rest) < 2 or not lost.any():
             continue
         known = ~lost[cell.labels]
-        left = cell._replace(
+        left = replace(
+            cell,
             charts=[cell.charts[k] for k in rest],
             train=cell.train & known,
             stop=cell.stop & known,

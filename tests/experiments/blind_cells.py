@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.blind import cell, methods, spaces
+from experiments.blind import cell, evidence, methods
 from experiments.blind.cell import Cell
 from experiments.blind.present import LEARNT_FROM, subsets
 from experiments.blind.present import METHODS as PRESENT
@@ -64,7 +64,7 @@ def white(x: np.ndarray, where: np.ndarray) -> np.ndarray:
     rest = np.float64(x) - np.float64(x)[where].mean(axis=0)
     covariance = rest[where].T @ rest[where] / where.sum()
     target = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    shrunk = (1 - spaces.SHRINKAGE) * covariance + spaces.SHRINKAGE * target
+    shrunk = (1 - evidence.SHRINKAGE) * covariance + evidence.SHRINKAGE * target
     values, vectors = np.linalg.eigh(shrunk)
     return rest @ (vectors / np.sqrt(values)) @ vectors.T
 

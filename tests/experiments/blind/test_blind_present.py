@@ -1,12 +1,14 @@
 """A probe that is trained once, where only some charts embed a sample."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 from blind_cells import WIDTH, C, D, N, synthetic
 
 import jatlas
-from experiments.blind import methods, present, spaces
+from experiments.blind import evidence, methods, present, spaces
 from experiments.blind.present import LEARNT_FROM, METHODS, drawn, measured, subsets
 
 KEY = jax.random.key(0)
@@ -88,8 +90,8 @@ def test_what_a_chart_is_alone_is_what_it_makes_of_the_sample(own, found):
 
 def test_evidence_is_learnt_from_rows_of_the_charts_that_are_drawn(own):
     presence = drawn(2, N, KEY)
-    charts, anchors = spaces.whitened(own), spaces.anchors_of_all(own, WIDTH, KEY)
-    beside = spaces.side_by_side(charts)
+    charts, anchors = own.white, spaces.anchors_of_all(own, WIDTH, KEY)
+    beside = evidence.side_by_side(charts)
     there = beside * np.repeat(presence, D, axis=0).T
     fitted = jatlas.probes.fit_crossfit(
         KEY, there, own.labels, C, where=own.train, validation=own.stop
@@ -120,7 +122,7 @@ def test_of_a_chart_that_is_absent_nothing_is_looked_at(own, found):
     rng = np.random.default_rng(7)
     first = own.charts[0].copy()
     first[own.test] = 9 * rng.normal(size=first[own.test].shape)
-    elsewhere = own._replace(charts=[first, own.charts[1]])
+    elsewhere = replace(own, charts=[first, own.charts[1]])
     before = values(found)
     after = values(measured(elsewhere, WIDTH, KEY, lambda what, share: None))
     absent = [key for key in before if key[2:] == (1,)]
@@ -139,7 +141,7 @@ def test_nor_is_it_looked_at_where_it_is_no_number(own, method):
     presence = np.array([~own.test, np.ones(N, bool)])
     before, after = (
         present._makers(cell, WIDTH, KEY, presence)[method](presence)
-        for cell in (own, own._replace(charts=[first, own.charts[1]]))
+        for cell in (own, replace(own, charts=[first, own.charts[1]]))
     )
     assert np.isfinite(after).all()
     np.testing.assert_array_equal(after, before)
@@ -153,7 +155,7 @@ def test_evidence_of_training_rows_is_not_of_those_that_have_learnt_it(own):
     copied = np.flatnonzero(own.train)[: own.stop.sum()]
     for rows in (labels, *charts):
         rows[own.stop] = rows[copied]
-    random = own._replace(labels=labels, charts=charts)
+    random = replace(own, labels=labels, charts=charts)
     everywhere = np.ones((2, N), bool)
     rows = present._makers(random, WIDTH, KEY, everywhere)["evidence"](everywhere)
     probe = jatlas.fit_probe(

@@ -1,5 +1,7 @@
 """The three classifiers, against what NumPy makes of the same rows."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -57,7 +59,7 @@ def test_no_classifier_knows_the_labels_of_who_is_tested_or_chosen_by(own, rows,
     guess = PROBES[name](own, rows, KEY)
     others = own.test | own.choose
     labels = np.where(others, (own.labels + 1) % C, own.labels)
-    relabelled = own._replace(labels=labels)
+    relabelled = replace(own, labels=labels)
     np.testing.assert_array_equal(PROBES[name](relabelled, rows, KEY), guess)
     moved = np.where(others[:, None], 0, rows)
     elsewhere = PROBES[name](own, moved, KEY)
@@ -65,7 +67,7 @@ def test_no_classifier_knows_the_labels_of_who_is_tested_or_chosen_by(own, rows,
     assert (elsewhere[others] != guess[others]).any()
     # But it does know those that it learns from.
     labels = np.where(own.train, (own.labels + 1) % C, own.labels)
-    misled = PROBES[name](own._replace(labels=labels), rows, KEY)
+    misled = PROBES[name](replace(own, labels=labels), rows, KEY)
     assert (misled == guess)[own.test].mean() < 0.5
 
 

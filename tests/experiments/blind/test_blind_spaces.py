@@ -1,5 +1,7 @@
 """What the spaces are made of, and that it is nothing of the samples in question."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from blind_cells import CHARTS, LABELS, WIDTH, C, D, N, cosines, nystroem, synth
 from blind_cells import white as whitened_64
 
 import jatlas
-from experiments.blind import methods, spaces
+from experiments.blind import evidence, methods, spaces
 from experiments.blind.methods import METHODS
 
 KEY = jax.random.key(0)
@@ -22,7 +24,7 @@ def own():
     """The reference is as wide as all charts: one probe is compiled for either."""
     cell = synthetic("A")
     others = np.random.default_rng(6).normal(size=(N, 2 * D))
-    return cell._replace(reference=np.hstack([cell.reference, np.float32(others)]))
+    return replace(cell, reference=np.hstack([cell.reference, np.float32(others)]))
 
 
 def gram(rows):
@@ -38,7 +40,7 @@ def test_a_space_knows_nothing_of_who_is_tested_or_chosen_by(own, name):
     assert space.dtype == np.float32
     others = own.test | own.choose
     labels = np.where(others, (own.labels + 1) % C, own.labels)
-    relabelled = make(own._replace(labels=labels), WIDTH, KEY)
+    relabelled = make(replace(own, labels=labels), WIDTH, KEY)
     np.testing.assert_array_equal(relabelled, space)
 
     rng = np.random.default_rng(3)
@@ -46,8 +48,8 @@ def test_a_space_knows_nothing_of_who_is_tested_or_chosen_by(own, name):
     def moved(x):
         return np.where(others[:, None], np.float32(rng.normal(size=x.shape) * 5), x)
 
-    elsewhere = own._replace(
-        reference=moved(own.reference), charts=[moved(x) for x in own.charts]
+    elsewhere = replace(
+        own, reference=moved(own.reference), charts=[moved(x) for x in own.charts]
     )
     changed = make(elsewhere, WIDTH, KEY)
     np.testing.assert_array_equal(changed[~others], space[~others])
@@ -160,8 +162,8 @@ def test_the_evidence_of_training_rows_is_by_probes_that_have_not_learnt_them(ow
     # Copies of training rows: probes do not stop before they know some by heart.
     copied = np.flatnonzero(own.train)[: own.stop.sum()]
     rows[own.stop], labels[own.stop] = rows[copied], labels[copied]
-    random = own._replace(labels=labels)
-    found = np.argmax(spaces.evidence(random, rows, KEY), axis=1)
+    random = replace(own, labels=labels)
+    found = np.argmax(evidence.roots(random.fit(KEY, rows), rows), axis=1)
     by_heart = jatlas.fit_probe(
         KEY, rows, labels, C, where=own.train, validation=own.stop
     )
@@ -178,7 +180,7 @@ def test_procrustes_undoes_rotations_shifts_and_scales(own):
         scale * (x @ turn) + rng.normal(size=D)
         for scale, turn in zip((1, 3, 0.5), turns, strict=True)
     ]
-    cell = own._replace(charts=charts)
+    cell = replace(own, charts=charts)
     rest = x - x[own.train].mean(axis=0)
     expected = gram(rest / np.sqrt((rest[own.train] ** 2).mean()))
     found = gram(METHODS["procrustes"].make(cell, WIDTH, KEY))
@@ -194,5 +196,26 @@ def test_gcca_finds_what_charts_have_in_common(own):
         np.outer(common, rng.normal(size=D)) + 0.3 * rng.normal(size=(N, D))
         for _ in range(3)
     ]
-    (found,) = METHODS["gcca"].make(own._replace(charts=charts), 1, KEY).T
+    (found,) = METHODS["gcca"].make(replace(own, charts=charts), 1, KEY).T
     assert abs(np.corrcoef(found, common)[0, 1]) > 0.95
+
+
+def test_evidence_is_trained_once_for_all_spaces_of_a_cell_and_anew_for_another(
+    monkeypatch,
+):
+    own, trained = synthetic("C"), []
+    fit = jatlas.probes.fit_crossfit
+    monkeypatch.setattr(
+        jatlas.probes,
+        "fit_crossfit",
+        lambda key, rows, *rest, **more: (
+            trained.append(rows.shape) or fit(key, rows, *rest, **more)
+        ),
+    )
+    for width in (WIDTH, 4):
+        METHODS["evidence"].make(own, width, KEY)
+        METHODS["evidence_alone"].make(own, width, KEY)
+    assert trained == [own.beside.shape]
+    METHODS["evidence_alone"].make(own, WIDTH, jax.random.key(1))
+    METHODS["evidence_alone"].make(replace(own), WIDTH, KEY)
+    assert len(trained) == 3

@@ -1,5 +1,7 @@
 """Calibration, doubts and unknown samples, against cases made by hand."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -130,7 +132,8 @@ def lost_is(own, far):
     means = 6 * np.eye(C + 1, D)[axes]
     noise = rng.normal(size=(len(own.charts), *means.shape)) / 3
     held_out = own.train & (np.arange(N) % 5 == 0)  # of all classes
-    return own._replace(
+    return replace(
+        own,
         charts=list(np.float32(means + noise)),
         train=own.train & ~held_out,
         tasks=own.tasks._replace(held_out=held_out),
@@ -167,7 +170,7 @@ def test_unknown_classes_that_lie_far_away_are_found(own, monkeypatch):
 def test_nothing_is_unknown_where_no_class_is_one_chart_s_or_two_are_all(own, two):
     assert trust.unknown(two, WIDTH, KEY) == {}
     every = own.tasks._replace(classes=np.ones_like(own.tasks.classes))
-    assert trust.unknown(own._replace(tasks=every), WIDTH, KEY) == {}
+    assert trust.unknown(replace(own, tasks=every), WIDTH, KEY) == {}
 
 
 def test_what_is_all_alike_cannot_be_told_apart():
