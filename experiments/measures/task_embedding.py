@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jatlas._src import early_stopping
+
 Weights = dict[str, jax.Array]
 
 _ADAM = optax.adam(1e-3)
@@ -35,17 +37,6 @@ class _Data(NamedTuple):
     where: jax.Array
     validation: jax.Array
     scale: jax.Array
-
-
-class _Run(NamedTuple):
-    """What an epoch changes."""
-
-    weights: Weights
-    optimizer: optax.OptState
-    best: Weights
-    best_epoch: jax.Array
-    best_loss: jax.Array
-    epoch: jax.Array
 
 
 @partial(jax.jit, static_argnames=("num_classes", "num_places", "hidden", "batch_size"))
@@ -96,29 +87,20 @@ def fit(
         jax.random.fold_in(key, 0), space.shape[1], num_places, hidden, num_classes
     )
 
-    def epoch(run: _Run) -> _Run:
-        drawn = jax.random.uniform(jax.random.fold_in(key, run.epoch + 1), where.shape)
-        weights, moments = _epoch(run.weights, run.optimizer, data, drawn, batch_size)
-        loss = jnp.sum(jnp.where(validation, _losses(weights, data, slice(None)), 0))
-        better = (loss < run.best_loss) | ~validation.any()
-        best, best_epoch, best_loss = jax.tree.map(
-            partial(jnp.where, better),
-            (weights, run.epoch, loss),
-            (run.best, run.best_epoch, run.best_loss),
-        )
-        return _Run(weights, moments, best, best_epoch, best_loss, run.epoch + 1)
-
-    def go_on(run: _Run) -> jax.Array:
-        waited = run.epoch - 1 - run.best_epoch
-        return (run.epoch < max_epochs) & (waited < patience)
-
-    zero = jnp.array(0, jnp.int32)
-    run = _Run(start, _ADAM.init(start), start, zero, jnp.array(jnp.inf), zero)
-    run = jax.lax.while_loop(go_on, epoch, run)
+    best = early_stopping.train(
+        key,
+        start,
+        _ADAM,
+        partial(_epoch, data, batch_size),
+        lambda w: jnp.sum(jnp.where(validation, _losses(w, data, slice(None)), 0)),
+        alone=~validation.any(),
+        max_epochs=max_epochs,
+        patience=patience,
+    )
     learnt = where.any() & jnp.isfinite(space).all()
-    learnt &= jnp.isfinite(run.best_loss) | ~validation.any()
-    best = jax.tree.map(lambda leaf: jnp.where(learnt, leaf, jnp.nan), run.best)
-    return Fitted(best, data.scale, run.best_epoch)
+    learnt &= jnp.isfinite(best.loss) | ~validation.any()
+    weights = jax.tree.map(lambda leaf: jnp.where(learnt, leaf, jnp.nan), best.weights)
+    return Fitted(weights, data.scale, best.epoch)
 
 
 @jax.jit
@@ -128,29 +110,29 @@ def logits(fitted: Fitted, space: jax.Array) -> jax.Array:
 
 
 def _epoch(
+    data: _Data,
+    batch_size: int,
+    key: jax.Array,
     weights: Weights,
     moments: optax.OptState,
-    data: _Data,
-    drawn: jax.Array,
-    batch_size: int,
 ) -> tuple[Weights, optax.OptState]:
-    """A step for each batch of the rows to learn from, in the order of `drawn`."""
+    """A step for each batch of the rows to learn from, in a random order."""
+    drawn = jax.random.uniform(key, data.where.shape)
     order = jnp.argsort(jnp.where(data.where, drawn, 2))  # the others last
     count = jnp.sum(data.where)
 
-    def step(i: jax.Array, state: tuple) -> tuple:
-        weights, moments = state
-        number = i * batch_size + jnp.arange(batch_size)
+    def gradient(weights: Weights, first: jax.Array) -> Weights:
+        number = first + jnp.arange(batch_size)
         chosen, real = order[jnp.minimum(number, count - 1)], number < count
 
         def loss(weights: Weights) -> jax.Array:
             return jnp.sum(_losses(weights, data, chosen) * real) / jnp.sum(real)
 
-        updates, moments = _ADAM.update(jax.grad(loss)(weights), moments)
-        return optax.apply_updates(weights, updates), moments
+        return jax.grad(loss)(weights)
 
-    steps = (count + batch_size - 1) // batch_size
-    return jax.lax.fori_loop(0, steps, step, (weights, moments))
+    return early_stopping.in_batches(
+        gradient, weights, moments, _ADAM, count, batch_size
+    )
 
 
 def _losses(weights: Weights, data: _Data, chosen: jax.Array | slice) -> jax.Array:
