@@ -1,11 +1,10 @@
 """What the federated run can be told."""
 
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from experiments.runs import settings
-from experiments.runs.options import ELSEWHERE, Options, flag
+from experiments.runs.options import Options, flag
 
 
 @dataclass(frozen=True)
@@ -60,16 +59,3 @@ def check(options: FederatedOptions) -> None:
 def of_kind(options: FederatedOptions, kind: str) -> FederatedOptions:
     """The options for charts of one kind."""
     return replace(options, charts=(kind,))
-
-
-def to_json(options: FederatedOptions) -> dict[str, Any]:
-    """The options as a process is told them."""
-    told = asdict(options)
-    return {k: str(v) if isinstance(v, Path) else v for k, v in told.items()}
-
-
-def from_json(told: dict[str, Any]) -> FederatedOptions:
-    """The options that `to_json` gave."""
-    lists = {k: tuple(v) for k, v in told.items() if isinstance(v, list)}
-    paths = {k: Path(told[k]) for k in ELSEWHERE if isinstance(told[k], str)}
-    return FederatedOptions(**told | lists | paths)

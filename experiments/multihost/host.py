@@ -9,10 +9,8 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial, reduce
 from importlib import metadata
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,10 +21,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import jatlas
 from experiments.data import storage
-from experiments.data.catalog import Dataset, load, normalise
+from experiments.data.catalog import normalise
+from experiments.data.dataset import Dataset
 from experiments.measures import guesses
-from experiments.multihost.launcher import Options, deal
-from experiments.runs import children
+from experiments.multihost.launcher import UNUSED, MultihostOptions, deal
+from experiments.runs import benches, children
+from experiments.runs.options import described, from_json
 
 # Rows that are added at once to the running state of CKA.
 _CHUNK = 1024
@@ -82,7 +82,7 @@ def embed(images: jax.Array, num_charts: int, num_features: int) -> jax.Array:
     return jnp.tanh(jnp.einsum("np,mpd->mnd", x, kernels, precision="highest"))
 
 
-def own(options: Options, dataset: Dataset) -> tuple[Own, np.ndarray]:
+def own(options: MultihostOptions, dataset: Dataset) -> tuple[Own, np.ndarray]:
     """The samples of this process, and (M, n), their presence."""
     samples, presence, _, cuts = deal(options, dataset)
     numbers = np.arange(*cuts[options.process_id : options.process_id + 2])
@@ -93,7 +93,9 @@ def own(options: Options, dataset: Dataset) -> tuple[Own, np.ndarray]:
     return Own(dataset.images[rows], dataset.labels[rows], *split), presence[:, numbers]
 
 
-def place(mesh: jax.sharding.Mesh, options: Options, dataset: Dataset) -> Placed:
+def place(
+    mesh: jax.sharding.Mesh, options: MultihostOptions, dataset: Dataset
+) -> Placed:
     """This process's samples, and those of the others, over all devices."""
     here, presence = own(options, dataset)
     images, labels, *masks = jatlas.devices.place(mesh, here)
@@ -138,10 +140,10 @@ def timed(took: list[float], function: Callable, *args: Any, **kwargs: Any) -> A
     return value
 
 
-def run(options: Options) -> dict[str, Any]:
+def run(options: MultihostOptions) -> dict[str, Any]:
     """All of the work; the same results in every process."""
     took: dict[str, list[float]] = defaultdict(list)
-    mesh, dataset = jatlas.devices.sample_mesh(), load(options.dataset)
+    mesh, dataset = jatlas.devices.sample_mesh(), benches.read(options)
     placed = place(mesh, options, dataset)
     for number in range(1, options.repeat + 1):
         charts = placed.embeddings, placed.anchors, placed.presence
@@ -169,7 +171,7 @@ def run(options: Options) -> dict[str, Any]:
     right = float(accuracy(probe, atlas, placed))
     say(options, f"{num_rows} rows, CKA {cka:.6f}, accuracy {right:.4f}")
     part = f"atlas_{options.process_id}_of_{options.num_processes}.npz"
-    storage.write_arrays(options.out / part, {"atlas": mine})
+    storage.write_arrays(options.folder / part, {"atlas": mine})
     return {
         "rows": process_allgather(np.int32(num_rows)).tolist(),
         "padded_rows": len(atlas),
@@ -196,17 +198,17 @@ def totals(mine: np.ndarray) -> dict[str, Any]:
     }
 
 
-def circumstances(options: Options) -> dict[str, Any]:
+def circumstances(options: MultihostOptions) -> dict[str, Any]:
     """Options, devices and versions."""
     versions = {name: metadata.version(name) for name in ("jatlas", "jax", "numpy")}
     return {
-        "options": asdict(options),
+        "options": described(options, UNUSED),
         "devices": [str(device) for device in jax.devices()],
         "versions": versions | {"python": platform.python_version()},
     }
 
 
-def say(options: Options, text: str) -> None:
+def say(options: MultihostOptions, text: str) -> None:
     """A line from this process."""
     name = f"process {options.process_id} of {options.num_processes}"
     sys.stdout.write(f"{name}: {text}\n")  # in one piece, which print is not
@@ -219,8 +221,8 @@ def work() -> None:
 
 
 def _work(task: dict[str, Any]) -> None:
-    options = Options(**task | {"out": Path(task["out"])})
-    file = options.out / "results.json"
+    options = from_json(MultihostOptions, task)
+    file = options.folder / "results.json"
     with children.joined(options.member, options.devices):
         if options.process_id == 0:
             file.unlink(missing_ok=True)

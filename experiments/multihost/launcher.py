@@ -11,31 +11,45 @@ The work of a process is in `experiments.multihost.host`. A process that does no
 for `--timeout` seconds is lost, and JAX ends the others. It does so by SIGABRT, at
 which no Python gets to speak: so the command has the work done in a child, says how
 that ended, and takes it along when it is ended itself.
+
+It shares its flags with the other experiments, and not their runner: the command of one
+host makes a part of a run, all parts are made at once or not at all, so that there are
+no units to keep, and the hosts write to one folder, in which process 0 alone says that
+the run is whole.
 """
 
 import re
 import sys
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 
-from experiments.data.catalog import Dataset, load
-from experiments.runs import children
+from experiments.data.dataset import Dataset
+from experiments.runs import benches, children, runner, terminal
+from experiments.runs import options as runs_options
 from experiments.runs.children import Child, Member
+from experiments.runs.options import Options
+
+ABOUT = (
+    "Merge, CKA and a probe over the samples of several hosts. The charts are random "
+    "projections with a tanh, so that every host can make them from the key alone. "
+    "Writes each process's rows of the atlas, and results.json last: where it is, all "
+    "of the run is."
+)
+UNUSED = ("num_training", "scenario", "settings", "charts", "seeds", "num_held_out")
+UNUSED += ("similarity", "max_epochs", "patience", "probe_patience", "feature_size")
+UNUSED += ("force",)
 
 
 @dataclass(frozen=True)
-class Options:
-    """Merge, CKA and a probe over the samples of several hosts.
+class MultihostOptions(Options):
+    """What is told of several hosts."""
 
-    The charts are random projections with a tanh, so that every host can make them
-    from the key alone. Writes each process's rows of the atlas, and results.json last:
-    where it is, all of the run is.
-    """
-
+    probe_epochs: int = 10
+    """The most epochs of the probe."""
     coordinator: str | None = None
     """HOST:PORT of process 0, free there; the same for all."""
     num_processes: int = 1
@@ -51,8 +65,6 @@ class Options:
     an error, fifteen seconds later at most."""
     wait: int = 120
     """For so many seconds processes wait for the others at the start."""
-    dataset: str = "fashion_mnist_7k"
-    """Which images, as in the main job."""
     num_samples: int | None = None
     """N, evenly from the whole data set; all of it if unset."""
     shares: tuple[int, ...] | None = None
@@ -61,14 +73,13 @@ class Options:
     """M; each is absent for one sample in M + 1."""
     num_features: int = 64
     """D."""
-    num_anchors: int = 128
-    """A."""
-    probe_epochs: int = 10
-    """The most epochs of the probe."""
     repeat: int = 1
     """How often merge and CKA are computed; the times are medians."""
-    out: Path = Path("results/multihost")
-    """Where the results go."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        return self.out or Path("results") / "multihost" / self.name
 
     @property
     def member(self) -> Member:
@@ -95,15 +106,16 @@ class Deal(NamedTuple):
 # Before a process is started
 
 
-def check(options: Options) -> None:
+def check(options: MultihostOptions) -> None:
     """Raise ValueError for options that no run can be made of."""
+    runs_options.check(options)
     counts = ("num_processes", "local", "devices", "timeout", "wait", "num_samples")
-    counts += ("num_features", "num_anchors", "probe_epochs", "repeat")
+    counts += ("num_features", "repeat")
     for name, least in [*((name, 1) for name in counts), ("num_charts", 2)]:
         value = getattr(options, name)
         if value is not None and value < least:
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} must be {least} or more, got {value}.")
+            flag = runs_options.flag(name)
+            raise ValueError(f"{flag} must be {least} or more, got {value}.")
     if options.local is not None and (options.coordinator or options.num_processes > 1):
         raise ValueError(
             "--local starts all processes itself; leave out --coordinator and "
@@ -129,7 +141,7 @@ def check(options: Options) -> None:
         )
 
 
-def deal(options: Options, dataset: Dataset) -> Deal:
+def deal(options: MultihostOptions, dataset: Dataset) -> Deal:
     """Which samples there are, who has them, and which are anchors.
 
     Raises:
@@ -166,14 +178,16 @@ def deal(options: Options, dataset: Dataset) -> Deal:
 # The processes started here
 
 
-def start(options: Options) -> Child:
+def start(options: MultihostOptions) -> Child:
     """A child that works as one process of the run."""
     module = "experiments.multihost.host"
     cpu = options.local is not None
-    return children.start(module, asdict(options), options.member, cpu=cpu)
+    return children.start(
+        module, runs_options.to_json(options), options.member, cpu=cpu
+    )
 
 
-def team(options: Options) -> list[Options]:
+def team(options: MultihostOptions) -> list[MultihostOptions]:
     """The options of each process that is to be started here."""
     if options.local is None:
         return [options]
@@ -183,22 +197,23 @@ def team(options: Options) -> list[Options]:
     return [replace(options, **member._asdict()) for member in together]
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """The command: processes started, watched, and how they ended."""
-    options = tyro.cli(Options, prog="python -m experiments.multihost")
+    prog = "python -m experiments.multihost"
+    options = runner.parse_options(MultihostOptions(), UNUSED, ABOUT, prog, args)
     try:
         check(options)
         members = team(options)
-        deal(members[0], load(options.dataset))
-        options.out.mkdir(parents=True, exist_ok=True)
+        deal(members[0], benches.read(options))
+        options.folder.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        terminal.fail(error)
     try:
         started = [start(one) for one in members]
         codes = children.watch(started)
     except KeyboardInterrupt:
         sys.exit(130)
     if (wrong := children.verdict(started, codes)) is not None:
-        sys.exit(f"error: {wrong}")
+        terminal.fail(wrong)
     if members[0].process_id == 0:
-        print(f"The results are in {options.out / 'results.json'}")
+        print(f"The results are in {options.folder / 'results.json'}")

@@ -4,9 +4,9 @@ An experiment subclasses `Options` for flags of its own, gives its defaults by a
 instance, and names in `Experiment.unused` the flags that it has no use for.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -42,6 +42,7 @@ Letter = Annotated[
     ),
 ]
 Kinds = Annotated[tuple[str, ...], tyro.conf.arg(metavar="KIND [KIND ...]")]
+Given = TypeVar("Given", bound="Options")
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 
 
@@ -186,6 +187,19 @@ def described(options: Options, unused: tuple[str, ...] = ()) -> dict[str, Any]:
     if "dataset" in found:
         found["dataset"] = options.name
     return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+
+
+def to_json(options: Options) -> dict[str, Any]:
+    """All options, as JSON can have them."""
+    told = asdict(options)
+    return {k: str(v) if isinstance(v, Path) else v for k, v in told.items()}
+
+
+def from_json(kind: type[Given], told: dict[str, Any]) -> Given:
+    """The options of this class that `to_json` gave, once they have been JSON."""
+    lists = {k: tuple(v) for k, v in told.items() if isinstance(v, list)}
+    paths = {k: Path(told[k]) for k in ELSEWHERE if isinstance(told[k], str)}
+    return kind(**told | lists | paths)
 
 
 def _values(value: int | tuple[int, ...] | None) -> tuple[int, ...]:

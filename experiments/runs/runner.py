@@ -21,7 +21,7 @@ from experiments.data import storage
 from experiments.runs import folders, provenance, terminal
 from experiments.runs.deals import Unit
 from experiments.runs.experiment import Experiment, Run
-from experiments.runs.options import Options, check, described
+from experiments.runs.options import Given, Options, check, described
 from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report
 
@@ -47,7 +47,28 @@ def parse(
     experiment: Experiment, args: Sequence[str] | None = None, prog: str | None = None
 ) -> Any:
     """The options of a command line; of the arguments of `command`."""
-    shown, prog = _shown(experiment), prog or f"python -m experiments.{experiment.name}"
+    prog = prog or f"python -m experiments.{experiment.name}"
+    own = experiment.options, experiment.unused
+    return parse_options(*own, experiment.about, prog, args)
+
+
+def parse_options(
+    defaults: Given,
+    unused: Sequence[str],
+    about: str,
+    prog: str,
+    args: Sequence[str] | None = None,
+) -> Given:
+    """The options of a command line, for a command that is no run of units.
+
+    Args:
+        defaults: of a class of options.
+        unused: flags that are not to be shown.
+        about: the first words of --help.
+        prog: the command in --help.
+        args: of the command line; those of the process if None.
+    """
+    shown = _shown(defaults, unused)
     wrong = io.StringIO()
     try:
         with contextlib.redirect_stderr(wrong):
@@ -56,7 +77,7 @@ def parse(
                 default=shown,
                 args=args,
                 prog=prog,
-                description=experiment.about,
+                description=about,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.SuppressFixed),
             )
     except SystemExit as ended:
@@ -64,7 +85,7 @@ def parse(
             raise
         terminal.fail(f"{_message(wrong.getvalue())}; see {prog} --help")
     values = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
-    return type(experiment.options)(**values)
+    return type(defaults)(**values)
 
 
 def main(experiment: Experiment, options: Any) -> None:
@@ -253,13 +274,13 @@ def _message(box: str) -> str:
     return " ".join(filter(None, itertools.takewhile(lambda x: not across(x), said)))
 
 
-def _shown(experiment: Experiment) -> Options:
+def _shown(defaults: Options, unused: Sequence[str]) -> Options:
     """The options, of a class that knows which flags are not to be shown."""
-    base = type(experiment.options)
+    base = type(defaults)
     of = {f.name: f.type for f in dataclasses.fields(base)}
-    values = {name: getattr(experiment.options, name) for name in of}
-    namespace = {name: values[name] for name in experiment.unused} | {
-        "__annotations__": {n: tyro.conf.Fixed[of[n]] for n in experiment.unused},
+    values = {name: getattr(defaults, name) for name in of}
+    namespace = {name: values[name] for name in unused} | {
+        "__annotations__": {n: tyro.conf.Fixed[of[n]] for n in unused},
         "__module__": base.__module__,
     }
     made = type(base.__name__, (base,), namespace)

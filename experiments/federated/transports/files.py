@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from experiments.data import storage
 from experiments.federated import client, deal, messages, server
-from experiments.federated import options as options_of
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
@@ -26,6 +25,7 @@ from experiments.federated.transports.rounds import (
 )
 from experiments.runs import benches, children, runner, terminal
 from experiments.runs.children import Child, Member
+from experiments.runs.options import from_json, to_json
 from experiments.runs.terminal import Report
 
 # A child's exit code; None while it is at work.
@@ -75,7 +75,7 @@ def work() -> None:
 
 def _work(told: dict[str, Any]) -> None:
     runner.keep_compiled()
-    options = options_of.from_json(told["options"])
+    options = from_json(FederatedOptions, told["options"])
     number, place = told["client"], Places(*map(Path, told["places"]))
     recipe = messages.unpack_recipe((place.outbox / "recipe.json").read_bytes())
     dataset = benches.read(options)
@@ -134,7 +134,7 @@ def run(
 def start(options: FederatedOptions, place: Places, number: int) -> Child:
     """The process of a client."""
     told = {
-        "options": options_of.to_json(options),
+        "options": to_json(options),
         "client": number,
         "places": list(map(str, place)),
     }

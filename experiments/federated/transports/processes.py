@@ -15,7 +15,6 @@ from jax.experimental.multihost_utils import broadcast_one_to_all, process_allga
 from experiments.data import storage
 from experiments.data.dataset import Dataset
 from experiments.federated import client, deal, messages, server
-from experiments.federated import options as options_of
 from experiments.federated.messages import Recipe
 from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
@@ -27,7 +26,7 @@ from experiments.federated.transports.rounds import (
     read_reports,
     write_report,
 )
-from experiments.runs import benches, children, runner
+from experiments.runs import benches, children, options, runner
 from experiments.runs.children import Child, Member
 from experiments.runs.terminal import Report
 
@@ -84,7 +83,7 @@ def start(told: Told) -> Child:
 def to_json(told: Told) -> dict[str, Any]:
     """What a process is told, as it is told it."""
     return {
-        "options": options_of.to_json(told.options),
+        "options": options.to_json(told.options),
         "member": told.member._asdict(),
         "seed": told.seed,
         "place": list(map(str, told.place)),
@@ -94,7 +93,7 @@ def to_json(told: Told) -> dict[str, Any]:
 def from_json(found: dict[str, Any]) -> Told:
     """What `to_json` gave."""
     return Told(
-        options_of.from_json(found["options"]),
+        options.from_json(FederatedOptions, found["options"]),
         Member(**found["member"]),
         found["seed"],
         Places(*map(Path, found["place"])),

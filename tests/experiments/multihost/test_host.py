@@ -8,11 +8,11 @@ import numpy as np
 import jatlas
 from experiments.data.catalog import load
 from experiments.multihost import host
-from experiments.multihost.launcher import Options
+from experiments.multihost.launcher import MultihostOptions
 
 
 def test_each_process_has_its_own_samples_and_together_all():
-    options = Options(num_samples=1001, num_anchors=16)
+    options = MultihostOptions(num_samples=1001, num_anchors=16)
     dataset = load(options.dataset)
     whole, presence = host.own(options, dataset)
     options = replace(options, num_processes=3, shares=(1, 5, 2))
@@ -25,7 +25,7 @@ def test_each_process_has_its_own_samples_and_together_all():
 
 
 def test_every_sample_is_in_a_chart_and_has_one_part():
-    options = Options(num_samples=1001, num_anchors=16)
+    options = MultihostOptions(num_samples=1001, num_anchors=16)
     rows, presence = host.own(options, load(options.dataset))
     assert set(presence.sum(axis=0)) == {options.num_charts - 1, options.num_charts}
     assert rows.real.all()

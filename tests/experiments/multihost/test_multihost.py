@@ -20,12 +20,12 @@ import jatlas
 from experiments.data import storage
 from experiments.data.catalog import load
 from experiments.multihost import host, launcher
-from experiments.multihost.launcher import Options
+from experiments.multihost.launcher import MultihostOptions
 
 ROOT = Path(launcher.__file__).parents[2]
 DEVICES = 4  # in one process as in two; see conftest.py
 # An odd number, and as many padded rows in one process as in two.
-OPTIONS = Options(
+OPTIONS = MultihostOptions(
     num_samples=1001, shares=(49, 51), num_features=16, num_anchors=16, devices=2
 )
 ROWS = [490, 511]
@@ -209,7 +209,7 @@ def test_a_process_ends_with_an_error_when_another_is_killed(hosts, tmp_path):
     # Of the command alone; its child must follow it.
     hosts[1].process.kill()
     code, last, took = end_of(hosts[0])
-    assert code == 1
+    assert code == 2
     assert last == (
         f"error: process 0 of 2 lost process 1, which did not answer for {TIMEOUT} s. "
         "There are no results; start all processes again."
@@ -225,7 +225,7 @@ def test_a_process_ends_with_an_error_however_another_is_lost(hosts, lost, how):
     """SIGSTOP: as a host without power, which does not even break off connections."""
     hosts[lost].signal(signal.Signals[how])
     code, last, took = end_of(hosts[1 - lost])
-    assert code == 1
+    assert code == 2
     assert f"error: process {1 - lost} of 2 lost process {lost}, which" in last
     assert took < TIMEOUT + 15
 
@@ -237,7 +237,7 @@ def test_a_process_that_is_alone_does_not_wait_for_ever(tmp_path, environment):
     ended = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     last = ended.stderr.splitlines()[-1]
     assert "did not find the others by way of 127.0.0.1:9 within 3 s" in last
 
@@ -263,7 +263,7 @@ def test_a_process_that_is_alone_does_not_wait_for_ever(tmp_path, environment):
 )
 def test_options_of_which_no_run_can_be_made_are_refused(changes, message):
     with refused(message):
-        launcher.check(replace(Options(), **changes))
+        launcher.check(replace(MultihostOptions(), **changes))
 
 
 def test_too_few_samples_are_refused():
@@ -275,8 +275,10 @@ def test_too_few_samples_are_refused():
     launcher.deal(replace(OPTIONS, num_anchors=115), dataset)
 
 
-def test_a_refusal_is_one_line_and_nothing_is_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["multihost", "--timeout", "0"])
+def test_a_refusal_is_one_line_and_nothing_is_started(monkeypatch, capsys):
     monkeypatch.setattr(launcher, "start", lambda _: pytest.fail("started"))
-    with pytest.raises(SystemExit, match=r"^error: --timeout must be 1 or more"):
-        launcher.main()
+    with pytest.raises(SystemExit) as refused:
+        launcher.main(["--timeout", "0"])
+    assert refused.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --timeout must be 1 or more")
