@@ -213,3 +213,30 @@ def test_only_novel_samples_are_shifted_by_what_their_chart_lacks_in_training():
 def test_without_a_common_training_sample_there_is_no_shift():
     spaces = protocols.oracle_spaces(embeddings("A")._replace(used=TEST), TEST)
     assert "merged_shift" not in spaces
+
+
+def test_another_similarity_is_that_of_all_relative_spaces():
+    """By inner products, in float64."""
+    data = embeddings("C")._replace(similarity="inner")
+    (used,) = np.nonzero(data.used)
+    inner = np.mean(
+        [np.float64(x) @ np.float64(x[data.anchors]).T for x in data.charts], axis=0
+    )
+    space = protocols.blind_spaces(data)["merged"]()
+    np.testing.assert_array_equal(space.sample[: used.size], used)
+    np.testing.assert_allclose(
+        space.rows[: used.size], inner[used], rtol=1e-4, atol=1e-5
+    )
+    reference = np.float64(data.reference)
+    expected = reference @ reference[data.anchors].T
+    np.testing.assert_allclose(
+        protocols.relative_reference(data), expected, rtol=1e-4, atol=1e-5
+    )
+    oracle = protocols.oracle_spaces(data, TASKS["C"].test)["jumble_rel"]()
+    real = oracle.sample >= 0
+    chart = TASKS["C"].presence.argmax(axis=0)[oracle.sample[real]]
+    for rows, m, n in zip(oracle.rows[real], chart, oracle.sample[real], strict=True):
+        own = np.float64(data.charts[m])
+        np.testing.assert_allclose(
+            rows, own[data.anchors] @ own[n], rtol=1e-3, atol=1e-4
+        )

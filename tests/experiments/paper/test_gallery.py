@@ -6,6 +6,7 @@ from PIL import Image
 from test_figures import some_arrays
 
 from experiments.paper.plots import figures, gallery
+from experiments.plots import saving
 
 
 def test_all_kinds_are_drawn_and_those_of_superclasses_where_there_are_any(
@@ -17,7 +18,7 @@ def test_all_kinds_are_drawn_and_those_of_superclasses_where_there_are_any(
         names = [t.get_text() for legend in figure.legends for t in legend.get_texts()]
         headings.append((path.name, names))
 
-    monkeypatch.setattr(figures, "save", save)
+    monkeypatch.setattr(saving, "save", save)
     dataset = pages.dataset()._replace(class_names=tuple("abcd"))
     arrays = figures.with_tsne(some_arrays(40, 4), dataset.class_names)
     files = gallery.draw(tmp_path, "C_T2", arrays, dataset, "x")
