@@ -16,6 +16,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+# Rows of an (N, N) matrix that are made at once: it never exists as a whole. Fewer of
+# very long ones, so that they are no more than so many numbers, but not so few that the
+# matrix products are slow.
+_ROWS, _NUMBERS, _LEAST = 256, 2**22, 16
+
 
 def _groups(num_samples: int) -> int:
     """How many devices the samples can be sharded over evenly; 1 in `jax.shard_map`.
@@ -44,6 +49,27 @@ def chunk_size(num_samples: int, rows: int) -> int:
     if sizes:
         return min(sizes, key=lambda n: max(n / rows, rows / n))
     return min(num_samples, max(1, rows // groups) * groups)
+
+
+def pair_rows(num_samples: int) -> int:
+    """How many rows of an (N, N) matrix to make at once."""
+    return max(_LEAST, min(_ROWS, _NUMBERS // max(num_samples, 1)))
+
+
+def map_padded(function: Callable[..., Array], samples: tuple[Array, ...]) -> Array:
+    """What `function` gives for each of N samples, `pair_rows(N)` of them at a time.
+
+    In equal chunks, padded to fit, which several devices can share.
+    """
+    num_samples = len(samples[0])
+    num_chunks = -(-num_samples // pair_rows(num_samples))
+    size = num_samples
+    if num_chunks > 1:
+        size = _LEAST * -(-num_samples // (_LEAST * num_chunks))
+    missing = size * num_chunks - num_samples
+    padded = [jnp.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)]) for x in samples]
+    axes = (0,) * len(samples)
+    return map_samples(function, tuple(padded), axes, size)[:num_samples]
 
 
 def map_samples(

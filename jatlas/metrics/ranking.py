@@ -10,11 +10,6 @@ from jaxtyping import Array, Float, Int
 from jatlas._src import arrays, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
 
-# Queries that are looked at at once, against all of the gallery: (N, N) never exists.
-# Fewer of a very long gallery, so that they are no more than so many numbers, but not
-# so few that the matrix products are slow.
-_ROWS, _NUMBERS, _LEAST = 256, 2**22, 16
-
 # Two similarities that differ by no more than this, times eps and the mean length of
 # the two gallery rows, differ by rounding.
 _ROUNDING = 8
@@ -137,8 +132,7 @@ def _ranks(
         return 1 + jnp.sum(ahead, axis=1)
 
     samples = (queries, gallery, lengths, everyone)
-    at_once = max(_LEAST, min(_ROWS, _NUMBERS // num_samples))
-    size = chunks.chunk_size(num_samples, at_once)
+    size = chunks.chunk_size(num_samples, chunks.pair_rows(num_samples))
     return chunks.map_samples(ranks, samples, (0,) * len(samples), size)
 
 

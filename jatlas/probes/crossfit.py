@@ -9,7 +9,8 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jatlas._src import arrays, layout
 from jatlas._src.arrays import AnyArray, Where
-from jatlas.probes.probe import Probe, fit_probe, probe_logits
+from jatlas.probes.probe import Probe, probe_logits
+from jatlas.probes.training import fit_probe
 
 
 class CrossFit(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jatlas import fit_probe, probe_logits
-from jatlas.probes.probe import _fit
+from jatlas.probes.training import _fit
 
 KEY = jax.random.key(0)
 
