@@ -83,9 +83,10 @@ def place(
         x64, float64 becomes float32). Nothing of it is shared with what was given.
 
     Raises:
-        ValueError: if the mesh is not one of samples or has no device of this process,
-            there are no arrays, they hold no numbers, have no such axis or differ in N,
-            they do not fit in rows_per_device, or the processes give different trees.
+        ValueError: inside of a JAX transformation; if the mesh is not one of samples or
+            has no device of this process, there are no arrays, they hold no numbers,
+            have no such axis or differ in N, they do not fit in rows_per_device, or the
+            processes give different trees.
 
     Example:
         >>> import numpy as np
@@ -96,6 +97,7 @@ def place(
         >>> placed.shape[1] == real.size >= 1001, int(real.sum())
         (True, 1001)
     """
+    arrays.check_on_host("place", tree=tree)
     num_devices = _local_devices(mesh)
     arrays.check_count("axis", axis, 0)
     if rows_per_device is not None:
@@ -139,9 +141,9 @@ def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
         The tree with NumPy arrays of num_rows along the axis, in their order.
 
     Raises:
-        ValueError: if the mesh is not one of samples or has no device of this process,
-            an array has no such axis, N is not divisible by the number of devices, or
-            this process has fewer rows than num_rows.
+        ValueError: inside of a JAX transformation; if the mesh is not one of samples or
+            has no device of this process, an array has no such axis, N is not divisible
+            by the number of devices, or this process has fewer rows than num_rows.
 
     Example:
         >>> import numpy as np
@@ -150,6 +152,7 @@ def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
         >>> local_rows(mesh, x**2, 5)
         array([ 0.,  1.,  4.,  9., 16.], dtype=float32)
     """
+    arrays.check_on_host("local_rows", tree=tree)
     num_devices = _local_devices(mesh)
     arrays.check_counts(0, axis=axis, num_rows=num_rows)
 
@@ -190,8 +193,8 @@ def _on_host(leaf: Any) -> np.ndarray:
     """The leaf as NumPy's; ValueError of what other hosts have parts of, or text."""
     if not arrays.is_concrete(leaf):
         raise ValueError(
-            "place takes arrays that this process has the whole of, outside of jit; "
-            "what is on several hosts already is moved by `jax.device_put`."
+            "place takes arrays that this process has the whole of; what is on several "
+            "hosts already is moved by `jax.device_put`."
         )
     x = np.asarray(leaf)
     if x.dtype.kind in "OSUMm":

@@ -8,7 +8,7 @@ in, statistics stay wide. A division or a root that could be 0/0 is guarded on b
 sides of the `where`, so that its gradient is finite too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -164,27 +164,38 @@ def one_hot(
     return keep(ones, where)
 
 
+def check(message: str, assertion: Callable[..., None], *given: Any) -> None:
+    """Raise ValueError with our message alone where an assertion of Chex fails."""
+    try:
+        assertion(*given)
+    except AssertionError:
+        raise ValueError(message) from None
+
+
+def described(x: Any) -> str:
+    """What was given, for a message: dtype and shape, or the type of what has none."""
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"{x.dtype}{tuple(x.shape)}"
+    return type(x).__name__
+
+
 def check_rows(name: str, x: Shaped) -> None:
     """Raise ValueError unless `x` is a matrix of floating point numbers."""
-    chex.assert_rank(
-        x,
-        2,
-        custom_message=f"{name} must be a matrix, one row a sample; stacked spaces go "
-        "through jax.vmap.",
-        exception_type=ValueError,
+    message = (
+        f"{name} must be a matrix, one row a sample; stacked spaces go through "
+        f"jax.vmap. Got {described(x)}."
     )
+    check(message, chex.assert_rank, x, 2)
     check_floating(name, x)
 
 
 def check_floating(name: str, x: Shaped | Number) -> None:
     """Raise ValueError unless `x` holds floating point numbers."""
-    chex.assert_type(
-        x,
-        float,
-        custom_message=f"{name} must be floating point; convert it first, with "
-        "`.astype(jnp.float32)`, say.",
-        exception_type=ValueError,
+    message = (
+        f"{name} must be floating point; convert it first, with "
+        f"`.astype(jnp.float32)`, say. Got {described(x)}."
     )
+    check(message, chex.assert_type, x, float)
 
 
 def check_mask(
@@ -193,29 +204,18 @@ def check_mask(
     """Raise ValueError unless `mask` is None, or boolean and of the given shape."""
     if mask is None:
         return
-    chex.assert_shape(
-        mask,
-        shape,
-        custom_message=f"{name} must have the axes {axes}, here {shape}.",
-        exception_type=ValueError,
-    )
-    chex.assert_type(
-        mask,
-        bool,
-        custom_message=f"{name} must be boolean; for numbers write `{name} > 0`.",
-        exception_type=ValueError,
-    )
+    given = described(mask)
+    message = f"{name} must have the axes {axes}, here {shape}; got {given}."
+    check(message, chex.assert_shape, mask, shape)
+    message = f"{name} must be boolean; for numbers write `{name} > 0`. Got {given}."
+    check(message, chex.assert_type, mask, bool)
 
 
 def check_equal(what: str, sizes: Sequence[Any], advice: str) -> None:
     """Raise ValueError unless all `sizes` are the same."""
+    message = f"{what} must be the same, got {list(sizes)}. {advice}"
     for size in sizes[1:]:
-        chex.assert_equal(
-            sizes[0],
-            size,
-            custom_message=f"{what} must be the same, got {list(sizes)}. {advice}",
-            exception_type=ValueError,
-        )
+        check(message, chex.assert_equal, sizes[0], size)
 
 
 def check_pair(x: AnyArray, y: AnyArray, where: AnyArray | None) -> None:
@@ -252,18 +252,11 @@ def check_labels(
     The values are looked at only where they can be: not under a JAX transformation,
     nor when parts of the array live on other hosts. There a bad label becomes NaN.
     """
-    chex.assert_shape(
-        labels,
-        (num_rows,),
-        custom_message=f"labels must be one a row, ({num_rows},).",
-        exception_type=ValueError,
-    )
-    chex.assert_type(
-        labels,
-        int,
-        custom_message="labels must be integers, the numbers of the classes.",
-        exception_type=ValueError,
-    )
+    given = described(labels)
+    message = f"labels must be one a row, ({num_rows},); got {given}."
+    check(message, chex.assert_shape, labels, (num_rows,))
+    message = f"labels must be integers, the numbers of the classes; got {given}."
+    check(message, chex.assert_type, labels, int)
     known = [labels] if where is None else [labels, where]
     if any(not is_concrete(array) for array in known):
         return
@@ -288,6 +281,17 @@ def check_apart(name: str, mask: AnyArray, other: str, others: AnyArray) -> None
             f"{both} places are both in {name} and in {other}: what is learnt from "
             "cannot tell when to stop. Take them out of one."
         )
+
+
+def check_on_host(function: str, **given: Any) -> None:
+    """Raise ValueError if a function of the host is given what JAX is tracing."""
+    for name, tree in given.items():
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
+            raise ValueError(
+                f"{function} runs on the host and reads the values of {name}; inside "
+                "of jax.jit, vmap, grad or scan there are none. Call it outside of "
+                "jit, and pass on what it gives."
+            )
 
 
 def is_concrete(x: AnyArray) -> bool:

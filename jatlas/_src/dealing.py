@@ -33,6 +33,7 @@ def check_samples(
     validation_share: float,
 ) -> Samples:
     """The arguments that all scenarios take, checked."""
+    arrays.check_on_host("a scenario", key=key, labels=labels, test=test)
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise ValueError(

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jatlas._src import arrays
+
 Seed = int | np.integer | jax.Array
 
 
@@ -11,12 +13,13 @@ def generator(key: Seed) -> np.random.Generator:
     """A NumPy generator from an integer seed or a JAX key, for choices on the host.
 
     Raises:
-        ValueError: if the seed is negative, or this is not one key.
+        ValueError: if the seed is negative, or this is not one key, or JAX traces it.
 
     Example:
         >>> bool(generator(7).random() == generator(7).random())
         True
     """
+    arrays.check_on_host("a draw in NumPy", key=key)
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.ndim > 0:
             raise ValueError(f"expected one JAX key, got keys {key.shape}; index them.")

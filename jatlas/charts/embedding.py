@@ -132,18 +132,13 @@ def side_by_side(together: bool | None) -> bool:
 
 def check_images(chart: Chart, images: AnyArray) -> None:
     """Raise ValueError unless these are images, or features, that the chart takes."""
-    chex.assert_rank(
-        images,
-        {2, 4},
-        custom_message="images must be (N, H, W, channels), or features (N, F).",
-        exception_type=ValueError,
-    )
+    given = arrays.described(images)
+    message = f"images must be (N, H, W, channels), or features (N, F); got {given}."
+    arrays.check(message, chex.assert_rank, images, {2, 4})
     if chart.takes_integers and jnp.issubdtype(images.dtype, jnp.integer):
         return
-    chex.assert_type(
-        images,
-        float,
-        custom_message="images must be floating point, normalised; or let the chart do "
-        "that, by jatlas.charts.with_preprocessing, and give bytes.",
-        exception_type=ValueError,
+    message = (
+        "images must be floating point, normalised; or let the chart do that, by "
+        f"jatlas.charts.with_preprocessing, and give bytes. Got {given}."
     )
+    arrays.check(message, chex.assert_type, images, float)

@@ -96,10 +96,11 @@ def fit_charts(
         `Charts`, in the order of `only` if that is given.
 
     Raises:
-        ValueError: if shapes or dtypes are not these, a count is below 1, a label is
-            out of range, the chart has not C logits, `only` names charts that are not
-            there or one twice, or a task has no sample to learn from, one of a class
-            that is not its own, or one both seen and for validation.
+        ValueError: inside of a JAX transformation; if shapes or dtypes are not these, a
+            count is below 1, a label is out of range, the chart has not C logits,
+            `only` names charts that are not there or one twice, or a task has no sample
+            to learn from, one of a class that is not its own, or one both seen and for
+            validation.
 
     Example:
         >>> import jax
@@ -119,6 +120,7 @@ def fit_charts(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
+    arrays.check_on_host("fit_charts", images=images, labels=labels, tasks=tasks)
     arrays.check_counts(
         1, batch_size=batch_size, max_epochs=max_epochs, patience=patience
     )

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
 
+_EPSILON = 1e-5  # added to the variance of a row
+
 
 class Probe(NamedTuple):
     """A classifier: linear, ReLU, linear, on rows standardised each by itself.
@@ -16,8 +18,9 @@ class Probe(NamedTuple):
     Attributes:
         hidden_kernel, hidden_bias: (A, hidden) and (hidden,).
         kernel, bias: (hidden, C) and (C,).
-        validation_loss: (), the mean cross-entropy (nats) at the epoch that was kept;
-            NaN of no validation rows.
+        validation_loss: (), the mean cross-entropy (nats) of the validation rows at the
+            epoch that was kept. If there were none, that of the rows learnt from, which
+            says nothing of new rows.
         best_epoch: (), the epoch that was kept, counted from 0.
     """
 
@@ -81,10 +84,13 @@ def initial_weights(
 
 
 def standardized(space: AnyArray) -> Float[Array, "N A"]:
-    """Each row less its own mean, over its own standard deviation."""
+    """Each row less its own mean, over its own standard deviation.
+
+    (x - mean) / sqrt(variance + 1e-5), as torch's `layer_norm` in the paper's code.
+    """
     x = arrays.widen(space)
     x = x - jnp.mean(x, axis=1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.mean(x**2, axis=1, keepdims=True) + 1e-5)
+    return x * jax.lax.rsqrt(jnp.mean(x**2, axis=1, keepdims=True) + _EPSILON)
 
 
 def logits_of(weights: Weights, x: Array) -> Float[Array, "N C"]:

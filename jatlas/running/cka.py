@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jatlas._src import arrays, cka_moments, layout
@@ -14,14 +15,15 @@ __all__ = ["CkaState", "add", "combine", "empty", "value"]
 
 
 def empty(
-    dimension_x: int, dimension_y: int, dtype: jnp.dtype | type = jnp.float32
+    dimension_x: int, dimension_y: int, dtype: DTypeLike = jnp.float32
 ) -> CkaState:
     """A state that has seen no rows yet, of spaces with D1 and D2 features.
 
     Args:
         dimension_x: D1.
         dimension_y: D2.
-        dtype: of the sums: float32, or float64 for more digits.
+        dtype: of the sums: float32, also where it is narrower, or float64 for more
+            digits.
 
     Returns:
         A `CkaState`.
@@ -30,6 +32,7 @@ def empty(
         >>> value(empty(3, 2))
         Array(nan, dtype=float32)
     """
+    dtype = jnp.promote_types(dtype, jnp.float32)
     width = dimension_x + dimension_y
     shapes = [
         (),

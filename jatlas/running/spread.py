@@ -43,7 +43,7 @@ def empty(
     Args:
         num_samples: N.
         num_anchors: A.
-        dtype: of the sums.
+        dtype: of the sums; float32 where it is narrower.
 
     Returns:
         A `SpreadState` of zeros.

@@ -567,5 +567,7 @@ def test_bad_input_is_refused_before_any_compute(problem, fitted):
         fit(images, labels, tasks, augment=lambda key, x: x[:, ::2])
     with pytest.raises(ValueError, match=r"images must be floating point.* give bytes"):
         fit((images * 9).astype(np.uint8), labels, tasks)
+    with pytest.raises(ValueError, match=r"fit_charts runs on the host.* of images"):
+        jax.jit(lambda images: fit(images, labels, tasks).states)(images)
     with pytest.raises(ValueError, match=r"tasks.seen gives charts \[0 1\] samples of"):
         fit(images, labels, tasks._replace(seen=tasks.seen[::-1]))
