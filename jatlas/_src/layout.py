@@ -15,6 +15,8 @@ from typing import ParamSpec, TypeVar
 import jax
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
+from jatlas._src import arrays
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -82,11 +84,31 @@ def of_samples(x: object, axis: int) -> NamedSharding | None:
     """
     if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer):
         return None
-    if not isinstance(x.sharding, NamedSharding):
+    result = _along(x.sharding, x.ndim, axis)
+    return None if result is None or result.spec[0] is None else result
+
+
+def on_mesh(x: object, axis: int = 0) -> NamedSharding | None:
+    """As `of_samples`, and of all that is on explicit mesh axes, in `jax.jit` too.
+
+    There the layout is a part of the type; samples that are not spread have the spec
+    (None,).
+    """
+    if not isinstance(x, jax.Array):
         return None
-    mesh, spec = x.sharding.mesh, x.sharding.spec
-    axes = (*spec, *[None] * (x.ndim - len(spec)))[axis]
-    return None if axes is None else NamedSharding(mesh, PartitionSpec(axes))
+    sharding = x.sharding if arrays.is_concrete(x) else jax.typeof(x).sharding
+    result = _along(sharding, x.ndim, axis)
+    if result is None or (result.spec[0] is None and not result.mesh.explicit_axes):
+        return None
+    return result
+
+
+def _along(sharding: object, ndim: int, axis: int) -> NamedSharding | None:
+    """The mesh, and the mesh axes over which one axis of an array is spread."""
+    if not isinstance(sharding, NamedSharding):
+        return None
+    axes = (*sharding.spec, *[None] * (ndim - len(sharding.spec)))[axis]
+    return NamedSharding(sharding.mesh, PartitionSpec(axes))
 
 
 def _explicit_mesh(leaf: object) -> AbstractMesh | None:

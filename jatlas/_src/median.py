@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, layout, tiles
+from jatlas._src import arrays, layout, signatures, tiles
 from jatlas._src.arrays import Where
 
 MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
@@ -17,7 +17,7 @@ MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 LIMB = 1 << 16
 
 
-@partial(jax.jit, static_argnames="rule")
+@signatures.jit(static_argnames="rule")
 @layout.automatic()
 def median_distance(
     x: Float[Array, "N D"], *, rule: str = "lower_nonzero", where: Where = None

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from flax import nnx
 from jaxtyping import Array, Float, Real
 
+from jatlas._src import signatures
+
 
 class ChartState(NamedTuple):
     """What a chart holds; stacked along a leading axis M for M charts.
@@ -41,6 +43,7 @@ class Chart(NamedTuple):
     takes_integers: bool = False
 
 
+@signatures.short
 def from_module(build: Callable[..., nnx.Module]) -> Chart:
     """The chart of a Flax NNX module with `embed(images)` and `__call__(images)`.
 
@@ -92,6 +95,7 @@ def from_module(build: Callable[..., nnx.Module]) -> Chart:
     )
 
 
+@signatures.short
 def with_preprocessing(chart: Chart, function: Callable[[Array], Array]) -> Chart:
     """The chart of raw images: `function` first, then the chart.
 

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Real
 
-from jatlas._src import arrays
+from jatlas._src import arrays, signatures
 from jatlas._src.arrays import AnyArray
+from jatlas._src.layout import on_mesh
 from jatlas.charts import placement
 from jatlas.charts.chart import Chart, ChartState
 
@@ -41,6 +42,7 @@ class Charts:
     best_epoch: Int[AnyArray, " M"]
 
 
+@signatures.short
 def embed(
     charts: Charts,
     images: Real[AnyArray, "N *image"],
@@ -87,7 +89,7 @@ def embed(
     check_images(charts.chart, images)
     arrays.check_count("the number of images", len(images), 1)
     arrays.check_count("batch_size", batch_size, 1)
-    layout = placement.sample_layout(images)
+    layout = on_mesh(images)
     states = placement.on_all(charts.states, layout)
     num_charts = len(jax.tree.leaves(states)[0])
     groups = [states] if side_by_side(together) else _split(states, num_charts)

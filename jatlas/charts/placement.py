@@ -14,27 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Real
 
-from jatlas._src import arrays
-from jatlas._src.arrays import AnyArray
 from jatlas.charts.chart import Chart, ChartState
-
-
-def sample_layout(images: AnyArray) -> NamedSharding | None:
-    """How images lie whose samples are spread over devices; None of others.
-
-    With explicit mesh axes, where it is a part of the type, of all that are on a mesh.
-    Inside of `jax.jit` only such axes can be seen.
-    """
-    if not isinstance(images, jax.Array):
-        return None
-    concrete = arrays.is_concrete(images)
-    sharding = images.sharding if concrete else jax.typeof(images).sharding
-    if not isinstance(sharding, NamedSharding):
-        return None
-    axes = (*sharding.spec, None)[0]
-    if axes is None and not sharding.mesh.explicit_axes:
-        return None
-    return NamedSharding(sharding.mesh, PartitionSpec(axes))
 
 
 @contextmanager
@@ -92,7 +72,7 @@ def add_rows(
         images: all N, or of one device a part of them.
         place: the first image, and the chart and the sample that the rows begin with.
         size: images at a time.
-        layout: how the samples lie, from `sample_layout`.
+        layout: how the samples lie, from `on_mesh`.
     """
 
     def body(states: ChartState, place: Any, images: Array, rows: Array) -> Array:

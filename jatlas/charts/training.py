@@ -10,8 +10,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Integer, Real
 
-from jatlas._src import arrays
+from jatlas._src import arrays, signatures
 from jatlas._src.arrays import AnyArray
+from jatlas._src.layout import on_mesh
 from jatlas._src.tasks import Tasks
 from jatlas.charts import embedding, learning, placement
 from jatlas.charts.chart import Chart
@@ -38,6 +39,7 @@ class Progress(NamedTuple):
     training: np.ndarray
 
 
+@signatures.short
 def fit_charts(
     key: Array,
     chart: Chart,
@@ -131,7 +133,7 @@ def fit_charts(
     side_by_side = embedding.side_by_side(together)
     groups = [numbers] if side_by_side else [(m,) for m in numbers]
     optimizer = adam() if optimizer is None else optimizer
-    layout = placement.sample_layout(images)
+    layout = on_mesh(images)
     with placement.automatic_axes(layout) as own:
         if own is not None:
             images, key = jax.device_put(images, own), placement.on_all(key, own)

@@ -1,15 +1,14 @@
 """The masked mean over charts."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, signatures
 from jatlas._src.arrays import Number
 from jatlas._src.weights import Weights, chart_weights
 
 
-@jax.jit
+@signatures.jit()
 def masked_mean(
     relative: Float[Array, "M N A"],
     presence: Bool[Array, "M N"],

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, signatures
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
 
 Similarity = str | Callable[..., Array]
 
 
+@signatures.short
 def relativize(
     embeddings: Float[AnyArray, "N D"],
     anchors: Float[AnyArray, "A D"],
@@ -85,6 +86,7 @@ def _relativize(
     return similarities(x, a, function, precision).astype(dtype)
 
 
+@signatures.short
 def register_similarity(name: str, function: Callable[..., Array]) -> None:
     """Give a similarity a name, for `relativize` and `merge` in this process.
 
@@ -208,14 +210,15 @@ def similarity_function(similarity: Similarity) -> Callable[..., Array]:
     """
     if callable(similarity):
         return similarity
-    known = {**SIMILARITIES, **_registered}
-    if similarity not in known:
+    function = SIMILARITIES.get(similarity) or _registered.get(similarity)
+    if function is None:
+        known = [*SIMILARITIES, *_registered]
         raise ValueError(
             f"unknown similarity {similarity!r}; known are {', '.join(known)}. Give "
             "one of these, or a function of embeddings (N, D) and anchors (A, D), or "
             "name yours by `jatlas.merging.register_similarity`."
         )
-    return known[similarity]
+    return function
 
 
 def similarities(

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, chunks, layout, signatures
 from jatlas._src.arrays import AnyArray, Where
 
 # Columns of a group, whose largest value is looked at before its values are.
 _GROUP = 16
 
 
+@signatures.short
 def mutual_neighbors(
     x: Float[AnyArray, "N D1"],
     y: Float[AnyArray, "N D2"],
@@ -34,7 +35,8 @@ def mutual_neighbors(
         y: (N, D2), floating point; row n is the same sample as row n of x.
         k: the number of neighbours, 1 to N - 1.
         where: (N,), the samples that count, as neighbours too; all if None.
-        similarity: "inner", or "euclidean", minus the distance.
+        similarity: "inner", or "euclidean", minus the distance, for rows of unlike
+            length.
 
     Returns:
         A scalar in [0, 1] in float32 or wider; near k / (N - 1) for spaces that have

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, chunks, layout, signatures
 from jatlas._src.arrays import AnyArray, Where
 
 # Two similarities that differ by no more than this, times eps and the mean length of
@@ -31,6 +31,7 @@ class Retrieval(NamedTuple):
     recall_at_k: Float[Array, ""]
 
 
+@signatures.short
 def retrieval(
     queries: Float[AnyArray, "N D"],
     gallery: Float[AnyArray, "N D"],
@@ -55,8 +56,9 @@ def retrieval(
         gallery: (N, D), floating point; row n is the same sample as query n.
         k: how many of the nearest are looked at for `recall_at_k`, 1 to N.
         where: (N,), the samples that count, as queries and in the gallery; all if None.
-        similarity: "cosine", or "inner", the inner product. A zero row has similarity
-            zero to every other, and is no further from some than from others.
+        similarity: "cosine", or "inner", the inner product, for an index that ranks by
+            it. A zero row has similarity zero to every other, and is no further from
+            some than from others.
 
     Returns:
         A `Retrieval`, scalars in [0, 1] in float32 or wider. All three are NaN if a row

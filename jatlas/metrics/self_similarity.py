@@ -1,17 +1,16 @@
 """How alike the self-similarities of two spaces of the same samples are."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, chunks, layout, signatures
 from jatlas._src.arrays import Where
 
 
-@partial(jax.jit, static_argnames="method")
+@signatures.jit(static_argnames="method")
 @layout.automatic()
 def self_similarity_correlation(
     x: Float[Array, "N D1"],

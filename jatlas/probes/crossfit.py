@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas._src import arrays, layout
+from jatlas._src import arrays, layout, signatures
 from jatlas._src.arrays import AnyArray, Where
 from jatlas.probes.probe import Probe, probe_logits
 from jatlas.probes.training import fit_probe
@@ -25,6 +25,7 @@ class CrossFit(NamedTuple):
     fold: Int[Array, " N"]
 
 
+@signatures.short
 def fit_crossfit(
     key: Array,
     space: Float[AnyArray, "N A"],
@@ -111,7 +112,7 @@ def fit_crossfit(
     return CrossFit(jax.tree.map(lambda *leaves: jnp.stack(leaves), *probes), fold)
 
 
-@jax.jit
+@signatures.jit()
 @layout.automatic("space")
 def crossfit_probabilities(
     fitted: CrossFit,

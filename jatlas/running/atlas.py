@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, signatures
 from jatlas._src.arrays import Number
 from jatlas._src.weights import row_weights
 
@@ -26,6 +25,7 @@ class AtlasState(NamedTuple):
     count: Float[Array, " N"]  # type: ignore[assignment] # hides tuple.count
 
 
+@signatures.short
 def empty(
     num_samples: int, num_anchors: int, dtype: DTypeLike = jnp.float32
 ) -> AtlasState:
@@ -48,7 +48,7 @@ def empty(
     return AtlasState(jnp.zeros(shape, dtype), jnp.zeros(num_samples, dtype))
 
 
-@jax.jit
+@signatures.jit()
 def add(
     atlas: AtlasState,
     relative: Float[Array, "N A"],
@@ -95,7 +95,7 @@ def add(
     return AtlasState(atlas.total + kept * w[:, None], atlas.count + w)
 
 
-@jax.jit
+@signatures.jit()
 def combine(a: AtlasState, b: AtlasState) -> AtlasState:
     """One atlas of the charts of both; for parts merged on different hosts.
 
@@ -121,7 +121,7 @@ def combine(a: AtlasState, b: AtlasState) -> AtlasState:
     return AtlasState(a.total + b.total, a.count + b.count)
 
 
-@jax.jit
+@signatures.jit()
 def value(atlas: AtlasState, *, empty: Number = jnp.nan) -> Float[Array, "N A"]:
     """The merged space of the charts that have joined so far.
 

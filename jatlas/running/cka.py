@@ -1,19 +1,17 @@
 """Linear CKA as a running state: rows in chunks, and on hosts, in any order."""
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays, cka_moments, layout
+from jatlas._src import arrays, cka_moments, layout, signatures
 from jatlas._src.arrays import Where
 from jatlas._src.cka_moments import CkaState
 
 __all__ = ["CkaState", "add", "combine", "empty", "value"]
 
 
+@signatures.short
 def empty(
     dimension_x: int, dimension_y: int, dtype: DTypeLike = jnp.float32
 ) -> CkaState:
@@ -45,7 +43,7 @@ def empty(
     return CkaState(*(jnp.zeros(shape, dtype) for shape in shapes))
 
 
-@jax.jit
+@signatures.jit()
 @layout.automatic()
 def add(
     state: CkaState,
@@ -88,7 +86,7 @@ def add(
     )
 
 
-@jax.jit
+@signatures.jit()
 @layout.automatic()
 def combine(a: CkaState, b: CkaState) -> CkaState:
     """One state of the rows of both; for parts seen on different hosts.
@@ -118,7 +116,7 @@ def combine(a: CkaState, b: CkaState) -> CkaState:
     return cka_moments.combined(a, b)
 
 
-@partial(jax.jit, static_argnames="debiased")
+@signatures.jit(static_argnames="debiased")
 @layout.automatic()
 def value(state: CkaState, debiased: bool = False) -> Float[Array, ""]:
     """Linear CKA of the rows seen so far; NaN where `cka` is.

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jatlas._src.layout import on_mesh
 from jatlas.charts import (
     CNN,
     Chart,
@@ -492,7 +493,7 @@ def test_no_device_is_sent_all_images(problem):
     images, labels, tasks = problem
     chart, optimizer = linear(64, NUM_CLASSES), adam()
     placed = spread_out(images, AxisType.Auto)
-    layout = placement.sample_layout(placed)
+    layout = on_mesh(placed)
     keys = placement.on_all(jax.random.split(KEY, 2), layout)
     with jax.set_mesh(layout.mesh):
         samples = learning.share(placed, labels, tasks, (0, 1), layout)
