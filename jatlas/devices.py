@@ -161,15 +161,15 @@ def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
 
     def take(x: jax.Array) -> np.ndarray:
         _check_axis(x, axis)
-        rows, rest = divmod(x.shape[axis], mesh.size)
-        if rest or num_rows > rows * num_devices:
+        rows, remainder = divmod(x.shape[axis], mesh.size)
+        if remainder or num_rows > rows * num_devices:
             raise ValueError(
                 f"an array of {x.shape[axis]} rows on {mesh.size} devices has no "
                 f"{num_rows} rows on the {num_devices} of this process; give arrays of "
                 "the padded N, and the number of rows that went into `place`."
             )
-        own = multihost_utils.global_array_to_host_local_array(x, mesh, _spec(axis))
-        return np.asarray(own)[(slice(None),) * axis + (slice(num_rows),)]
+        local = multihost_utils.global_array_to_host_local_array(x, mesh, _spec(axis))
+        return np.asarray(local)[(slice(None),) * axis + (slice(num_rows),)]
 
     return jax.tree.map(take, tree)
 
@@ -231,15 +231,15 @@ def _agreed(needed: int, structure: Any, leaves: list[np.ndarray], axis: int) ->
         (leaf.dtype.str, *leaf.shape[:axis], *leaf.shape[axis + 1 :]) for leaf in leaves
     ]
     mark = zlib.crc32(repr((structure, axis, kinds)).encode())
-    told = np.array([needed, mark], np.uint32)
-    all_told = multihost_utils.process_allgather(told)
-    different = np.flatnonzero(all_told[:, 1] != mark)
+    message = np.array([needed, mark], np.uint32)
+    messages = multihost_utils.process_allgather(message)
+    different = np.flatnonzero(messages[:, 1] != mark)
     if different.size:
         raise ValueError(
             f"processes {different[:10].tolist()} place other arrays than process "
             f"{jax.process_index()}, which has {structure} of {kinds} (dtype, shape "
             "without N); all must give the same but for N."
         )
-    rows = int(all_told[:, 0].max())
+    rows = int(messages[:, 0].max())
     multiple = 2 ** int(np.log2(np.clip(rows // 16, _LEAST, _MOST)))
     return max(-(-rows // multiple), 1) * multiple

@@ -158,10 +158,12 @@ def same_classes_disjoint_samples(
     presence = np.zeros((len(shares), samples.labels.size), bool)
     for split in (~samples.test & ~held_out, samples.test):
         for name in range(samples.num_classes):
-            own = np.flatnonzero(split & (samples.labels == name))
-            counts = dealing.largest_remainder(samples.rng, own.size, shares[:, name])
+            members = np.flatnonzero(split & (samples.labels == name))
+            counts = dealing.largest_remainder(
+                samples.rng, members.size, shares[:, name]
+            )
             owners = np.repeat(np.arange(len(shares)), counts)
-            presence[samples.rng.permutation(owners), own] = True
+            presence[samples.rng.permutation(owners), members] = True
     return dealing.dealt_tasks(samples, shares > 0, presence, held_out)
 
 

@@ -122,12 +122,12 @@ def centre(
     """
     count = jnp.sum(where)
     first = safe_divide(masked_sum(x, where), count)
-    rest = keep(x - first, where)
-    second = safe_divide(masked_sum(rest, where), count)
-    rest = keep(rest - second, where)
+    residual = keep(x - first, where)
+    second = safe_divide(masked_sum(residual, where), count)
+    residual = keep(residual - second, where)
     rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(first)
-    constant = jnp.max(jnp.abs(rest), axis=0, initial=0) <= rounding
-    return jnp.where(constant, 0, rest), first + second
+    constant = jnp.max(jnp.abs(residual), axis=0, initial=0) <= rounding
+    return jnp.where(constant, 0, residual), first + second
 
 
 def rescaled(
@@ -271,7 +271,7 @@ def check_labels(
         )
 
 
-def check_apart(name: str, mask: AnyArray, other: str, others: AnyArray) -> None:
+def check_disjoint(name: str, mask: AnyArray, other: str, others: AnyArray) -> None:
     """Raise ValueError if two masks overlap, where their values can be looked at."""
     if not (is_concrete(mask) and is_concrete(others)):
         return

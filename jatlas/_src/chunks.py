@@ -95,17 +95,17 @@ def map_samples(
         groups = 1
     # An axis of one group would cost: XLA then copies each chunk in a slow loop.
     of_groups = (groups,) if groups > 1 else ()
-    each, own, place = num_samples // groups, size // groups, len(of_groups)
+    each, part, place = num_samples // groups, size // groups, len(of_groups)
 
     def start(k: int | Array) -> Array:
-        return jnp.minimum(k * own, each - own)
+        return jnp.minimum(k * part, each - part)
 
     def split(x: Array, axis: int) -> Array:
         return x.reshape(*x.shape[:axis], *of_groups, each, *x.shape[axis + 1 :])
 
     def take(x: Array, axis: int, k: int | Array) -> Array:
         before, after = x.shape[:axis], x.shape[axis + place + 1 :]
-        chunk = jax.lax.dynamic_slice_in_dim(x, start(k), own, axis + place)
+        chunk = jax.lax.dynamic_slice_in_dim(x, start(k), part, axis + place)
         return chunk.reshape(*before, size, *after)
 
     # Made again for the gradient: kept, the chunks' arrays would add up to N rows.
@@ -115,14 +115,14 @@ def map_samples(
         return function(jax.tree.unflatten(tree, chunk))
 
     def add(k: int | Array, out: Array) -> Array:
-        new = rows(parts, k).reshape(*of_groups, own, *rest)
+        new = rows(parts, k).reshape(*of_groups, part, *trailing)
         return jax.lax.dynamic_update_slice_in_dim(out, new, start(k), place)
 
     parts = [split(x, axis) for x, axis in zip(leaves, places, strict=True)]
     like = jax.eval_shape(rows, parts, jnp.array(0))
-    rest = like.shape[1:]
-    out = jnp.zeros((*of_groups, each, *rest), like.dtype)
+    trailing = like.shape[1:]
+    out = jnp.zeros((*of_groups, each, *trailing), like.dtype)
     if _manual():  # what the loop begins with must be of one type with what it makes
         out = jnp.where(jnp.sum(parts[0]) == 0, out, out)
     out = jax.lax.fori_loop(0, -(-num_samples // size), add, out)
-    return out.reshape(num_samples, *rest)
+    return out.reshape(num_samples, *trailing)

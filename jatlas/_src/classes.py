@@ -66,12 +66,12 @@ def class_centre(
     def mean(values: Array) -> Array:
         return arrays.safe_divide(class_sums(values, classes, len(count)), count, 0.0)
 
-    def own(values: Array) -> Array:
+    def of_class(values: Array) -> Array:
         return jnp.take(values, classes, axis=0, mode="clip")
 
     first = mean(x)
-    rest = arrays.keep(x - own(first), rows)
-    second = mean(rest)
-    rest = arrays.keep(rest - own(second), rows)
-    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(own(first))
-    return jnp.where(jnp.abs(rest) <= rounding, 0, rest), first + second
+    residual = arrays.keep(x - of_class(first), rows)
+    second = mean(residual)
+    residual = arrays.keep(residual - of_class(second), rows)
+    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(of_class(first))
+    return jnp.where(jnp.abs(residual) <= rounding, 0, residual), first + second

@@ -71,15 +71,15 @@ def dealt_tasks(
 ) -> Tasks:
     """Validation set apart, and nothing left without training samples."""
     validation = np.zeros_like(presence)
-    for own, chosen in zip(presence & ~samples.test, validation, strict=True):
-        members = np.flatnonzero(own)
+    for training, chosen in zip(presence & ~samples.test, validation, strict=True):
+        members = np.flatnonzero(training)
         size = round(samples.validation_share * members.size)
         first = np.argsort(samples.priority[members], kind="stable")[:size]
         chosen[members[first]] = True
     seen = presence & ~samples.test & ~validation
-    for m, (own, trained) in enumerate(zip(classes, seen, strict=True)):
+    for m, (task_classes, trained) in enumerate(zip(classes, seen, strict=True)):
         left = np.bincount(samples.labels[trained], minlength=samples.num_classes)
-        missing = np.flatnonzero(own & (left == 0))
+        missing = np.flatnonzero(task_classes & (left == 0))
         if missing.size:
             raise ValueError(
                 f"task {m} has no training sample left of {missing.size} of its "

@@ -50,12 +50,16 @@ def automatic(
                     parameters.bind(*args, **kwargs).arguments[samples]
                 )
                 out = PartitionSpec(jax.typeof(like[0]).sharding.spec[axis])
-            placed = [leaf for leaf, own in zip(leaves, meshes, strict=True) if own]
+            placed = [
+                leaf for leaf, on_axes in zip(leaves, meshes, strict=True) if on_axes
+            ]
 
             def body(placed: list[jax.Array]) -> R:
-                rest = iter(placed)
+                remaining = iter(placed)
                 both = zip(leaves, meshes, strict=True)
-                filled = [next(rest) if own else leaf for leaf, own in both]
+                filled = [
+                    next(remaining) if on_axes else leaf for leaf, on_axes in both
+                ]
                 args, kwargs = jax.tree.unflatten(tree, filled)
                 return function(*args, **kwargs)
 

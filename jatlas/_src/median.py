@@ -89,8 +89,8 @@ def _median_square_jvp(
     known = ~jnp.isnan(value)
     slope = jnp.zeros_like(value)
     for i, j in [_pair_at(x, rows, square) for square in middle]:
-        apart = jnp.where(known, x[i] - x[j], 0)
-        slope += 2 * jnp.sum(apart * (change[i] - change[j])) / len(middle)
+        difference = jnp.where(known, x[i] - x[j], 0)
+        slope += 2 * jnp.sum(difference * (change[i] - change[j])) / len(middle)
     return value, slope
 
 

@@ -83,10 +83,12 @@ def total(stacked: Float[Array, "J B"]) -> Float[Array, ""]:
     return jnp.sum(arrays.matmul(jnp.ones(len(stacked), stacked.dtype), stacked))
 
 
-def pairs_of(group: Samples, block: Samples, apart: bool = False) -> Bool[Array, "R B"]:
-    """The pairs of samples that count; if `apart`, of two different ones."""
+def pairs_of(
+    group: Samples, block: Samples, distinct: bool = False
+) -> Bool[Array, "R B"]:
+    """The pairs of samples that count; if `distinct`, of two different ones."""
     pairs = group.rows[:, None] & block.rows
-    return pairs & (group.ids[:, None] != block.ids) if apart else pairs
+    return pairs & (group.ids[:, None] != block.ids) if distinct else pairs
 
 
 @jax.custom_jvp
@@ -114,16 +116,18 @@ def _squares_jvp(
 ) -> tuple[Array, Array]:
     """2 (x - y).(dx - dy), multiplied out: products of matrices, of centred rows."""
     (x, y, middle), (change_x, change_y, _) = primals, tangents
-    rest_x, rest_y = x - middle, y - middle
-    own = jnp.sum(rest_x * change_x, axis=1)[:, None]
-    own += jnp.sum(rest_y * change_y, axis=1)
-    across = arrays.matmul(change_x, rest_y.T) + arrays.matmul(rest_x, change_y.T)
-    return squares(x, y, middle), 2 * (own - across)
+    centered_x, centered_y = x - middle, y - middle
+    diagonal = jnp.sum(centered_x * change_x, axis=1)[:, None]
+    diagonal += jnp.sum(centered_y * change_y, axis=1)
+    across = arrays.matmul(change_x, centered_y.T) + arrays.matmul(
+        centered_x, change_y.T
+    )
+    return squares(x, y, middle), 2 * (diagonal - across)
 
 
 def spread(
     x: Float[Array, "N D"], rows: Bool[Array, " N"]
 ) -> tuple[Float[Array, ""], Float[Array, " D"]]:
     """The mean of |x_i - x_j|^2 over all pairs, and the mean row; both constants."""
-    rest, mean = arrays.centre(jax.lax.stop_gradient(x), rows)
-    return 2 * arrays.safe_divide(jnp.sum(rest**2), jnp.sum(rows), 0.0), mean
+    residual, mean = arrays.centre(jax.lax.stop_gradient(x), rows)
+    return 2 * arrays.safe_divide(jnp.sum(residual**2), jnp.sum(rows), 0.0), mean

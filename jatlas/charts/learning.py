@@ -45,8 +45,8 @@ def share(
     """The samples, and what of them the charts of the group have. On the host."""
     chosen = list(group)
     masks = [np.asarray(m) for m in (tasks.classes, tasks.seen, tasks.validation)]
-    rest = (jnp.asarray(labels), *(jnp.asarray(m[chosen]) for m in masks))
-    return Samples(images, *placement.on_all(rest, layout))
+    task_arrays = (jnp.asarray(labels), *(jnp.asarray(m[chosen]) for m in masks))
+    return Samples(images, *placement.on_all(task_arrays, layout))
 
 
 class Learner(NamedTuple):
@@ -72,7 +72,7 @@ class Order(NamedTuple):
     """
 
     samples: Int[Array, "M N"]
-    num_own: Int[Array, " M"]
+    num_members: Int[Array, " M"]
     keys: Array | None = None
 
 
@@ -90,10 +90,10 @@ def shuffled(keys: Array, seen: Bool[Array, "M N"], epoch: int | Array) -> Order
 
 
 @jax.jit
-def ordered(priority: Float[Array, "M N"], own: Bool[Array, "M N"]) -> Order:
+def ordered(priority: Float[Array, "M N"], chart_samples: Bool[Array, "M N"]) -> Order:
     """Each chart's samples, its own first, by ascending priority."""
-    order = jnp.argsort(jnp.where(own, priority, jnp.inf), axis=1)
-    return Order(order, own.sum(axis=1))
+    order = jnp.argsort(jnp.where(chart_samples, priority, jnp.inf), axis=1)
+    return Order(order, chart_samples.sum(axis=1))
 
 
 @partial(jax.jit, static_argnames=("chart", "optimizer"))
@@ -143,14 +143,14 @@ def step(
 
         def loss(params: Any) -> tuple[Array, tuple[Any, Array]]:
             state = learner.state._replace(params=params)
-            logits, rest = chart.train(state, images)
+            logits, statistics = chart.train(state, images)
             sums = _cross_entropy(logits, samples.labels[rows], classes, where)
-            return arrays.safe_divide(sums[0], sums[1], 0.0), (rest, sums)
+            return arrays.safe_divide(sums[0], sums[1], 0.0), (statistics, sums)
 
         params = learner.state.params
-        gradient, (rest, sums) = jax.grad(loss, has_aux=True)(params)
+        gradient, (statistics, sums) = jax.grad(loss, has_aux=True)(params)
         update, opt_state = optimizer.update(gradient, learner.optimizer, params)
-        state = ChartState(optax.apply_updates(params, update), rest)
+        state = ChartState(optax.apply_updates(params, update), statistics)
         return Learner(state, opt_state), sums
 
     batch = _batch(order, start, size)
@@ -237,7 +237,7 @@ def _batch(
     Batch norm sees `size` of the chart's own samples in every step, never blank rows.
     """
     place = start + jnp.arange(size)
-    count = order.num_own[:, None]
+    count = order.num_members[:, None]
     again = place % jnp.maximum(count, 1)
     return jnp.take_along_axis(order.samples, again, axis=1), place < count
 

@@ -134,9 +134,10 @@ def fit_charts(
     groups = [numbers] if side_by_side else [(m,) for m in numbers]
     optimizer = adam() if optimizer is None else optimizer
     layout = on_mesh(images)
-    with placement.automatic_axes(layout) as own:
-        if own is not None:
-            images, key = jax.device_put(images, own), placement.on_all(key, own)
+    with placement.automatic_axes(layout) as automatic:
+        if automatic is not None:
+            images = jax.device_put(images, automatic)
+            key = placement.on_all(key, automatic)
         floating = jnp.issubdtype(images.dtype, jnp.floating)
         images = arrays.widen(images) if floating else jnp.asarray(images)
         fitted = [
@@ -145,8 +146,8 @@ def fit_charts(
                 chart,
                 augment,
                 optimizer,
-                learning.share(images, labels, tasks, group, own),
-                None if own is None else own.spec[0],
+                learning.share(images, labels, tasks, group, automatic),
+                None if automatic is None else automatic.spec[0],
                 group,
                 batch_size,
                 max_epochs,
@@ -232,15 +233,17 @@ def _check_samples(images: AnyArray, labels: AnyArray, tasks: Tasks) -> None:
     arrays.check_labels(labels, len(images), num_classes)
     arrays.check_mask("tasks.seen", tasks.seen, shape, "(M, N)")
     arrays.check_mask("tasks.validation", tasks.validation, shape, "(M, N)")
-    own = np.asarray(tasks.classes)[:, np.asarray(labels)]
+    in_classes = np.asarray(tasks.classes)[:, np.asarray(labels)]
     for name in ("seen", "validation"):
-        foreign = np.asarray(getattr(tasks, name)) & ~own
+        foreign = np.asarray(getattr(tasks, name)) & ~in_classes
         if foreign.any():
             raise ValueError(
                 f"tasks.{name} gives charts {np.flatnonzero(foreign.any(axis=1))} "
                 "samples of classes that are not theirs in tasks.classes; mend one."
             )
-    arrays.check_apart("tasks.seen", tasks.seen, "tasks.validation", tasks.validation)
+    arrays.check_disjoint(
+        "tasks.seen", tasks.seen, "tasks.validation", tasks.validation
+    )
     idle = np.flatnonzero(~np.asarray(tasks.seen).any(axis=1))
     if idle.size:
         raise ValueError(f"charts {idle} have no sample to learn from in tasks.seen.")
@@ -259,8 +262,8 @@ def _check_shapes(
         dtype = jnp.float32
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), dtype)
     if augment is not None:
-        found = jax.eval_shape(augment, key, image).shape
-        if found != image.shape:
+        shape = jax.eval_shape(augment, key, image).shape
+        if shape != image.shape:
             raise ValueError(
                 f"augment must keep the shape of the images; of {image.shape} it makes "
                 f"{found}."

@@ -144,11 +144,11 @@ def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Ar
     """
     del precision  # no matrix product
     u, v = arrays.unit(x), arrays.unit(anchors)
-    apart = arrays.safe_sqrt(arrays.squared_distances(u, v))
-    together = arrays.safe_sqrt(arrays.squared_distances(u, -v))
-    both_zero = (apart == 0) & (together == 0)
-    apart, together = (jnp.where(both_zero, 1, side) for side in (apart, together))
-    return jnp.arctan2(together, apart) / (jnp.pi / 2)
+    difference = arrays.safe_sqrt(arrays.squared_distances(u, v))
+    total = arrays.safe_sqrt(arrays.squared_distances(u, -v))
+    both_zero = (difference == 0) & (total == 0)
+    difference, total = (jnp.where(both_zero, 1, side) for side in (difference, total))
+    return jnp.arctan2(total, difference) / (jnp.pi / 2)
 
 
 def inner(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
@@ -179,9 +179,9 @@ def rbf(
     if sigma is not None:
         return jnp.exp(-arrays.squared_distances(x, anchors) / (2 * sigma**2))
     rows = arrays.all_rows(anchors, None)
-    rest, factor = arrays.rescaled(arrays.centre(anchors, rows)[0], rows)
+    residual, factor = arrays.rescaled(arrays.centre(anchors, rows)[0], rows)
     # Over the pairs, the mean of |a - b|^2 is 2 sum |a - mean|^2 / (A - 1).
-    square = 2 * jnp.sum(rest**2) / max(anchors.shape[0] - 1, 1)
+    square = 2 * jnp.sum(residual**2) / max(anchors.shape[0] - 1, 1)
     distances = arrays.squared_distances(x * factor, anchors * factor)
     return jnp.exp(-distances / (2 * jnp.where(square == 0, 1, square)))
 

@@ -64,8 +64,8 @@ def _separability(
     x, _ = arrays.rescaled(arrays.widen(space), rows)
     x, _ = arrays.centre(x, rows)  # differences of large means have few digits
     classes, count = class_indices(labels, num_classes, rows)
-    rest, means = class_centre(x, classes, count)
-    distance = arrays.safe_sqrt(jnp.sum(rest**2, axis=1))
+    residual, means = class_centre(x, classes, count)
+    distance = arrays.safe_sqrt(jnp.sum(residual**2, axis=1))
     spread = class_centre(distance, classes, count)[1]
     between = arrays.safe_sqrt(arrays.squared_distances(means, means))
     known = (count > 0)[:, None] & (count > 0) & ~jnp.eye(num_classes, dtype=bool)

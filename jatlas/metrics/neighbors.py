@@ -77,15 +77,15 @@ def _mutual_neighbors(
     )
 
     def shared(samples: tuple[Array, Array, Array]) -> Int[Array, " n"]:
-        *own, index = samples
+        *queries, index = samples
         candidates = rows & (jnp.arange(len(rows)) != index[:, None])
-        of_x, of_y = (
+        nearest_x, nearest_y = (
             _largest(
-                jnp.where(candidates, NEARNESS[similarity](of, space), -jnp.inf), k
+                jnp.where(candidates, NEARNESS[similarity](query, space), -jnp.inf), k
             )
-            for of, space in zip(own, (x, y), strict=True)
+            for query, space in zip(queries, (x, y), strict=True)
         )
-        return jnp.sum(of_x[:, :, None] == of_y[:, None, :], axis=(1, 2))
+        return jnp.sum(nearest_x[:, :, None] == nearest_y[:, None, :], axis=(1, 2))
 
     shares = chunks.map_padded(shared, (x, y, jnp.arange(len(rows)))) / k
     value = arrays.safe_divide(
@@ -104,8 +104,8 @@ def _largest(values: Float[Array, "n N"], k: int) -> Int[Array, "n k"]:
     """
     if values.shape[1] < 4 * k * _GROUP:
         return jax.lax.top_k(values, k)[1]
-    rest = -values.shape[1] % _GROUP
-    values = jnp.pad(values, ((0, 0), (0, rest)), constant_values=-jnp.inf)
+    missing = -values.shape[1] % _GROUP
+    values = jnp.pad(values, ((0, 0), (0, missing)), constant_values=-jnp.inf)
     groups = values.reshape(len(values), -1, _GROUP)
     # In the order of the columns again, for the ties between them.
     chosen = jnp.sort(jax.lax.top_k(jnp.max(groups, axis=2), k)[1], axis=1)

@@ -124,9 +124,9 @@ def _ranks(
     lengths = arrays.safe_sqrt(jnp.sum(gallery**2, axis=1))
 
     def ranks(samples: tuple[Array, ...]) -> Int[Array, " n"]:
-        of, own, length, place = samples
-        similar = arrays.matmul(of, gallery.T)
-        right = jnp.sum(of * own, axis=1)
+        query, answer, length, place = samples
+        similar = arrays.matmul(query, gallery.T)
+        right = jnp.sum(query * answer, axis=1)
         rounding = _ROUNDING * jnp.finfo(similar.dtype).eps
         slack = rounding * (length[:, None] + lengths) / 2
         others = rows & (everyone != place[:, None])

@@ -72,10 +72,10 @@ def _correlations_from_moments(
     x: Float[Array, "N D1"],
     y: Float[Array, "N D2"],
     rows: Bool[Array, " N"],
-    centred: bool,
+    centered: bool,
 ) -> Float[Array, " N"]:
     """The correlation of the cosines of each sample, without the cosines."""
-    u, v = (arrays.centre(z, rows)[0] if centred else z for z in (x, y))
+    u, v = (arrays.centre(z, rows)[0] if centered else z for z in (x, y))
 
     def product(a: Array, b: Array, left: Array, right: Array) -> Array:
         return jnp.sum(arrays.matmul(left, arrays.matmul(a.T, b)) * right, axis=1)
@@ -104,9 +104,9 @@ def _correlations_of_rows(
     all_x, all_y = (z.at[everyone].get(mode="promise_in_bounds") for z in (x, y))
 
     def correlation(samples: tuple[Array, Array]) -> Float[Array, " n"]:
-        of_x, of_y = samples
+        query_x, query_y = samples
         return correlate(
-            arrays.matmul(of_x, all_x.T), arrays.matmul(of_y, all_y.T), rows
+            arrays.matmul(query_x, all_x.T), arrays.matmul(query_y, all_y.T), rows
         )
 
     return chunks.map_padded(correlation, (x, y))

@@ -158,16 +158,17 @@ def crossfit_probabilities(
 
     def add(total: Array, one: tuple[Probe, Array]) -> tuple[Array, None]:
         probe, k = one
-        said = jax.nn.softmax(probe_logits(probe, space))
+        probabilities = jax.nn.softmax(probe_logits(probe, space))
         share = jnp.where(fold < 0, 1 / folds, fold == k)
         # Not what is multiplied by zero: another probe may have no finite logits.
-        return total + jnp.where(share[:, None] == 0, 0, share[:, None] * said), None
+        weighted = jnp.where(share[:, None] == 0, 0, share[:, None] * probabilities)
+        return total + weighted, None
 
     num_classes = fitted.probes.bias.shape[-1]
     dtype = jnp.result_type(arrays.widen(space), fitted.probes.bias)
     nothing = jnp.zeros((space.shape[0], num_classes), dtype)
-    found = jax.lax.scan(add, nothing, (fitted.probes, jnp.arange(folds)))[0]
-    return jnp.where((fold < folds)[:, None], found, jnp.nan)
+    mixture = jax.lax.scan(add, nothing, (fitted.probes, jnp.arange(folds)))[0]
+    return jnp.where((fold < folds)[:, None], mixture, jnp.nan)
 
 
 @partial(jax.jit, static_argnames="folds")

@@ -297,4 +297,4 @@ def _check_rows(
     if validation is not None:
         arrays.check_labels(labels, space.shape[0], num_classes, validation)
     if where is not None and validation is not None:
-        arrays.check_apart("where", where, "validation", validation)
+        arrays.check_disjoint("where", where, "validation", validation)

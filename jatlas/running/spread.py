@@ -98,9 +98,9 @@ def add(
     weight = row_weights(presence, weights).astype(after.count.dtype)
     # The first chart of a sample has nothing to be apart from.
     later = (weight > 0) & (before.count > 0)
-    rest = _apart(relative.astype(after.total.dtype), atlas.value(before))
+    residual = _residual(relative.astype(after.total.dtype), atlas.value(before))
     share = arrays.safe_divide(before.count, after.count, 0.0)
-    moved = weight * share * jnp.mean(arrays.keep(rest, later) ** 2, axis=1)
+    moved = weight * share * jnp.mean(arrays.keep(residual, later) ** 2, axis=1)
     squares = spread.squares + moved
     return SpreadState(after, squares, spread.charts + (weight > 0))
 
@@ -133,10 +133,10 @@ def combine(a: SpreadState, b: SpreadState) -> SpreadState:
     )
     both = atlas.combine(a.atlas, b.atlas)
     known = (a.atlas.count > 0) & (b.atlas.count > 0)
-    rest = _apart(atlas.value(a.atlas), atlas.value(b.atlas))
-    apart = arrays.keep(rest, known)
+    residual = _residual(atlas.value(a.atlas), atlas.value(b.atlas))
+    kept = arrays.keep(residual, known)
     weight = arrays.safe_divide(a.atlas.count * b.atlas.count, both.count, 0.0)
-    squares = a.squares + b.squares + weight * jnp.mean(apart**2, axis=1)
+    squares = a.squares + b.squares + weight * jnp.mean(kept**2, axis=1)
     return SpreadState(both, squares, a.charts + b.charts)
 
 
@@ -165,8 +165,8 @@ def value(spread: SpreadState) -> Float[Array, " N"]:
     return jnp.where(spread.charts > 1, arrays.safe_sqrt(variance), jnp.nan)
 
 
-def _apart(x: Float[Array, "N A"], mean: Float[Array, "N A"]) -> Float[Array, "N A"]:
+def _residual(x: Float[Array, "N A"], mean: Float[Array, "N A"]) -> Float[Array, "N A"]:
     """How far x is from the mean; zero where that is rounding, as of equal charts."""
     rounding = 4 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
-    rest = x - mean
-    return jnp.where(jnp.abs(rest) <= rounding, 0, rest)
+    residual = x - mean
+    return jnp.where(jnp.abs(residual) <= rounding, 0, residual)
