@@ -1,4 +1,4 @@
-"""Samples spread over the devices of one host or of many: the mesh, and padding.
+"""Samples spread over the devices of one host or of many.
 
 What is computed on such arrays is computed by the library's other functions, and what
 several hosts need besides is JAX's own: `jax.distributed.initialize` before all else,
@@ -60,7 +60,10 @@ def sample_mesh(
 def place(
     mesh: Mesh, tree: Any, *, axis: int = 0, rows_per_device: int | None = None
 ) -> Any:
-    """Arrays with their samples spread over a mesh, padded with zeros. On the host.
+    """Spread the samples of arrays over a mesh, padded with zeros.
+
+    It runs on the host. Take the anchors' embeddings before: under explicit mesh axes
+    JAX refuses to index samples that are spread.
 
     Each process gives the rows that it has, no matter how many, and pads them to
     `rows_per_device` times its number of devices: N is then that times all devices.
@@ -130,9 +133,9 @@ def place(
 
 @signatures.short
 def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
-    """The rows that this process gave to `place`, without the padding. On the host.
+    """The rows that this process gave to `place`, without the padding.
 
-    Every process must call it, for arrays that lie otherwise are moved first.
+    It runs on the host. Every process must call it, for arrays that lie otherwise are moved first.
 
     Args:
         mesh: from `sample_mesh`.
@@ -179,7 +182,7 @@ def _spec(axis: int) -> PartitionSpec:
 
 
 def _local_devices(mesh: Mesh) -> int:
-    """How many devices of the mesh are this process's; ValueError of a bad mesh."""
+    """The number of the mesh's devices that this process has."""
     if mesh.axis_names != (AXIS,):
         raise ValueError(
             f"the mesh must have the one axis {AXIS!r}, got {mesh.axis_names}; make it "
@@ -193,7 +196,7 @@ def _local_devices(mesh: Mesh) -> int:
 
 
 def _on_host(leaf: Any) -> np.ndarray:
-    """The leaf as NumPy's; ValueError of what other hosts have parts of, or text."""
+    """The leaf as NumPy's; ValueError if it is not here or text."""
     if not arrays.is_concrete(leaf):
         raise ValueError(
             "place takes arrays that this process has the whole of; what is on several "
@@ -226,7 +229,7 @@ def _check_leaves(leaves: list[np.ndarray], axis: int) -> int:
 
 
 def _agreed(needed: int, structure: Any, leaves: list[np.ndarray], axis: int) -> int:
-    """Rows on a device that are enough in every process; each asks all others."""
+    """Rows on a device that are enough in every process."""
     kinds = [
         (leaf.dtype.str, *leaf.shape[:axis], *leaf.shape[axis + 1 :]) for leaf in leaves
     ]

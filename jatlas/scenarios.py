@@ -1,4 +1,4 @@
-"""The three scenarios: labels to tasks, presence, and what each chart has seen.
+"""The paper's three scenarios: samples dealt to tasks by their labels.
 
 All of it runs on the host, in NumPy. One axis of N samples holds training and test
 samples together; a scenario says of each sample to which of M tasks it belongs.
@@ -32,7 +32,7 @@ def part_shared_part_novel(
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
 ) -> Tasks:
-    """Scenario A: S classes in every task, and N more in each, different ones.
+    """Scenario A: S classes in every task, and N others in each.
 
     M = (C - S) / N tasks. The shared classes are drawn at random, the novel ones dealt
     to the tasks without replacement. A task has every sample of its classes, so that
@@ -110,7 +110,9 @@ def same_classes_disjoint_samples(
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
 ) -> Tasks:
-    """Scenario B: every task has all classes, in other proportions; no sample twice.
+    """Scenario B: all classes in every task, in other proportions.
+
+    No sample is in two tasks.
 
     The class range is cut into equal consecutive parts. Of every class in part p, task
     m gets `percentages[m][p]` per cent of the training samples and of the test samples,
@@ -179,7 +181,7 @@ def totally_disjoint(
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
 ) -> Tasks:
-    """Scenario C: the class range cut into M equal consecutive parts, one a task.
+    """Scenario C: the class range in M consecutive parts, one a task.
 
     A task has every sample of its classes but those held out, which are drawn over all
     classes before, to be the anchors. Validation is as in `part_shared_part_novel`.
@@ -235,7 +237,9 @@ def end_to_end(
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
 ) -> Tasks:
-    """The reference, "task 0": one task of all classes and all samples, none held out.
+    """The reference, "task 0": one task of all classes and samples.
+
+    None is held out.
 
     Args:
         key: a JAX key or an integer seed. With the key of a scenario, most validation

@@ -1,4 +1,4 @@
-"""Array types by their axes, and the few primitives that every module uses.
+"""Array types by their axes, and primitives that every module uses.
 
 Axes, always in this order: M charts, N samples, A anchors, D features, C classes.
 
@@ -29,13 +29,13 @@ matmul = partial(jnp.matmul, precision="highest")
 
 
 def widen(x: AnyArray) -> Array:
-    """`x` in the dtype that it is computed in: float32, or wider if it is wider."""
+    """`x` in the dtype for computing: float32, or wider if it is."""
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def all_rows(x: AnyArray, where: Where) -> Bool[Array, " N"]:
-    """`where`, or a mask of all N rows of `x` if it is None."""
+    """`where`, or a mask of all N rows if it is None."""
     return jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)
 
 
@@ -58,7 +58,9 @@ def safe_sqrt(x: AnyArray) -> Array:
 
 
 def magnitude(x: AnyArray, axis: int) -> Array:
-    """The largest |x| along the axis (kept, of size 1), or 1 if that is zero.
+    """The largest |x| along the axis, or 1 if that is zero.
+
+    The axis is kept, with size 1.
 
     To divide by before squaring, lest squares overflow or vanish. It is a constant to
     the gradient, which is exact for what depends on it only by rounding.
@@ -68,7 +70,7 @@ def magnitude(x: AnyArray, axis: int) -> Array:
 
 
 def unit(x: Float[AnyArray, "*rows D"]) -> Float[Array, "*rows D"]:
-    """Rows of length one; a zero row stays zero, and its gradient is zero.
+    """Rows of length one; a zero row stays zero, with gradient zero.
 
     Exact for rows of any scale that the dtype can hold.
 
@@ -102,7 +104,7 @@ def squared_distances(
 
 
 def masked_sum(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:
-    """Sum over the rows where `where`; the others, NaN too, are not looked at."""
+    """Sum over the rows where `where`; the others can hold NaN."""
     return jnp.sum(keep(x, where), axis=0)
 
 
@@ -114,7 +116,9 @@ def keep(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:
 def centre(
     x: Float[Array, "N D"], where: Bool[Array, " N"]
 ) -> tuple[Float[Array, "N D"], Float[Array, " D"]]:
-    """The rows less their mean (zero where masked out), and the mean: NaN of no rows.
+    """The rows less their mean, and the mean.
+
+    Rows that are masked out are zero. The mean is NaN if no rows are left.
 
     Centred twice: the mean of values near 1e4 is off by 1e-3 in float32, and a second
     pass over what is left takes that off. What then remains of a constant feature is
@@ -133,7 +137,9 @@ def centre(
 def rescaled(
     x: Float[Array, "N D"], where: Bool[Array, " N"]
 ) -> tuple[Float[Array, "N D"], Float[Array, ""]]:
-    """The rows times a power of two that brings the largest magnitude near 1, and it.
+    """The rows times a power of two, and that power.
+
+    It brings the largest magnitude near 1.
 
     For functions that do not depend on the scale of a space: their squares then neither
     overflow nor vanish. A power of two rounds nothing. It is a constant to the
@@ -150,7 +156,9 @@ def rescaled(
 def one_hot(
     labels: Integer[AnyArray, " N"], num_classes: int, where: Bool[Array, " N"]
 ) -> Float[Array, "N C"]:
-    """Rows of zeros and a one; zeros where masked out, NaN for a label out of range.
+    """Rows of zeros and a one for the label.
+
+    Zeros where masked out, NaN for a label out of range.
 
     Under `jit` a label cannot be looked at, and `jax.nn.one_hot` would quietly drop it:
     the NaN carries the fault into whatever is computed.
@@ -173,7 +181,7 @@ def check(message: str, assertion: Callable[..., None], *given: Any) -> None:
 
 
 def described(x: Any) -> str:
-    """What was given, for a message: dtype and shape, or the type of what has none."""
+    """What was given, for a message: dtype and shape, or its type."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"{x.dtype}{tuple(x.shape)}"
     return type(x).__name__
@@ -201,7 +209,7 @@ def check_floating(name: str, x: Shaped | Number) -> None:
 def check_mask(
     name: str, mask: AnyArray | None, shape: tuple[int, ...], axes: str
 ) -> None:
-    """Raise ValueError unless `mask` is None, or boolean and of the given shape."""
+    """Raise ValueError unless `mask` is None, or boolean of this shape."""
     if mask is None:
         return
     given = described(mask)
@@ -219,7 +227,7 @@ def check_equal(what: str, sizes: Sequence[Any], advice: str) -> None:
 
 
 def check_pair(x: AnyArray, y: AnyArray, where: AnyArray | None) -> None:
-    """Raise ValueError unless both are floating point matrices of the same N rows."""
+    """Raise ValueError unless both are floating point matrices of N rows."""
     check_rows("x", x)
     check_rows("y", y)
     check_equal(
@@ -272,7 +280,10 @@ def check_labels(
 
 
 def check_disjoint(name: str, mask: AnyArray, other: str, others: AnyArray) -> None:
-    """Raise ValueError if two masks overlap, where their values can be looked at."""
+    """Raise ValueError if two masks overlap.
+
+    Only where their values can be looked at.
+    """
     if not (is_concrete(mask) and is_concrete(others)):
         return
     both = int(np.sum(np.asarray(mask) & np.asarray(others)))
@@ -284,7 +295,7 @@ def check_disjoint(name: str, mask: AnyArray, other: str, others: AnyArray) -> N
 
 
 def check_on_host(function: str, **given: Any) -> None:
-    """Raise ValueError if a function of the host is given what JAX is tracing."""
+    """Raise ValueError if a host function is given traced values."""
     for name, tree in given.items():
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
             raise ValueError(

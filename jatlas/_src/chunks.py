@@ -23,9 +23,9 @@ _ROWS, _NUMBERS, _LEAST = 256, 2**22, 16
 
 
 def _groups(num_samples: int) -> int:
-    """How many devices the samples can be sharded over evenly; 1 in `jax.shard_map`.
+    """The number of devices that samples can be sharded over evenly.
 
-    There a device has its own rows before it, and no others.
+    It is 1 in `jax.shard_map`: there a device sees its own rows only.
     """
     return 1 if _manual() else math.gcd(num_samples, jax.device_count())
 
@@ -36,7 +36,7 @@ def _manual() -> bool:
 
 
 def chunk_size(num_samples: int, rows: int) -> int:
-    """How many rows a chunk has: near `rows`, and as many of every group.
+    """Rows of a chunk: near `rows`, and as many of every group.
 
     A divisor of N from `rows` / 4 to 2 `rows`, if there is one: `map_samples` then need
     not make rows of the last chunk twice.
@@ -57,7 +57,7 @@ def pair_rows(num_samples: int) -> int:
 
 
 def map_padded(function: Callable[..., Array], samples: tuple[Array, ...]) -> Array:
-    """What `function` gives for each of N samples, `pair_rows(N)` of them at a time.
+    """Apply `function` to N samples, `pair_rows(N)` of them at a time.
 
     In equal chunks, padded to fit, which several devices can share.
     """

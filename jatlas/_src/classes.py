@@ -14,7 +14,7 @@ _PARTS = 64
 def check_classes(
     space: AnyArray, labels: AnyArray, num_classes: int, where: AnyArray | None
 ) -> None:
-    """Raise ValueError unless there is a label in 0..C-1 for every row that counts."""
+    """Raise ValueError unless every row that counts has a valid label."""
     arrays.check_rows("space", space)
     arrays.check_mask("where", where, space.shape[:1], "(N,)")
     arrays.check_count("num_classes", num_classes, 1)
@@ -24,7 +24,7 @@ def check_classes(
 def class_indices(
     labels: Integer[Array, " N"], num_classes: int, rows: Bool[Array, " N"]
 ) -> tuple[Int[Array, " N"], Float[Array, " C"]]:
-    """The class of each row, C for rows that are masked out, and how many each has.
+    """The class of each row, C if masked out; the classes' sizes.
 
     Under `jit` a label cannot be looked at. If one is out of range, no class has a
     known number of rows: the NaN carries the fault into whatever is computed.
@@ -56,7 +56,7 @@ def class_sums(
 def class_centre(
     x: Float[Array, "N *rest"], classes: Int[Array, " N"], count: Float[Array, " C"]
 ) -> tuple[Float[Array, "N *rest"], Float[Array, "C *rest"]]:
-    """The rows less the mean of their class; and the means, zero of no rows.
+    """The rows less the mean of their class, and the means.
 
     Twice, and without what is rounding alone, for the reasons given in `arrays.centre`.
     """

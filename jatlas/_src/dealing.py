@@ -1,4 +1,4 @@
-"""Dealing samples to tasks: what the scenarios share. On the host, in NumPy."""
+"""Dealing samples to tasks, in NumPy on the host."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ Percentages = Sequence[Sequence[int | float]]
 
 
 class Samples(NamedTuple):
-    """What all scenarios start from; `priority` is the u of the validation rule."""
+    """What all scenarios start from; `priority` is for the validation rule."""
 
     rng: np.random.Generator
     priority: Float[np.ndarray, " N"]
@@ -152,7 +152,7 @@ def check_parts(
 def largest_remainder(
     rng: np.random.Generator, size: int, percentages: Float[np.ndarray, " M"]
 ) -> Int[np.ndarray, " M"]:
-    """Whole numbers that add up to `size`, each within one of its percentage of it."""
+    """Whole numbers that add up to `size`, each near its percentage."""
     quotas = size * percentages / 100
     counts = np.floor(quotas).astype(int)
     left = size - counts.sum()

@@ -24,7 +24,7 @@ R = TypeVar("R")
 def automatic(
     samples: str | None = None, axis: int = 0
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator: the same function, for arrays on explicit mesh axes as well.
+    """Make a function work for arrays on explicit mesh axes too.
 
     It goes below `jax.jit`, where the layout of every array is known to its type.
 
@@ -75,7 +75,7 @@ def automatic(
 
 
 def of_samples(x: object, axis: int) -> NamedSharding | None:
-    """How an array lies whose samples are spread over devices; None of any other.
+    """How samples are spread over devices; None if they are not.
 
     Where it can be seen: of arrays, not of what stands for them in `jax.jit`.
 
@@ -93,10 +93,10 @@ def of_samples(x: object, axis: int) -> NamedSharding | None:
 
 
 def on_mesh(x: object, axis: int = 0) -> NamedSharding | None:
-    """As `of_samples`, and of all that is on explicit mesh axes, in `jax.jit` too.
+    """As `of_samples`, and for all arrays on explicit mesh axes.
 
-    There the layout is a part of the type; samples that are not spread have the spec
-    (None,).
+    Of these the layout is a part of the type, in `jax.jit` too. Samples that are not
+    spread have the spec (None,).
     """
     if not isinstance(x, jax.Array):
         return None
@@ -108,7 +108,7 @@ def on_mesh(x: object, axis: int = 0) -> NamedSharding | None:
 
 
 def _along(sharding: object, ndim: int, axis: int) -> NamedSharding | None:
-    """The mesh, and the mesh axes over which one axis of an array is spread."""
+    """The mesh, and the mesh axes over which one axis is spread."""
     if not isinstance(sharding, NamedSharding):
         return None
     axes = (*sharding.spec, *[None] * (ndim - len(sharding.spec)))[axis]

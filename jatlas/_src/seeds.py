@@ -1,4 +1,4 @@
-"""One key or seed for what is drawn on the host, in NumPy."""
+"""Keys and seeds for what is drawn on the host, in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ Seed = int | np.integer | jax.Array
 
 
 def generator(key: Seed) -> np.random.Generator:
-    """A NumPy generator from an integer seed or a JAX key, for choices on the host.
+    """A NumPy generator from an integer seed or a JAX key.
 
     Raises:
         ValueError: if the seed is negative, or this is not one key, or JAX traces it.

@@ -1,4 +1,4 @@
-"""Public functions as `help` shows them: as functions, by the names of arguments.
+"""Public functions as `help` shows them: short signatures, by names.
 
 What `jax.jit` gives is no Python function to `help`, and the annotations of arrays take
 more lines than the names that they annotate. Shapes and axes are in the docstrings; the

@@ -1,4 +1,4 @@
-"""M tasks over N samples, as scenarios make them and as training takes them."""
+"""M tasks over N samples, for scenarios and for training."""
 
 from typing import NamedTuple
 

@@ -18,7 +18,9 @@ def flip_and_crop(
     padding: int = 4,
     flip: bool = True,
 ) -> Real[Array, "B H W channels"]:
-    """Each image mirrored or not, then shifted: padded with zeros and cut at random.
+    """Mirror images at random, and shift them.
+
+    A shifted image is padded with zeros and cut at random.
 
     Zero is black in bytes; in images that have been normalised it is the mean colour.
     So let this see bytes, and the chart normalise: `with_preprocessing`.

@@ -1,4 +1,4 @@
-"""A chart as four pure functions of a state: the only form that training knows."""
+"""A chart as four pure functions of a state."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from jatlas._src import signatures
 
 
 class ChartState(NamedTuple):
-    """What a chart holds; stacked along a leading axis M for M charts.
+    """What a chart holds; stacked along M for M charts.
 
     Attributes:
         params: the pytree that the optimizer changes.
@@ -22,10 +22,11 @@ class ChartState(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """An encoder with a classifier on top, of whatever framework that is built on JAX.
+    """An encoder with a classifier on top.
 
-    A chart is a constant to `jax.jit`: make it once and pass it on, for a second one of
-    the same architecture compiles anew.
+    It can be of any framework that is built on JAX. A chart is a constant to `jax.jit`:
+    make it once and pass it on, for a second one of the same architecture compiles
+    anew.
 
     Attributes:
         init: a key to a `ChartState`.

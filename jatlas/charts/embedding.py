@@ -122,7 +122,7 @@ def _split(states: ChartState, num_charts: int) -> list[ChartState]:
 
 
 def side_by_side(together: bool | None) -> bool:
-    """What was asked for; if nothing was, what is faster on this backend.
+    """The choice that was given, or else the faster on this backend.
 
     Measured by experiments/benchmarks/charts.py on two cores, with 4 charts: side by
     side takes 1.3 times as long at 8 x 8 pixels, 3 to 5 times at 28 x 28 (a vmapped

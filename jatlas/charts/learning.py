@@ -1,4 +1,4 @@
-"""What M charts do on one batch: a step of training, and their losses.
+"""One batch for M charts: a step of training, and their losses.
 
 Charts that do it side by side are stacked along a leading axis M. Samples that are
 spread over devices stay there, and each device does its part of a batch.
@@ -26,7 +26,7 @@ Augment = Callable[[Array, Array], Array]
 
 
 class Samples(NamedTuple):
-    """What the charts learn from: all samples, and each chart's share of them."""
+    """All samples, and each chart's share of them."""
 
     images: Real[Array, "N *image"]
     labels: Integer[Array, " N"]
@@ -42,7 +42,7 @@ def share(
     group: tuple[int, ...],
     layout: NamedSharding | None,
 ) -> Samples:
-    """The samples, and what of them the charts of the group have. On the host."""
+    """The samples, and the group's masks of them. On the host."""
     chosen = list(group)
     masks = [np.asarray(m) for m in (tasks.classes, tasks.seen, tasks.validation)]
     task_arrays = (jnp.asarray(labels), *(jnp.asarray(m[chosen]) for m in masks))
@@ -57,7 +57,7 @@ class Learner(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best state of one chart so far, and whether it goes on; stacked too."""
+    """The best state of a chart so far, and whether it continues."""
 
     state: ChartState
     loss: Float[Array, ""]
@@ -66,7 +66,7 @@ class Best(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The samples of each chart, its own first, and how many are its own.
+    """An order of samples, a chart's own first, and their number.
 
     `keys`, of an epoch of training: each chart's, for what is drawn in it.
     """
@@ -78,10 +78,10 @@ class Order(NamedTuple):
 
 @jax.jit
 def shuffled(keys: Array, seen: Bool[Array, "M N"], epoch: int | Array) -> Order:
-    """Each chart's samples in a random order of its own, and its keys of the epoch."""
+    """Each chart's samples in random order, and its keys of the epoch."""
 
     def of_epoch(number: int) -> Array:
-        """What a chart draws does not depend on which others are trained with it."""
+        """Keys that do not depend on which other charts are trained."""
         fold = jax.vmap(jax.random.fold_in, (0, None))
         return fold(fold(keys, number), epoch)
 
@@ -125,7 +125,7 @@ def step(
     axes: Axes | None,
     augment: Augment | None = None,
 ) -> tuple[Learner, Float[Array, "2 M"]]:
-    """One step of each chart, and the sum and count of its losses before the step.
+    """One step of each chart, and its losses before the step.
 
     The batch is gathered here, and goes through `augment` (a key, images) if there is
     one, with a key of the chart, the epoch and the place in it.
@@ -174,7 +174,7 @@ def score(
     size: int,
     axes: Axes | None,
 ) -> Float[Array, "2 M"]:
-    """Sum and count of each chart's losses on a batch, outside of training."""
+    """Sum and count of each chart's losses on a batch."""
 
     def score(state: ChartState, classes: Array, rows: Array, where: Array) -> Array:
         logits = chart.logits(state, _spread(samples.images[rows], axes))
@@ -212,7 +212,7 @@ def keep_best(
 def mean(
     sums: list[Float[Array, "2 M"]], num_charts: int
 ) -> tuple[Float[np.ndarray, " M"], Bool[np.ndarray, " M"]]:
-    """Mean losses from sums and counts of batches, and whether there was any sample.
+    """Mean losses from sums and counts, and which charts had samples.
 
     On the host: the device has gone on meanwhile, and waits here once an epoch.
     """

@@ -1,4 +1,4 @@
-"""Charts on samples that are spread over devices: where they are, and embedding.
+"""Charts on samples that are spread over devices.
 
 A chunk is cut from what each device holds: cut from the whole, it would have to be sent
 to all. Nothing is sent, and each device keeps the rows of its own samples.
@@ -19,7 +19,7 @@ from jatlas.charts.chart import Chart, ChartState
 
 @contextmanager
 def automatic_axes(layout: NamedSharding | None) -> Iterator[NamedSharding | None]:
-    """The layout on automatic axes, and the mesh of these as the current one."""
+    """The layout on automatic axes, their mesh being the current one."""
     if layout is None:
         yield None
         return
@@ -42,7 +42,10 @@ def no_rows(
     images: jax.ShapeDtypeStruct,
     layout: NamedSharding | None,
 ) -> Float[Array, "M N D"]:
-    """Zeros, for `add_rows` to put embeddings in. `images` is what a device holds."""
+    """Zeros, for `add_rows` to put embeddings in.
+
+    `images` is what a device holds.
+    """
 
     def body(states: ChartState) -> Array:
         rows = jax.eval_shape(_each_chart(chart), states, images)
@@ -61,7 +64,7 @@ def add_rows(
     size: int,
     layout: NamedSharding | None,
 ) -> Float[Array, "M N D"]:
-    """The rows with embeddings of `size` images in them, of each device's own.
+    """The rows with embeddings of each device's own `size` images.
 
     In place: memory is that of the rows and of one chunk.
 
@@ -91,7 +94,7 @@ def _each_chart(chart: Chart) -> Callable[[ChartState, Array], Array]:
 def _by_device(
     body: Callable[..., Array], layout: NamedSharding | None, *sample_axes: int | None
 ) -> Callable[..., Array]:
-    """`body` by each device on its part; its arguments have samples on these axes.
+    """`body` by each device on its part of the samples.
 
     What comes back is (M, N, D).
     """

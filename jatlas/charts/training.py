@@ -56,7 +56,9 @@ def fit_charts(
     together: bool | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Charts:
-    """Train M charts, one a task. A loop on the host around compiled steps.
+    """Train M charts, one a task.
+
+    It is a loop on the host around compiled steps.
 
     A chart draws its batches from its own samples only (`tasks.seen`), scores its own
     classes only (the logits of the others do not enter the loss), starts from its own

@@ -16,7 +16,7 @@ def masked_mean(
     weights: Weights | None = None,
     empty: Number = jnp.nan,
 ) -> Float[Array, "N A"]:
-    """The atlas: every sample's mean over the charts in which it is present.
+    """The merged space: the mean over the charts that have the sample.
 
     r(x) = (1/K) sum over the K charts that have x of r_k(x).
 
@@ -27,7 +27,8 @@ def masked_mean(
         weights: (M,) or (M, N), not negative (else NaN); the mean is then weighted. All
             1 if None.
         empty: what stands in the rows of a sample in no chart, or whose weights are
-            all zero.
+            all zero. In a loss give 0.0 and mask these rows out: the gradient of
+            parameters that a NaN meets is NaN, even where the loss leaves it out.
 
     Returns:
         (N, A) in the dtype of relative. Gradients are finite, and zero for absent rows.
@@ -43,6 +44,14 @@ def masked_mean(
         Array([[0.3],
                [0.4],
                [nan]], dtype=float32)
+
+        A loss with parameters after the mean:
+
+        >>> def loss(head):
+        ...     rows = masked_mean(relative, presence, empty=0.0) @ head
+        ...     return jnp.sum(jnp.where(presence.any(axis=0)[:, None], rows, 0))
+        >>> jax.grad(loss)(jnp.ones((1, 1)))
+        Array([[0.7]], dtype=float32)
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
     """

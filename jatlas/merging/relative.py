@@ -131,12 +131,12 @@ def register_similarity(name: str, function: Callable[..., Array]) -> None:
 
 
 def cosine(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
-    """cos(x, a), in [-1, 1] up to rounding; 0 for a zero vector."""
+    """cos(x, a), in [-1, 1] up to rounding; zero for zero vectors."""
     return inner(arrays.unit(x), arrays.unit(anchors), precision=precision)
 
 
 def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
-    """1 - angle(x, a) / pi, in [0, 1]; 1/2 for a zero vector.
+    """1 - angle / pi, in [0, 1]; 1/2 for zero vectors.
 
     The angle is Kahan's 2 atan2(|u - v|, |u + v|) on unit vectors, which keeps its
     digits near 0 and pi, where the arc cosine loses half of them. With the sides
@@ -227,7 +227,7 @@ def similarities(
     similarity: Similarity,
     precision: Precision,
 ) -> Float[Array, "N A"]:
-    """What `similarity` gives, be it a name or a function; its shape is checked."""
+    """The similarities by a name or a function; the shape is checked."""
     function = similarity_function(similarity)
     options = {"precision": precision} if _takes_precision(function) else {}
     result = function(x, anchors, **options)

@@ -19,7 +19,7 @@ def separability(
     *,
     where: Where = None,
 ) -> Float[Array, "C C"]:
-    """How far apart every two classes lie, in units of their own spread.
+    """The distance between every two classes, in units of their spread.
 
     `s(i, j) = |c_i - c_j| / ((r_i + r_j) / 2)`, c being the centroid of a class and r
     the mean distance of its rows to it. It does not change when the space is rotated,

@@ -1,4 +1,4 @@
-"""The nearest neighbours that two spaces of the same samples have in common."""
+"""The nearest neighbours that two spaces have in common."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +23,7 @@ def mutual_neighbors(
     where: Where = None,
     similarity: str = "inner",
 ) -> Float[Array, ""]:
-    """The share of a sample's k nearest neighbours that two spaces have in common.
+    """The share of k nearest neighbours that two spaces have in common.
 
     The mean over the samples of `|nn_x(n) and nn_y(n)| / k`, the sample itself left
     out. The published measure takes as nearest those with the largest inner product:
@@ -96,7 +96,7 @@ def _mutual_neighbors(
 
 
 def _largest(values: Float[Array, "n N"], k: int) -> Int[Array, "n k"]:
-    """Where the k largest values of each row are; the first of equal ones.
+    """Where the k largest values of each row are, ties in order.
 
     They lie in the k groups of columns whose largest values are the largest, and of
     equal ones the first: any other value has k before it. So most are only looked at in
@@ -132,7 +132,7 @@ NEARNESS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def check_neighbors(k: int, num_rows: int, where: AnyArray | None) -> None:
-    """Raise ValueError unless every sample has k others, where that can be known."""
+    """Raise ValueError unless every sample has k others, if known."""
     count = num_rows
     if where is not None and arrays.is_concrete(where):
         count = int(where.sum())

@@ -1,4 +1,4 @@
-"""Whether a row of one space finds its own sample among the rows of another."""
+"""Retrieval: samples of one space found among those of another."""
 
 from functools import partial
 from typing import NamedTuple
@@ -40,7 +40,7 @@ def retrieval(
     where: Where = None,
     similarity: str = "cosine",
 ) -> Retrieval:
-    """How well the rows of one space find their own samples among those of another.
+    """How well rows of one space find their samples in another.
 
     The gallery is put in order of similarity to query n, and the right answer is its
     row n. Both must be in one space: two encoders' own spaces are not, their rows of an
@@ -118,7 +118,7 @@ def _retrieval(
 def _ranks(
     queries: Float[Array, "N D"], gallery: Float[Array, "N D"], rows: Array
 ) -> Int[Array, " N"]:
-    """How many rows of the gallery are no less similar to a query than its own."""
+    """The number of gallery rows no less similar than the query's own."""
     num_samples = len(rows)
     everyone = jnp.arange(num_samples)
     lengths = arrays.safe_sqrt(jnp.sum(gallery**2, axis=1))

@@ -145,7 +145,10 @@ def _ranks(x: Float[Array, " N"], rows: Bool[Array, " N"]) -> Float[Array, " N"]
 
 
 def _ordered(x: Float[Array, " N"]) -> Int[Array, " N"]:
-    """Whole numbers in the order of `x`; on a CPU they are sorted five times faster."""
+    """Whole numbers in the order of `x`.
+
+    On a CPU they are sorted five times faster.
+    """
     kind = jnp.dtype(f"int{8 * x.dtype.itemsize}")
     # There are two zeros. Of negative numbers, the larger ones have the smaller bits.
     bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0, x), kind)

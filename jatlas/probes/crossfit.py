@@ -1,4 +1,4 @@
-"""Class probabilities of every sample, by probes that have not learnt from it."""
+"""Class probabilities by probes that have not learnt from the sample."""
 
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from jatlas.probes.training import fit_probe
 
 
 class CrossFit(NamedTuple):
-    """Probes that have each learnt from all rows but those of a fold of their own.
+    """K probes, each fitted on all folds of rows but one.
 
     Attributes:
         probes: a `Probe` stacked along the K folds.
@@ -41,7 +41,7 @@ def fit_crossfit(
     max_epochs: int = 100,
     patience: int = 10,
 ) -> CrossFit:
-    """Probes for what a sample's class may be, also for the samples learnt from.
+    """Fit probes for out-of-fold class probabilities.
 
     What a classifier says of a sample that it was trained on is too good, and a space
     that is made from it deceives whoever learns from that space. So the rows are dealt
@@ -119,7 +119,7 @@ def crossfit_probabilities(
     space: Float[AnyArray, "N A"],
     fold: Integer[AnyArray, " N"] | None,
 ) -> Float[Array, "N C"]:
-    """The class probabilities of rows, by probes that have not learnt from them.
+    """The class probabilities of rows, by probes not fitted on them.
 
     Args:
         fitted: as from `fit_crossfit`.
@@ -174,7 +174,7 @@ def crossfit_probabilities(
 @partial(jax.jit, static_argnames="folds")
 @layout.automatic()
 def _dealt(key: Array, rows: Bool[Array, " N"], folds: int) -> Int[Array, " N"]:
-    """A fold for each row that counts, by its place among these rows alone."""
+    """A fold for each row that counts, by its place among these."""
     number = jnp.arange(rows.size)
     random = jnp.where(number < rows.sum(), jax.random.uniform(key, rows.shape), 2.0)
     fold_of_place = jnp.argsort(jnp.argsort(random)) % folds

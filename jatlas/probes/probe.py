@@ -72,7 +72,7 @@ def probe_logits(params: Probe, space: Float[AnyArray, "N A"]) -> Float[Array, "
 def initial_weights(
     key: Array, num_features: int, hidden: int, num_classes: int, like: Array
 ) -> Weights:
-    """Weights and biases uniform within 1 / sqrt(fan-in), as in the paper's code."""
+    """Weights uniform within 1 / sqrt(fan-in), as in the paper's code."""
     shapes = (num_features + 1, hidden), (hidden + 1, num_classes)
     sizes = [rows * columns for rows, columns in shapes]
     drawn = jax.random.uniform(key, (sum(sizes),), like.dtype, -1, 1)

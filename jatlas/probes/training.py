@@ -213,7 +213,7 @@ def _data(
 
 
 def _shuffled(key: Array, data: _Data) -> _Data:
-    """The rows to learn from in a random order, that of these rows alone.
+    """The rows to learn from in a random order of their own.
 
     A row's number in it depends on its place among the rows that count, and not on the
     others: with them dropped, or with more of them, training is the same.
@@ -231,7 +231,7 @@ def _epoch(
     optimizer: optax.GradientTransformation,
     batch_size: int,
 ) -> tuple[Weights, optax.OptState]:
-    """Adam once over the rows to learn from, in the order in which they are given."""
+    """Adam once over the rows to learn from, in their order."""
 
     def step(
         i: Array, carry: tuple[Weights, optax.OptState]
@@ -255,7 +255,10 @@ def _mean_loss(
     start: Int[Array, ""],
     count: Int[Array, ""],
 ) -> Float[Array, ""]:
-    """Mean loss over `count` rows in order, at the cost of these; NaN for none."""
+    """Mean loss over `count` rows in order, NaN for none.
+
+    At the cost of these rows alone.
+    """
 
     def add(i: Array, total: Array) -> Array:
         first = i * batch_size
@@ -277,7 +280,7 @@ def _loss(
     size: Int[Array, ""],
     batch_size: int,
 ) -> Float[Array, ""]:
-    """Sum of the losses of `size` rows from the `first` in order, at most a batch."""
+    """Sum of the losses of `size` rows from the `first` in order."""
     number = jnp.arange(batch_size)
     # Beyond the last, some row or other, whose loss is not looked at.
     batch = data.order[jnp.minimum(first + number, data.order.size - 1)]

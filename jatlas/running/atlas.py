@@ -1,4 +1,16 @@
-"""The atlas as a running sum: charts join one after another, in any order."""
+"""The merged space as a running sum: charts join in any order.
+
+A chart that goes on training makes its rows stale. Then keep one state a chart, make
+that of the changed chart anew, and combine them all whenever the value is wanted:
+
+>>> from functools import reduce
+>>> rows = {"a": jnp.array([[0.2]]), "b": jnp.array([[0.4]])}
+>>> here = jnp.array([True])
+>>> states = {name: add(empty(1, 1), row, here) for name, row in rows.items()}
+>>> states["b"] = add(empty(1, 1), jnp.array([[0.8]]), here)
+>>> value(reduce(combine, states.values()))
+Array([[0.5]], dtype=float32)
+"""
 
 from typing import NamedTuple
 
@@ -14,7 +26,7 @@ __all__ = ["AtlasState", "add", "combine", "empty", "value"]
 
 
 class AtlasState(NamedTuple):
-    """A running merged space: sums over the charts that have joined so far.
+    """A running merged space: sums over the charts so far.
 
     Attributes:
         total: (N, A), sum of the charts' relative representations where present.
@@ -56,7 +68,9 @@ def add(
     *,
     weights: Number | Float[Array, " N"] | None = None,
 ) -> AtlasState:
-    """The atlas after one more chart. Their order does not matter, but for rounding.
+    """Add one more chart to the running merged space.
+
+    The order of the charts does not matter, but for rounding.
 
     Args:
         atlas: over N samples and A anchors.
@@ -97,7 +111,9 @@ def add(
 
 @signatures.jit()
 def combine(a: AtlasState, b: AtlasState) -> AtlasState:
-    """One atlas of the charts of both; for parts merged on different hosts.
+    """Combine the charts of two states.
+
+    For parts merged on different hosts.
 
     Args:
         a: an atlas over N samples and A anchors.

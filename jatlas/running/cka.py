@@ -1,4 +1,4 @@
-"""Linear CKA as a running state: rows in chunks, and on hosts, in any order."""
+"""Linear CKA as a running state: rows in chunks, in any order."""
 
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -15,7 +15,7 @@ __all__ = ["CkaState", "add", "combine", "empty", "value"]
 def empty(
     dimension_x: int, dimension_y: int, dtype: DTypeLike = jnp.float32
 ) -> CkaState:
-    """A state that has seen no rows yet, of spaces with D1 and D2 features.
+    """A state without rows, for spaces with D1 and D2 features.
 
     Args:
         dimension_x: D1.
@@ -51,7 +51,9 @@ def add(
     y: Float[Array, "N D2"],
     where: Where = None,
 ) -> CkaState:
-    """The state after N more samples. How they are cut into chunks does not matter.
+    """Add N more samples to the state.
+
+    How they are cut into chunks does not matter.
 
     Args:
         state: from `empty` or another call.
@@ -89,7 +91,9 @@ def add(
 @signatures.jit()
 @layout.automatic()
 def combine(a: CkaState, b: CkaState) -> CkaState:
-    """One state of the rows of both; for parts seen on different hosts.
+    """Combine the rows of two states.
+
+    For parts seen on different hosts.
 
     Args:
         a: the state of some rows.

@@ -1,4 +1,4 @@
-"""How far the charts of an atlas are apart about each sample, as a running state.
+"""The spread of the charts about each sample, as a running state.
 
 For arrays on the device, in any program. The commands on files keep the same moments on
 the host, in float64, some rows at a time (`jatlas.files.sums`).
@@ -107,7 +107,9 @@ def add(
 
 @signatures.jit()
 def combine(a: SpreadState, b: SpreadState) -> SpreadState:
-    """One state of the charts of both; for parts made on different hosts.
+    """Combine the charts of two states.
+
+    For parts made on different hosts.
 
     Args:
         a: over N samples and A anchors.
@@ -166,7 +168,7 @@ def value(spread: SpreadState) -> Float[Array, " N"]:
 
 
 def _residual(x: Float[Array, "N A"], mean: Float[Array, "N A"]) -> Float[Array, "N A"]:
-    """How far x is from the mean; zero where that is rounding, as of equal charts."""
+    """How far `x` is from the mean; zero where that is rounding."""
     rounding = 4 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
     residual = x - mean
     return jnp.where(jnp.abs(residual) <= rounding, 0, residual)
