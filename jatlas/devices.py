@@ -135,7 +135,8 @@ def place(
 def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
     """The rows that this process gave to `place`, without the padding.
 
-    It runs on the host. Every process must call it, for arrays that lie otherwise are moved first.
+    It runs on the host. Every process must call it, for arrays that lie otherwise are
+    moved first.
 
     Args:
         mesh: from `sample_mesh`.
