@@ -113,7 +113,7 @@ def keep(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:
     return jnp.where(where.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
 
 
-def centre(
+def center(
     x: Float[Array, "N D"], where: Bool[Array, " N"]
 ) -> tuple[Float[Array, "N D"], Float[Array, " D"]]:
     """The rows less their mean, and the mean.

@@ -53,12 +53,12 @@ def class_sums(
     return jnp.sum(sums.reshape(num_classes, parts, *x.shape[1:]), axis=1)
 
 
-def class_centre(
+def class_center(
     x: Float[Array, "N *rest"], classes: Int[Array, " N"], count: Float[Array, " C"]
 ) -> tuple[Float[Array, "N *rest"], Float[Array, "C *rest"]]:
     """The rows less the mean of their class, and the means.
 
-    Twice, and without what is rounding alone, for the reasons given in `arrays.centre`.
+    Twice, and without what is rounding alone, for the reasons given in `arrays.center`.
     """
     rows = classes < len(count)
     count = count.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)

@@ -132,5 +132,5 @@ def spread(
     x: Float[Array, "N D"], rows: Bool[Array, " N"]
 ) -> tuple[Float[Array, ""], Float[Array, " D"]]:
     """The mean of |x_i - x_j|^2, and the mean row; both constants."""
-    residual, mean = arrays.centre(jax.lax.stop_gradient(x), rows)
+    residual, mean = arrays.center(jax.lax.stop_gradient(x), rows)
     return 2 * arrays.safe_divide(jnp.sum(residual**2), jnp.sum(rows), 0.0), mean

@@ -179,7 +179,7 @@ def rbf(
     if sigma is not None:
         return jnp.exp(-arrays.squared_distances(x, anchors) / (2 * sigma**2))
     rows = arrays.all_rows(anchors, None)
-    residual, factor = arrays.rescaled(arrays.centre(anchors, rows)[0], rows)
+    residual, factor = arrays.rescaled(arrays.center(anchors, rows)[0], rows)
     # Over the pairs, the mean of |a - b|^2 is 2 sum |a - mean|^2 / (A - 1).
     square = 2 * jnp.sum(residual**2) / max(anchors.shape[0] - 1, 1)
     distances = arrays.squared_distances(x * factor, anchors * factor)

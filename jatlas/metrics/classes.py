@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Integer
 
 from jatlas._src import arrays, layout, signatures
 from jatlas._src.arrays import AnyArray, Where
-from jatlas._src.classes import check_classes, class_centre, class_indices
+from jatlas._src.classes import check_classes, class_center, class_indices
 
 
 @signatures.short
@@ -62,11 +62,11 @@ def _separability(
 ) -> Float[Array, "C C"]:
     rows = arrays.all_rows(space, where)
     x, _ = arrays.rescaled(arrays.widen(space), rows)
-    x, _ = arrays.centre(x, rows)  # differences of large means have few digits
+    x, _ = arrays.center(x, rows)  # differences of large means have few digits
     classes, count = class_indices(labels, num_classes, rows)
-    residual, means = class_centre(x, classes, count)
+    residual, means = class_center(x, classes, count)
     distance = arrays.safe_sqrt(jnp.sum(residual**2, axis=1))
-    spread = class_centre(distance, classes, count)[1]
+    spread = class_center(distance, classes, count)[1]
     between = arrays.safe_sqrt(arrays.squared_distances(means, means))
     known = (count > 0)[:, None] & (count > 0) & ~jnp.eye(num_classes, dtype=bool)
     within = (spread[:, None] + spread) / 2

@@ -75,7 +75,7 @@ def _correlations_from_moments(
     centered: bool,
 ) -> Float[Array, " N"]:
     """The correlation of the cosines of each sample, without the cosines."""
-    u, v = (arrays.centre(z, rows)[0] if centered else z for z in (x, y))
+    u, v = (arrays.center(z, rows)[0] if centered else z for z in (x, y))
 
     def product(a: Array, b: Array, left: Array, right: Array) -> Array:
         return jnp.sum(arrays.matmul(left, arrays.matmul(a.T, b)) * right, axis=1)
@@ -123,7 +123,7 @@ def _cosine(
 def _pearson(
     x: Float[Array, " N"], y: Float[Array, " N"], rows: Bool[Array, " N"]
 ) -> Float[Array, ""]:
-    x, y = (arrays.centre(values[:, None], rows)[0][:, 0] for values in (x, y))
+    x, y = (arrays.center(values[:, None], rows)[0][:, 0] for values in (x, y))
     return _cosine(x, y, rows)
 
 

@@ -129,7 +129,7 @@ def test_masked_sum_does_not_look_at_masked_rows(x, where):
 
 def test_centre_keeps_its_digits_far_from_the_origin():
     x = (1e4 + np.random.default_rng(0).normal(size=(5000, 3))).astype(np.float32)
-    rest, mean = arrays.centre(jnp.asarray(x), jnp.ones(5000, bool))
+    rest, mean = arrays.center(jnp.asarray(x), jnp.ones(5000, bool))
     wide = x.astype(np.float64)
     np.testing.assert_allclose(rest, wide - wide.mean(axis=0), atol=1e-6)
     # Half a unit in the last place: the mean is rounded once.
@@ -139,7 +139,7 @@ def test_centre_keeps_its_digits_far_from_the_origin():
 @pytest.mark.parametrize("value", [0.0, 0.1, -12345.678, 1e-30])
 def test_centre_leaves_nothing_of_a_constant_feature(value):
     x = jnp.full((37, 2), value)
-    rest, mean = arrays.centre(x, jnp.ones(37, bool))
+    rest, mean = arrays.center(x, jnp.ones(37, bool))
     np.testing.assert_array_equal(rest, 0)
     np.testing.assert_allclose(mean, x[0], rtol=1e-6)
 
@@ -148,7 +148,7 @@ def test_centre_leaves_nothing_of_what_differs_by_rounding_and_all_of_the_rest()
     # Two steps of the last place of 0.1, and two hundred.
     steps = np.spacing(np.float32(0.1)) * np.array([2, 200], np.float32)
     x = np.float32(0.1) + np.tile([[0], [1]], (5, 1)) * steps
-    rest, _ = arrays.centre(jnp.asarray(x, jnp.float32), jnp.ones(10, bool))
+    rest, _ = arrays.center(jnp.asarray(x, jnp.float32), jnp.ones(10, bool))
     np.testing.assert_array_equal(rest[:, 0], 0)
     expected = (np.tile([0, 1], 5) - 0.5) * steps[1]
     np.testing.assert_allclose(rest[:, 1], expected, rtol=1e-2)
@@ -156,10 +156,10 @@ def test_centre_leaves_nothing_of_what_differs_by_rounding_and_all_of_the_rest()
 
 def test_centre_does_not_look_at_masked_rows_and_has_no_mean_of_no_rows():
     x = jnp.array([[1.0], [jnp.nan], [4.0]])
-    rest, mean = arrays.centre(x, jnp.array([True, False, True]))
+    rest, mean = arrays.center(x, jnp.array([True, False, True]))
     np.testing.assert_array_equal(rest, [[-1.5], [0], [1.5]])
     np.testing.assert_array_equal(mean, [2.5])
-    rest, mean = arrays.centre(x, jnp.zeros(3, bool))
+    rest, mean = arrays.center(x, jnp.zeros(3, bool))
     np.testing.assert_array_equal(rest, 0)
     assert np.isnan(mean).all()
 
