@@ -83,7 +83,7 @@ def dealt_tasks(
         if missing.size:
             raise ValueError(
                 f"task {m} has no training sample left of {missing.size} of its "
-                f"{own.sum()} classes: {missing[:10].tolist()}. Of "
+                f"{task_classes.sum()} classes: {missing[:10].tolist()}. Of "
                 f"{(~samples.test).sum()} training samples {held_out.sum()} are held "
                 f"out, and validation_share={samples.validation_share:g}; give more "
                 "samples, or keep fewer from training."

@@ -268,7 +268,7 @@ def _check_shapes(
         if shape != image.shape:
             raise ValueError(
                 f"augment must keep the shape of the images; of {image.shape} it makes "
-                f"{found}."
+                f"{shape}."
             )
     state = jax.eval_shape(chart.init, key)
     logits = jax.eval_shape(chart.logits, state, image)

@@ -81,17 +81,16 @@ def test_jit_vmap_and_grad_go_through(mesh):
 
 def test_samples_are_found_where_they_are_spread_and_can_be_seen(mesh):
     automatic = jax.make_mesh((4,), ("samples",), axis_types=(AxisType.Auto,))
-    seen = []
-
-    @jax.jit
-    def inside(x):
-        seen.append((layout.of_samples(x, 0), layout.on_mesh(x)))
-        return x
 
     def specs(x):
-        found = layout.of_samples(x, 0), layout.on_mesh(x)
-        inside(x)
-        return [None if f is None else f.spec for f in (*found, *seen.pop())]
+        seen = [layout.of_samples(x, 0), layout.on_mesh(x)]
+
+        def inside(x):
+            seen.extend([layout.of_samples(x, 0), layout.on_mesh(x)])
+            return x
+
+        jax.jit(inside).eval_shape(x)
+        return [None if one is None else one.spec for one in seen]
 
     along, whole = PartitionSpec("samples"), PartitionSpec(None)
     assert specs(jnp.asarray(X)) == [None] * 4
