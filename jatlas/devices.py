@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 
 __all__ = ["local_rows", "place", "sample_mesh"]
 
@@ -25,7 +25,7 @@ AXIS = "samples"
 _LEAST, _MOST = 8, 128
 
 
-@signatures.short
+@border.short
 def sample_mesh(
     devices: Sequence[jax.Device] | None = None, *, explicit: bool = False
 ) -> Mesh:
@@ -56,7 +56,7 @@ def sample_mesh(
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(kind,), devices=devices)
 
 
-@signatures.short
+@border.border
 def place(
     mesh: Mesh, tree: Any, *, axis: int = 0, rows_per_device: int | None = None
 ) -> Any:
@@ -131,7 +131,7 @@ def place(
     return jax.tree.unflatten(structure, [put(leaf) for leaf in leaves])
 
 
-@signatures.short
+@border.border
 def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
     """The rows that this process gave to `place`, without the padding.
 

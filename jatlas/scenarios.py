@@ -6,7 +6,7 @@ samples together; a scenario says of each sample to which of M tasks it belongs.
 
 import numpy as np
 
-from jatlas._src import arrays, dealing, signatures
+from jatlas._src import arrays, border, dealing
 from jatlas._src.arrays import AnyArray
 from jatlas._src.dealing import Percentages
 from jatlas._src.seeds import Seed
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-@signatures.short
+@border.short
 def part_shared_part_novel(
     key: Seed,
     labels: AnyArray,
@@ -99,7 +99,7 @@ def part_shared_part_novel(
     return dealing.dealt_tasks(samples, classes, classes[:, samples.labels], held_out)
 
 
-@signatures.short
+@border.short
 def same_classes_disjoint_samples(
     key: Seed,
     labels: AnyArray,
@@ -169,7 +169,7 @@ def same_classes_disjoint_samples(
     return dealing.dealt_tasks(samples, shares > 0, presence, held_out)
 
 
-@signatures.short
+@border.short
 def totally_disjoint(
     key: Seed,
     labels: AnyArray,
@@ -228,7 +228,7 @@ def totally_disjoint(
     return dealing.dealt_tasks(samples, classes, presence, held_out)
 
 
-@signatures.short
+@border.short
 def end_to_end(
     key: Seed,
     labels: AnyArray,

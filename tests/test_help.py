@@ -11,7 +11,7 @@ import public_names
 import pytest
 
 import jatlas
-from jatlas._src import signatures
+from jatlas._src import border
 
 # Modules whose functions do not have short signatures yet.
 LONG = {
@@ -72,7 +72,7 @@ def test_annotations_are_still_there():
     assert "N A" in str(hints["relative"])
 
 
-@signatures.jit(static_argnames="power")
+@border.jit(static_argnames="power")
 def powered(x: jax.Array, *, power: int = 2) -> jax.Array:
     """A power of x."""
     traces.append(power)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, layout, signatures, tiles
+from jatlas._src import arrays, border, layout, tiles
 from jatlas._src.arrays import Where
 
 MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
@@ -17,7 +17,7 @@ MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 LIMB = 1 << 16
 
 
-@signatures.jit(static_argnames="rule")
+@border.jit(static_argnames="rule")
 @layout.automatic()
 def median_distance(
     x: Float[Array, "N D"], *, rule: str = "lower_nonzero", where: Where = None

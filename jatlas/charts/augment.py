@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Real
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 
 
-@signatures.short
+@border.border
 def flip_and_crop(
     key: Array,
     images: Real[AnyArray, "B H W channels"],

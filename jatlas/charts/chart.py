@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from flax import nnx
 from jaxtyping import Array, Float, Real
 
-from jatlas._src import signatures
+from jatlas._src import border
 
 
 class ChartState(NamedTuple):
@@ -44,7 +44,7 @@ class Chart(NamedTuple):
     takes_integers: bool = False
 
 
-@signatures.short
+@border.short
 def from_module(build: Callable[..., nnx.Module]) -> Chart:
     """The chart of a Flax NNX module with `embed(images)` and `__call__(images)`.
 
@@ -96,7 +96,7 @@ def from_module(build: Callable[..., nnx.Module]) -> Chart:
     )
 
 
-@signatures.short
+@border.short
 def with_preprocessing(chart: Chart, function: Callable[[Array], Array]) -> Chart:
     """The chart of raw images: `function` first, then the chart.
 

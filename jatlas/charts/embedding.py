@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Real
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 from jatlas._src.layout import on_mesh
 from jatlas.charts import placement
@@ -42,7 +42,7 @@ class Charts:
     best_epoch: Int[AnyArray, " M"]
 
 
-@signatures.short
+@border.border
 def embed(
     charts: Charts,
     images: Real[AnyArray, "N *image"],

@@ -4,13 +4,13 @@ from functools import cache
 
 import optax
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 
 # The paper's: the largest norm of a gradient, and the share of the last update kept.
 _CLIP, _MOMENTUM = 10.0, 0.9
 
 
-@signatures.short
+@border.short
 def adam(learning_rate: float = 1e-3) -> optax.GradientTransformation:
     """Adam, the norm of the gradient clipped to 10: the paper's optimizer.
 
@@ -35,7 +35,7 @@ def _adam(learning_rate: float) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(learning_rate))
 
 
-@signatures.short
+@border.short
 def sgd_cosine(
     num_steps: int,
     learning_rate: float = 0.1,

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Integer, Real
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 from jatlas._src.layout import on_mesh
 from jatlas._src.tasks import Tasks
@@ -39,7 +39,7 @@ class Progress(NamedTuple):
     training: np.ndarray
 
 
-@signatures.short
+@border.border
 def fit_charts(
     key: Array,
     chart: Chart,

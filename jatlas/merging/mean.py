@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number
 from jatlas._src.weights import Weights, chart_weights
 
 
-@signatures.jit()
+@border.jit()
 def masked_mean(
     relative: Float[Array, "M N A"],
     presence: Bool[Array, "M N"],

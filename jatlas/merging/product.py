@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, chunks, layout, signatures
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
 from jatlas._src.weights import Weights, chart_weights, check_weights
 from jatlas.merging.relative import (
@@ -29,7 +29,7 @@ Stacked = AnyArray | Sequence[AnyArray]
 _FEATURE_MAPS = {cosine: arrays.unit, inner: lambda x: x}
 
 
-@signatures.short
+@border.border
 def merge(
     embeddings: Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]],
     anchors: Float[AnyArray, "M A D"] | Sequence[Float[AnyArray, "A _"]],

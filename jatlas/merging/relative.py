@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
 
 Similarity = str | Callable[..., Array]
 
 
-@signatures.short
+@border.border
 def relativize(
     embeddings: Float[AnyArray, "N D"],
     anchors: Float[AnyArray, "A D"],
@@ -86,7 +86,7 @@ def _relativize(
     return similarities(x, a, function, precision).astype(dtype)
 
 
-@signatures.short
+@border.short
 def register_similarity(name: str, function: Callable[..., Array]) -> None:
     """Give a similarity a name, for `relativize` and `merge` in this process.
 

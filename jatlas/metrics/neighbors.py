@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jatlas._src import arrays, chunks, layout, signatures
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
 
 # Columns of a group, whose largest value is looked at before its values are.
 _GROUP = 16
 
 
-@signatures.short
+@border.border
 def mutual_neighbors(
     x: Float[AnyArray, "N D1"],
     y: Float[AnyArray, "N D2"],

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jatlas._src import arrays, chunks, layout, signatures
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
 
 # Two similarities that differ by no more than this, times eps and the mean length of
@@ -31,7 +31,7 @@ class Retrieval(NamedTuple):
     recall_at_k: Float[Array, ""]
 
 
-@signatures.short
+@border.border
 def retrieval(
     queries: Float[AnyArray, "N D"],
     gallery: Float[AnyArray, "N D"],

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, chunks, layout, signatures
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import Where
 
 
-@signatures.jit(static_argnames="method")
+@border.jit(static_argnames="method")
 @layout.automatic()
 def self_similarity_correlation(
     x: Float[Array, "N D1"],

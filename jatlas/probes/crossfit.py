@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas._src import arrays, layout, signatures
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas.probes.probe import Probe, probe_logits
 from jatlas.probes.training import fit_probe
@@ -25,7 +25,7 @@ class CrossFit(NamedTuple):
     fold: Int[Array, " N"]
 
 
-@signatures.short
+@border.border
 def fit_crossfit(
     key: Array,
     space: Float[AnyArray, "N A"],
@@ -112,7 +112,7 @@ def fit_crossfit(
     return CrossFit(jax.tree.map(lambda *leaves: jnp.stack(leaves), *probes), fold)
 
 
-@signatures.jit()
+@border.jit()
 @layout.automatic("space")
 def crossfit_probabilities(
     fitted: CrossFit,

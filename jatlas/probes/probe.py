@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 
 _EPSILON = 1e-5  # added to the variance of a row
@@ -36,7 +36,7 @@ class Probe(NamedTuple):
 Weights = tuple[Array, Array, Array, Array]
 
 
-@signatures.jit()
+@border.jit()
 def probe_logits(params: Probe, space: Float[AnyArray, "N A"]) -> Float[Array, "N C"]:
     """The logits of a fitted probe.
 

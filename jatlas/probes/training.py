@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas._src import arrays, layout, signatures
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas.probes.probe import Probe, Weights, initial_weights, logits_of, standardized
 
@@ -39,7 +39,7 @@ class _Run(NamedTuple):
     epoch: Int[Array, ""]
 
 
-@signatures.short
+@border.border
 def fit_probe(
     key: Array,
     space: Float[AnyArray, "N A"],

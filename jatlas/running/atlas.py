@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number
 from jatlas._src.weights import row_weights
 
@@ -37,7 +37,7 @@ class AtlasState(NamedTuple):
     count: Float[Array, " N"]  # type: ignore[assignment] # hides tuple.count
 
 
-@signatures.short
+@border.short
 def empty(
     num_samples: int, num_anchors: int, dtype: DTypeLike = jnp.float32
 ) -> AtlasState:
@@ -60,7 +60,7 @@ def empty(
     return AtlasState(jnp.zeros(shape, dtype), jnp.zeros(num_samples, dtype))
 
 
-@signatures.jit()
+@border.jit()
 def add(
     atlas: AtlasState,
     relative: Float[Array, "N A"],
@@ -109,7 +109,7 @@ def add(
     return AtlasState(atlas.total + kept * w[:, None], atlas.count + w)
 
 
-@signatures.jit()
+@border.jit()
 def combine(a: AtlasState, b: AtlasState) -> AtlasState:
     """Combine the charts of two states.
 
@@ -137,7 +137,7 @@ def combine(a: AtlasState, b: AtlasState) -> AtlasState:
     return AtlasState(a.total + b.total, a.count + b.count)
 
 
-@signatures.jit()
+@border.jit()
 def value(atlas: AtlasState, *, empty: Number = jnp.nan) -> Float[Array, "N A"]:
     """The merged space of the charts that have joined so far.
 

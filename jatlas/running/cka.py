@@ -4,14 +4,14 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays, cka_moments, layout, signatures
+from jatlas._src import arrays, border, cka_moments, layout
 from jatlas._src.arrays import Where
 from jatlas._src.cka_moments import CkaState
 
 __all__ = ["CkaState", "add", "combine", "empty", "value"]
 
 
-@signatures.short
+@border.short
 def empty(
     dimension_x: int, dimension_y: int, dtype: DTypeLike = jnp.float32
 ) -> CkaState:
@@ -43,7 +43,7 @@ def empty(
     return CkaState(*(jnp.zeros(shape, dtype) for shape in shapes))
 
 
-@signatures.jit()
+@border.jit()
 @layout.automatic()
 def add(
     state: CkaState,
@@ -88,7 +88,7 @@ def add(
     )
 
 
-@signatures.jit()
+@border.jit()
 @layout.automatic()
 def combine(a: CkaState, b: CkaState) -> CkaState:
     """Combine the rows of two states.
@@ -120,7 +120,7 @@ def combine(a: CkaState, b: CkaState) -> CkaState:
     return cka_moments.combined(a, b)
 
 
-@signatures.jit(static_argnames="debiased")
+@border.jit(static_argnames="debiased")
 @layout.automatic()
 def value(state: CkaState, debiased: bool = False) -> Float[Array, ""]:
     """Linear CKA of the rows seen so far; NaN where `cka` is.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, signatures
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number
 from jatlas._src.weights import row_weights
 from jatlas.running import atlas
@@ -34,7 +34,7 @@ class SpreadState(NamedTuple):
     charts: Float[Array, " N"]
 
 
-@signatures.short
+@border.short
 def empty(
     num_samples: int, num_anchors: int, dtype: DTypeLike = jnp.float32
 ) -> SpreadState:
@@ -56,7 +56,7 @@ def empty(
     return SpreadState(empty, jnp.zeros_like(empty.count), jnp.zeros_like(empty.count))
 
 
-@signatures.jit()
+@border.jit()
 def add(
     spread: SpreadState,
     relative: Float[Array, "N A"],
@@ -105,7 +105,7 @@ def add(
     return SpreadState(after, squares, spread.charts + (weight > 0))
 
 
-@signatures.jit()
+@border.jit()
 def combine(a: SpreadState, b: SpreadState) -> SpreadState:
     """Combine the charts of two states.
 
@@ -142,7 +142,7 @@ def combine(a: SpreadState, b: SpreadState) -> SpreadState:
     return SpreadState(both, squares, a.charts + b.charts)
 
 
-@signatures.jit()
+@border.jit()
 def value(spread: SpreadState) -> Float[Array, " N"]:
     """How far the charts are apart about each sample.
 

@@ -1,4 +1,4 @@
-"""Public functions as `help` shows them: short signatures, by names.
+"""The border of the library: public functions as those who call them see them.
 
 What `jax.jit` gives is no Python function to `help`, and the annotations of arrays take
 more lines than the names that they annotate. Shapes and axes are in the docstrings; the
@@ -6,7 +6,7 @@ annotations themselves stay, for type checkers.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -38,17 +38,20 @@ def short(function: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
-def jit(
-    *, static_argnames: str | Sequence[str] = ()
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """`jax.jit` as a decorator for public functions: a function with `short` signature.
+def border(function: Callable[P, R]) -> Callable[P, R]:
+    """What every public function of arrays goes through that `jit` does not make."""
+    return short(function)
+
+
+def jit(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """`jax.jit` with these options, as a function with a `short` signature.
 
     `lower`, `trace`, `eval_shape` and `clear_cache` are those of `jax.jit`, and
     `__wrapped__` is the function without it.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        jitted: Any = jax.jit(function, static_argnames=static_argnames)
+        jitted: Any = jax.jit(function, **options)
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
