@@ -8,9 +8,8 @@ import numpy as np
 
 from jatlas._src import arrays, border, dealing
 from jatlas._src.arrays import AnyArray
-from jatlas._src.dealing import Percentages
+from jatlas._src.dealing import Percentages, Tasks
 from jatlas._src.seeds import Seed
-from jatlas._src.tasks import Tasks
 
 __all__ = [
     "Tasks",

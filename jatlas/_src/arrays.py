@@ -16,7 +16,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, Real
+from jaxtyping import Array, Bool, Float, Real
 
 AnyArray = jax.Array | np.ndarray
 Shaped = jax.Array | np.ndarray | jax.ShapeDtypeStruct
@@ -60,10 +60,9 @@ def safe_sqrt(x: AnyArray) -> Array:
 def magnitude(x: AnyArray, axis: int) -> Array:
     """The largest |x| along the axis, or 1 if that is zero.
 
-    The axis is kept, with size 1.
-
-    To divide by before squaring, lest squares overflow or vanish. It is a constant to
-    the gradient, which is exact for what depends on it only by rounding.
+    The axis is kept, with size 1. To divide by before squaring, lest squares overflow
+    or vanish. It is a constant to the gradient, which is exact for what depends on it
+    only by rounding.
     """
     largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0)
     return jax.lax.stop_gradient(jnp.where(largest == 0, 1, largest))
@@ -118,11 +117,10 @@ def center(
 ) -> tuple[Float[Array, "N D"], Float[Array, " D"]]:
     """The rows less their mean, and the mean.
 
-    Rows that are masked out are zero. The mean is NaN if no rows are left.
-
-    Centred twice: the mean of values near 1e4 is off by 1e-3 in float32, and a second
-    pass over what is left takes that off. What then remains of a constant feature is
-    rounding alone, and is set to zero, lest a statistic be made of it.
+    Rows that are masked out are zero. The mean is NaN if no rows are left. Centred
+    twice: the mean of values near 1e4 is off by 1e-3 in float32, and a second pass over
+    what is left takes that off. What then remains of a constant feature is rounding
+    alone, and is set to zero, lest a statistic be made of it.
     """
     count = jnp.sum(where)
     first = safe_divide(masked_sum(x, where), count)
@@ -139,11 +137,9 @@ def rescaled(
 ) -> tuple[Float[Array, "N D"], Float[Array, ""]]:
     """The rows times a power of two, and that power.
 
-    It brings the largest magnitude near 1.
-
-    For functions that do not depend on the scale of a space: their squares then neither
-    overflow nor vanish. A power of two rounds nothing. It is a constant to the
-    gradient. Rows that are masked out are zero.
+    It brings the largest magnitude near 1, for functions that do not depend on the
+    scale of a space: their squares then neither overflow nor vanish. A power of two
+    rounds nothing. It is a constant to the gradient. Rows that are masked out are zero.
     """
     kept = keep(x, where)
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(kept), initial=0))
@@ -151,25 +147,6 @@ def rescaled(
     exponent = jnp.clip(jnp.frexp(largest)[1], limits.minexp + 2, limits.maxexp - 2)
     factor = jnp.ldexp(jnp.ones_like(largest), -exponent)
     return kept * factor, factor
-
-
-def one_hot(
-    labels: Integer[AnyArray, " N"], num_classes: int, where: Bool[Array, " N"]
-) -> Float[Array, "N C"]:
-    """Rows of zeros and a one for the label.
-
-    Zeros where masked out, NaN for a label out of range.
-
-    Under `jit` a label cannot be looked at, and `jax.nn.one_hot` would quietly drop it:
-    the NaN carries the fault into whatever is computed.
-    """
-    labels = jnp.asarray(labels)
-    # Wide first: in uint8, 256 classes would wrap around to none.
-    labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
-    valid = (labels >= 0) & (labels < num_classes)
-    ones = jax.nn.one_hot(labels, num_classes)
-    ones = jnp.where(valid[:, None], ones, jnp.nan)
-    return keep(ones, where)
 
 
 def check(message: str, assertion: Callable[..., None], *given: Any) -> None:
@@ -280,10 +257,7 @@ def check_labels(
 
 
 def check_disjoint(name: str, mask: AnyArray, other: str, others: AnyArray) -> None:
-    """Raise ValueError if two masks overlap.
-
-    Only where their values can be looked at.
-    """
+    """Raise ValueError if two masks overlap, where this can be seen."""
     if not (is_concrete(mask) and is_concrete(others)):
         return
     both = int(np.sum(np.asarray(mask) & np.asarray(others)))

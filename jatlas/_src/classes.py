@@ -1,4 +1,4 @@
-"""Sums and means over the rows of each class."""
+"""Labels as class numbers, and sums and means over the rows of each class."""
 
 import jax
 import jax.numpy as jnp
@@ -75,3 +75,22 @@ def class_center(
     residual = arrays.keep(residual - of_class(second), rows)
     rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(of_class(first))
     return jnp.where(jnp.abs(residual) <= rounding, 0, residual), first + second
+
+
+def one_hot(
+    labels: Integer[AnyArray, " N"], num_classes: int, where: Bool[Array, " N"]
+) -> Float[Array, "N C"]:
+    """Rows of zeros and a one for the label.
+
+    Zeros where masked out, NaN for a label out of range.
+
+    Under `jit` a label cannot be looked at, and `jax.nn.one_hot` would quietly drop it:
+    the NaN carries the fault into whatever is computed.
+    """
+    labels = jnp.asarray(labels)
+    # Wide first: in uint8, 256 classes would wrap around to none.
+    labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
+    valid = (labels >= 0) & (labels < num_classes)
+    ones = jax.nn.one_hot(labels, num_classes)
+    ones = jnp.where(valid[:, None], ones, jnp.nan)
+    return arrays.keep(ones, where)

@@ -1,4 +1,4 @@
-"""Dealing samples to tasks, in NumPy on the host."""
+"""M tasks over N samples, and dealing samples to them in NumPy on the host."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,9 +9,32 @@ from jaxtyping import Bool, Float, Int, Integer
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
 from jatlas._src.seeds import Seed, generator
-from jatlas._src.tasks import Tasks
 
 Percentages = Sequence[Sequence[int | float]]
+
+
+class Tasks(NamedTuple):
+    """M tasks over N samples of C classes.
+
+    Attributes:
+        classes: (M, C), the classes of each task.
+        shared: (C,), the classes that every task has.
+        presence: (M, N), the samples of each task, be they for training, validation or
+            test: what the protocol `oracle` knows. Held-out samples are in no task.
+        seen: (M, N), the samples that the task's chart is trained on: those of the task
+            but for validation and test.
+        validation: (M, N), the samples by which the task's chart stops early.
+        held_out: (N,), training samples kept from every task, to be anchors.
+        test: (N,), the test split.
+    """
+
+    classes: Bool[np.ndarray, "M C"]
+    shared: Bool[np.ndarray, " C"]
+    presence: Bool[np.ndarray, "M N"]
+    seen: Bool[np.ndarray, "M N"]
+    validation: Bool[np.ndarray, "M N"]
+    held_out: Bool[np.ndarray, " N"]
+    test: Bool[np.ndarray, " N"]
 
 
 class Samples(NamedTuple):

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer, Real
 
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
-from jatlas._src.tasks import Tasks
+from jatlas._src.dealing import Tasks
 from jatlas.charts import placement
 from jatlas.charts.chart import Chart, ChartState
 

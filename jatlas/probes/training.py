@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
+from jatlas._src.classes import one_hot
 from jatlas.probes.probe import Probe, Weights, initial_weights, logits_of, standardized
 
 
@@ -86,8 +87,8 @@ def fit_probe(
         where: (N,), the rows to learn from; if None, all but those for validation. The
             others are not looked at.
         validation: (N,), the rows to stop by, none of them in where; if None, or if it
-            is empty, all `max_epochs` are run and the last is kept, and the loss in
-            `validation_loss` is that of the rows to learn from.
+            is empty, all `max_epochs` are run, the last is kept, and its loss is that
+            of the rows to learn from.
         hidden: width of the hidden layer.
         learning_rate: of Adam.
         batch_size: rows a step; the last batch of an epoch may be smaller.
@@ -117,13 +118,8 @@ def fit_probe(
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
     _check_rows(space, labels, num_classes, where, validation)
-    arrays.check_counts(
-        1,
-        hidden=hidden,
-        batch_size=batch_size,
-        max_epochs=max_epochs,
-        patience=patience,
-    )
+    counts = {"batch_size": batch_size, "max_epochs": max_epochs, "patience": patience}
+    arrays.check_counts(1, hidden=hidden, **counts)
     nobody = jnp.zeros(space.shape[0], bool)
     held = nobody if validation is None else jnp.asarray(validation)
     rows = ~held if where is None else jnp.asarray(where)
@@ -207,7 +203,7 @@ def _data(
 ) -> _Data:
     either = rows | held
     x = arrays.keep(standardized(space), either)
-    targets = arrays.one_hot(labels, num_classes, either).astype(x.dtype)
+    targets = one_hot(labels, num_classes, either).astype(x.dtype)
     order = jnp.argsort(jnp.where(rows, 0, jnp.where(held, 1, 2)))
     return _Data(x, targets, order, rows.sum(), held.sum())
 
@@ -255,10 +251,7 @@ def _mean_loss(
     start: Int[Array, ""],
     count: Int[Array, ""],
 ) -> Float[Array, ""]:
-    """Mean loss over `count` rows in order, NaN for none.
-
-    At the cost of these rows alone.
-    """
+    """Mean loss over `count` rows in order, NaN for none."""
 
     def add(i: Array, total: Array) -> Array:
         first = i * batch_size

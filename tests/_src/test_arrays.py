@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jatlas._src import arrays
+from jatlas._src import arrays, classes
 
 few = settings(max_examples=15, deadline=None)
 rows = hnp.arrays(
@@ -181,7 +181,7 @@ def test_rescaled_is_near_one_by_a_power_of_two_that_rounds_nothing(scale):
 
 def test_one_hot_marks_a_label_out_of_range_with_nan():
     labels = jnp.array([2, -1, 3, 0, 7])
-    got = arrays.one_hot(labels, 3, jnp.array([True, True, True, True, False]))
+    got = classes.one_hot(labels, 3, jnp.array([True, True, True, True, False]))
     nan = [np.nan] * 3
     np.testing.assert_array_equal(got, [[0, 0, 1], nan, nan, [1, 0, 0], [0, 0, 0]])
 
@@ -282,7 +282,7 @@ def test_labels_out_of_range_may_be_masked_out_and_pass_where_unseen():
 def test_labels_of_any_integer_type_are_read(dtype):
     most = min(int(jnp.iinfo(dtype).max) + 1, 300)  # 256 is 0 in uint8
     labels = jnp.array([0, most - 1], dtype)
-    ones = arrays.one_hot(labels, most, jnp.ones(2, bool))
+    ones = classes.one_hot(labels, most, jnp.ones(2, bool))
     assert ones.argmax(axis=1).tolist() == [0, most - 1]
     assert ones.sum() == 2
-    assert jnp.isnan(arrays.one_hot(labels, most - 1, jnp.ones(2, bool))[1]).all()
+    assert jnp.isnan(classes.one_hot(labels, most - 1, jnp.ones(2, bool))[1]).all()
