@@ -6,6 +6,7 @@ import tomllib
 import jax
 import markdown_pages as pages
 import pytest
+from test_imports import FLOORS
 
 import jatlas
 
@@ -123,6 +124,20 @@ def test_the_readme_names_every_experiment_and_namespace():
     assert len(namespaces) >= 5
     for name in [*namespaces, "devices", "scenarios"]:
         assert f"| `jatlas.{name}` |" in text, name
+
+
+def test_the_drawing_of_the_floors_is_that_of_the_imports():
+    found = pages.blocks(PAGES[".github/CONTRIBUTING.md"].read_text())
+    drawing = [block.text for block in found if block.kind == "text"][1]
+    floors, floor = {}, None
+    for line in drawing.splitlines():
+        numbered = re.match(r"(?:experiments|jatlas|) *(\d+) ", line)
+        floor = int(numbered[1]) if numbered else floor
+        floors[floor] = floors.get(floor, "") + line
+    for room, number in FLOORS.items():
+        if "." in room:
+            name = room.partition(".")[2]
+            assert re.search(rf"(?<!\w){name}(?!\w)", floors[number]), (room, number)
 
 
 def test_the_extras_are_those_of_the_project():
