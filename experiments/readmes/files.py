@@ -87,13 +87,21 @@ def runs_table(runs: Runs) -> str:
                 f"[{name}](published/{name}.json)",
                 f"`{told['command']}`" if "command" in told else "",
                 ", ".join(map(str, seeds)),
-                f"{told['seconds'] / 60:.1f}" if "seconds" in told else "",
+                _minutes(results),
                 own.device,
                 own.versions["jax"],
             ]
         )
     head = ("results", "command", "seeds", "minutes", "device", "jax")
     return markdown_table(head, lines)
+
+
+def _minutes(results: Results) -> str:
+    """How long it took, if that is known."""
+    seconds = results.get("published", {}).get("seconds")
+    if seconds is None and "jobs" in results:
+        seconds = sum(job["took"] for job in results["jobs"].values())
+    return "" if seconds is None else f"{seconds / 60:.1f}"
 
 
 def publish(
@@ -107,16 +115,20 @@ def publish(
     """Write what the tables need of a run's results.
 
     Args:
-        source: the results that the run wrote.
+        source: the results that the run wrote, or the folder of a run that was not
+            finished: then of the seeds of which every setting is done.
         target: the file to write.
         keep: of a row, whether a table needs it.
         command: that made them.
         seconds: that it took.
     """
-    results = json.loads(source.read_text())
+    whole = not source.is_dir()
+    results = json.loads(source.read_text()) if whole else unfinished(source)
     results = _without_places(results)
     told = {"command": command, "seconds": seconds}
     made = {name: value for name, value in told.items() if value is not None}
+    if not whole:
+        made["part"] = "the seeds that were done of a run that was not finished"
     rows = results.get("rows")
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
         kept = [row for row in rows if keep(row)]
@@ -125,6 +137,28 @@ def publish(
         results = results | {"rows": kept}
     target.parent.mkdir(exist_ok=True)
     target.write_text(_compact({"published": made} | results))
+
+
+def unfinished(folder: Path) -> Results:
+    """What is done of a run that keeps its parts as `parts/CELL_seedN.json`.
+
+    Only seeds with as many cells as any seed has: a table mixes no others.
+
+    Raises:
+        FileNotFoundError: if the folder has no such parts.
+    """
+    settings = json.loads((folder / "settings.json").read_text())
+    cells: dict[int, list[Any]] = {}
+    for file in sorted((folder / "parts").glob("*_seed*.json")):
+        seed = int(file.stem.rpartition("_seed")[2])
+        cells.setdefault(seed, []).append(json.loads(file.read_text()))
+    if not cells:
+        raise FileNotFoundError(f"{folder} has no parts/*_seed*.json")
+    most = max(map(len, cells.values()))
+    seeds = sorted(seed for seed, found in cells.items() if len(found) == most)
+    rows = [row for seed in seeds for part in cells[seed] for row in part]
+    options = settings["options"] | {"seeds": seeds}
+    return {"settings": settings | {"options": options}, "rows": rows}
 
 
 def _without_places(results: Results) -> Results:

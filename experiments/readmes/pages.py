@@ -1,7 +1,6 @@
 """Every README and guide, and what should stand in it."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -90,7 +89,7 @@ def publish(
     """Take a run's results into `experiments/EXPERIMENT/published/RUN.json`.
 
     Args:
-        source: the file that the run wrote.
+        source: the file that the run wrote, or its folder if it was not finished.
         name: EXPERIMENT/RUN.
         command: that made it.
         seconds: that it took.
@@ -107,7 +106,7 @@ def _each(act: Callable[[Path, str], str | int | None]) -> list[str]:
     for page in pages():
         name = page.relative_to(ROOT)
         try:
-            text = marks.renewed(page.read_text(), partial(table))
+            text = marks.renewed(page.read_text(), table)
         except marks.BadMark as error:
             faults.append(f"{name}: {error}")
             continue
