@@ -1,12 +1,19 @@
 """Accuracy and CKA of the atlas by the number of anchors and how they are chosen."""
 
 from functools import partial
+from typing import Any
 
 from experiments.readmes.files import Runs
 from experiments.runs.rows import in_cell, markdown_table
 
 RUN = "fashion_mnist_7k"
 CELLS = (("A", "S4_N2"), ("C", "T2"))
+METRICS = ("accuracy", "cka")
+
+
+def keep(row: dict[str, Any]) -> bool:
+    """The metrics of the tables."""
+    return row["metric"] in METRICS
 
 
 def by_number(runs: Runs, setting: tuple[str, str], metric: str) -> str:
@@ -39,6 +46,6 @@ def by_number(runs: Runs, setting: tuple[str, str], metric: str) -> str:
 
 TABLES = {
     f"{metric}_{'_'.join(setting)}": partial(by_number, setting=setting, metric=metric)
-    for metric in ("accuracy", "cka")
+    for metric in METRICS
     for setting in CELLS
 }
