@@ -4,6 +4,7 @@ import json
 import re
 from functools import partial
 
+import numpy as np
 import pytest
 
 from experiments.readmes import files, marks, pages
@@ -97,6 +98,81 @@ def test_every_published_file_is_shown_somewhere():
     every = "".join(page.read_text() for page in pages.pages())
     for file in FILES:
         assert f"<!-- table: {file.parts[-3]}.runs -->" in every
+
+
+def spread(values):
+    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation}"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column", "run", "wanted"),
+    [
+        (
+            "paper.accuracy", "atlas, merged", "C T2, blind", "paper/fashion_mnist_7k",
+            {"setting": "T2", "protocol": "blind", "space": "merged",
+             "metric": "accuracy"},
+        ),
+        (
+            "paper.cka", "mean of embeddings, mean_abs", "A S2_N2, blind",
+            "paper/fashion_mnist_7k",
+            {"setting": "S2_N2", "space": "mean_abs", "metric": "cka"},
+        ),
+        (
+            "anchors.accuracy_A_S4_N2", "16", "farthest, blind",
+            "anchors/fashion_mnist_7k",
+            {"setting": "S4_N2", "anchors": 16, "choice": "farthest",
+             "protocol": "blind", "metric": "accuracy"},
+        ),
+        (
+            "continual.forgetting", "atlas, oracle", "3", "continual/fashion_mnist_7k",
+            {"space": "atlas", "protocol": "oracle", "step": 3, "metric": "forgetting"},
+        ),
+        (
+            "two_encoders.images_64", "ridge map from the anchors", "recall at 10",
+            "two_encoders/default",
+            {"pair": "images", "num_anchors": 64, "method": "ridge",
+             "metric": "recall_10"},
+        ),
+        (
+            "federated.accuracy", "own chart, head of the atlas",
+            "never seen, white-nystroem", "federated/white_nystroem",
+            {"method": "atlas", "group": "unseen"},
+        ),
+        (
+            "federated.harder", "all charts together, head of the atlas",
+            "no common class, plain", "federated/T2",
+            {"method": "together", "group": "unseen"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_cell_is_the_mean_over_seeds_of_its_rows(name, row, column, run, wanted):
+    experiment, _, own = run.partition("/")
+    file = files.EXPERIMENTS / experiment / "published" / f"{own}.json"
+    by_seed = {}
+    for one in json.loads(file.read_text())["rows"]:
+        if wanted.items() <= one.items():
+            by_seed.setdefault(one["seed"], []).append(one["value"])
+    values = [np.mean(found) for found in by_seed.values()]
+    assert marks.cell(pages.table(name), row, column) == spread(values)
+
+
+def test_a_difference_is_paired_by_seed():
+    rows = json.loads(
+        (
+            files.EXPERIMENTS / "paper" / "published" / "fashion_mnist_7k.json"
+        ).read_text()
+    )["rows"]
+    found = {
+        (r["space"], r["seed"]): r["value"]
+        for r in rows
+        if (r["setting"], r["protocol"], r["metric"]) == ("T2", "blind", "accuracy")
+    }
+    gaps = [100 * (found["merged", s] - found["original_abs", s]) for s in (0, 1, 2)]
+    cell = marks.cell(
+        pages.table("paper.differences"), "atlas less end-to-end", "C T2, blind"
+    )
+    assert cell == f"{np.mean(gaps):+.1f} ± {np.std(gaps, ddof=1):.1f}"
 
 
 # The marks
