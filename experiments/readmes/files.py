@@ -82,11 +82,12 @@ def runs_table(runs: Runs) -> str:
         own = about(results)
         seeds = own.options.get("seeds", ())
         told = results.get("published", {})
+        part = "part" in told
         lines.append(
             [
                 f"[{name}](published/{name}.json)",
                 f"`{told['command']}`" if "command" in told else "",
-                ", ".join(map(str, seeds)),
+                ", ".join(map(str, seeds)) + (" (not finished)" if part else ""),
                 _minutes(results),
                 own.device,
                 own.versions["jax"],
