@@ -4,7 +4,7 @@ The question of the paper without its oracle: every chart embeds every sample, a
 test sample nothing is known. Spaces of one width, whatever the number of charts, are
 measured against the end-to-end chart's, the mean, the concatenation and others. On the
 embedded data and 2 cores about a minute a setting and seed. What was tried and what
-came of it is in README.md.
+came of it is in BLIND.md.
 """
 
 import os
