@@ -1,4 +1,4 @@
-"""Samples spread over the devices of one host or of many: the mesh, and padding.
+"""Samples spread over the devices of one host or of many.
 
 What is computed on such arrays is computed by the library's other functions, and what
 several hosts need besides is JAX's own: `jax.distributed.initialize` before all else,
@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 
 __all__ = ["local_rows", "place", "sample_mesh"]
 
@@ -25,6 +25,7 @@ AXIS = "samples"
 _LEAST, _MOST = 8, 128
 
 
+@border.short
 def sample_mesh(
     devices: Sequence[jax.Device] | None = None, *, explicit: bool = False
 ) -> Mesh:
@@ -55,10 +56,14 @@ def sample_mesh(
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(kind,), devices=devices)
 
 
+@border.border
 def place(
     mesh: Mesh, tree: Any, *, axis: int = 0, rows_per_device: int | None = None
 ) -> Any:
-    """Arrays with their samples spread over a mesh, padded with zeros. On the host.
+    """Spread the samples of arrays over a mesh, padded with zeros.
+
+    It runs on the host. Take the anchors' embeddings before: under explicit mesh axes
+    JAX refuses to index samples that are spread.
 
     Each process gives the rows that it has, no matter how many, and pads them to
     `rows_per_device` times its number of devices: N is then that times all devices.
@@ -83,9 +88,10 @@ def place(
         x64, float64 becomes float32). Nothing of it is shared with what was given.
 
     Raises:
-        ValueError: if the mesh is not one of samples or has no device of this process,
-            there are no arrays, they hold no numbers, have no such axis or differ in N,
-            they do not fit in rows_per_device, or the processes give different trees.
+        ValueError: inside of a JAX transformation; if the mesh is not one of samples or
+            has no device of this process, there are no arrays, they hold no numbers,
+            have no such axis or differ in N, they do not fit in rows_per_device, or the
+            processes give different trees.
 
     Example:
         >>> import numpy as np
@@ -96,6 +102,7 @@ def place(
         >>> placed.shape[1] == real.size >= 1001, int(real.sum())
         (True, 1001)
     """
+    arrays.check_on_host("place", tree=tree)
     num_devices = _local_devices(mesh)
     arrays.check_count("axis", axis, 0)
     if rows_per_device is not None:
@@ -124,10 +131,12 @@ def place(
     return jax.tree.unflatten(structure, [put(leaf) for leaf in leaves])
 
 
+@border.border
 def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
-    """The rows that this process gave to `place`, without the padding. On the host.
+    """The rows that this process gave to `place`, without the padding.
 
-    Every process must call it, for arrays that lie otherwise are moved first.
+    It runs on the host. Every process must call it, for arrays that lie otherwise are
+    moved first.
 
     Args:
         mesh: from `sample_mesh`.
@@ -139,9 +148,9 @@ def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
         The tree with NumPy arrays of num_rows along the axis, in their order.
 
     Raises:
-        ValueError: if the mesh is not one of samples or has no device of this process,
-            an array has no such axis, N is not divisible by the number of devices, or
-            this process has fewer rows than num_rows.
+        ValueError: inside of a JAX transformation; if the mesh is not one of samples or
+            has no device of this process, an array has no such axis, N is not divisible
+            by the number of devices, or this process has fewer rows than num_rows.
 
     Example:
         >>> import numpy as np
@@ -150,20 +159,21 @@ def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
         >>> local_rows(mesh, x**2, 5)
         array([ 0.,  1.,  4.,  9., 16.], dtype=float32)
     """
+    arrays.check_on_host("local_rows", tree=tree)
     num_devices = _local_devices(mesh)
     arrays.check_counts(0, axis=axis, num_rows=num_rows)
 
     def take(x: jax.Array) -> np.ndarray:
         _check_axis(x, axis)
-        rows, rest = divmod(x.shape[axis], mesh.size)
-        if rest or num_rows > rows * num_devices:
+        rows, remainder = divmod(x.shape[axis], mesh.size)
+        if remainder or num_rows > rows * num_devices:
             raise ValueError(
                 f"an array of {x.shape[axis]} rows on {mesh.size} devices has no "
                 f"{num_rows} rows on the {num_devices} of this process; give arrays of "
                 "the padded N, and the number of rows that went into `place`."
             )
-        own = multihost_utils.global_array_to_host_local_array(x, mesh, _spec(axis))
-        return np.asarray(own)[(slice(None),) * axis + (slice(num_rows),)]
+        local = multihost_utils.global_array_to_host_local_array(x, mesh, _spec(axis))
+        return np.asarray(local)[(slice(None),) * axis + (slice(num_rows),)]
 
     return jax.tree.map(take, tree)
 
@@ -173,7 +183,7 @@ def _spec(axis: int) -> PartitionSpec:
 
 
 def _local_devices(mesh: Mesh) -> int:
-    """How many devices of the mesh are this process's; ValueError of a bad mesh."""
+    """The number of the mesh's devices that this process has."""
     if mesh.axis_names != (AXIS,):
         raise ValueError(
             f"the mesh must have the one axis {AXIS!r}, got {mesh.axis_names}; make it "
@@ -187,11 +197,11 @@ def _local_devices(mesh: Mesh) -> int:
 
 
 def _on_host(leaf: Any) -> np.ndarray:
-    """The leaf as NumPy's; ValueError of what other hosts have parts of, or text."""
+    """The leaf as NumPy's; ValueError if it is not here or text."""
     if not arrays.is_concrete(leaf):
         raise ValueError(
-            "place takes arrays that this process has the whole of, outside of jit; "
-            "what is on several hosts already is moved by `jax.device_put`."
+            "place takes arrays that this process has the whole of; what is on several "
+            "hosts already is moved by `jax.device_put`."
         )
     x = np.asarray(leaf)
     if x.dtype.kind in "OSUMm":
@@ -220,20 +230,20 @@ def _check_leaves(leaves: list[np.ndarray], axis: int) -> int:
 
 
 def _agreed(needed: int, structure: Any, leaves: list[np.ndarray], axis: int) -> int:
-    """Rows on a device that are enough in every process; each asks all others."""
+    """Rows on a device that are enough in every process."""
     kinds = [
         (leaf.dtype.str, *leaf.shape[:axis], *leaf.shape[axis + 1 :]) for leaf in leaves
     ]
     mark = zlib.crc32(repr((structure, axis, kinds)).encode())
-    told = np.array([needed, mark], np.uint32)
-    all_told = multihost_utils.process_allgather(told)
-    different = np.flatnonzero(all_told[:, 1] != mark)
+    message = np.array([needed, mark], np.uint32)
+    messages = multihost_utils.process_allgather(message)
+    different = np.flatnonzero(messages[:, 1] != mark)
     if different.size:
         raise ValueError(
             f"processes {different[:10].tolist()} place other arrays than process "
             f"{jax.process_index()}, which has {structure} of {kinds} (dtype, shape "
             "without N); all must give the same but for N."
         )
-    rows = int(all_told[:, 0].max())
+    rows = int(messages[:, 0].max())
     multiple = 2 ** int(np.log2(np.clip(rows // 16, _LEAST, _MOST)))
     return max(-(-rows // multiple), 1) * multiple

@@ -1,19 +1,15 @@
-"""The three scenarios: labels to tasks, presence, and what each chart has seen.
+"""The paper's three scenarios: samples dealt to tasks by their labels.
 
 All of it runs on the host, in NumPy. One axis of N samples holds training and test
 samples together; a scenario says of each sample to which of M tasks it belongs.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Bool, Float, Int, Integer
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border, dealing
 from jatlas._src.arrays import AnyArray
-from jatlas._src.seeds import Seed, generator
-from jatlas._src.tasks import Tasks
+from jatlas._src.dealing import Percentages, Tasks
+from jatlas._src.seeds import Seed
 
 __all__ = [
     "Tasks",
@@ -23,20 +19,8 @@ __all__ = [
     "totally_disjoint",
 ]
 
-Percentages = Sequence[Sequence[int | float]]
 
-
-class _Samples(NamedTuple):
-    """What all scenarios start from; `priority` is the u of the validation rule."""
-
-    rng: np.random.Generator
-    priority: Float[np.ndarray, " N"]
-    labels: Integer[np.ndarray, " N"]
-    test: Bool[np.ndarray, " N"]
-    num_classes: int
-    validation_share: float
-
-
+@border.short
 def part_shared_part_novel(
     key: Seed,
     labels: AnyArray,
@@ -47,7 +31,7 @@ def part_shared_part_novel(
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
 ) -> Tasks:
-    """Scenario A: S classes in every task, and N more in each, different ones.
+    """Scenario A: S classes in every task, and N others in each.
 
     M = (C - S) / N tasks. The shared classes are drawn at random, the novel ones dealt
     to the tasks without replacement. A task has every sample of its classes, so that
@@ -93,7 +77,7 @@ def part_shared_part_novel(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
-    samples = _samples(key, labels, num_classes, test, validation_share)
+    samples = dealing.check_samples(key, labels, num_classes, test, validation_share)
     arrays.check_count("num_shared", num_shared, 0)
     arrays.check_count("num_novel", num_novel, 1)
     num_classes = samples.num_classes
@@ -111,9 +95,10 @@ def part_shared_part_novel(
     classes[:, drawn[:num_shared]] = True
     np.put_along_axis(classes, novel, True, axis=1)
     held_out = np.zeros_like(samples.test)
-    return _tasks(samples, classes, classes[:, samples.labels], held_out)
+    return dealing.dealt_tasks(samples, classes, classes[:, samples.labels], held_out)
 
 
+@border.short
 def same_classes_disjoint_samples(
     key: Seed,
     labels: AnyArray,
@@ -124,7 +109,9 @@ def same_classes_disjoint_samples(
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
 ) -> Tasks:
-    """Scenario B: every task has all classes, in other proportions; no sample twice.
+    """Scenario B: all classes in every task, in other proportions.
+
+    No sample is in two tasks.
 
     The class range is cut into equal consecutive parts. Of every class in part p, task
     m gets `percentages[m][p]` per cent of the training samples and of the test samples,
@@ -166,19 +153,22 @@ def same_classes_disjoint_samples(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
-    samples = _samples(key, labels, num_classes, test, validation_share)
-    shares = _shares(percentages, samples.num_classes)
-    held_out = _hold_out(samples, num_held_out)
+    samples = dealing.check_samples(key, labels, num_classes, test, validation_share)
+    shares = dealing.check_shares(percentages, samples.num_classes)
+    held_out = dealing.hold_out(samples, num_held_out)
     presence = np.zeros((len(shares), samples.labels.size), bool)
     for split in (~samples.test & ~held_out, samples.test):
         for name in range(samples.num_classes):
-            own = np.flatnonzero(split & (samples.labels == name))
-            counts = _largest_remainder(samples.rng, own.size, shares[:, name])
+            members = np.flatnonzero(split & (samples.labels == name))
+            counts = dealing.largest_remainder(
+                samples.rng, members.size, shares[:, name]
+            )
             owners = np.repeat(np.arange(len(shares)), counts)
-            presence[samples.rng.permutation(owners), own] = True
-    return _tasks(samples, shares > 0, presence, held_out)
+            presence[samples.rng.permutation(owners), members] = True
+    return dealing.dealt_tasks(samples, shares > 0, presence, held_out)
 
 
+@border.short
 def totally_disjoint(
     key: Seed,
     labels: AnyArray,
@@ -190,7 +180,7 @@ def totally_disjoint(
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
 ) -> Tasks:
-    """Scenario C: the class range cut into M equal consecutive parts, one a task.
+    """Scenario C: the class range in M consecutive parts, one a task.
 
     A task has every sample of its classes but those held out, which are drawn over all
     classes before, to be the anchors. Validation is as in `part_shared_part_novel`.
@@ -228,15 +218,16 @@ def totally_disjoint(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
-    samples = _samples(key, labels, num_classes, test, validation_share)
+    samples = dealing.check_samples(key, labels, num_classes, test, validation_share)
     arrays.check_count("num_tasks", num_tasks, 2)
-    part = _parts(samples.num_classes, num_tasks, "num_tasks", equal)
-    held_out = _hold_out(samples, num_held_out)
+    part = dealing.check_parts(samples.num_classes, num_tasks, "num_tasks", equal)
+    held_out = dealing.hold_out(samples, num_held_out)
     classes = part == np.arange(num_tasks)[:, None]
     presence = classes[:, samples.labels] & ~held_out
-    return _tasks(samples, classes, presence, held_out)
+    return dealing.dealt_tasks(samples, classes, presence, held_out)
 
 
+@border.short
 def end_to_end(
     key: Seed,
     labels: AnyArray,
@@ -245,7 +236,9 @@ def end_to_end(
     test: AnyArray | None = None,
     validation_share: int | float = 0.1,
 ) -> Tasks:
-    """The reference, "task 0": one task of all classes and all samples, none held out.
+    """The reference, "task 0": one task of all classes and samples.
+
+    None is held out.
 
     Args:
         key: a JAX key or an integer seed. With the key of a scenario, most validation
@@ -270,142 +263,9 @@ def end_to_end(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
-    samples = _samples(key, labels, num_classes, test, validation_share)
+    samples = dealing.check_samples(key, labels, num_classes, test, validation_share)
     everything = np.ones((1, samples.labels.size), bool)
     classes = np.ones((1, samples.num_classes), bool)
-    return _tasks(samples, classes, everything, np.zeros_like(samples.test))
-
-
-def _samples(
-    key: Seed,
-    labels: AnyArray,
-    num_classes: int | None,
-    test: AnyArray | None,
-    validation_share: float,
-) -> _Samples:
-    """The arguments that all scenarios take, checked."""
-    labels = np.asarray(labels)
-    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise ValueError(
-            "labels must be a vector of integers 0..C-1, (N,); got "
-            f"{labels.dtype}{labels.shape}."
-        )
-    if labels.size == 0:
-        raise ValueError("there are no samples: labels is empty, (0,).")
-    if num_classes is None:
-        num_classes = int(labels.max()) + 1
-    arrays.check_labels(labels, labels.size, num_classes)
-    test = np.zeros(labels.shape, bool) if test is None else np.asarray(test)
-    arrays.check_mask("test", test, labels.shape, "(N,)")
-    if not 0 <= validation_share < 1:
-        raise ValueError(
-            f"validation_share must lie in [0, 1), got {validation_share}."
-        )
-    missing = np.flatnonzero(np.bincount(labels[~test], minlength=num_classes) == 0)
-    if missing.size:
-        raise ValueError(
-            f"{missing.size} of {num_classes} classes have no training sample: "
-            f"{missing[:10].tolist()}. Number the classes 0..C-1 without gaps."
-        )
-    rng = generator(key)
-    # The first draw, so that it is the same in every scenario.
-    priority = rng.random(labels.size)
-    return _Samples(rng, priority, labels, test, num_classes, validation_share)
-
-
-def _tasks(
-    samples: _Samples,
-    classes: Bool[np.ndarray, "M C"],
-    presence: Bool[np.ndarray, "M N"],
-    held_out: Bool[np.ndarray, " N"],
-) -> Tasks:
-    """Validation set apart, and nothing left without training samples."""
-    validation = np.zeros_like(presence)
-    for own, chosen in zip(presence & ~samples.test, validation, strict=True):
-        members = np.flatnonzero(own)
-        size = round(samples.validation_share * members.size)
-        first = np.argsort(samples.priority[members], kind="stable")[:size]
-        chosen[members[first]] = True
-    seen = presence & ~samples.test & ~validation
-    for m, (own, trained) in enumerate(zip(classes, seen, strict=True)):
-        left = np.bincount(samples.labels[trained], minlength=samples.num_classes)
-        missing = np.flatnonzero(own & (left == 0))
-        if missing.size:
-            raise ValueError(
-                f"task {m} has no training sample left of {missing.size} of its "
-                f"{own.sum()} classes: {missing[:10].tolist()}. Of "
-                f"{(~samples.test).sum()} training samples {held_out.sum()} are held "
-                f"out, and validation_share={samples.validation_share:g}; give more "
-                "samples, or keep fewer from training."
-            )
-    shared = np.all(classes, axis=0)
-    return Tasks(classes, shared, presence, seen, validation, held_out, samples.test)
-
-
-def _hold_out(samples: _Samples, num_held_out: int) -> Bool[np.ndarray, " N"]:
-    """A mask of so many training samples, drawn uniformly."""
-    arrays.check_count("num_held_out", num_held_out, 0)
-    training = np.flatnonzero(~samples.test)
-    if num_held_out > training.size:
-        raise ValueError(
-            f"cannot hold out {num_held_out} of {training.size} training samples; hold "
-            "out fewer."
-        )
-    held_out = np.zeros_like(samples.test)
-    held_out[samples.rng.permutation(training)[:num_held_out]] = True
-    return held_out
-
-
-def _shares(percentages: Percentages, num_classes: int) -> Float[np.ndarray, "M C"]:
-    """Each task's percentage of each class."""
-    if len({np.shape(row) for row in percentages}) != 1:
-        raise ValueError(
-            "percentages must have rows of one length, a row a task; got "
-            f"{percentages}."
-        )
-    table = np.asarray(percentages, np.float64)
-    if table.ndim != 2 or len(table) < 2 or table.shape[1] < 1:
-        raise ValueError(
-            "percentages must have 2 rows or more, one a task, and a column a part of "
-            f"the class range; got the shape {table.shape}. `end_to_end` is one task."
-        )
-    sums = table.sum(axis=0)
-    if not (table >= 0).all() or not np.allclose(sums, 100, rtol=0, atol=1e-6):
-        raise ValueError(
-            "percentages must not be negative, and each column must add up to 100; got "
-            f"{table.tolist()}, whose columns add up to {sums.tolist()}."
-        )
-    if not table.any(axis=1).all():
-        raise ValueError(f"a task gets 0 per cent of all classes: {table.tolist()}.")
-    part = _parts(num_classes, table.shape[1], "the columns of percentages")
-    return table[:, part]
-
-
-def _parts(
-    num_classes: int, num_parts: int, what: str, equal: bool = True
-) -> Int[np.ndarray, " C"]:
-    """The part of each class, the range cut into consecutive parts."""
-    left = num_classes % num_parts
-    if num_parts > num_classes or (equal and left):
-        allowed = f"divide {num_classes}" if equal else f"be {num_classes} or fewer"
-        raise ValueError(
-            f"{num_classes} classes cannot be cut into {num_parts} "
-            f"{'equal parts' if equal else 'parts'}; {what} must {allowed}."
-        )
-    sizes = np.full(num_parts, num_classes // num_parts)
-    sizes[:left] += 1
-    return np.repeat(np.arange(num_parts), sizes)
-
-
-def _largest_remainder(
-    rng: np.random.Generator, size: int, percentages: Float[np.ndarray, " M"]
-) -> Int[np.ndarray, " M"]:
-    """Whole numbers that add up to `size`, each within one of its percentage of it."""
-    quotas = size * percentages / 100
-    counts = np.floor(quotas).astype(int)
-    left = size - counts.sum()
-    lots = rng.random(len(quotas))
-    # Rounded, lest the last bit of a product decide between equal fractions.
-    largest = np.lexsort((lots, -np.round(quotas - counts, 9)))[:left]
-    counts[largest] += 1
-    return counts
+    return dealing.dealt_tasks(
+        samples, classes, everything, np.zeros_like(samples.test)
+    )

@@ -40,6 +40,7 @@ FLOORS = {
     "experiments.benchmarks": 9,
     "experiments.__main__": 10,
     "experiments.guides": 10,
+    "experiments.readmes": 10,
     "experiments.notebooks": 10,
     "experiments.api_pages": 10,
     "experiments": 0,  # says what the package is, and imports nothing

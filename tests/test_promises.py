@@ -224,6 +224,7 @@ ELSEWHERE = {
     "devices.local_rows": "test_sharding.py",
     "scenarios.part_shared_part_novel": "test_tasks.py",
     "devices.place": "test_sharding.py",
+    "merging.register_similarity": "merging/test_similarities.py",
     "scenarios.same_classes_disjoint_samples": "test_tasks.py",
     "scenarios.totally_disjoint": "test_tasks.py",
     # files: from what is on disk, every value looked at

@@ -1,5 +1,6 @@
 """The mesh, padding of ragged N, and the way back; all refusals by their messages."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -232,8 +233,9 @@ def test_arrays_that_cannot_be_placed_are_refused():
         place(mesh, [])
     with refused("arrays of numbers or of booleans, got <U3"):
         place(mesh, np.array(["cat", "dog"]))
-    with refused("outside of jit"):
-        jax.jit(lambda x: place(mesh, x))(np.ones(3))
+    for function in (place, partial(local_rows, num_rows=3)):
+        with refused("runs on the host and reads the values of tree.* outside of jit"):
+            jax.jit(lambda x, function=function: function(mesh, x))(np.ones(8))
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -65,6 +65,16 @@ def same(one: Tasks, other: Tasks) -> bool:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
+def test_scenarios_say_that_they_are_for_the_host(name):
+    given = {"labels": jnp.asarray(LABELS), "key": jax.random.key(0), "test": TEST}
+    for argument in given:
+        with refused(f"runs on the host and reads the values of {argument}"):
+            jax.jit(lambda x, argument=argument: make(name, **{argument: x}).seen)(
+                jnp.asarray(given[argument])
+            )
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_the_record_has_boolean_arrays_of_the_shapes_said(name):
     tasks, m = make(name), SCENARIOS[name][2]
     shapes = [x.shape for x in tasks]

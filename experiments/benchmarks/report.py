@@ -41,12 +41,12 @@ def text(results: dict[str, Any], titles: dict[str, str]) -> str:
     rows = [row for own in jobs.values() for row in own]
     sections = [
         _head(results, [title for n, title in titles.items() if n not in jobs]),
-        _bars(rows, results["settings"]["options"]["quick"]),
-        _times(rows),
-        _growth(rows),
-        _memory(rows),
-        _values(rows),
-        _paper(results["paper"]),
+        bars(rows, results["settings"]["options"]["quick"]),
+        times(rows),
+        growth(rows),
+        memory(rows),
+        values(rows),
+        billion(results["paper"]),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -68,7 +68,7 @@ def _head(results: dict[str, Any], left_out: list[str]) -> str:
     if left_out:
         lines += [f"Not run: {', '.join(left_out)}.", ""]
     disturbed = [
-        f"{_number(job['others'])} in `{name}`"
+        f"{number(job['others'])} in `{name}`"
         for name, job in results["jobs"].items()
         if (job["others"] or 0) > _BUSY
     ]
@@ -77,19 +77,19 @@ def _head(results: dict[str, Any], left_out: list[str]) -> str:
     return "\n".join([*lines, _HOW_TO_READ])
 
 
-def _bars(rows: list[Row], quick: bool) -> str:
+def bars(rows: list[Row], quick: bool) -> str:
     """Each bar, what was measured, and whether it is met."""
     lines = []
     for row in rows:
         for bar in row["bars"]:
             limits = [
-                f"{sign} {_number(bar[key])}"
+                f"{sign} {number(bar[key])}"
                 for sign, key in (("at least", "least"), ("at most", "most"))
                 if bar[key] is not None
             ]
             met = {True: "yes", False: "**no**", None: "not judged"}[bar["met"]]
-            cells = (bar["what"], _number(bar["value"]), ", ".join(limits), met)
-            lines.append((_name(row), *cells))
+            cells = (bar["what"], number(bar["value"]), ", ".join(limits), met)
+            lines.append((named(row), *cells))
     if not lines:
         return ""
     note = "The sizes of `--quick` are too small to judge by.\n\n" if quick else ""
@@ -97,7 +97,7 @@ def _bars(rows: list[Row], quick: bool) -> str:
     return f"## Bars\n\n{note}{_table(head, lines)}"
 
 
-def _times(rows: list[Row]) -> str:
+def times(rows: list[Row]) -> str:
     """Ours, each reference, and the shares of the machine's rates."""
     lines, missing = [], set()
     for row in rows:
@@ -105,7 +105,7 @@ def _times(rows: list[Row]) -> str:
             continue
         missing |= set(row["missing"].items())
         ours = [
-            _name(row),
+            named(row),
             _spread(row["seconds"]["ours"]),
             share(row, "matmul", "flops"),
             share(row, "copy", "bytes"),
@@ -132,15 +132,16 @@ def _compared(row: Row) -> list[list[str]]:
         seconds = [None if s is None else scale * s for s in row["seconds"][name]]
         found = timing.ratios(row["seconds"], name, scale=scale)
         ratio = timing.middle(found)
-        cell = f"{_number(ratio)} ({_number(min(found))} to {_number(max(found))}; "
+        cell = f"{number(ratio)} ({number(min(found))} to {number(max(found))}; "
         cell += f"{len(found)})"
-        scaled = f", scaled by {_number(scale)}" if scale != 1 else ""
+        scaled = f", scaled by {number(scale)}" if scale != 1 else ""
         cell = f"**{cell}**" if ratio < 1 else cell
         lines.append([one["what"], _spread(seconds) + scaled, cell])
     return lines
 
 
-def _growth(rows: list[Row]) -> str:
+def growth(rows: list[Row]) -> str:
+    """The exponents of time in a size, and the least time of each."""
     lines = []
     for row in rows:
         if "exponent" in row:
@@ -148,7 +149,7 @@ def _growth(rows: list[Row]) -> str:
             both = zip(row["sizes"], least, strict=True)
             points = "; ".join(f"{s:,}: {duration(t)}" for s, t in both)
             exponent = f"{row['exponent']:.3f} ± {row['error']:.3f}"
-            lines.append((_name(row), exponent, points))
+            lines.append((named(row), exponent, points))
     if not lines:
         return ""
     note = (
@@ -158,36 +159,37 @@ def _growth(rows: list[Row]) -> str:
     return f"## Growth\n\n{note}{_table(('job', 'exponent', 'least times'), lines)}"
 
 
-def _memory(rows: list[Row]) -> str:
+def memory(rows: list[Row]) -> str:
+    """What is allocated beside the inputs."""
     lines = []
     for row in rows:
         found = row.get("memory", {})
         if any(value is not None for value in found.values()):
             names = ("temporary_bytes", "peak_bytes", "output_bytes")
-            lines.append((_name(row), *(size(found.get(name)) for name in names)))
+            lines.append((named(row), *(size(found.get(name)) for name in names)))
     if not lines:
         return ""
     return f"## Memory\n\n{_table(('job', 'temporaries', 'peak', 'output'), lines)}"
 
 
-def _values(rows: list[Row]) -> str:
+def values(rows: list[Row]) -> str:
     """What else was found, and how far ours is from the references."""
     lines = []
     for row in rows:
         for what, value in row.get("values", {}).items():
-            shown = size(value) if what.endswith("bytes") else _number(value)
-            lines.append((_name(row), what.removesuffix(", bytes"), shown))
+            shown = size(value) if what.endswith("bytes") else number(value)
+            lines.append((named(row), what.removesuffix(", bytes"), shown))
         for one in row.get("references", {}).values():
             if one["tolerance"] is not None:
                 what = f"largest difference from {one['what']}"
                 shown = f"{one['difference']:.1e} (at most {one['tolerance']:.0e})"
-                lines.append((_name(row), what, shown))
+                lines.append((named(row), what, shown))
     if not lines:
         return ""
     return f"## Values\n\n{_table(('job', 'what', 'value'), lines)}"
 
 
-def _paper(paper: dict[str, Any]) -> str:
+def billion(paper: dict[str, Any]) -> str:
     """The figures of `scale`."""
     if not paper:
         return ""
@@ -198,7 +200,7 @@ def _paper(paper: dict[str, Any]) -> str:
             f"`{line['formula']}`",
             units[line["unit"]](line["value"])
             if line["unit"] in units
-            else f"{_number(line['value'])} {line['unit']}",
+            else f"{number(line['value'])} {line['unit']}",
         )
         for line in paper["lines"]
     ]
@@ -230,8 +232,8 @@ def duration(seconds: float) -> str:
     """In the unit in which it is between 1 and 1000."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if seconds * factor >= 1:
-            return f"{_number(seconds * factor)} {unit}"
-    return f"{_number(seconds * 1e6)} µs"
+            return f"{number(seconds * factor)} {unit}"
+    return f"{number(seconds * 1e6)} µs"
 
 
 def size(count: float | None) -> str:
@@ -240,7 +242,7 @@ def size(count: float | None) -> str:
         return "not measured"
     for power, unit in ((15, "PB"), (12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
         if count >= 10**power:
-            return f"{_number(count / 10**power)} {unit}"
+            return f"{number(count / 10**power)} {unit}"
     return f"{count:.0f} B"
 
 
@@ -253,7 +255,7 @@ def _spread(seconds: list[float | None]) -> str:
     return f"{middle} ({duration(min(found))} to {duration(max(found))})"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Three digits, or all of a larger whole number."""
     if value is None or not math.isfinite(value):
         return "not measured"
@@ -266,7 +268,7 @@ def _number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def _name(row: Row) -> str:
+def named(row: Row) -> str:
     """What is measured, and at which sizes."""
     sizes = ", ".join(f"{axis}={value:,}" for axis, value in row["size"].items())
     return f"{row['name']}; {sizes}" if sizes else row["name"]

@@ -54,6 +54,7 @@ _SECONDS = {
     "charts": "the task's chart is trained",
     "end_to_end": "end-to-end is trained, on all so far",
 }
+_COSTS = {"bytes": _BYTES, "seconds": _SECONDS}
 
 
 def table(settings: dict[str, Any], rows: Rows) -> str:
@@ -76,27 +77,35 @@ def table(settings: dict[str, Any], rows: Rows) -> str:
         "kind, relative or not. Forgetting: of the earlier tasks, the best accuracy "
         "after any earlier step less that now.\n",
     ]
-    for metric, title in METRICS.items():
-        names = {
-            (space, protocol): _title(space, protocol)
-            for space in LINES
-            for protocol in ("both", *PROTOCOLS)
-        }
-        lines += _grid(title, names, metric, rows)
-    costs = {"bytes": _BYTES, "seconds": _SECONDS}
-    for metric, titles in costs.items():
-        names = {
-            (space, protocol): title
-            for space, title in titles.items()
-            for protocol in ("both", *PROTOCOLS)
-        }
-        lines += _grid(metric.capitalize(), names, metric, rows)
+    titles = METRICS | {metric: metric.capitalize() for metric in _COSTS}
+    for metric, title in titles.items():
+        lines += [f"## {title}\n", by_task(rows, metric), ""]
     lines.append(
         "A chart joins: it embeds all rows of the state, they are made relative to the "
         "anchors, and added; compiling left out. Seconds on "
         f"{settings['device']}.\n"
     )
     return "\n".join(lines)
+
+
+def by_task(rows: Rows, metric: str) -> str:
+    """A metric in Markdown: a line a method and protocol, a column a task.
+
+    Args:
+        rows: of the results file.
+        metric: one of `METRICS`, "bytes" or "seconds".
+    """
+    steps = sorted({row["step"] for row in rows})
+    costs = _COSTS.get(metric)
+    lines = []
+    for space in costs or LINES:
+        for protocol in ("both", *PROTOCOLS):
+            values = _values(rows, metric, (protocol,), space)
+            if values:
+                name = costs[space] if costs else _title(space, protocol)
+                cells = (_cell(metric, values.get(step, [])) for step in steps)
+                lines.append([name, *cells])
+    return markdown_table(["tasks so far", *map(str, steps)], lines)
 
 
 def figure(rows: Rows) -> Figure:
@@ -155,21 +164,6 @@ def _num_public(options: dict[str, Any]) -> int:
 def _title(space: str, protocol: str) -> str:
     title = LINES[space].title
     return title if protocol == "both" else f"{title}, {protocol}"
-
-
-def _grid(
-    title: str, names: dict[tuple[str, str], str], metric: str, rows: Rows
-) -> list[str]:
-    """A table of those that there are."""
-    steps = sorted({row["step"] for row in rows})
-    lines = []
-    for (space, protocol), name in names.items():
-        values = _values(rows, metric, (protocol,), space)
-        if values:
-            cells = (_cell(metric, values.get(step, [])) for step in steps)
-            lines.append([name, *cells])
-    head = ["tasks so far", *map(str, steps)]
-    return [f"## {title}\n", markdown_table(head, lines), ""]
 
 
 def _cell(metric: str, values: list[float]) -> str:

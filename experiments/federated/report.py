@@ -31,7 +31,7 @@ def table(results: dict[str, Any]) -> str:
         "Accuracy on the test split: mean over clients, then mean ± standard "
         f"deviation over seeds {seeds}."
     )
-    parts = [title, _accuracies(results["rows"]), read, _bytes(rounds)]
+    parts = [title, _accuracies(results["rows"]), read, bytes_table(rounds)]
     parts += ["\n".join(f"- {note}" for note in told["notes"])]
     parts += ["\n".join(_said(each) for each in rounds)]
     return "\n\n".join(parts) + "\n"
@@ -53,12 +53,12 @@ def _accuracies(rows: list[dict[str, Any]]) -> str:
         cells = []
         for group in GROUPS:
             own = [r for r in rows if (r["method"], r["group"]) == (method, group)]
-            cells.append(in_cell(_of_seeds(own)))
+            cells.append(in_cell(by_seed(own)))
         lines.append([name, *cells])
     return markdown_table(["", *GROUPS.values()], lines)
 
 
-def _of_seeds(rows: list[dict[str, Any]]) -> list[float]:
+def by_seed(rows: list[dict[str, Any]]) -> list[float]:
     """The mean over clients, by seed."""
     values: dict[int, list[float]] = {}
     for row in rows:
@@ -67,7 +67,7 @@ def _of_seeds(rows: list[dict[str, Any]]) -> list[float]:
     return [float(np.mean(own)) for own in values.values()]
 
 
-def _bytes(rounds: list[dict[str, Any]]) -> str:
+def bytes_table(rounds: list[dict[str, Any]]) -> str:
     """What a client sends and is sent, against its weights, of the last round."""
     last = rounds[-1]
     head = ("bytes", "sent", "received", "its chart's weights, once", "sent / weights")

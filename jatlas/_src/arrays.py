@@ -1,4 +1,4 @@
-"""Array types by their axes, and the few primitives that every module uses.
+"""Array types by their axes, and primitives that every module uses.
 
 Axes, always in this order: M charts, N samples, A anchors, D features, C classes.
 
@@ -8,7 +8,7 @@ in, statistics stay wide. A division or a root that could be 0/0 is guarded on b
 sides of the `where`, so that its gradient is finite too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, Real
+from jaxtyping import Array, Bool, Float, Real
 
 AnyArray = jax.Array | np.ndarray
 Shaped = jax.Array | np.ndarray | jax.ShapeDtypeStruct
@@ -29,13 +29,13 @@ matmul = partial(jnp.matmul, precision="highest")
 
 
 def widen(x: AnyArray) -> Array:
-    """`x` in the dtype that it is computed in: float32, or wider if it is wider."""
+    """`x` in the dtype for computing: float32, or wider if it is."""
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def all_rows(x: AnyArray, where: Where) -> Bool[Array, " N"]:
-    """`where`, or a mask of all N rows of `x` if it is None."""
+    """`where`, or a mask of all N rows if it is None."""
     return jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)
 
 
@@ -58,17 +58,18 @@ def safe_sqrt(x: AnyArray) -> Array:
 
 
 def magnitude(x: AnyArray, axis: int) -> Array:
-    """The largest |x| along the axis (kept, of size 1), or 1 if that is zero.
+    """The largest |x| along the axis, or 1 if that is zero.
 
-    To divide by before squaring, lest squares overflow or vanish. It is a constant to
-    the gradient, which is exact for what depends on it only by rounding.
+    The axis is kept, with size 1. To divide by before squaring, lest squares overflow
+    or vanish. It is a constant to the gradient, which is exact for what depends on it
+    only by rounding.
     """
     largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0)
     return jax.lax.stop_gradient(jnp.where(largest == 0, 1, largest))
 
 
 def unit(x: Float[AnyArray, "*rows D"]) -> Float[Array, "*rows D"]:
-    """Rows of length one; a zero row stays zero, and its gradient is zero.
+    """Rows of length one; a zero row stays zero, with gradient zero.
 
     Exact for rows of any scale that the dtype can hold.
 
@@ -102,7 +103,7 @@ def squared_distances(
 
 
 def masked_sum(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:
-    """Sum over the rows where `where`; the others, NaN too, are not looked at."""
+    """Sum over the rows where `where`; the others can hold NaN."""
     return jnp.sum(keep(x, where), axis=0)
 
 
@@ -111,33 +112,34 @@ def keep(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:
     return jnp.where(where.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
 
 
-def centre(
+def center(
     x: Float[Array, "N D"], where: Bool[Array, " N"]
 ) -> tuple[Float[Array, "N D"], Float[Array, " D"]]:
-    """The rows less their mean (zero where masked out), and the mean: NaN of no rows.
+    """The rows less their mean, and the mean.
 
-    Centred twice: the mean of values near 1e4 is off by 1e-3 in float32, and a second
-    pass over what is left takes that off. What then remains of a constant feature is
-    rounding alone, and is set to zero, lest a statistic be made of it.
+    Rows that are masked out are zero. The mean is NaN if no rows are left. Centred
+    twice: the mean of values near 1e4 is off by 1e-3 in float32, and a second pass over
+    what is left takes that off. What then remains of a constant feature is rounding
+    alone, and is set to zero, lest a statistic be made of it.
     """
     count = jnp.sum(where)
     first = safe_divide(masked_sum(x, where), count)
-    rest = keep(x - first, where)
-    second = safe_divide(masked_sum(rest, where), count)
-    rest = keep(rest - second, where)
+    residual = keep(x - first, where)
+    second = safe_divide(masked_sum(residual, where), count)
+    residual = keep(residual - second, where)
     rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(first)
-    constant = jnp.max(jnp.abs(rest), axis=0, initial=0) <= rounding
-    return jnp.where(constant, 0, rest), first + second
+    constant = jnp.max(jnp.abs(residual), axis=0, initial=0) <= rounding
+    return jnp.where(constant, 0, residual), first + second
 
 
 def rescaled(
     x: Float[Array, "N D"], where: Bool[Array, " N"]
 ) -> tuple[Float[Array, "N D"], Float[Array, ""]]:
-    """The rows times a power of two that brings the largest magnitude near 1, and it.
+    """The rows times a power of two, and that power.
 
-    For functions that do not depend on the scale of a space: their squares then neither
-    overflow nor vanish. A power of two rounds nothing. It is a constant to the
-    gradient. Rows that are masked out are zero.
+    It brings the largest magnitude near 1, for functions that do not depend on the
+    scale of a space: their squares then neither overflow nor vanish. A power of two
+    rounds nothing. It is a constant to the gradient. Rows that are masked out are zero.
     """
     kept = keep(x, where)
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(kept), initial=0))
@@ -147,79 +149,62 @@ def rescaled(
     return kept * factor, factor
 
 
-def one_hot(
-    labels: Integer[AnyArray, " N"], num_classes: int, where: Bool[Array, " N"]
-) -> Float[Array, "N C"]:
-    """Rows of zeros and a one; zeros where masked out, NaN for a label out of range.
+def check(message: str, assertion: Callable[..., None], *given: Any) -> None:
+    """Raise ValueError with our message alone where an assertion of Chex fails."""
+    try:
+        assertion(*given)
+    except AssertionError:
+        raise ValueError(message) from None
 
-    Under `jit` a label cannot be looked at, and `jax.nn.one_hot` would quietly drop it:
-    the NaN carries the fault into whatever is computed.
-    """
-    labels = jnp.asarray(labels)
-    # Wide first: in uint8, 256 classes would wrap around to none.
-    labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
-    valid = (labels >= 0) & (labels < num_classes)
-    ones = jax.nn.one_hot(labels, num_classes)
-    ones = jnp.where(valid[:, None], ones, jnp.nan)
-    return keep(ones, where)
+
+def described(x: Any) -> str:
+    """What was given, for a message: dtype and shape, or its type."""
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"{x.dtype}{tuple(x.shape)}"
+    return type(x).__name__
 
 
 def check_rows(name: str, x: Shaped) -> None:
     """Raise ValueError unless `x` is a matrix of floating point numbers."""
-    chex.assert_rank(
-        x,
-        2,
-        custom_message=f"{name} must be a matrix, one row a sample; stacked spaces go "
-        "through jax.vmap.",
-        exception_type=ValueError,
+    message = (
+        f"{name} must be a matrix, one row a sample; stacked spaces go through "
+        f"jax.vmap. Got {described(x)}."
     )
+    check(message, chex.assert_rank, x, 2)
     check_floating(name, x)
 
 
 def check_floating(name: str, x: Shaped | Number) -> None:
     """Raise ValueError unless `x` holds floating point numbers."""
-    chex.assert_type(
-        x,
-        float,
-        custom_message=f"{name} must be floating point; convert it first, with "
-        "`.astype(jnp.float32)`, say.",
-        exception_type=ValueError,
+    message = (
+        f"{name} must be floating point; convert it first, with "
+        f"`.astype(jnp.float32)`, say. Got {described(x)}."
     )
+    check(message, chex.assert_type, x, float)
 
 
 def check_mask(
     name: str, mask: AnyArray | None, shape: tuple[int, ...], axes: str
 ) -> None:
-    """Raise ValueError unless `mask` is None, or boolean and of the given shape."""
+    """Raise ValueError unless `mask` is None, or boolean of this shape."""
     if mask is None:
         return
-    chex.assert_shape(
-        mask,
-        shape,
-        custom_message=f"{name} must have the axes {axes}, here {shape}.",
-        exception_type=ValueError,
-    )
-    chex.assert_type(
-        mask,
-        bool,
-        custom_message=f"{name} must be boolean; for numbers write `{name} > 0`.",
-        exception_type=ValueError,
-    )
+    given = described(mask)
+    message = f"{name} must have the axes {axes}, here {shape}; got {given}."
+    check(message, chex.assert_shape, mask, shape)
+    message = f"{name} must be boolean; for numbers write `{name} > 0`. Got {given}."
+    check(message, chex.assert_type, mask, bool)
 
 
 def check_equal(what: str, sizes: Sequence[Any], advice: str) -> None:
     """Raise ValueError unless all `sizes` are the same."""
+    message = f"{what} must be the same, got {list(sizes)}. {advice}"
     for size in sizes[1:]:
-        chex.assert_equal(
-            sizes[0],
-            size,
-            custom_message=f"{what} must be the same, got {list(sizes)}. {advice}",
-            exception_type=ValueError,
-        )
+        check(message, chex.assert_equal, sizes[0], size)
 
 
 def check_pair(x: AnyArray, y: AnyArray, where: AnyArray | None) -> None:
-    """Raise ValueError unless both are floating point matrices of the same N rows."""
+    """Raise ValueError unless both are floating point matrices of N rows."""
     check_rows("x", x)
     check_rows("y", y)
     check_equal(
@@ -252,18 +237,11 @@ def check_labels(
     The values are looked at only where they can be: not under a JAX transformation,
     nor when parts of the array live on other hosts. There a bad label becomes NaN.
     """
-    chex.assert_shape(
-        labels,
-        (num_rows,),
-        custom_message=f"labels must be one a row, ({num_rows},).",
-        exception_type=ValueError,
-    )
-    chex.assert_type(
-        labels,
-        int,
-        custom_message="labels must be integers, the numbers of the classes.",
-        exception_type=ValueError,
-    )
+    given = described(labels)
+    message = f"labels must be one a row, ({num_rows},); got {given}."
+    check(message, chex.assert_shape, labels, (num_rows,))
+    message = f"labels must be integers, the numbers of the classes; got {given}."
+    check(message, chex.assert_type, labels, int)
     known = [labels] if where is None else [labels, where]
     if any(not is_concrete(array) for array in known):
         return
@@ -278,8 +256,8 @@ def check_labels(
         )
 
 
-def check_apart(name: str, mask: AnyArray, other: str, others: AnyArray) -> None:
-    """Raise ValueError if two masks overlap, where their values can be looked at."""
+def check_disjoint(name: str, mask: AnyArray, other: str, others: AnyArray) -> None:
+    """Raise ValueError if two masks overlap, where this can be seen."""
     if not (is_concrete(mask) and is_concrete(others)):
         return
     both = int(np.sum(np.asarray(mask) & np.asarray(others)))
@@ -288,6 +266,17 @@ def check_apart(name: str, mask: AnyArray, other: str, others: AnyArray) -> None
             f"{both} places are both in {name} and in {other}: what is learnt from "
             "cannot tell when to stop. Take them out of one."
         )
+
+
+def check_on_host(function: str, **given: Any) -> None:
+    """Raise ValueError if a host function is given traced values."""
+    for name, tree in given.items():
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
+            raise ValueError(
+                f"{function} runs on the host and reads the values of {name}; inside "
+                "of jax.jit, vmap, grad or scan there are none. Call it outside of "
+                "jit, and pass on what it gives."
+            )
 
 
 def is_concrete(x: AnyArray) -> bool:

@@ -16,11 +16,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+# Rows of an (N, N) matrix that are made at once: it never exists as a whole. Fewer of
+# very long ones, so that they are no more than so many numbers, but not so few that the
+# matrix products are slow.
+_ROWS, _NUMBERS, _LEAST = 256, 2**22, 16
+
 
 def _groups(num_samples: int) -> int:
-    """How many devices the samples can be sharded over evenly; 1 in `jax.shard_map`.
+    """The number of devices that samples can be sharded over evenly.
 
-    There a device has its own rows before it, and no others.
+    It is 1 in `jax.shard_map`: there a device sees its own rows only.
     """
     return 1 if _manual() else math.gcd(num_samples, jax.device_count())
 
@@ -31,7 +36,7 @@ def _manual() -> bool:
 
 
 def chunk_size(num_samples: int, rows: int) -> int:
-    """How many rows a chunk has: near `rows`, and as many of every group.
+    """Rows of a chunk: near `rows`, and as many of every group.
 
     A divisor of N from `rows` / 4 to 2 `rows`, if there is one: `map_samples` then need
     not make rows of the last chunk twice.
@@ -44,6 +49,27 @@ def chunk_size(num_samples: int, rows: int) -> int:
     if sizes:
         return min(sizes, key=lambda n: max(n / rows, rows / n))
     return min(num_samples, max(1, rows // groups) * groups)
+
+
+def pair_rows(num_samples: int) -> int:
+    """How many rows of an (N, N) matrix to make at once."""
+    return max(_LEAST, min(_ROWS, _NUMBERS // max(num_samples, 1)))
+
+
+def map_padded(function: Callable[..., Array], samples: tuple[Array, ...]) -> Array:
+    """Apply `function` to N samples, `pair_rows(N)` of them at a time.
+
+    In equal chunks, padded to fit, which several devices can share.
+    """
+    num_samples = len(samples[0])
+    num_chunks = -(-num_samples // pair_rows(num_samples))
+    size = num_samples
+    if num_chunks > 1:
+        size = _LEAST * -(-num_samples // (_LEAST * num_chunks))
+    missing = size * num_chunks - num_samples
+    padded = [jnp.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)]) for x in samples]
+    axes = (0,) * len(samples)
+    return map_samples(function, tuple(padded), axes, size)[:num_samples]
 
 
 def map_samples(
@@ -69,17 +95,17 @@ def map_samples(
         groups = 1
     # An axis of one group would cost: XLA then copies each chunk in a slow loop.
     of_groups = (groups,) if groups > 1 else ()
-    each, own, place = num_samples // groups, size // groups, len(of_groups)
+    each, part, place = num_samples // groups, size // groups, len(of_groups)
 
     def start(k: int | Array) -> Array:
-        return jnp.minimum(k * own, each - own)
+        return jnp.minimum(k * part, each - part)
 
     def split(x: Array, axis: int) -> Array:
         return x.reshape(*x.shape[:axis], *of_groups, each, *x.shape[axis + 1 :])
 
     def take(x: Array, axis: int, k: int | Array) -> Array:
         before, after = x.shape[:axis], x.shape[axis + place + 1 :]
-        chunk = jax.lax.dynamic_slice_in_dim(x, start(k), own, axis + place)
+        chunk = jax.lax.dynamic_slice_in_dim(x, start(k), part, axis + place)
         return chunk.reshape(*before, size, *after)
 
     # Made again for the gradient: kept, the chunks' arrays would add up to N rows.
@@ -89,14 +115,14 @@ def map_samples(
         return function(jax.tree.unflatten(tree, chunk))
 
     def add(k: int | Array, out: Array) -> Array:
-        new = rows(parts, k).reshape(*of_groups, own, *rest)
+        new = rows(parts, k).reshape(*of_groups, part, *trailing)
         return jax.lax.dynamic_update_slice_in_dim(out, new, start(k), place)
 
     parts = [split(x, axis) for x, axis in zip(leaves, places, strict=True)]
     like = jax.eval_shape(rows, parts, jnp.array(0))
-    rest = like.shape[1:]
-    out = jnp.zeros((*of_groups, each, *rest), like.dtype)
+    trailing = like.shape[1:]
+    out = jnp.zeros((*of_groups, each, *trailing), like.dtype)
     if _manual():  # what the loop begins with must be of one type with what it makes
         out = jnp.where(jnp.sum(parts[0]) == 0, out, out)
     out = jax.lax.fori_loop(0, -(-num_samples // size), add, out)
-    return out.reshape(num_samples, *rest)
+    return out.reshape(num_samples, *trailing)

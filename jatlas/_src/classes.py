@@ -1,4 +1,4 @@
-"""Sums and means over the rows of each class."""
+"""Labels as class numbers, and sums and means over the rows of each class."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ _PARTS = 64
 def check_classes(
     space: AnyArray, labels: AnyArray, num_classes: int, where: AnyArray | None
 ) -> None:
-    """Raise ValueError unless there is a label in 0..C-1 for every row that counts."""
+    """Raise ValueError unless every row that counts has a valid label."""
     arrays.check_rows("space", space)
     arrays.check_mask("where", where, space.shape[:1], "(N,)")
     arrays.check_count("num_classes", num_classes, 1)
@@ -24,7 +24,7 @@ def check_classes(
 def class_indices(
     labels: Integer[Array, " N"], num_classes: int, rows: Bool[Array, " N"]
 ) -> tuple[Int[Array, " N"], Float[Array, " C"]]:
-    """The class of each row, C for rows that are masked out, and how many each has.
+    """The class of each row, C if masked out; the classes' sizes.
 
     Under `jit` a label cannot be looked at. If one is out of range, no class has a
     known number of rows: the NaN carries the fault into whatever is computed.
@@ -53,12 +53,12 @@ def class_sums(
     return jnp.sum(sums.reshape(num_classes, parts, *x.shape[1:]), axis=1)
 
 
-def class_centre(
+def class_center(
     x: Float[Array, "N *rest"], classes: Int[Array, " N"], count: Float[Array, " C"]
 ) -> tuple[Float[Array, "N *rest"], Float[Array, "C *rest"]]:
-    """The rows less the mean of their class; and the means, zero of no rows.
+    """The rows less the mean of their class, and the means.
 
-    Twice, and without what is rounding alone, for the reasons given in `arrays.centre`.
+    Twice, and without what is rounding alone, for the reasons given in `arrays.center`.
     """
     rows = classes < len(count)
     count = count.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)
@@ -66,12 +66,31 @@ def class_centre(
     def mean(values: Array) -> Array:
         return arrays.safe_divide(class_sums(values, classes, len(count)), count, 0.0)
 
-    def own(values: Array) -> Array:
+    def of_class(values: Array) -> Array:
         return jnp.take(values, classes, axis=0, mode="clip")
 
     first = mean(x)
-    rest = arrays.keep(x - own(first), rows)
-    second = mean(rest)
-    rest = arrays.keep(rest - own(second), rows)
-    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(own(first))
-    return jnp.where(jnp.abs(rest) <= rounding, 0, rest), first + second
+    residual = arrays.keep(x - of_class(first), rows)
+    second = mean(residual)
+    residual = arrays.keep(residual - of_class(second), rows)
+    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(of_class(first))
+    return jnp.where(jnp.abs(residual) <= rounding, 0, residual), first + second
+
+
+def one_hot(
+    labels: Integer[AnyArray, " N"], num_classes: int, where: Bool[Array, " N"]
+) -> Float[Array, "N C"]:
+    """Rows of zeros and a one for the label.
+
+    Zeros where masked out, NaN for a label out of range.
+
+    Under `jit` a label cannot be looked at, and `jax.nn.one_hot` would quietly drop it:
+    the NaN carries the fault into whatever is computed.
+    """
+    labels = jnp.asarray(labels)
+    # Wide first: in uint8, 256 classes would wrap around to none.
+    labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
+    valid = (labels >= 0) & (labels < num_classes)
+    ones = jax.nn.one_hot(labels, num_classes)
+    ones = jnp.where(valid[:, None], ones, jnp.nan)
+    return arrays.keep(ones, where)

@@ -15,6 +15,8 @@ from typing import ParamSpec, TypeVar
 import jax
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
+from jatlas._src import arrays
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -22,7 +24,7 @@ R = TypeVar("R")
 def automatic(
     samples: str | None = None, axis: int = 0
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator: the same function, for arrays on explicit mesh axes as well.
+    """Make a function work for arrays on explicit mesh axes too.
 
     It goes below `jax.jit`, where the layout of every array is known to its type.
 
@@ -48,12 +50,16 @@ def automatic(
                     parameters.bind(*args, **kwargs).arguments[samples]
                 )
                 out = PartitionSpec(jax.typeof(like[0]).sharding.spec[axis])
-            placed = [leaf for leaf, own in zip(leaves, meshes, strict=True) if own]
+            placed = [
+                leaf for leaf, on_axes in zip(leaves, meshes, strict=True) if on_axes
+            ]
 
             def body(placed: list[jax.Array]) -> R:
-                rest = iter(placed)
+                remaining = iter(placed)
                 both = zip(leaves, meshes, strict=True)
-                filled = [next(rest) if own else leaf for leaf, own in both]
+                filled = [
+                    next(remaining) if on_axes else leaf for leaf, on_axes in both
+                ]
                 args, kwargs = jax.tree.unflatten(tree, filled)
                 return function(*args, **kwargs)
 
@@ -69,7 +75,7 @@ def automatic(
 
 
 def of_samples(x: object, axis: int) -> NamedSharding | None:
-    """How an array lies whose samples are spread over devices; None of any other.
+    """How samples are spread over devices; None if they are not.
 
     Where it can be seen: of arrays, not of what stands for them in `jax.jit`.
 
@@ -82,11 +88,31 @@ def of_samples(x: object, axis: int) -> NamedSharding | None:
     """
     if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer):
         return None
-    if not isinstance(x.sharding, NamedSharding):
+    result = _along(x.sharding, x.ndim, axis)
+    return None if result is None or result.spec[0] is None else result
+
+
+def on_mesh(x: object, axis: int = 0) -> NamedSharding | None:
+    """As `of_samples`, and for all arrays on explicit mesh axes.
+
+    Of these the layout is a part of the type, in `jax.jit` too. Samples that are not
+    spread have the spec (None,).
+    """
+    if not isinstance(x, jax.Array):
         return None
-    mesh, spec = x.sharding.mesh, x.sharding.spec
-    axes = (*spec, *[None] * (x.ndim - len(spec)))[axis]
-    return None if axes is None else NamedSharding(mesh, PartitionSpec(axes))
+    sharding = x.sharding if arrays.is_concrete(x) else jax.typeof(x).sharding
+    result = _along(sharding, x.ndim, axis)
+    if result is None or (result.spec[0] is None and not result.mesh.explicit_axes):
+        return None
+    return result
+
+
+def _along(sharding: object, ndim: int, axis: int) -> NamedSharding | None:
+    """The mesh, and the mesh axes over which one axis is spread."""
+    if not isinstance(sharding, NamedSharding):
+        return None
+    axes = (*sharding.spec, *[None] * (ndim - len(sharding.spec)))[axis]
+    return NamedSharding(sharding.mesh, PartitionSpec(axes))
 
 
 def _explicit_mesh(leaf: object) -> AbstractMesh | None:

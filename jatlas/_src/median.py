@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, layout, tiles
+from jatlas._src import arrays, border, layout, tiles
 from jatlas._src.arrays import Where
 
 MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
@@ -17,12 +17,14 @@ MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 LIMB = 1 << 16
 
 
-@partial(jax.jit, static_argnames="rule")
+@border.jit(static_argnames="rule")
 @layout.automatic()
 def median_distance(
     x: Float[Array, "N D"], *, rule: str = "lower_nonzero", where: Where = None
 ) -> Float[Array, ""]:
-    """The median Euclidean distance between rows: the usual width of an rbf kernel.
+    """The median Euclidean distance between rows.
+
+    It is the usual width of an rbf kernel.
 
     `sigma = sqrt(median of |x_i - x_j|^2)`. Published code differs in which pairs it
     counts, and in the median of an even number of them. It is one of the distances, or
@@ -89,15 +91,15 @@ def _median_square_jvp(
     known = ~jnp.isnan(value)
     slope = jnp.zeros_like(value)
     for i, j in [_pair_at(x, rows, square) for square in middle]:
-        apart = jnp.where(known, x[i] - x[j], 0)
-        slope += 2 * jnp.sum(apart * (change[i] - change[j])) / len(middle)
+        difference = jnp.where(known, x[i] - x[j], 0)
+        slope += 2 * jnp.sum(difference * (change[i] - change[j])) / len(middle)
     return value, slope
 
 
 def _pair_at(
     x: Float[Array, "N D"], rows: Bool[Array, " N"], square: Float[Array, ""]
 ) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """Two rows at a squared distance, or the two that come nearest to it.
+    """Two rows at a squared distance, or nearest to it.
 
     The same distance, computed in another loop, may differ in its last bit.
     """
@@ -115,7 +117,7 @@ def _pair_at(
 def _middle_squares(
     x: Float[Array, "N D"], rule: str, rows: Bool[Array, " N"]
 ) -> Float[Array, " T"]:
-    """The squared distances in the middle, one or two by the rule; NaN if none."""
+    """The squared distances in the middle, by the rule; NaN if none."""
     x = jax.lax.stop_gradient(x)
     guess = jnp.full(1 if rule == "lower_nonzero" else 2, tiles.spread(x, rows)[0])
     if len(x) > 2 * tiles.ROWS:
@@ -178,7 +180,7 @@ def _search(
 def _around(
     guess: Int[Array, "T 1"], low: Int[Array, "T 1"], high: Int[Array, "T 1"]
 ) -> Int[Array, "T K"]:
-    """Values to try: near the guess, far from it, and evenly between the bounds."""
+    """Values to try: near the guess, far, and evenly between the bounds."""
     dtype = guess.dtype
     near = jnp.arange(-8, 9, dtype=dtype)
     far = 16 << jnp.arange(0, jnp.iinfo(dtype).bits - 6, 2, dtype=dtype)
@@ -189,7 +191,7 @@ def _around(
 def _below(
     group: tiles.Samples, block: tiles.Samples, tried: Int[Array, " K"], rule: str
 ) -> Int[Array, " K1"]:
-    """How many squares of a tile are below each value tried, and at last how many."""
+    """Counts of a tile's squares below each value tried, then of all."""
     squares = tiles.squares(group.spaces[0], block.spaces[0], block.spaces[0][0])
     pairs = tiles.pairs_of(group, block)
     if rule != "middle_all":
@@ -208,7 +210,7 @@ def _below(
 
 
 def _excess(counts: Int[Array, "J K1"]) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
-    """Squares not below each value less those below: multiples of LIMB, and rest."""
+    """Squares not below each value less those below: multiples of LIMB, remainder."""
     excess = counts[:, -1:] - 2 * counts[:, :-1]
     few = jnp.sum(excess & (LIMB - 1), axis=0)
     return jnp.sum(excess >> 16, axis=0) + (few >> 16), few & (LIMB - 1)

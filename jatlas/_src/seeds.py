@@ -1,22 +1,25 @@
-"""One key or seed for what is drawn on the host, in NumPy."""
+"""Keys and seeds for what is drawn on the host, in NumPy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jatlas._src import arrays
+
 Seed = int | np.integer | jax.Array
 
 
 def generator(key: Seed) -> np.random.Generator:
-    """A NumPy generator from an integer seed or a JAX key, for choices on the host.
+    """A NumPy generator from an integer seed or a JAX key.
 
     Raises:
-        ValueError: if the seed is negative, or this is not one key.
+        ValueError: if the seed is negative, or this is not one key, or JAX traces it.
 
     Example:
         >>> bool(generator(7).random() == generator(7).random())
         True
     """
+    arrays.check_on_host("a draw in NumPy", key=key)
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.ndim > 0:
             raise ValueError(f"expected one JAX key, got keys {key.shape}; index them.")

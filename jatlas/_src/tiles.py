@@ -1,4 +1,4 @@
-"""Squared distances between all pairs of N rows, in tiles: nothing of (N, N) is held.
+"""Squared distances between all pairs of N rows, in tiles.
 
 A tile is the squared distances of some rows to some others. It is made anew whenever it
 is needed, for the gradient too; what is kept is of the order of N D.
@@ -21,7 +21,7 @@ ROWS, COLUMNS, AT_ONCE = 2048, 128, 16
 
 
 class Samples(NamedTuple):
-    """What a tile needs of its samples: N are all, R its rows and B its columns."""
+    """Samples for a tile: N in all, R rows, B columns."""
 
     spaces: tuple[Float[Array, "N D"], ...]
     rows: Bool[Array, " N"]
@@ -34,7 +34,7 @@ def samples_of(
     rows: Bool[Array, " N"],
     means: Sequence[Float[Array, " N"]] = (),
 ) -> Samples:
-    """One or two spaces, the rows of them that count, and means of their kernels."""
+    """One or two spaces, their rows that count, their kernels' means."""
     return Samples(tuple(spaces), rows, jnp.arange(len(rows)), tuple(means))
 
 
@@ -72,28 +72,33 @@ def sweep(
 
 
 def _grid(n: int) -> tuple[int, int, int]:
-    """How many groups of rows, how many blocks of columns, and columns a block."""
+    """Groups of rows, blocks of columns, and columns a block."""
     groups = max(1, -(-n // ROWS))
     blocks = groups * max(1, -(-n // (groups * COLUMNS)))
     return groups, blocks, max(1, -(-n // (blocks * AT_ONCE))) * AT_ONCE
 
 
 def total(stacked: Float[Array, "J B"]) -> Float[Array, ""]:
-    """The sum of all, in two steps: one long sum would lose the last digits."""
+    """The sum of all, in two steps.
+
+    One long sum would lose the last digits.
+    """
     return jnp.sum(arrays.matmul(jnp.ones(len(stacked), stacked.dtype), stacked))
 
 
-def pairs_of(group: Samples, block: Samples, apart: bool = False) -> Bool[Array, "R B"]:
-    """The pairs of samples that count; if `apart`, of two different ones."""
+def pairs_of(
+    group: Samples, block: Samples, distinct: bool = False
+) -> Bool[Array, "R B"]:
+    """The pairs of samples that count; if `distinct`, of two different ones."""
     pairs = group.rows[:, None] & block.rows
-    return pairs & (group.ids[:, None] != block.ids) if apart else pairs
+    return pairs & (group.ids[:, None] != block.ids) if distinct else pairs
 
 
 @jax.custom_jvp
 def squares(
     x: Float[Array, "R D"], y: Float[Array, "B D"], middle: Float[Array, " D"]
 ) -> Float[Array, "R B"]:
-    """Squared distances by differences, which lose no digits; a few features a go."""
+    """Squared distances by differences, which lose no digits."""
     more = -x.shape[1] % AT_ONCE
     x, y = (
         jnp.pad(side, ((0, 0), (0, more))).T.reshape(-1, AT_ONCE, len(side))
@@ -112,18 +117,20 @@ def squares(
 def _squares_jvp(
     primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Any]
 ) -> tuple[Array, Array]:
-    """2 (x - y).(dx - dy), multiplied out: products of matrices, of centred rows."""
+    """2 (x - y).(dx - dy), multiplied out: products of centred matrices."""
     (x, y, middle), (change_x, change_y, _) = primals, tangents
-    rest_x, rest_y = x - middle, y - middle
-    own = jnp.sum(rest_x * change_x, axis=1)[:, None]
-    own += jnp.sum(rest_y * change_y, axis=1)
-    across = arrays.matmul(change_x, rest_y.T) + arrays.matmul(rest_x, change_y.T)
-    return squares(x, y, middle), 2 * (own - across)
+    centered_x, centered_y = x - middle, y - middle
+    diagonal = jnp.sum(centered_x * change_x, axis=1)[:, None]
+    diagonal += jnp.sum(centered_y * change_y, axis=1)
+    across = arrays.matmul(change_x, centered_y.T) + arrays.matmul(
+        centered_x, change_y.T
+    )
+    return squares(x, y, middle), 2 * (diagonal - across)
 
 
 def spread(
     x: Float[Array, "N D"], rows: Bool[Array, " N"]
 ) -> tuple[Float[Array, ""], Float[Array, " D"]]:
-    """The mean of |x_i - x_j|^2 over all pairs, and the mean row; both constants."""
-    rest, mean = arrays.centre(jax.lax.stop_gradient(x), rows)
-    return 2 * arrays.safe_divide(jnp.sum(rest**2), jnp.sum(rows), 0.0), mean
+    """The mean of |x_i - x_j|^2, and the mean row; both constants."""
+    residual, mean = arrays.center(jax.lax.stop_gradient(x), rows)
+    return 2 * arrays.safe_divide(jnp.sum(residual**2), jnp.sum(rows), 0.0), mean

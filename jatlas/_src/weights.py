@@ -1,4 +1,4 @@
-"""Weights of charts and of rows: checked, and zero where a sample is absent."""
+"""Weights of charts and of rows, zero where a sample is absent."""
 
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -16,7 +16,7 @@ def chart_weights(
     shape: tuple[int, int],
     dtype: DTypeLike,
 ) -> Float[Array, "M N"]:
-    """The weight of each chart for each sample, zero where absent; dtype or wider."""
+    """The weight of each chart for each sample, zero where absent."""
     arrays.check_mask("presence", presence, shape, "(M, N)")
     check_weights(weights, shape)
     if weights is None:
@@ -26,7 +26,7 @@ def chart_weights(
 
 
 def check_weights(weights: Weights | None, shape: tuple[int, int]) -> None:
-    """Raise ValueError unless weights are None, or floating point, (M,) or (M, N)."""
+    """Raise ValueError unless weights are floating point, (M,) or (M, N)."""
     if weights is None:
         return
     arrays.check_floating("weights", weights)
@@ -51,5 +51,8 @@ def row_weights(presence: Array, weights: Number | Array | None) -> Array:
 
 
 def _not_negative(weights: Array) -> Array:
-    """NaN for a negative weight: of such, no mean of cosines need be a cosine."""
+    """NaN for a negative weight.
+
+    With such a weight a mean of cosines need not be a cosine.
+    """
     return jnp.where(weights < 0, jnp.nan, weights)

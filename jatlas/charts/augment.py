@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Real
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 
 
+@border.border
 def flip_and_crop(
     key: Array,
     images: Real[AnyArray, "B H W channels"],
@@ -17,7 +18,9 @@ def flip_and_crop(
     padding: int = 4,
     flip: bool = True,
 ) -> Real[Array, "B H W channels"]:
-    """Each image mirrored or not, then shifted: padded with zeros and cut at random.
+    """Mirror images at random, and shift them.
+
+    A shifted image is padded with zeros and cut at random.
 
     Zero is black in bytes; in images that have been normalised it is the mean colour.
     So let this see bytes, and the chart normalise: `with_preprocessing`.

@@ -1,4 +1,4 @@
-"""A chart as four pure functions of a state: the only form that training knows."""
+"""A chart as four pure functions of a state."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 from flax import nnx
 from jaxtyping import Array, Float, Real
 
+from jatlas._src import border
+
 
 class ChartState(NamedTuple):
-    """What a chart holds; stacked along a leading axis M for M charts.
+    """What a chart holds; stacked along M for M charts.
 
     Attributes:
         params: the pytree that the optimizer changes.
@@ -20,10 +22,11 @@ class ChartState(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """An encoder with a classifier on top, of whatever framework that is built on JAX.
+    """An encoder with a classifier on top.
 
-    A chart is a constant to `jax.jit`: make it once and pass it on, for a second one of
-    the same architecture compiles anew.
+    It can be of any framework that is built on JAX. A chart is a constant to `jax.jit`:
+    make it once and pass it on, for a second one of the same architecture compiles
+    anew.
 
     Attributes:
         init: a key to a `ChartState`.
@@ -41,6 +44,7 @@ class Chart(NamedTuple):
     takes_integers: bool = False
 
 
+@border.short
 def from_module(build: Callable[..., nnx.Module]) -> Chart:
     """The chart of a Flax NNX module with `embed(images)` and `__call__(images)`.
 
@@ -92,6 +96,7 @@ def from_module(build: Callable[..., nnx.Module]) -> Chart:
     )
 
 
+@border.short
 def with_preprocessing(chart: Chart, function: Callable[[Array], Array]) -> Chart:
     """The chart of raw images: `function` first, then the chart.
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 
 class CNN(nnx.Module):
-    """Two convolutions, each with SiLU and pooling, a linear embedding, a linear head.
+    """Two convolutions, a linear embedding, a linear head.
 
     conv 5x5, 16 channels - SiLU - max-pool 2 - conv 5x5, 32 channels - SiLU - max-pool
     2 - linear to D, the embedding - linear to C. The convolutions keep the size of the
@@ -89,7 +89,9 @@ def convolve(
 
 
 def max_pool(x: Float[Array, "B H W K"]) -> Float[Array, "B H//2 W//2 K"]:
-    """The maximum over 2 x 2 pixels; an odd last row or column falls off.
+    """The maximum over 2 x 2 pixels.
+
+    An odd last row or column falls off.
 
     By reshaping: on a CPU, and in the backward pass everywhere, faster than a window.
     """

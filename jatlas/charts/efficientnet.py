@@ -1,4 +1,4 @@
-"""EfficientNet-Lite 0 to 2, to be used as they come: trained, and frozen."""
+"""EfficientNet-Lite 0 to 2, trained and frozen."""
 
 import math
 from collections.abc import Mapping
@@ -148,14 +148,14 @@ def _plans(variant: int) -> list[_Plan]:
 
 
 def _widened(channels: int, width: float) -> int:
-    """`channels * width` to the nearest multiple of 8, not below nine tenths of it."""
+    """`channels * width` to a multiple of 8, at least nine tenths."""
     scaled = channels * width
     nearest = max(8, int(scaled + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * scaled else nearest
 
 
 class _Block(nnx.Module):
-    """Widen, filter each channel by itself, narrow; plus the input, if it fits."""
+    """Widen, filter each channel, narrow; add the input if it fits."""
 
     def __init__(
         self, tensors: Mapping[str, np.ndarray], prefix: str, plan: _Plan

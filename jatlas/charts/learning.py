@@ -1,4 +1,4 @@
-"""What M charts do on one batch: a step of training, and their losses.
+"""One batch for M charts: a step of training, and their losses.
 
 Charts that do it side by side are stacked along a leading axis M. Samples that are
 spread over devices stay there, and each device does its part of a batch.
@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer, Real
 
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
-from jatlas._src.tasks import Tasks
+from jatlas._src.dealing import Tasks
 from jatlas.charts import placement
 from jatlas.charts.chart import Chart, ChartState
 
@@ -26,7 +26,7 @@ Augment = Callable[[Array, Array], Array]
 
 
 class Samples(NamedTuple):
-    """What the charts learn from: all samples, and each chart's share of them."""
+    """All samples, and each chart's share of them."""
 
     images: Real[Array, "N *image"]
     labels: Integer[Array, " N"]
@@ -42,11 +42,11 @@ def share(
     group: tuple[int, ...],
     layout: NamedSharding | None,
 ) -> Samples:
-    """The samples, and what of them the charts of the group have. On the host."""
+    """The samples, and the group's masks of them. On the host."""
     chosen = list(group)
     masks = [np.asarray(m) for m in (tasks.classes, tasks.seen, tasks.validation)]
-    rest = (jnp.asarray(labels), *(jnp.asarray(m[chosen]) for m in masks))
-    return Samples(images, *placement.on_all(rest, layout))
+    task_arrays = (jnp.asarray(labels), *(jnp.asarray(m[chosen]) for m in masks))
+    return Samples(images, *placement.on_all(task_arrays, layout))
 
 
 class Learner(NamedTuple):
@@ -57,7 +57,7 @@ class Learner(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best state of one chart so far, and whether it goes on; stacked too."""
+    """The best state of a chart so far, and whether it continues."""
 
     state: ChartState
     loss: Float[Array, ""]
@@ -66,22 +66,22 @@ class Best(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The samples of each chart, its own first, and how many are its own.
+    """An order of samples, a chart's own first, and their number.
 
     `keys`, of an epoch of training: each chart's, for what is drawn in it.
     """
 
     samples: Int[Array, "M N"]
-    num_own: Int[Array, " M"]
+    num_members: Int[Array, " M"]
     keys: Array | None = None
 
 
 @jax.jit
 def shuffled(keys: Array, seen: Bool[Array, "M N"], epoch: int | Array) -> Order:
-    """Each chart's samples in a random order of its own, and its keys of the epoch."""
+    """Each chart's samples in random order, and its keys of the epoch."""
 
     def of_epoch(number: int) -> Array:
-        """What a chart draws does not depend on which others are trained with it."""
+        """Keys that do not depend on which other charts are trained."""
         fold = jax.vmap(jax.random.fold_in, (0, None))
         return fold(fold(keys, number), epoch)
 
@@ -90,10 +90,10 @@ def shuffled(keys: Array, seen: Bool[Array, "M N"], epoch: int | Array) -> Order
 
 
 @jax.jit
-def ordered(priority: Float[Array, "M N"], own: Bool[Array, "M N"]) -> Order:
+def ordered(priority: Float[Array, "M N"], chart_samples: Bool[Array, "M N"]) -> Order:
     """Each chart's samples, its own first, by ascending priority."""
-    order = jnp.argsort(jnp.where(own, priority, jnp.inf), axis=1)
-    return Order(order, own.sum(axis=1))
+    order = jnp.argsort(jnp.where(chart_samples, priority, jnp.inf), axis=1)
+    return Order(order, chart_samples.sum(axis=1))
 
 
 @partial(jax.jit, static_argnames=("chart", "optimizer"))
@@ -125,7 +125,7 @@ def step(
     axes: Axes | None,
     augment: Augment | None = None,
 ) -> tuple[Learner, Float[Array, "2 M"]]:
-    """One step of each chart, and the sum and count of its losses before the step.
+    """One step of each chart, and its losses before the step.
 
     The batch is gathered here, and goes through `augment` (a key, images) if there is
     one, with a key of the chart, the epoch and the place in it.
@@ -143,14 +143,14 @@ def step(
 
         def loss(params: Any) -> tuple[Array, tuple[Any, Array]]:
             state = learner.state._replace(params=params)
-            logits, rest = chart.train(state, images)
+            logits, statistics = chart.train(state, images)
             sums = _cross_entropy(logits, samples.labels[rows], classes, where)
-            return arrays.safe_divide(sums[0], sums[1], 0.0), (rest, sums)
+            return arrays.safe_divide(sums[0], sums[1], 0.0), (statistics, sums)
 
         params = learner.state.params
-        gradient, (rest, sums) = jax.grad(loss, has_aux=True)(params)
+        gradient, (statistics, sums) = jax.grad(loss, has_aux=True)(params)
         update, opt_state = optimizer.update(gradient, learner.optimizer, params)
-        state = ChartState(optax.apply_updates(params, update), rest)
+        state = ChartState(optax.apply_updates(params, update), statistics)
         return Learner(state, opt_state), sums
 
     batch = _batch(order, start, size)
@@ -174,7 +174,7 @@ def score(
     size: int,
     axes: Axes | None,
 ) -> Float[Array, "2 M"]:
-    """Sum and count of each chart's losses on a batch, outside of training."""
+    """Sum and count of each chart's losses on a batch."""
 
     def score(state: ChartState, classes: Array, rows: Array, where: Array) -> Array:
         logits = chart.logits(state, _spread(samples.images[rows], axes))
@@ -212,7 +212,7 @@ def keep_best(
 def mean(
     sums: list[Float[Array, "2 M"]], num_charts: int
 ) -> tuple[Float[np.ndarray, " M"], Bool[np.ndarray, " M"]]:
-    """Mean losses from sums and counts of batches, and whether there was any sample.
+    """Mean losses from sums and counts, and which charts had samples.
 
     On the host: the device has gone on meanwhile, and waits here once an epoch.
     """
@@ -237,7 +237,7 @@ def _batch(
     Batch norm sees `size` of the chart's own samples in every step, never blank rows.
     """
     place = start + jnp.arange(size)
-    count = order.num_own[:, None]
+    count = order.num_members[:, None]
     again = place % jnp.maximum(count, 1)
     return jnp.take_along_axis(order.samples, again, axis=1), place < count
 

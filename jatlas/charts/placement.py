@@ -1,4 +1,4 @@
-"""Charts on samples that are spread over devices: where they are, and embedding.
+"""Charts on samples that are spread over devices.
 
 A chunk is cut from what each device holds: cut from the whole, it would have to be sent
 to all. Nothing is sent, and each device keeps the rows of its own samples.
@@ -14,32 +14,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Real
 
-from jatlas._src import arrays
-from jatlas._src.arrays import AnyArray
 from jatlas.charts.chart import Chart, ChartState
-
-
-def sample_layout(images: AnyArray) -> NamedSharding | None:
-    """How images lie whose samples are spread over devices; None of others.
-
-    With explicit mesh axes, where it is a part of the type, of all that are on a mesh.
-    Inside of `jax.jit` only such axes can be seen.
-    """
-    if not isinstance(images, jax.Array):
-        return None
-    concrete = arrays.is_concrete(images)
-    sharding = images.sharding if concrete else jax.typeof(images).sharding
-    if not isinstance(sharding, NamedSharding):
-        return None
-    axes = (*sharding.spec, None)[0]
-    if axes is None and not sharding.mesh.explicit_axes:
-        return None
-    return NamedSharding(sharding.mesh, PartitionSpec(axes))
 
 
 @contextmanager
 def automatic_axes(layout: NamedSharding | None) -> Iterator[NamedSharding | None]:
-    """The layout on automatic axes, and the mesh of these as the current one."""
+    """The layout on automatic axes, their mesh being the current one."""
     if layout is None:
         yield None
         return
@@ -62,7 +42,10 @@ def no_rows(
     images: jax.ShapeDtypeStruct,
     layout: NamedSharding | None,
 ) -> Float[Array, "M N D"]:
-    """Zeros, for `add_rows` to put embeddings in. `images` is what a device holds."""
+    """Zeros, for `add_rows` to put embeddings in.
+
+    `images` is what a device holds.
+    """
 
     def body(states: ChartState) -> Array:
         rows = jax.eval_shape(_each_chart(chart), states, images)
@@ -81,7 +64,7 @@ def add_rows(
     size: int,
     layout: NamedSharding | None,
 ) -> Float[Array, "M N D"]:
-    """The rows with embeddings of `size` images in them, of each device's own.
+    """The rows with embeddings of each device's own `size` images.
 
     In place: memory is that of the rows and of one chunk.
 
@@ -92,7 +75,7 @@ def add_rows(
         images: all N, or of one device a part of them.
         place: the first image, and the chart and the sample that the rows begin with.
         size: images at a time.
-        layout: how the samples lie, from `sample_layout`.
+        layout: how the samples lie, from `on_mesh`.
     """
 
     def body(states: ChartState, place: Any, images: Array, rows: Array) -> Array:
@@ -111,7 +94,7 @@ def _each_chart(chart: Chart) -> Callable[[ChartState, Array], Array]:
 def _by_device(
     body: Callable[..., Array], layout: NamedSharding | None, *sample_axes: int | None
 ) -> Callable[..., Array]:
-    """`body` by each device on its part; its arguments have samples on these axes.
+    """`body` by each device on its part of the samples.
 
     What comes back is (M, N, D).
     """

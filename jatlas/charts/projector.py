@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 class Projector(nnx.Module):
-    """Features to 256, ReLU, to an embedding of 128, and a linear head.
+    """A hidden layer, an embedding, and a linear head, on features.
 
     Its "images" are rows of features (B, F), which a frozen encoder has made of the
     images once: `fit_charts` and `embed` take them as they take images.

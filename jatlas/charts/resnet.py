@@ -65,7 +65,7 @@ class ResNet20(nnx.Module):
                 before = features
         self.blocks = nnx.List(blocks)
         inner = [conv for block in blocks for conv in (block.conv1, block.conv2)]
-        _initialise([self.stem, *inner], rngs.params())
+        _initialize([self.stem, *inner], rngs.params())
         self.head = nnx.Linear(before, num_classes, rngs=rngs)
 
     def embed(self, images: Float[Array, "B H W channels"]) -> Float[Array, "B 64"]:
@@ -111,7 +111,7 @@ def _conv(channels: int, features: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv
         strides=stride,
         padding=1,
         use_bias=False,
-        kernel_init=nnx.initializers.zeros,  # `_initialise` comes after
+        kernel_init=nnx.initializers.zeros,  # `_initialize` comes after
         rngs=rngs,
     )
 
@@ -120,7 +120,7 @@ def _norm(features: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
     return nnx.BatchNorm(features, momentum=0.9, epsilon=1e-5, rngs=rngs)
 
 
-def _initialise(convs: Sequence[nnx.Conv], key: Array) -> None:
+def _initialize(convs: Sequence[nnx.Conv], key: Array) -> None:
     """Normal kernels of variance 2 / fan-in, after He et al. (2015).
 
     Drawn at once: to compile nineteen draws takes ten times as long.

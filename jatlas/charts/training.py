@@ -10,9 +10,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Integer, Real
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
-from jatlas._src.tasks import Tasks
+from jatlas._src.dealing import Tasks
+from jatlas._src.layout import on_mesh
 from jatlas.charts import embedding, learning, placement
 from jatlas.charts.chart import Chart
 from jatlas.charts.embedding import Charts
@@ -38,6 +39,7 @@ class Progress(NamedTuple):
     training: np.ndarray
 
 
+@border.border
 def fit_charts(
     key: Array,
     chart: Chart,
@@ -54,7 +56,9 @@ def fit_charts(
     together: bool | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Charts:
-    """Train M charts, one a task. A loop on the host around compiled steps.
+    """Train M charts, one a task.
+
+    It is a loop on the host around compiled steps.
 
     A chart draws its batches from its own samples only (`tasks.seen`), scores its own
     classes only (the logits of the others do not enter the loss), starts from its own
@@ -96,10 +100,11 @@ def fit_charts(
         `Charts`, in the order of `only` if that is given.
 
     Raises:
-        ValueError: if shapes or dtypes are not these, a count is below 1, a label is
-            out of range, the chart has not C logits, `only` names charts that are not
-            there or one twice, or a task has no sample to learn from, one of a class
-            that is not its own, or one both seen and for validation.
+        ValueError: inside of a JAX transformation; if shapes or dtypes are not these, a
+            count is below 1, a label is out of range, the chart has not C logits,
+            `only` names charts that are not there or one twice, or a task has no sample
+            to learn from, one of a class that is not its own, or one both seen and for
+            validation.
 
     Example:
         >>> import jax
@@ -119,6 +124,7 @@ def fit_charts(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
+    arrays.check_on_host("fit_charts", images=images, labels=labels, tasks=tasks)
     arrays.check_counts(
         1, batch_size=batch_size, max_epochs=max_epochs, patience=patience
     )
@@ -129,10 +135,11 @@ def fit_charts(
     side_by_side = embedding.side_by_side(together)
     groups = [numbers] if side_by_side else [(m,) for m in numbers]
     optimizer = adam() if optimizer is None else optimizer
-    layout = placement.sample_layout(images)
-    with placement.automatic_axes(layout) as own:
-        if own is not None:
-            images, key = jax.device_put(images, own), placement.on_all(key, own)
+    layout = on_mesh(images)
+    with placement.automatic_axes(layout) as automatic:
+        if automatic is not None:
+            images = jax.device_put(images, automatic)
+            key = placement.on_all(key, automatic)
         floating = jnp.issubdtype(images.dtype, jnp.floating)
         images = arrays.widen(images) if floating else jnp.asarray(images)
         fitted = [
@@ -141,8 +148,8 @@ def fit_charts(
                 chart,
                 augment,
                 optimizer,
-                learning.share(images, labels, tasks, group, own),
-                None if own is None else own.spec[0],
+                learning.share(images, labels, tasks, group, automatic),
+                None if automatic is None else automatic.spec[0],
                 group,
                 batch_size,
                 max_epochs,
@@ -228,15 +235,17 @@ def _check_samples(images: AnyArray, labels: AnyArray, tasks: Tasks) -> None:
     arrays.check_labels(labels, len(images), num_classes)
     arrays.check_mask("tasks.seen", tasks.seen, shape, "(M, N)")
     arrays.check_mask("tasks.validation", tasks.validation, shape, "(M, N)")
-    own = np.asarray(tasks.classes)[:, np.asarray(labels)]
+    in_classes = np.asarray(tasks.classes)[:, np.asarray(labels)]
     for name in ("seen", "validation"):
-        foreign = np.asarray(getattr(tasks, name)) & ~own
+        foreign = np.asarray(getattr(tasks, name)) & ~in_classes
         if foreign.any():
             raise ValueError(
                 f"tasks.{name} gives charts {np.flatnonzero(foreign.any(axis=1))} "
                 "samples of classes that are not theirs in tasks.classes; mend one."
             )
-    arrays.check_apart("tasks.seen", tasks.seen, "tasks.validation", tasks.validation)
+    arrays.check_disjoint(
+        "tasks.seen", tasks.seen, "tasks.validation", tasks.validation
+    )
     idle = np.flatnonzero(~np.asarray(tasks.seen).any(axis=1))
     if idle.size:
         raise ValueError(f"charts {idle} have no sample to learn from in tasks.seen.")
@@ -255,11 +264,11 @@ def _check_shapes(
         dtype = jnp.float32
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), dtype)
     if augment is not None:
-        found = jax.eval_shape(augment, key, image).shape
-        if found != image.shape:
+        shape = jax.eval_shape(augment, key, image).shape
+        if shape != image.shape:
             raise ValueError(
                 f"augment must keep the shape of the images; of {image.shape} it makes "
-                f"{found}."
+                f"{shape}."
             )
     state = jax.eval_shape(chart.init, key)
     logits = jax.eval_shape(chart.logits, state, image)

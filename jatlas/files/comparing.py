@@ -17,8 +17,9 @@ from jatlas.files.formats.names import check_ids, check_one_kind, find
 from jatlas.files.progress import Progress, unseen
 from jatlas.files.readers import AT_ONCE, Source, open_embeddings
 from jatlas.metrics.alignment import cka
-from jatlas.metrics.neighbors import mutual_neighbors, self_similarity_correlation
+from jatlas.metrics.neighbors import mutual_neighbors
 from jatlas.metrics.permutation import permutation_test
+from jatlas.metrics.self_similarity import self_similarity_correlation
 
 Statistic = Callable[[Array, Array], Array]
 

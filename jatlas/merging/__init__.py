@@ -4,7 +4,7 @@ from jatlas.merging.anchors import anchor_pool, check_anchors, choose_anchors
 from jatlas.merging.assembly import Spaces, anchor_rows, assemble
 from jatlas.merging.mean import masked_mean
 from jatlas.merging.product import merge
-from jatlas.merging.relative import relativize
+from jatlas.merging.relative import register_similarity, relativize
 from jatlas.merging.transforms import (
     Transform,
     apply_transform,
@@ -29,5 +29,6 @@ __all__ = [
     "fit_whiten",
     "masked_mean",
     "merge",
+    "register_similarity",
     "relativize",
 ]

@@ -1,15 +1,14 @@
 """The masked mean over charts."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number
 from jatlas._src.weights import Weights, chart_weights
 
 
-@jax.jit
+@border.jit()
 def masked_mean(
     relative: Float[Array, "M N A"],
     presence: Bool[Array, "M N"],
@@ -17,7 +16,7 @@ def masked_mean(
     weights: Weights | None = None,
     empty: Number = jnp.nan,
 ) -> Float[Array, "N A"]:
-    """The atlas: every sample's mean over the charts in which it is present.
+    """The merged space: the mean over the charts that have the sample.
 
     r(x) = (1/K) sum over the K charts that have x of r_k(x).
 
@@ -28,7 +27,8 @@ def masked_mean(
         weights: (M,) or (M, N), not negative (else NaN); the mean is then weighted. All
             1 if None.
         empty: what stands in the rows of a sample in no chart, or whose weights are
-            all zero.
+            all zero. In a loss give 0.0 and mask these rows out: the gradient of
+            parameters that a NaN meets is NaN, even where the loss leaves it out.
 
     Returns:
         (N, A) in the dtype of relative. Gradients are finite, and zero for absent rows.
@@ -37,6 +37,7 @@ def masked_mean(
         ValueError: if the shapes or dtypes are not these.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> relative = jnp.array([[[0.2], [0.4], [0.6]], [[0.4], [0.0], [0.0]]])
         >>> presence = jnp.array([[True, True, False], [True, False, False]])
@@ -44,6 +45,14 @@ def masked_mean(
         Array([[0.3],
                [0.4],
                [nan]], dtype=float32)
+
+        A loss with parameters after the mean:
+
+        >>> def loss(head):
+        ...     rows = masked_mean(relative, presence, empty=0.0) @ head
+        ...     return jnp.sum(jnp.where(presence.any(axis=0)[:, None], rows, 0))
+        >>> bool(jnp.isfinite(jax.grad(loss)(jnp.ones((1, 1)))).all())
+        True
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
     """

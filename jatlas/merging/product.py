@@ -10,18 +10,26 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
 from jatlas._src.weights import Weights, chart_weights, check_weights
-from jatlas.merging.relative import Similarity, check_spaces, similarities
+from jatlas.merging.relative import (
+    Similarity,
+    check_spaces,
+    cosine,
+    inner,
+    similarities,
+    similarity_function,
+)
 
 Stacked = AnyArray | Sequence[AnyArray]
 
 # Similarities that are an inner product of a map of each side: for these, similarity
 # and mean over charts are one contraction.
-_FEATURE_MAPS = {"cosine": arrays.unit, "inner": lambda x: x}
+_FEATURE_MAPS = {cosine: arrays.unit, inner: lambda x: x}
 
 
+@border.border
 def merge(
     embeddings: Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]],
     anchors: Float[AnyArray, "M A D"] | Sequence[Float[AnyArray, "A _"]],
@@ -78,6 +86,8 @@ def merge(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
     """
+    # The function, not its name, is what is compiled for: a name can be given anew.
+    similarity = similarity_function(similarity)
     of_rows = partial(_merge, similarity=similarity, empty=empty, precision=precision)
     samples = (embeddings, presence, weights)
     if batch_size is not None:
@@ -171,8 +181,9 @@ def _merge(
     dtype = jnp.result_type(*jax.tree.leaves((embeddings, anchors)))
     wide = jnp.promote_types(dtype, jnp.float32)
     w = chart_weights(presence, weights, (len(embeddings), num_samples), wide)
-    if similarity in _FEATURE_MAPS:
-        rows = partial(_contracted, _FEATURE_MAPS[similarity], anchors, precision)
+    function = similarity_function(similarity)
+    if function in _FEATURE_MAPS:
+        rows = partial(_contracted, _FEATURE_MAPS[function], anchors, precision)
     else:
         rows = partial(_added_up, similarity, anchors, precision)
 

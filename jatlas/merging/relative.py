@@ -1,22 +1,25 @@
 """Relative representations: embeddings and anchors to similarities."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays
-from jatlas._src.arrays import Number, Precision, Shaped
+from jatlas._src import arrays, border
+from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
 
-Similarity = str | Callable[[Array, Array], Array]
+Similarity = str | Callable[..., Array]
 
 
-@partial(jax.jit, static_argnames=("similarity", "precision"))
+@border.border
 def relativize(
-    embeddings: Float[Array, "N D"],
-    anchors: Float[Array, "A D"],
+    embeddings: Float[AnyArray, "N D"],
+    anchors: Float[AnyArray, "A D"],
     *,
     similarity: Similarity = "cosine",
     precision: Precision = "highest",
@@ -29,8 +32,8 @@ def relativize(
     Args:
         embeddings: (N, D), floating point.
         anchors: (A, D), the same chart's embeddings of the anchors.
-        similarity: the name of one of `SIMILARITIES`, or a function of embeddings
-            (N, D) and anchors (A, D) that gives (N, A). The names:
+        similarity: a name, or a function of embeddings (N, D) and anchors (A, D) that
+            gives (N, A). The names, beside those of `register_similarity`:
 
             - "cosine", in [-1, 1] up to rounding;
             - "angular", 1 - angle / pi, in [0, 1];
@@ -41,7 +44,7 @@ def relativize(
               sigma in a `functools.partial`).
 
             A function is compiled for anew each time it is another object: make it
-            once.
+            once. One that has an argument `precision` is given that, too.
         precision: of the matrix products, as in `jax.lax.Precision`. Accelerators round
             their inputs unless it is "highest".
 
@@ -65,19 +68,75 @@ def relativize(
     Source: Moschella et al., "Relative representations enable zero-shot latent space
     communication" (2023), equation 2.
     """
+    # The function, not its name, is what is compiled for: a name can be given anew.
+    function = similarity_function(similarity)
+    return _relativize(embeddings, anchors, function, precision)
+
+
+@partial(jax.jit, static_argnames=("function", "precision"))
+def _relativize(
+    embeddings: Array,
+    anchors: Array,
+    function: Callable[..., Array],
+    precision: Precision,
+) -> Float[Array, "N A"]:
     check_spaces(embeddings, anchors)
     dtype = jnp.result_type(embeddings, anchors)
     x, a = arrays.widen(embeddings), arrays.widen(anchors)
-    return similarities(x, a, similarity, precision).astype(dtype)
+    return similarities(x, a, function, precision).astype(dtype)
+
+
+@border.short
+def register_similarity(name: str, function: Callable[..., Array]) -> None:
+    """Give a similarity a name, for `relativize` and `merge` in this process.
+
+    The function is tried on small arrays first. A name can be given anew: then all that
+    JAX has compiled is forgotten (`jax.clear_caches`), so that programs of yours that
+    use the name take the new function too.
+
+    An atlas made with such a name cannot be saved: whoever loads it would not have the
+    function.
+
+    Args:
+        name: not one of the names that `relativize` lists.
+        function: of embeddings (N, D) and anchors (A, D), float32 or wider, to (N, A)
+            floating point. If it has an argument `precision`, it is given that of
+            `relativize`, for its matrix products.
+
+    Raises:
+        ValueError: if the name is empty, not text, or of a similarity that comes with
+            the library; if the function cannot be a constant of `jax.jit` (hashable),
+            fails there, or gives another shape, integers, NaN or infinity.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def cauchy(x, anchors):
+        ...     return 1 / (1 + jnp.sum((x[:, None] - anchors) ** 2, axis=-1))
+        >>> register_similarity("cauchy", cauchy)
+        >>> relativize(jnp.zeros((1, 2)), jnp.ones((1, 2)), similarity="cauchy")
+        Array([[0.33333334]], dtype=float32)
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"the name of a similarity must be text, got {name!r}.")
+    if name in SIMILARITIES:
+        raise ValueError(
+            f"{name!r} comes with the library, and saved atlases rely on it; take "
+            "another name."
+        )
+    _check_similarity(name, function)
+    before = _registered.get(name, function)
+    _registered[name] = function
+    if before is not function:
+        jax.clear_caches()
 
 
 def cosine(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
-    """cos(x, a), in [-1, 1] up to rounding; 0 for a zero vector."""
+    """cos(x, a), in [-1, 1] up to rounding; zero for zero vectors."""
     return inner(arrays.unit(x), arrays.unit(anchors), precision=precision)
 
 
 def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
-    """1 - angle(x, a) / pi, in [0, 1]; 1/2 for a zero vector.
+    """1 - angle / pi, in [0, 1]; 1/2 for zero vectors.
 
     The angle is Kahan's 2 atan2(|u - v|, |u + v|) on unit vectors, which keeps its
     digits near 0 and pi, where the arc cosine loses half of them. With the sides
@@ -85,11 +144,11 @@ def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Ar
     """
     del precision  # no matrix product
     u, v = arrays.unit(x), arrays.unit(anchors)
-    apart = arrays.safe_sqrt(arrays.squared_distances(u, v))
-    together = arrays.safe_sqrt(arrays.squared_distances(u, -v))
-    both_zero = (apart == 0) & (together == 0)
-    apart, together = (jnp.where(both_zero, 1, side) for side in (apart, together))
-    return jnp.arctan2(together, apart) / (jnp.pi / 2)
+    difference = arrays.safe_sqrt(arrays.squared_distances(u, v))
+    total = arrays.safe_sqrt(arrays.squared_distances(u, -v))
+    both_zero = (difference == 0) & (total == 0)
+    difference, total = (jnp.where(both_zero, 1, side) for side in (difference, total))
+    return jnp.arctan2(total, difference) / (jnp.pi / 2)
 
 
 def inner(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
@@ -120,20 +179,46 @@ def rbf(
     if sigma is not None:
         return jnp.exp(-arrays.squared_distances(x, anchors) / (2 * sigma**2))
     rows = arrays.all_rows(anchors, None)
-    rest, factor = arrays.rescaled(arrays.centre(anchors, rows)[0], rows)
+    residual, factor = arrays.rescaled(arrays.center(anchors, rows)[0], rows)
     # Over the pairs, the mean of |a - b|^2 is 2 sum |a - mean|^2 / (A - 1).
-    square = 2 * jnp.sum(rest**2) / max(anchors.shape[0] - 1, 1)
+    square = 2 * jnp.sum(residual**2) / max(anchors.shape[0] - 1, 1)
     distances = arrays.squared_distances(x * factor, anchors * factor)
     return jnp.exp(-distances / (2 * jnp.where(square == 0, 1, square)))
 
 
-SIMILARITIES: dict[str, Callable[..., Array]] = {
-    "cosine": cosine,
-    "angular": angular,
-    "inner": inner,
-    "euclidean": euclidean,
-    "rbf": rbf,
-}
+# Those that come with the library, which an atlas on disk can name.
+SIMILARITIES: Mapping[str, Callable[..., Array]] = MappingProxyType(
+    {
+        "cosine": cosine,
+        "angular": angular,
+        "inner": inner,
+        "euclidean": euclidean,
+        "rbf": rbf,
+    }
+)
+_registered: dict[str, Callable[..., Array]] = {}
+
+
+def similarity_function(similarity: Similarity) -> Callable[..., Array]:
+    """The function that a similarity is, or that its name stands for.
+
+    Raises:
+        ValueError: if the name is unknown.
+
+    >>> similarity_function("cosine") is similarity_function(cosine) is cosine
+    True
+    """
+    if callable(similarity):
+        return similarity
+    function = SIMILARITIES.get(similarity) or _registered.get(similarity)
+    if function is None:
+        known = [*SIMILARITIES, *_registered]
+        raise ValueError(
+            f"unknown similarity {similarity!r}; known are {', '.join(known)}. Give "
+            "one of these, or a function of embeddings (N, D) and anchors (A, D), or "
+            "name yours by `jatlas.merging.register_similarity`."
+        )
+    return function
 
 
 def similarities(
@@ -142,22 +227,46 @@ def similarities(
     similarity: Similarity,
     precision: Precision,
 ) -> Float[Array, "N A"]:
-    """What `similarity` gives, be it a name or a function; its shape is checked."""
-    if callable(similarity):
-        result = similarity(x, anchors)
-    elif similarity in SIMILARITIES:
-        result = SIMILARITIES[similarity](x, anchors, precision=precision)
-    else:
-        raise ValueError(
-            f"unknown similarity {similarity!r}; known are {', '.join(SIMILARITIES)}, "
-            "or give a function of embeddings (N, D) and anchors (A, D)."
-        )
+    """The similarities by a name or a function; the shape is checked."""
+    function = similarity_function(similarity)
+    options = {"precision": precision} if _takes_precision(function) else {}
+    result = function(x, anchors, **options)
     arrays.check_equal(
         "the shape (N, A) and the shape that the similarity gave",
-        [(x.shape[0], anchors.shape[0]), jnp.shape(result)],
+        [(x.shape[0], anchors.shape[0]), np.shape(result)],
         "A similarity is a function of embeddings (N, D) and anchors (A, D).",
     )
     return result
+
+
+def _takes_precision(function: Callable[..., Array]) -> bool:
+    try:
+        return "precision" in inspect.signature(function).parameters
+    except ValueError:  # of a function that is not written in Python
+        return False
+
+
+def _check_similarity(name: str, function: Callable[..., Array]) -> None:
+    """Raise ValueError unless the function is a similarity, by trying it."""
+    # Positive, so that one for histograms can be tried too.
+    x, anchors = jnp.linspace(0.5, 1.5, 12).reshape(3, 4), jnp.eye(2, 4) + 0.25
+    wanted = (
+        f"the similarity {name!r} must be a function in jax.numpy, of embeddings (N, D)"
+        " and anchors (A, D) to (N, A) finite floating point numbers"
+    )
+    if not callable(function):
+        raise ValueError(f"{wanted}; got {function!r}.")
+    try:
+        hash(function)
+        tried = partial(similarities, similarity=function, precision="highest")
+        result = jax.jit(tried)(x, anchors)
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ValueError(f"{wanted}; on (3, 4) and (2, 4): {cause}") from error
+    if not jnp.issubdtype(result.dtype, jnp.floating):
+        raise ValueError(f"{wanted}; on (3, 4) and (2, 4) it gave {result.dtype}.")
+    if not jnp.all(jnp.isfinite(result)):
+        raise ValueError(f"{wanted}; on (3, 4) and (2, 4) it gave {result.tolist()}.")
 
 
 def check_spaces(embeddings: Shaped, anchors: Shaped, of: str = "") -> None:

@@ -236,7 +236,7 @@ def apply_transform(
 def _centred(embeddings: Array, where: Array | None) -> tuple[Array, Array]:
     arrays.check_rows("embeddings", embeddings)
     arrays.check_mask("where", where, embeddings.shape[:1], "(N,)")
-    return arrays.centre(arrays.widen(embeddings), arrays.all_rows(embeddings, where))
+    return arrays.center(arrays.widen(embeddings), arrays.all_rows(embeddings, where))
 
 
 def _shrunk(covariance: Array, shrinkage: Number) -> Array:

@@ -3,9 +3,10 @@
 from jatlas._src.median import median_distance
 from jatlas.metrics.alignment import cka
 from jatlas.metrics.classes import separability
-from jatlas.metrics.neighbors import mutual_neighbors, self_similarity_correlation
+from jatlas.metrics.neighbors import mutual_neighbors
 from jatlas.metrics.permutation import PermutationTest, permutation_test
 from jatlas.metrics.ranking import Retrieval, retrieval
+from jatlas.metrics.self_similarity import self_similarity_correlation
 
 __all__ = [
     "PermutationTest",

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from jatlas._src import arrays, layout
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
-from jatlas._src.classes import check_classes, class_centre, class_indices
+from jatlas._src.classes import check_classes, class_center, class_indices
 
 
+@border.border
 def separability(
     space: Float[AnyArray, "N D"],
     labels: Integer[AnyArray, " N"],
@@ -18,7 +19,7 @@ def separability(
     *,
     where: Where = None,
 ) -> Float[Array, "C C"]:
-    """How far apart every two classes lie, in units of their own spread.
+    """The distance between every two classes, in units of their spread.
 
     `s(i, j) = |c_i - c_j| / ((r_i + r_j) / 2)`, c being the centroid of a class and r
     the mean distance of its rows to it. It does not change when the space is rotated,
@@ -61,11 +62,11 @@ def _separability(
 ) -> Float[Array, "C C"]:
     rows = arrays.all_rows(space, where)
     x, _ = arrays.rescaled(arrays.widen(space), rows)
-    x, _ = arrays.centre(x, rows)  # differences of large means have few digits
+    x, _ = arrays.center(x, rows)  # differences of large means have few digits
     classes, count = class_indices(labels, num_classes, rows)
-    rest, means = class_centre(x, classes, count)
-    distance = arrays.safe_sqrt(jnp.sum(rest**2, axis=1))
-    spread = class_centre(distance, classes, count)[1]
+    residual, means = class_center(x, classes, count)
+    distance = arrays.safe_sqrt(jnp.sum(residual**2, axis=1))
+    spread = class_center(distance, classes, count)[1]
     between = arrays.safe_sqrt(arrays.squared_distances(means, means))
     known = (count > 0)[:, None] & (count > 0) & ~jnp.eye(num_classes, dtype=bool)
     within = (spread[:, None] + spread) / 2

@@ -1,4 +1,4 @@
-"""Whether a row of one space finds its own sample among the rows of another."""
+"""Retrieval: samples of one space found among those of another."""
 
 from functools import partial
 from typing import NamedTuple
@@ -7,13 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
-
-# Queries that are looked at at once, against all of the gallery: (N, N) never exists.
-# Fewer of a very long gallery, so that they are no more than so many numbers, but not
-# so few that the matrix products are slow.
-_ROWS, _NUMBERS, _LEAST = 256, 2**22, 16
 
 # Two similarities that differ by no more than this, times eps and the mean length of
 # the two gallery rows, differ by rounding.
@@ -36,6 +31,7 @@ class Retrieval(NamedTuple):
     recall_at_k: Float[Array, ""]
 
 
+@border.border
 def retrieval(
     queries: Float[AnyArray, "N D"],
     gallery: Float[AnyArray, "N D"],
@@ -44,7 +40,7 @@ def retrieval(
     where: Where = None,
     similarity: str = "cosine",
 ) -> Retrieval:
-    """How well the rows of one space find their own samples among those of another.
+    """How well rows of one space find their samples in another.
 
     The gallery is put in order of similarity to query n, and the right answer is its
     row n. Both must be in one space: two encoders' own spaces are not, their rows of an
@@ -60,8 +56,9 @@ def retrieval(
         gallery: (N, D), floating point; row n is the same sample as query n.
         k: how many of the nearest are looked at for `recall_at_k`, 1 to N.
         where: (N,), the samples that count, as queries and in the gallery; all if None.
-        similarity: "cosine", or "inner", the inner product. A zero row has similarity
-            zero to every other, and is no further from some than from others.
+        similarity: "cosine", or "inner", the inner product, for an index that ranks by
+            it. A zero row has similarity zero to every other, and is no further from
+            some than from others.
 
     Returns:
         A `Retrieval`, scalars in [0, 1] in float32 or wider. All three are NaN if a row
@@ -121,15 +118,15 @@ def _retrieval(
 def _ranks(
     queries: Float[Array, "N D"], gallery: Float[Array, "N D"], rows: Array
 ) -> Int[Array, " N"]:
-    """How many rows of the gallery are no less similar to a query than its own."""
+    """The number of gallery rows no less similar than the query's own."""
     num_samples = len(rows)
     everyone = jnp.arange(num_samples)
     lengths = arrays.safe_sqrt(jnp.sum(gallery**2, axis=1))
 
     def ranks(samples: tuple[Array, ...]) -> Int[Array, " n"]:
-        of, own, length, place = samples
-        similar = arrays.matmul(of, gallery.T)
-        right = jnp.sum(of * own, axis=1)
+        query, answer, length, place = samples
+        similar = arrays.matmul(query, gallery.T)
+        right = jnp.sum(query * answer, axis=1)
         rounding = _ROUNDING * jnp.finfo(similar.dtype).eps
         slack = rounding * (length[:, None] + lengths) / 2
         others = rows & (everyone != place[:, None])
@@ -137,8 +134,7 @@ def _ranks(
         return 1 + jnp.sum(ahead, axis=1)
 
     samples = (queries, gallery, lengths, everyone)
-    at_once = max(_LEAST, min(_ROWS, _NUMBERS // num_samples))
-    size = chunks.chunk_size(num_samples, at_once)
+    size = chunks.chunk_size(num_samples, chunks.pair_rows(num_samples))
     return chunks.map_samples(ranks, samples, (0,) * len(samples), size)
 
 

@@ -2,7 +2,8 @@
 
 from jatlas.probes.crossfit import CrossFit, crossfit_probabilities, fit_crossfit
 from jatlas.probes.means import class_means, nearest_class_mean
-from jatlas.probes.probe import Probe, fit_probe, probe_logits
+from jatlas.probes.probe import Probe, probe_logits
+from jatlas.probes.training import fit_probe
 
 __all__ = [
     "CrossFit",

@@ -1,4 +1,4 @@
-"""Class probabilities of every sample, by probes that have not learnt from it."""
+"""Class probabilities by probes that have not learnt from the sample."""
 
 from functools import partial
 from typing import NamedTuple
@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas._src import arrays, layout
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
-from jatlas.probes.probe import Probe, fit_probe, probe_logits
+from jatlas.probes.probe import Probe, probe_logits
+from jatlas.probes.training import fit_probe
 
 
 class CrossFit(NamedTuple):
-    """Probes that have each learnt from all rows but those of a fold of their own.
+    """K probes, each fitted on all folds of rows but one.
 
     Attributes:
         probes: a `Probe` stacked along the K folds.
@@ -24,6 +25,7 @@ class CrossFit(NamedTuple):
     fold: Int[Array, " N"]
 
 
+@border.border
 def fit_crossfit(
     key: Array,
     space: Float[AnyArray, "N A"],
@@ -39,7 +41,7 @@ def fit_crossfit(
     max_epochs: int = 100,
     patience: int = 10,
 ) -> CrossFit:
-    """Probes for what a sample's class may be, also for the samples learnt from.
+    """Fit probes for out-of-fold class probabilities.
 
     What a classifier says of a sample that it was trained on is too good, and a space
     that is made from it deceives whoever learns from that space. So the rows are dealt
@@ -110,14 +112,14 @@ def fit_crossfit(
     return CrossFit(jax.tree.map(lambda *leaves: jnp.stack(leaves), *probes), fold)
 
 
-@jax.jit
+@border.jit()
 @layout.automatic("space")
 def crossfit_probabilities(
     fitted: CrossFit,
     space: Float[AnyArray, "N A"],
     fold: Integer[AnyArray, " N"] | None,
 ) -> Float[Array, "N C"]:
-    """The class probabilities of rows, by probes that have not learnt from them.
+    """The class probabilities of rows, by probes not fitted on them.
 
     Args:
         fitted: as from `fit_crossfit`.
@@ -156,22 +158,23 @@ def crossfit_probabilities(
 
     def add(total: Array, one: tuple[Probe, Array]) -> tuple[Array, None]:
         probe, k = one
-        said = jax.nn.softmax(probe_logits(probe, space))
+        probabilities = jax.nn.softmax(probe_logits(probe, space))
         share = jnp.where(fold < 0, 1 / folds, fold == k)
         # Not what is multiplied by zero: another probe may have no finite logits.
-        return total + jnp.where(share[:, None] == 0, 0, share[:, None] * said), None
+        weighted = jnp.where(share[:, None] == 0, 0, share[:, None] * probabilities)
+        return total + weighted, None
 
     num_classes = fitted.probes.bias.shape[-1]
     dtype = jnp.result_type(arrays.widen(space), fitted.probes.bias)
     nothing = jnp.zeros((space.shape[0], num_classes), dtype)
-    found = jax.lax.scan(add, nothing, (fitted.probes, jnp.arange(folds)))[0]
-    return jnp.where((fold < folds)[:, None], found, jnp.nan)
+    mixture = jax.lax.scan(add, nothing, (fitted.probes, jnp.arange(folds)))[0]
+    return jnp.where((fold < folds)[:, None], mixture, jnp.nan)
 
 
 @partial(jax.jit, static_argnames="folds")
 @layout.automatic()
 def _dealt(key: Array, rows: Bool[Array, " N"], folds: int) -> Int[Array, " N"]:
-    """A fold for each row that counts, by its place among these rows alone."""
+    """A fold for each row that counts, by its place among these."""
     number = jnp.arange(rows.size)
     random = jnp.where(number < rows.sum(), jax.random.uniform(key, rows.shape), 2.0)
     fold_of_place = jnp.argsort(jnp.argsort(random)) % folds

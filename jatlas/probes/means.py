@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Integer
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
-from jatlas._src.classes import check_classes, class_centre, class_indices
+from jatlas._src.classes import check_classes, class_center, class_indices
 
 # Rows whose distances to all means are made at once: there is no (N, C) array.
 _ROWS = 2048
 
 
+@border.border
 def class_means(
     space: Float[AnyArray, "N D"],
     labels: Integer[AnyArray, " N"],
@@ -49,7 +50,7 @@ def class_means(
     return _class_means(space, labels, num_classes, where)
 
 
-@jax.jit
+@border.jit()
 @layout.automatic("space")
 def nearest_class_mean(
     means: Float[Array, "C D"], space: Float[Array, "N D"]
@@ -101,5 +102,5 @@ def _class_means(
 ) -> Float[Array, "C D"]:
     rows = arrays.all_rows(space, where)
     classes, count = class_indices(labels, num_classes, rows)
-    _, means = class_centre(arrays.widen(space), classes, count)
+    _, means = class_center(arrays.widen(space), classes, count)
     return jnp.where((count > 0)[:, None], means, jnp.nan)

@@ -1,4 +1,4 @@
-"""States that grow: charts or rows join one at a time, in any order.
+"""States that grow: charts or rows join one at a time.
 
 Each module has the same four verbs: `empty`, `add`, `combine`, `value`.
 """

@@ -1,13 +1,24 @@
-"""The atlas as a running sum: charts join one after another, in any order."""
+"""The merged space as a running sum: charts join in any order.
+
+A chart that goes on training makes its rows stale. Then keep one state a chart, make
+that of the changed chart anew, and combine them all whenever the value is wanted:
+
+>>> from functools import reduce
+>>> rows = {"a": jnp.array([[0.2]]), "b": jnp.array([[0.4]])}
+>>> here = jnp.array([True])
+>>> states = {name: add(empty(1, 1), row, here) for name, row in rows.items()}
+>>> states["b"] = add(empty(1, 1), jnp.array([[0.8]]), here)
+>>> value(reduce(combine, states.values()))
+Array([[0.5]], dtype=float32)
+"""
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number
 from jatlas._src.weights import row_weights
 
@@ -15,7 +26,7 @@ __all__ = ["AtlasState", "add", "combine", "empty", "value"]
 
 
 class AtlasState(NamedTuple):
-    """A running merged space: sums over the charts that have joined so far.
+    """A running merged space: sums over the charts so far.
 
     Attributes:
         total: (N, A), sum of the charts' relative representations where present.
@@ -26,6 +37,7 @@ class AtlasState(NamedTuple):
     count: Float[Array, " N"]  # type: ignore[assignment] # hides tuple.count
 
 
+@border.short
 def empty(
     num_samples: int, num_anchors: int, dtype: DTypeLike = jnp.float32
 ) -> AtlasState:
@@ -48,7 +60,7 @@ def empty(
     return AtlasState(jnp.zeros(shape, dtype), jnp.zeros(num_samples, dtype))
 
 
-@jax.jit
+@border.jit()
 def add(
     atlas: AtlasState,
     relative: Float[Array, "N A"],
@@ -56,7 +68,9 @@ def add(
     *,
     weights: Number | Float[Array, " N"] | None = None,
 ) -> AtlasState:
-    """The atlas after one more chart. Their order does not matter, but for rounding.
+    """Add one more chart to the running merged space.
+
+    The order of the charts does not matter, but for rounding.
 
     Args:
         atlas: over N samples and A anchors.
@@ -95,9 +109,11 @@ def add(
     return AtlasState(atlas.total + kept * w[:, None], atlas.count + w)
 
 
-@jax.jit
+@border.jit()
 def combine(a: AtlasState, b: AtlasState) -> AtlasState:
-    """One atlas of the charts of both; for parts merged on different hosts.
+    """Combine the charts of two states.
+
+    For parts merged on different hosts.
 
     Args:
         a: an atlas over N samples and A anchors.
@@ -121,7 +137,7 @@ def combine(a: AtlasState, b: AtlasState) -> AtlasState:
     return AtlasState(a.total + b.total, a.count + b.count)
 
 
-@jax.jit
+@border.jit()
 def value(atlas: AtlasState, *, empty: Number = jnp.nan) -> Float[Array, "N A"]:
     """The merged space of the charts that have joined so far.
 

@@ -1,27 +1,27 @@
-"""Linear CKA as a running state: rows in chunks, and on hosts, in any order."""
+"""Linear CKA as a running state: rows in chunks, in any order."""
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays, cka_moments, layout
+from jatlas._src import arrays, border, cka_moments, layout
 from jatlas._src.arrays import Where
 from jatlas._src.cka_moments import CkaState
 
 __all__ = ["CkaState", "add", "combine", "empty", "value"]
 
 
+@border.short
 def empty(
-    dimension_x: int, dimension_y: int, dtype: jnp.dtype | type = jnp.float32
+    dimension_x: int, dimension_y: int, dtype: DTypeLike = jnp.float32
 ) -> CkaState:
-    """A state that has seen no rows yet, of spaces with D1 and D2 features.
+    """A state without rows, for spaces with D1 and D2 features.
 
     Args:
         dimension_x: D1.
         dimension_y: D2.
-        dtype: of the sums: float32, or float64 for more digits.
+        dtype: of the sums: float32, also where it is narrower, or float64 for more
+            digits.
 
     Returns:
         A `CkaState`.
@@ -30,6 +30,7 @@ def empty(
         >>> value(empty(3, 2))
         Array(nan, dtype=float32)
     """
+    dtype = jnp.promote_types(dtype, jnp.float32)
     width = dimension_x + dimension_y
     shapes = [
         (),
@@ -42,7 +43,7 @@ def empty(
     return CkaState(*(jnp.zeros(shape, dtype) for shape in shapes))
 
 
-@jax.jit
+@border.jit()
 @layout.automatic()
 def add(
     state: CkaState,
@@ -50,7 +51,9 @@ def add(
     y: Float[Array, "N D2"],
     where: Where = None,
 ) -> CkaState:
-    """The state after N more samples. How they are cut into chunks does not matter.
+    """Add N more samples to the state.
+
+    How they are cut into chunks does not matter.
 
     Args:
         state: from `empty` or another call.
@@ -85,10 +88,12 @@ def add(
     )
 
 
-@jax.jit
+@border.jit()
 @layout.automatic()
 def combine(a: CkaState, b: CkaState) -> CkaState:
-    """One state of the rows of both; for parts seen on different hosts.
+    """Combine the rows of two states.
+
+    For parts seen on different hosts.
 
     Args:
         a: the state of some rows.
@@ -115,7 +120,7 @@ def combine(a: CkaState, b: CkaState) -> CkaState:
     return cka_moments.combined(a, b)
 
 
-@partial(jax.jit, static_argnames="debiased")
+@border.jit(static_argnames="debiased")
 @layout.automatic()
 def value(state: CkaState, debiased: bool = False) -> Float[Array, ""]:
     """Linear CKA of the rows seen so far; NaN where `cka` is.

@@ -1,4 +1,4 @@
-"""How far the charts of an atlas are apart about each sample, as a running state.
+"""The spread of the charts about each sample, as a running state.
 
 For arrays on the device, in any program. The commands on files keep the same moments on
 the host, in float64, some rows at a time (`jatlas.files.sums`).
@@ -6,12 +6,11 @@ the host, in float64, some rows at a time (`jatlas.files.sums`).
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number
 from jatlas._src.weights import row_weights
 from jatlas.running import atlas
@@ -35,6 +34,7 @@ class SpreadState(NamedTuple):
     charts: Float[Array, " N"]
 
 
+@border.short
 def empty(
     num_samples: int, num_anchors: int, dtype: DTypeLike = jnp.float32
 ) -> SpreadState:
@@ -43,7 +43,7 @@ def empty(
     Args:
         num_samples: N.
         num_anchors: A.
-        dtype: of the sums.
+        dtype: of the sums; float32 where it is narrower.
 
     Returns:
         A `SpreadState` of zeros.
@@ -56,7 +56,7 @@ def empty(
     return SpreadState(empty, jnp.zeros_like(empty.count), jnp.zeros_like(empty.count))
 
 
-@jax.jit
+@border.jit()
 def add(
     spread: SpreadState,
     relative: Float[Array, "N A"],
@@ -98,16 +98,18 @@ def add(
     weight = row_weights(presence, weights).astype(after.count.dtype)
     # The first chart of a sample has nothing to be apart from.
     later = (weight > 0) & (before.count > 0)
-    rest = _apart(relative.astype(after.total.dtype), atlas.value(before))
+    residual = _residual(relative.astype(after.total.dtype), atlas.value(before))
     share = arrays.safe_divide(before.count, after.count, 0.0)
-    moved = weight * share * jnp.mean(arrays.keep(rest, later) ** 2, axis=1)
+    moved = weight * share * jnp.mean(arrays.keep(residual, later) ** 2, axis=1)
     squares = spread.squares + moved
     return SpreadState(after, squares, spread.charts + (weight > 0))
 
 
-@jax.jit
+@border.jit()
 def combine(a: SpreadState, b: SpreadState) -> SpreadState:
-    """One state of the charts of both; for parts made on different hosts.
+    """Combine the charts of two states.
+
+    For parts made on different hosts.
 
     Args:
         a: over N samples and A anchors.
@@ -133,14 +135,14 @@ def combine(a: SpreadState, b: SpreadState) -> SpreadState:
     )
     both = atlas.combine(a.atlas, b.atlas)
     known = (a.atlas.count > 0) & (b.atlas.count > 0)
-    rest = _apart(atlas.value(a.atlas), atlas.value(b.atlas))
-    apart = arrays.keep(rest, known)
+    residual = _residual(atlas.value(a.atlas), atlas.value(b.atlas))
+    kept = arrays.keep(residual, known)
     weight = arrays.safe_divide(a.atlas.count * b.atlas.count, both.count, 0.0)
-    squares = a.squares + b.squares + weight * jnp.mean(apart**2, axis=1)
+    squares = a.squares + b.squares + weight * jnp.mean(kept**2, axis=1)
     return SpreadState(both, squares, a.charts + b.charts)
 
 
-@jax.jit
+@border.jit()
 def value(spread: SpreadState) -> Float[Array, " N"]:
     """How far the charts are apart about each sample.
 
@@ -165,8 +167,8 @@ def value(spread: SpreadState) -> Float[Array, " N"]:
     return jnp.where(spread.charts > 1, arrays.safe_sqrt(variance), jnp.nan)
 
 
-def _apart(x: Float[Array, "N A"], mean: Float[Array, "N A"]) -> Float[Array, "N A"]:
-    """How far x is from the mean; zero where that is rounding, as of equal charts."""
+def _residual(x: Float[Array, "N A"], mean: Float[Array, "N A"]) -> Float[Array, "N A"]:
+    """How far `x` is from the mean; zero where that is rounding."""
     rounding = 4 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
-    rest = x - mean
-    return jnp.where(jnp.abs(rest) <= rounding, 0, rest)
+    residual = x - mean
+    return jnp.where(jnp.abs(residual) <= rounding, 0, residual)

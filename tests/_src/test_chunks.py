@@ -90,3 +90,15 @@ def test_in_shard_map_a_device_has_but_its_own_rows():
     mapped = jax.shard_map(each, mesh=mesh, in_specs=rows, out_specs=rows)
     np.testing.assert_array_equal(jax.jit(mapped)(x), 2 * x)
     assert sizes == [7]
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 5, 255, 256, 257, 300, 1000])
+def test_padded_chunks_give_each_sample_its_own_row(num_samples):
+    samples = jnp.arange(3.0 * num_samples).reshape(num_samples, 3)
+    result = chunks.map_padded(lambda rows: rows[0] * rows[1], (samples, samples))
+    np.testing.assert_array_equal(result, samples**2)
+
+
+def test_rows_of_pairs_are_fewer_for_more_samples_but_never_few():
+    counts = [chunks.pair_rows(n) for n in (0, 1, 2**14, 2**15, 2**17, 2**30)]
+    assert counts == [256, 256, 256, 128, 32, 16]

@@ -77,3 +77,29 @@ def test_jit_vmap_and_grad_go_through(mesh):
     two = spread(mesh, np.stack([X, 2 * X]), None, "samples")
     got = jax.vmap(function)(two)
     np.testing.assert_allclose(got[1], 4 * X.T @ X, rtol=1e-5)
+
+
+def test_samples_are_found_where_they_are_spread_and_can_be_seen(mesh):
+    automatic = jax.make_mesh((4,), ("samples",), axis_types=(AxisType.Auto,))
+
+    def specs(x):
+        seen = [layout.of_samples(x, 0), layout.on_mesh(x)]
+
+        def inside(x):
+            seen.extend([layout.of_samples(x, 0), layout.on_mesh(x)])
+            return x
+
+        jax.jit(inside).eval_shape(x)
+        return [None if one is None else one.spec for one in seen]
+
+    along, whole = PartitionSpec("samples"), PartitionSpec(None)
+    assert specs(jnp.asarray(X)) == [None] * 4
+    assert specs(spread(automatic, X, "samples")) == [along, along, None, None]
+    assert specs(spread(automatic, X)) == [None] * 4
+    assert specs(spread(mesh, X, "samples")) == [along, along, None, along]
+    assert specs(spread(mesh, X)) == [None, whole, None, whole]
+    assert layout.of_samples(X, 0) is layout.on_mesh(X) is None
+    stacked = spread(mesh, np.stack([X, X]), None, "samples")
+    assert layout.of_samples(stacked, -2).spec == along
+    assert layout.of_samples(stacked, 0) is None
+    assert layout.on_mesh(stacked, 1).spec == along

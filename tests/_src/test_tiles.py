@@ -42,7 +42,7 @@ def test_a_sweep_meets_every_pair_once_and_in_order(n, monkeypatch):
     x = np.float32(np.arange(n) % 5)[:, None]
 
     def tile(group, block):
-        pairs = tiles.pairs_of(group, block, apart=True)
+        pairs = tiles.pairs_of(group, block, distinct=True)
         return jnp.sum(jnp.where(pairs, group.spaces[0] + 1, 0), axis=0)
 
     swept = tiles.sweep(tile, tiles.samples_of([jnp.asarray(x)], jnp.asarray(rows)))

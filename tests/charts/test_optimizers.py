@@ -11,7 +11,7 @@ from jatlas.charts import adam, sgd_cosine
 def test_adam_clips_the_norm_of_the_gradient():
     """By the definition of Adam, in NumPy, on gradients below and above the bound."""
     gradients = [np.array([0.3, -0.4]), np.array([30.0, 40.0]), np.array([-1.0, 2.0])]
-    optimizer, x = adam(0.1, 10.0), jnp.zeros(2)
+    optimizer, x = adam(0.1), jnp.zeros(2)
     state, m, v, expected = optimizer.init(x), 0.0, 0.0, np.zeros(2)
     for t, g in enumerate(gradients, start=1):
         update, state = optimizer.update(jnp.array(g), state)
@@ -41,7 +41,7 @@ def test_sgd_is_that_of_the_definition():
 def test_the_same_arguments_give_the_same_optimizer():
     """So that nothing is compiled twice."""
     assert adam(0.1) is adam(0.1) is not adam(0.2)
-    assert sgd_cosine(9) is sgd_cosine(9, 0.1, clip_norm=10.0) is not sgd_cosine(10)
+    assert sgd_cosine(9) is sgd_cosine(9, 0.1, weight_decay=1e-4) is not sgd_cosine(10)
 
 
 @pytest.mark.usefixtures("unchecked")

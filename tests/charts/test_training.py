@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jatlas._src.layout import on_mesh
 from jatlas.charts import (
     CNN,
     Chart,
@@ -492,7 +493,7 @@ def test_no_device_is_sent_all_images(problem):
     images, labels, tasks = problem
     chart, optimizer = linear(64, NUM_CLASSES), adam()
     placed = spread_out(images, AxisType.Auto)
-    layout = placement.sample_layout(placed)
+    layout = on_mesh(placed)
     keys = placement.on_all(jax.random.split(KEY, 2), layout)
     with jax.set_mesh(layout.mesh):
         samples = learning.share(placed, labels, tasks, (0, 1), layout)
@@ -567,5 +568,7 @@ def test_bad_input_is_refused_before_any_compute(problem, fitted):
         fit(images, labels, tasks, augment=lambda key, x: x[:, ::2])
     with pytest.raises(ValueError, match=r"images must be floating point.* give bytes"):
         fit((images * 9).astype(np.uint8), labels, tasks)
+    with pytest.raises(ValueError, match=r"fit_charts runs on the host.* of images"):
+        jax.jit(lambda images: fit(images, labels, tasks).states)(images)
     with pytest.raises(ValueError, match=r"tasks.seen gives charts \[0 1\] samples of"):
         fit(images, labels, tasks._replace(seen=tasks.seen[::-1]))

@@ -58,7 +58,7 @@ def letters(text):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """All pages as text, built as the README says, warnings being errors."""
+    """All pages as text, built as CONTRIBUTING.md says, warnings being errors."""
     out = tmp_path_factory.mktemp("api")
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html"]
     run = subprocess.run(

@@ -85,6 +85,12 @@ def streamed(x, y, size):
     return jax.lax.scan(lambda s, c: (running_cka.add(s, *c), None), start, chunks)[0]
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, np.float32])
+def test_an_empty_state_is_float32_at_least(dtype):
+    state = running_cka.empty(3, 2, dtype)
+    assert {leaf.dtype for leaf in state} == {jnp.dtype(jnp.float32)}
+
+
 def both_values(state):
     return [float(running_cka.value(state, debiased)) for debiased in (False, True)]
 

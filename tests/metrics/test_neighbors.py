@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas.metrics.neighbors import (
+from jatlas.metrics.neighbors import mutual_neighbors
+from jatlas.metrics.self_similarity import (
     CORRELATIONS,
-    mutual_neighbors,
     self_similarity_correlation,
 )
 

@@ -10,7 +10,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jatlas import fit_probe, probe_logits
-from jatlas.probes.probe import _fit
+from jatlas.probes.probe import standardized
+from jatlas.probes.training import _fit
 
 KEY = jax.random.key(0)
 
@@ -241,7 +242,37 @@ def test_without_validation_the_last_epoch_is_kept(clusters):
     space, labels = clusters
     probe = fit_probe(KEY, space, labels, 4, max_epochs=3)
     assert probe.best_epoch == 2
-    assert jnp.isnan(probe.validation_loss)
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+        probe_logits(probe, space), labels
+    )
+    assert float(probe.validation_loss) == pytest.approx(float(losses.mean()), rel=1e-5)
+
+
+def test_without_validation_the_loss_is_that_of_the_rows_learnt_from(clusters, parts):
+    space, labels = clusters
+    train, _ = parts
+    none = np.zeros(200, bool)
+    probe = fit_probe(KEY, space, labels, 4, where=train, validation=none, max_epochs=3)
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+        probe_logits(probe, space), labels
+    )
+    expected = float(losses[np.asarray(train)].mean())
+    assert float(probe.validation_loss) == pytest.approx(expected, rel=1e-5)
+    nothing = fit_probe(KEY, space, labels, 4, where=none, max_epochs=3)
+    assert jnp.isnan(nothing.validation_loss)
+
+
+@pytest.mark.parametrize(
+    ("scale", "share"), [(0.1, 0.9995), (0.01, 0.953), (1e-3, 0.302), (1e-4, 0.032)]
+)
+def test_a_row_that_varies_little_is_not_brought_to_one(scale, share):
+    """The figures of the docstring, and the formula."""
+    rows = np.random.default_rng(0).normal(size=(20, 64))
+    rows = (rows - rows.mean(1, keepdims=True)) / rows.std(1, keepdims=True)
+    expected = scale * rows / np.sqrt(scale**2 + 1e-5)
+    got = standardized(np.float32(scale * rows))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+    assert round(float(got.std(axis=1).mean()), len(str(share)) - 2) == share
 
 
 def test_vmap_over_keys_spaces_masks_and_learning_rates_is_a_loop(clusters, parts):

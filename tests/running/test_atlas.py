@@ -286,7 +286,7 @@ ALL = np.ones((M, N), bool)
     [
         (ALL[:2], r"presence must have the axes \(M, N\), here \(3, 7\)"),
         (ALL.T, r"presence must have the axes \(M, N\), here \(3, 7\)"),
-        (ALL[0], r"shape \(7,\).*presence must have the axes"),
+        (ALL[0], r"^presence must have the axes .* got bool\(7,\)\."),
         (ALL.astype(np.float32), "presence must be boolean; for numbers write"),
         (ALL.astype(int), "presence must be boolean"),
     ],

@@ -39,7 +39,7 @@ def text(results: dict[str, Any]) -> str:
         "## Some charts only\n",
         _present(rows),
         "## When not to trust it\n",
-        _trust(rows),
+        trust(rows),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
@@ -85,7 +85,8 @@ def _present(rows: Rows) -> str:
     return "\n\n".join(parts)
 
 
-def _trust(rows: Rows) -> str:
+def trust(rows: Rows) -> str:
+    """Calibration, and how well doubts find errors and unknown samples."""
     keys = settings_of(rows)
     mine = {
         s: [

@@ -1,0 +1,1 @@
+"""Tables and figures of the READMEs, made of the published results files."""

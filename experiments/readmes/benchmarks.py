@@ -1,0 +1,64 @@
+"""What jatlas costs, from the file of `python -m experiments.benchmarks`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from experiments.benchmarks import report, timing
+from experiments.readmes.files import Results, Runs
+from experiments.runs.rows import markdown_table
+
+RUN = "cpu"
+
+
+def rows_of(results: Results) -> list[dict[str, Any]]:
+    """The rows of all jobs."""
+    return [row for job in results["jobs"].values() for row in job["rows"]]
+
+
+def machine(results: Results) -> str:
+    """What it was measured on."""
+    settings = results["settings"]
+    about, versions = settings["machine"], settings["versions"]
+    lines = [
+        ["device", f"{about['device']} ({about['processor']})"],
+        ["threads", str(about["threads"]["xla"])],
+        ["memory", report.size(about["memory_bytes"])],
+        *([name, str(versions[name])] for name in ("jax", "torch", "numpy")),
+        ["rounds", str(settings["options"]["repeats"])],
+        ["minutes", f"{sum(j['took'] for j in results['jobs'].values()) / 60:.1f}"],
+    ]
+    return markdown_table(["what", "value"], lines)
+
+
+def ratios(results: Results) -> str:
+    """Each reference's time over ours, with a first cell that is unlike the others."""
+    lines = []
+    for row in rows_of(results):
+        for name, one in row.get("references", {}).items():
+            found = timing.ratios(row["seconds"], name, scale=one["scale"])
+            what = f"{report.named(row)}, against {one['what']}"
+            lines.append([what, report.number(timing.middle(found))])
+    return markdown_table(["job", "times as fast"], lines)
+
+
+def _without_title(text: str) -> str:
+    """A section of the report, less its heading."""
+    return text.partition("\n\n")[2] if text.startswith("#") else text
+
+
+def _section(made: Callable[[list[dict[str, Any]]], str]) -> Callable[[Runs], str]:
+    return lambda runs: _without_title(made(rows_of(runs[RUN])))
+
+
+TABLES = {
+    "machine": lambda runs: machine(runs[RUN]),
+    "bars": lambda runs: _without_title(
+        report.bars(rows_of(runs[RUN]), runs[RUN]["settings"]["options"]["quick"])
+    ),
+    "times": _section(report.times),
+    "growth": _section(report.growth),
+    "memory": _section(report.memory),
+    "values": _section(report.values),
+    "billion": lambda runs: _without_title(report.billion(runs[RUN]["paper"])),
+    "ratios": lambda runs: ratios(runs[RUN]),
+}

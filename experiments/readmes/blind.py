@@ -1,0 +1,81 @@
+"""Merging without an oracle: accuracies, differences, charts present, doubts."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from experiments.blind.methods import METHODS
+from experiments.blind.present import LEARNT_FROM
+from experiments.blind.present import METHODS as PRESENT
+from experiments.blind.report import goals, tables
+from experiments.blind.report.values import Rows, own_probe, present_curve, values
+from experiments.readmes.files import Runs
+from experiments.runs.rows import in_cell, markdown_table, settings_of
+
+# By what stands in a table's name: the run.
+RUNS = {"7k": "fashion_mnist_7k", "20k": "fashion_mnist_20k"}
+PROBES = {"accuracy": "probe", "ridge": "ridge", "class_means": "class_means"}
+SETTING = ("A", "S2_N2")  # of the tables of some charts only
+
+
+def keep(row: dict[str, Any]) -> bool:
+    """What is neither a point of a curve over widths nor of samples that choose."""
+    if row["of"] == "present":
+        return (row["scenario"], row["setting"]) == SETTING
+    if row["of"] == "accuracy":
+        chosen = row["method"].startswith("chart") and row["role"] == "at"
+        return row["role"] != "curve" and (row["part"] == "test" or chosen)
+    return True
+
+
+def accuracies(rows: Rows, probe: str) -> str:
+    """A line a space, a column a setting, on the test split."""
+    keys = settings_of(rows)
+    named = {("best_chart", "at"): "best single chart"}
+    named |= {(name, "at"): method.title for name, method in METHODS.items()}
+    named |= {
+        (name, "full"): f"{method.title}, M D wide"
+        for name, method in METHODS.items()
+        if method.wide
+    }
+    lines = [
+        [title, *(in_cell(values(rows, key, *of, probe).values()) for key in keys)]
+        for of, title in named.items()
+    ]
+    return markdown_table(["accuracy", *map(" ".join, keys)], lines)
+
+
+def present(rows: Rows) -> str:
+    """A line a method, a column a number of charts that embed a test sample."""
+    lines, heads = [], []
+    for method, title in PRESENT.items():
+        curves = {
+            learnt: present_curve(rows, SETTING, method, learnt)
+            for learnt in LEARNT_FROM
+        }
+        heads = [
+            f"{size} of {max(curve)}{', drawn' if learnt == 'some' else ''}"
+            for learnt, curve in curves.items()
+            for size in curve
+        ]
+        cells = (in_cell(v) for curve in curves.values() for v in curve.values())
+        lines.append([title, *cells])
+    alone = ["each chart's own probe", own_probe(rows, SETTING)]
+    lines.append([*alone, *[""] * (len(heads) - 1)])
+    return markdown_table([" ".join(SETTING), *heads], lines)
+
+
+def _of(run: str, made: Callable[[Rows], str]) -> Callable[[Runs], str]:
+    return lambda runs: made(runs[run]["rows"])
+
+
+TABLES = {
+    f"{name}_{size}": _of(run, made)
+    for size, run in RUNS.items()
+    for name, made in {
+        **{name: partial(accuracies, probe=p) for name, p in PROBES.items()},
+        "goals": goals.goals,
+        "present": present,
+        "trust": tables.trust,
+    }.items()
+}

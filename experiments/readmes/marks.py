@@ -1,0 +1,154 @@
+"""Marks in a Markdown text: where a table or a figure stands, and which it is.
+
+A table stands between two marks, and is written anew as a whole::
+
+    <!-- table: continual.accuracy -->
+    | tasks so far | 1 | 2 |
+    ...
+    <!-- /table -->
+
+A figure has its mark behind it. The mark names a table, a row by its first cell and a
+column by its head; a table need not be shown to be named::
+
+    the atlas has 0.699<!-- = continual.accuracy: atlas, blind: 5 -->
+
+The figure keeps the number of decimals that it was written with, and its ± if it has
+one. ``= -NAME`` turns the sign, for "0.4 points below". Marks in code are left alone.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+# From the name of a table to its Markdown.
+Make = Callable[[str], str]
+
+_NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
+_TABLE = r"<!-- table: (?P<table>\S+) -->\n(?P<lines>.*?)<!-- /table -->"
+_FIGURE = (
+    rf"(?P<shown>{_NUMBER}(?: ± {_NUMBER})?)"
+    r"<!-- = (?P<minus>-?)(?P<address>[^>]+?)\s-->"
+)
+_EITHER = re.compile(f"{_TABLE}|{_FIGURE}", re.S)
+_MARK = re.compile(r"<!-- (?:table:|/table|=).*?-->", re.S)
+_CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.S | re.M)
+# What only a measurement gives: a spread, or a share with three decimals.
+_MEASURED = re.compile(
+    rf"{_NUMBER} ± {_NUMBER}|(?<![\w.])[-+]?[01]?\.\d{{3,}}(?![\w.])"
+)
+
+
+class BadMark(ValueError):
+    """A mark that names what there is not, or that has no figure or no end."""
+
+
+def renewed(text: str, make: Make) -> str:
+    """The text with every marked table and figure as it should be.
+
+    Args:
+        text: Markdown.
+        make: called with the name of each table that is shown or named.
+
+    Raises:
+        BadMark: if a mark names a row or a column that its table does not have, has no
+            figure before it, or is not closed.
+    """
+    hidden = _CODE.sub(_blank, text)
+    if alone := _MARK.search(_EITHER.sub("", hidden)):
+        raise BadMark(f"{alone[0]!r} has no figure before it, or no end")
+    parts, end = [], 0
+    for match in _EITHER.finditer(hidden):
+        if match["table"]:
+            group, new = "lines", f"{make(match['table']).strip()}\n"
+        else:
+            group, new = "shown", _figure(match, make)
+        parts += [text[end : match.start(group)], new]
+        end = match.end(group)
+    return "".join([*parts, text[end:]])
+
+
+def unmarked(text: str) -> list[str]:
+    """Measured figures that no mark vouches for, each with the words around it."""
+    bare = _EITHER.sub(_blank, _CODE.sub(_blank, text))
+    return [
+        " ".join(bare[max(0, m.start() - 40) : m.end() + 20].split())
+        for m in _MEASURED.finditer(bare)
+    ]
+
+
+def cell(markdown: str, row: str, column: str) -> str:
+    """The cell of a table, without the marks of emphasis and code.
+
+    Args:
+        markdown: of the table, and perhaps lines around it.
+        row: the first cell of the row.
+        column: the head of the column.
+
+    Raises:
+        BadMark: if there is no such cell, or there are several.
+    """
+    cells = _cells(markdown)
+    if not cells:
+        raise BadMark(markdown.strip())
+    head, _, *lines = cells
+    rows = [line for line in lines if line[0] == row]
+    if len(rows) != 1 or head.count(column) != 1:
+        missing, there = (row, [line[0] for line in lines])
+        if head.count(column) != 1:
+            missing, there = (column, head[1:])
+        raise BadMark(f"{missing!r} is not one of {there}")
+    return rows[0][head.index(column)]
+
+
+def _figure(match: re.Match[str], make: Make) -> str:
+    """What should stand before a mark."""
+    address = " ".join(match["address"].split())
+    name, _, rest = address.partition(": ")
+    row, _, column = rest.rpartition(": ")
+    if not row:
+        raise BadMark(f"{address!r} is not 'table: row: column'")
+    try:
+        value = cell(make(name), row, column)
+    except BadMark as error:
+        raise BadMark(f"{name}: {error}") from None
+    return _like(match["shown"], value, match["minus"])
+
+
+def _like(shown: str, value: str, minus: str) -> str:
+    """The number in a cell, written as the figure was: decimals, sign, spread."""
+    found = re.match(rf"({_NUMBER})(?: ± ({_NUMBER}))?", value)
+    if found is None:
+        raise BadMark(f"the cell {value!r} does not begin with a number")
+    numbers = [part for part in found.groups() if part is not None]
+    written = shown.split(" ± ")
+    if len(written) > len(numbers):
+        raise BadMark(f"{shown!r} has a spread, the cell {value!r} has none")
+    made = []
+    for old, new in zip(written, numbers, strict=False):
+        number = float(new.replace(",", "")) * (-1 if minus and not made else 1)
+        sign = "+" if old[0] == "+" else ""
+        comma = "," if "," in new else ""
+        decimals = min(_decimals(old), _decimals(new))
+        made.append(f"{number:{sign}{comma}.{decimals}f}")
+    return " ± ".join(made)
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])
+
+
+def _cells(markdown: str) -> list[list[str]]:
+    """The rows of a table, head and rule among them."""
+    lines = (line.strip() for line in markdown.splitlines())
+    return list(_rows(line for line in lines if line.startswith("|")))
+
+
+def _rows(lines: Iterator[str]) -> Iterator[list[str]]:
+    for line in lines:
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line.strip("|"))
+        plain = re.sub(r"[`*]", "", words)
+        yield [part.strip() for part in plain.split(" | ")]
+
+
+def _blank(match: re.Match[str]) -> str:
+    """As long, with as many lines, and nothing in it."""
+    return re.sub(r"[^\n]", " ", match[0])

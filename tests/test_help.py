@@ -1,0 +1,112 @@
+"""What `help` and `inspect.signature` say of public functions: names, in short."""
+
+import inspect
+import pydoc
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import public_names
+import pytest
+
+import jatlas
+from jatlas._src import border
+
+# Modules whose functions do not have short signatures yet.
+LONG = {
+    "jatlas.files.adding",
+    "jatlas.files.comparing",
+    "jatlas.files.merging",
+    "jatlas.files.projecting",
+    "jatlas.files.readers",
+    "jatlas.files.storage",
+    "jatlas.merging.anchors",
+    "jatlas.merging.assembly",
+    "jatlas.merging.transforms",
+    "jatlas.metrics.alignment",
+    "jatlas.metrics.permutation",
+}
+EVERY = {
+    name: value
+    for name, value in public_names.canonical().items()
+    if not inspect.isclass(value)
+}
+FUNCTIONS = {n: f for n, f in EVERY.items() if f.__module__ not in LONG}
+each_function = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def test_modules_named_above_are_those_with_long_signatures():
+    annotated = {
+        function.__module__
+        for function in EVERY.values()
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.annotation is not parameter.empty
+    }
+    assert annotated == LONG
+
+
+@each_function
+def test_help_shows_a_function_with_the_names_of_its_arguments(name):
+    function = FUNCTIONS[name]
+    whole = inspect.signature(inspect.unwrap(function))
+    shown = inspect.signature(function)
+    assert list(shown.parameters) == list(whole.parameters)
+    for one, other in zip(
+        shown.parameters.values(), whole.parameters.values(), strict=True
+    ):
+        assert (one.kind, one.default) == (other.kind, other.default)
+        assert one.annotation is one.empty
+    page = pydoc.plain(pydoc.render_doc(function))
+    assert page.splitlines()[0].startswith(
+        f"Python Library Documentation: function {function.__name__} in module jatlas"
+    )
+    assert page.splitlines()[2] == f"{function.__name__}{shown}"
+    assert function.__doc__.splitlines()[0] in page
+    assert len(str(shown)) < 250
+
+
+def test_annotations_are_still_there():
+    hints = typing.get_type_hints(jatlas.running.atlas.add)
+    assert set(hints) == {"atlas", "relative", "presence", "weights", "return"}
+    assert "N A" in str(hints["relative"])
+
+
+@border.jit(static_argnames="power")
+def powered(x: jax.Array, *, power: int = 2) -> jax.Array:
+    """A power of x."""
+    traces.append(power)
+    return x**power
+
+
+traces: list[int] = []
+
+
+def test_what_jit_offers_is_still_there():
+    powered.clear_cache()
+    traces.clear()
+    x = jnp.arange(3.0)
+    assert str(inspect.signature(powered)) == "(x, *, power=2)"
+    assert (powered.__name__, powered.__doc__) == ("powered", "A power of x.")
+    np.testing.assert_array_equal(powered(x), [0, 1, 4])
+    np.testing.assert_array_equal(powered(x, power=3), [0, 1, 8])
+    np.testing.assert_array_equal(powered(x=x), [0, 1, 4])
+    assert sorted(set(traces)) == [2, 3]
+    before = len(traces)
+    powered(x)
+    assert len(traces) == before
+    assert powered._cache_size() >= 2
+    assert powered.lower(x, power=3).compile()(x).tolist() == [0, 1, 8]
+    assert powered.trace(x).jaxpr.out_avals[0].shape == (3,)
+    assert powered.eval_shape(x).shape == (3,)
+    powered.clear_cache()
+    assert powered._cache_size() == 0
+    np.testing.assert_array_equal(powered.__wrapped__(np.arange(3)), [0, 1, 4])
+
+
+def test_transformations_go_through():
+    x = jnp.arange(3.0)
+    np.testing.assert_array_equal(jax.vmap(powered)(x), [0, 1, 4])
+    np.testing.assert_array_equal(jax.jit(jax.vmap(jax.grad(powered)))(x), [0, 2, 4])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+        powered(x, other=1)
