@@ -124,8 +124,8 @@ def _split(states: ChartState, num_charts: int) -> list[ChartState]:
 def side_by_side(together: bool | None) -> bool:
     """The choice that was given, or else the faster on this backend.
 
-    Measured by experiments/benchmarks/charts.py on two cores, with 4 charts: side by
-    side takes 1.3 times as long at 8 x 8 pixels, 3 to 5 times at 28 x 28 (a vmapped
+    Measured by experiments/benchmarks/jobs/charts.py on two cores, with 4 charts: side
+    by side takes 1.3 times as long at 8 x 8 pixels, 3 to 5 times at 28 x 28 (a vmapped
     convolution is a grouped one), and about twice as long to embed. So on a CPU it is
     one after another, whatever the size. On other backends it is not measured yet.
     """

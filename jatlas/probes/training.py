@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas._src import arrays, border, layout
+from jatlas._src import arrays, border, early_stopping, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas._src.classes import one_hot
 from jatlas.probes.probe import Probe, Weights, initial_weights, logits_of, standardized
@@ -29,15 +29,6 @@ class _Data(NamedTuple):
     order: Int[Array, " N"]
     learnt: Int[Array, ""]
     held: Int[Array, ""]
-
-
-class _Run(NamedTuple):
-    """What an epoch changes."""
-
-    weights: Weights
-    optimizer: optax.OptState
-    best: Probe
-    epoch: Int[Array, ""]
 
 
 @border.border
@@ -159,30 +150,24 @@ def _fit(
         jax.random.fold_in(key, 0), space.shape[1], hidden, num_classes, data.x
     )
 
-    def go_on(run: _Run) -> Array:
-        waited = run.epoch - 1 - run.best.best_epoch
-        return (run.epoch < max_epochs) & (waited < patience)
+    def loss(weights: Weights) -> Float[Array, ""]:
+        return _mean_loss(data, weights, batch_size, data.learnt, data.held)
 
-    def epoch(run: _Run) -> _Run:
-        shuffled = _shuffled(jax.random.fold_in(key, run.epoch + 1), data)
-        weights, state = _epoch(
-            shuffled, run.weights, run.optimizer, optimizer, batch_size
-        )
-        loss = _mean_loss(data, weights, batch_size, data.learnt, data.held)
-        better = (loss < run.best.validation_loss) | (data.held == 0)
-        latest = Probe(*weights, validation_loss=loss, best_epoch=run.epoch)
-        best = jax.tree.map(partial(jnp.where, better), latest, run.best)
-        return _Run(weights, state, best, run.epoch + 1)
-
-    zero = jnp.array(0, jnp.int32)
-    nothing = Probe(*start, jnp.array(jnp.inf, data.x.dtype), zero)
-    run = _Run(start, optimizer.init(start), nothing, zero)
-    best = jax.lax.while_loop(go_on, epoch, run).best
-    alone = data.held == 0
+    alone, zero = data.held == 0, jnp.array(0, jnp.int32)
+    kept = early_stopping.train(
+        key,
+        start,
+        optimizer,
+        partial(_epoch, data, optimizer, batch_size),
+        loss,
+        alone=alone,
+        max_epochs=max_epochs,
+        patience=patience,
+    )
+    weights: Weights = kept.weights
     count = jnp.where(alone, data.learnt, 0)
-    loss = _mean_loss(data, best[:4], batch_size, zero, count)
-    loss = jnp.where(alone, loss, best.validation_loss)
-    best = best._replace(validation_loss=loss)
+    of_learnt = _mean_loss(data, weights, batch_size, zero, count)
+    best = Probe(*weights, jnp.where(alone, of_learnt, kept.loss), kept.epoch)
     learnt = (data.learnt > 0) & jnp.isfinite(data.x).all()
     learnt &= jnp.isfinite(data.targets).all()
     learnt &= ~jnp.isinf(best.validation_loss)  # what it starts from
@@ -222,26 +207,23 @@ def _shuffled(key: Array, data: _Data) -> _Data:
 
 def _epoch(
     data: _Data,
-    weights: Weights,
-    state: optax.OptState,
     optimizer: optax.GradientTransformation,
     batch_size: int,
+    key: Array,
+    weights: Weights,
+    state: optax.OptState,
 ) -> tuple[Weights, optax.OptState]:
-    """Adam once over the rows to learn from, in their order."""
+    """Adam once over the rows to learn from, in a random order."""
+    shuffled = _shuffled(key, data)
 
-    def step(
-        i: Array, carry: tuple[Weights, optax.OptState]
-    ) -> tuple[Weights, optax.OptState]:
-        weights, state = carry
-        first = i * batch_size
+    def gradient(weights: Weights, first: Array) -> Weights:
         size = jnp.minimum(batch_size, data.learnt - first)
-        gradient = jax.grad(_loss)(weights, data, first, size, batch_size)
-        gradient = jax.tree.map(lambda leaf: leaf / size, gradient)
-        update, state = optimizer.update(gradient, state)
-        return optax.apply_updates(weights, update), state
+        total = jax.grad(_loss)(weights, shuffled, first, size, batch_size)
+        return jax.tree.map(lambda leaf: leaf / size, total)
 
-    steps = _num_batches(data.learnt, batch_size)
-    return jax.lax.fori_loop(0, steps, step, (weights, state))
+    return early_stopping.in_batches(
+        gradient, weights, state, optimizer, data.learnt, batch_size
+    )
 
 
 def _mean_loss(
