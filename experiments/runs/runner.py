@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import platformdirs
 import tyro
 from rich.console import Console
 
 from experiments.data import storage
 from experiments.runs import folders, provenance, terminal
+from experiments.runs.compilation import keep_compiled
 from experiments.runs.deals import Unit
 from experiments.runs.experiment import Experiment, Run
 from experiments.runs.options import Given, Options, check, described
@@ -285,11 +284,3 @@ def _shown(defaults: Options, unused: Sequence[str]) -> Options:
     }
     made = type(base.__name__, (base,), namespace)
     return dataclasses.dataclass(frozen=True)(made)(**values)
-
-
-def keep_compiled() -> None:
-    """Keep what was compiled in the user's cache folder, for the next run."""
-    folder = platformdirs.user_cache_path("jatlas") / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

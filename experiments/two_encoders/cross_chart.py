@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 import jatlas
+from experiments.measures.nystroem import orthonormal
 from jatlas._src import arrays
 
 K = 10  # of the recall, and of the neighbours
@@ -89,8 +90,7 @@ def atlas(a: Side, b: Side) -> Joined:
 def nystroem(a: Side, b: Side) -> Joined:
     """Rows of the atlas, in orthonormal coordinates of its kernel."""
     *rows, of_anchors = _atlas(a, b)
-    transform = jatlas.fit_nystroem(of_anchors)
-    first, second = (jatlas.apply_transform(transform, own) for own in rows)
+    first, second = (orthonormal(own, of_anchors) for own in rows)
     return first, second
 
 

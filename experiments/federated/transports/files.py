@@ -23,7 +23,7 @@ from experiments.federated.transports.rounds import (
     read_reports,
     write_report,
 )
-from experiments.runs import benches, children, runner, terminal
+from experiments.runs import benches, children, compilation, terminal
 from experiments.runs.children import Child, Member
 from experiments.runs.options import from_json, to_json
 from experiments.runs.terminal import Report
@@ -74,7 +74,7 @@ def work() -> None:
 
 
 def _work(told: dict[str, Any]) -> None:
-    runner.keep_compiled()
+    compilation.keep_compiled()
     options = from_json(FederatedOptions, told["options"])
     number, place = told["client"], Places(*map(Path, told["places"]))
     recipe = messages.unpack_recipe((place.outbox / "recipe.json").read_bytes())

@@ -26,7 +26,7 @@ from experiments.federated.transports.rounds import (
     read_reports,
     write_report,
 )
-from experiments.runs import benches, children, options, runner
+from experiments.runs import benches, children, compilation, options
 from experiments.runs.children import Child, Member
 from experiments.runs.terminal import Report
 
@@ -109,7 +109,7 @@ def work() -> None:
 
 
 def _work(told: Told) -> None:
-    runner.keep_compiled()
+    compilation.keep_compiled()
     with children.joined(told.member):
         # Before anything that takes its time: who is not there for the first exchange
         # within two minutes is given up.

@@ -34,7 +34,7 @@ from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
 from experiments.federated.transports import files, processes, rounds
 from experiments.measures import protocols
-from experiments.runs import benches, children, options, provenance, runner
+from experiments.runs import benches, children, compilation, options, provenance, runner
 
 P, A, C, M = 40, 4, 3, 3
 RECIPE = Recipe(
@@ -648,7 +648,8 @@ def small(tiny, chart, monkeypatch, tmp_path):
     kind = chart_kinds.KINDS["cnn"]._replace(make=lambda shape, num_classes: chart)
     monkeypatch.setitem(chart_kinds.KINDS, "cnn", kind)
     monkeypatch.setattr(benches, "load", lambda name, **where: tiny)
-    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
+    for module in (runner, compilation):
+        monkeypatch.setattr(module, "keep_compiled", lambda: None)
     monkeypatch.setattr(provenance, "code", lambda *a: {"a.module": "0" * 16})
     whole = np.random.default_rng(3).normal(size=(600, 10)).astype(FLOAT32)
     monkeypatch.setattr(benches, "reference", lambda bench, seed, report: whole)
@@ -772,7 +773,8 @@ def test_real_processes_give_the_same_by_files_and_over_jax_distributed(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
+    for module in (runner, compilation):
+        monkeypatch.setattr(module, "keep_compiled", lambda: None)
     real = files.start
 
     def killed(told, place, number):
@@ -801,7 +803,8 @@ def test_a_process_of_jax_distributed_that_is_lost_is_named(
     tmp_path, monkeypatch, capsys
 ):
     told = replace(DIGITS, transport="processes", out=tmp_path / "out")
-    monkeypatch.setattr(runner, "keep_compiled", lambda: None)
+    for module in (runner, compilation):
+        monkeypatch.setattr(module, "keep_compiled", lambda: None)
     real = processes.start
 
     def killed(one):

@@ -7,12 +7,15 @@ import pytest
 
 from experiments.anchors.experiment import EXPERIMENT as ANCHORS
 from experiments.blind.experiment import EXPERIMENT as BLIND
+from experiments.continual.experiment import EXPERIMENT as CONTINUAL
+from experiments.federated.experiment import EXPERIMENT as FEDERATED
 from experiments.paper.experiment import EXPERIMENT as PAPER
 from experiments.runs import options, provenance, runner
 from experiments.runs.options import Options
 from experiments.two_encoders.experiment import EXPERIMENT as TWO_ENCODERS
 
-EXPERIMENTS = {each.name: each for each in (ANCHORS, BLIND, PAPER, TWO_ENCODERS)}
+ALL = (ANCHORS, BLIND, CONTINUAL, FEDERATED, PAPER, TWO_ENCODERS)
+EXPERIMENTS = {each.name: each for each in ALL}
 SHARED = {field.name for field in fields(Options)}
 DRAWING = {"matplotlib", "plotly", "rich", "markdown_it"}
 each_experiment = pytest.mark.parametrize(
