@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from jatlas.files.columns import table
 from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.readers import Source
+from jatlas.files.reports import table
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import union
 
