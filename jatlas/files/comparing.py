@@ -169,9 +169,11 @@ def compare_files(
         chance, value = float(jnp.mean(test.null)), float(test.value)
         likenesses.append(Likeness(name, value, chance, float(test.p_value)))
         progress(len(likenesses), len(wanted))
-    unknown_values = [one.measure for one in likenesses if np.isnan(one.value)]
-    reasons = _reasons(unknown_values, spaces)
-    reasons += _hidden([name for name in wanted if name not in _TRANSLATED], spaces)
+    blind = [name for name in wanted if name not in _TRANSLATED]
+    hidden = _hidden(blind, spaces)
+    unknown = [one.measure for one in likenesses if np.isnan(one.value)]
+    unknown = [name for name in unknown if not (hidden and name in blind)]
+    reasons = _reasons(unknown, spaces) + hidden
     return Comparison(common, len(spaces[0].rows), tuple(likenesses), reasons)
 
 

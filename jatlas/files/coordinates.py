@@ -145,7 +145,7 @@ def relative_rows(
                 f"{start + bad[0]} are too large for float32 (id "
                 f"{source.ids[start + bad[0]].item()!r}); scale the embeddings down."
             )
-        variation.add(values)
+        variation.add(x, values)
         yield start, values
     if hardly_vary(variation):
         say(f"warning: {source.path}: {variation.text(recipe.similarity)}")

@@ -49,16 +49,17 @@ class Variation:
     """How far the similarities of a chart vary over its samples: running moments."""
 
     def __init__(self, num_anchors: int) -> None:
-        self.count = 0
+        self.count, self.varies, self.row = 0, False, np.zeros(0)
         self.first = np.zeros(num_anchors)
         self.total = np.zeros(num_anchors)
         self.squares = np.zeros(num_anchors)
 
-    def add(self, rows: Float[np.ndarray, "n A"]) -> None:
-        """Some more rows. Less the first, so that squares do not cancel."""
+    def add(self, x: Float[np.ndarray, "n D"], rows: Float[np.ndarray, "n A"]) -> None:
+        """Some more rows, of embeddings x. Less the first, so that none cancel."""
         wide = rows.astype(np.float64)
         if self.count == 0:
-            self.first = wide[0]
+            self.first, self.row = wide[0], x[0]
+        self.varies = self.varies or bool((x != self.row).any())
         self.count += len(rows)
         self.total += (wide - self.first).sum(axis=0)
         self.squares += ((wide - self.first) ** 2).sum(axis=0)
@@ -83,12 +84,9 @@ class Variation:
 
 
 def hardly_vary(variation: Variation) -> bool:
-    """Whether similarities, not all the same, say nothing of the samples.
-
-    Rows that are all the same are told of otherwise.
-    """
+    """Whether similarities say nothing of samples whose embeddings differ."""
     deviation, size = variation.values()
-    return variation.count > 1 and 0 < deviation < _HARDLY * size
+    return variation.varies and deviation < _HARDLY * size
 
 
 def same_encoder(x: Float[np.ndarray, "A _"], y: Float[np.ndarray, "A _"]) -> bool:

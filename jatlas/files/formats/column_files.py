@@ -56,6 +56,7 @@ def open_dataset(
     tables = [_stream(file) for file in dataset_files(folder)]
 
     def first_text(column: str) -> str | None:
+        tables[0].select([column]).validate(full=True)
         return _first_text(tables[0].column(column))
 
     chosen = choose_columns(tables[0].schema, ids, embeddings, first_text)
@@ -63,6 +64,8 @@ def open_dataset(
     table = arrow.concat_tables(
         table.select([chosen.ids, *columns]) for table in tables
     )
+    # Arrow takes on trust what is mapped; a wrong offset would end the process.
+    table.validate(full=True)
     found = _ids(table.column(chosen.ids), chosen.ids)
 
     def batches(size: int) -> Iterator[Any]:

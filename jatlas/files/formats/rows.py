@@ -59,7 +59,7 @@ def native(x: np.ndarray) -> np.ndarray:
 
 
 def _check_floating(dtype: np.dtype, shape: tuple[int, ...], axes: int) -> None:
-    if dtype.kind == "V" and dtype.names is None and dtype.itemsize <= 2:
+    if dtype.type is np.void and dtype.names is None and dtype.itemsize <= 2:
         kind = "bfloat16" if dtype.itemsize == 2 else "an 8-bit float"
         raise ValueError(
             f"the embeddings are of {dtype.itemsize} bytes a number without a dtype "
