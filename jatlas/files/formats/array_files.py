@@ -23,6 +23,7 @@ from jatlas.files.formats.tensorfile import read_tensors
 
 _ID_FILES = (".npy", ".txt")
 _Head = tuple[tuple[int, ...], bool, np.dtype]
+_MOST_HEAD = 2**16
 _PART = 2**18  # numbers that are looked at once
 _ANEW = "Write the file anew, or fetch it again."
 _PICKLE = (
@@ -155,6 +156,15 @@ def _check_stored(name: str, dataset: Any) -> None:
 def _npy_head(stream: Any, name: str) -> _Head:
     """Shape, order and dtype that the head of an .npy gives; ValueError for objects."""
     version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(
+            f"{name} is an array of the unknown version {version}. {_ANEW}"
+        )
+    begin, field = stream.tell(), 2 if version == (1, 0) else 4
+    length = int.from_bytes(stream.read(field), "little")
+    if length > _MOST_HEAD:  # a stream would take the memory before it reads
+        raise ValueError(f"{name} has a head of {length:,} bytes. {_ANEW}")
+    stream.seek(begin)
     if version == (1, 0):
         head = np.lib.format.read_array_header_1_0(stream)
     else:
