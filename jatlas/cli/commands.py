@@ -33,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return _COMMANDS[options.command](options)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, OverflowError, OSError, ImportError, MemoryError) as error:
+        text = str(error) or type(error).__name__
+        print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)

@@ -244,7 +244,7 @@ def _common(
         raise ValueError(
             f"{x.path} and {y.path} have {rows.size} samples in common, and {least} "
             f"are needed; their ids begin with {x.ids[:3].tolist()} and "
-            f"{y.ids[:3].tolist()}."
+            f"{y.ids[:3].tolist()}. Name a sample alike in both."
         )
     drawn = np.random.default_rng(seed).permutation(rows)[:most]
     drawn.sort()

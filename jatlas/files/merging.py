@@ -96,28 +96,30 @@ def merge_files(
         open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
         for path in paths
     ]
-    found = survey(opened, anchors, id_type=id_type, seed=seed)
-    say(describe(found))
-    for warning in warnings(found):
+    samples = survey(opened, anchors, id_type=id_type, seed=seed)
+    say(describe(samples))
+    for warning in warnings(samples):
         say(f"warning: {warning}")
-    for source in found.sources:
+    for source in samples.sources:
         if source.rows.note:
             say(f"{source.path}: {source.rows.note}")
-    advance = counted(progress, 2 * int(found.presence.sum()))
-    hashes = _hashes(found.sources)
-    recipe = _recipe(found, similarity, shrinkage, batch_size, advance, say)
+    advance = counted(progress, 2 * int(samples.presence.sum()))
+    hashes = _hashes(samples.sources)
+    recipe = _recipe(samples, similarity, shrinkage, batch_size, advance, say)
     recipe = recipe._replace(hashes=hashes)
-    state = empty_running(found.ids.size, recipe.anchor_ids.size)
-    for m, (source, place) in enumerate(zip(found.sources, found.places, strict=True)):
+    state = empty_running(samples.ids.size, recipe.anchor_ids.size)
+    for m, (source, place) in enumerate(
+        zip(samples.sources, samples.places, strict=True)
+    ):
         for start, rows in relative_rows(recipe, m, source, batch_size, say):
             add_rows(state, place[start : start + len(rows)], rows)
             advance(len(rows))
     merged = state.merged
     if nystroem:
-        fitted = transforms.fit_nystroem(jnp.asarray(merged[found.anchors]))
+        fitted = transforms.fit_nystroem(jnp.asarray(merged[samples.anchors]))
         recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, fitted))
         merged = through_nystroem(recipe, merged, batch_size)
-    atlas = AtlasFile(found.ids, merged, state.count, disagreement(state), recipe)
+    atlas = AtlasFile(samples.ids, merged, state.count, disagreement(state), recipe)
     check_atlas(atlas)
     return atlas
 
@@ -130,7 +132,7 @@ def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:
         if digest in hashes:
             raise ValueError(
                 f"{hashes[digest].path} and {source.path} are the same byte for byte; "
-                "a chart joins once."
+                "a chart joins once. Leave one out."
             )
         hashes[digest] = source
     return tuple(hashes)
@@ -150,7 +152,7 @@ def _shrinkage(whiten: bool, shrinkage: float | None) -> float | None:
 
 
 def _recipe(
-    found: Survey,
+    samples: Survey,
     similarity: str,
     shrinkage: float | None,
     batch_size: int,
@@ -159,15 +161,17 @@ def _recipe(
 ) -> Recipe:
     """What the charts know of the anchors, from a first reading of all rows."""
     charts: list[Fitted] = []
-    for source, place in zip(found.sources, found.places, strict=True):
-        where = np.full(found.ids.size, -1)
+    for source, place in zip(samples.sources, samples.places, strict=True):
+        where = np.full(samples.ids.size, -1)
         where[place] = np.arange(place.size)
-        fitted = fit_chart(source, where[found.anchors], shrinkage, batch_size, advance)
+        fitted = fit_chart(
+            source, where[samples.anchors], shrinkage, batch_size, advance
+        )
         for m, other in enumerate(charts):
             if same_encoder(fitted.anchors, other.anchors):
                 raise BadFile(
                     f"{source.path}: its embeddings of the anchors are those of "
-                    f"{found.sources[m].path}: both are of one encoder, which would "
+                    f"{samples.sources[m].path}: both are of one encoder, which would "
                     "count twice. Give one file with all of its samples."
                 )
         charts.append(fitted)
@@ -175,20 +179,20 @@ def _recipe(
             say(f"warning: {warning}")
     transforms = [fitted.transform for fitted in charts]
     return Recipe(
-        found.ids[found.anchors],
+        samples.ids[samples.anchors],
         tuple(fitted.anchors for fitted in charts),
         tuple(transform for transform in transforms if transform is not None),
         None,
         similarity,
-        found.charts,
+        samples.charts,
         versions=_versions(),
         shrinkage=shrinkage,
     )
 
 
 def _versions() -> dict[str, str]:
-    found = {"jax": jax.__version__, "numpy": np.__version__}
+    versions = {"jax": jax.__version__, "numpy": np.__version__}
     try:
-        return {"jatlas": version("jatlas")} | found
+        return {"jatlas": version("jatlas")} | versions
     except PackageNotFoundError:  # run from a checkout that is not installed
-        return found
+        return versions

@@ -128,7 +128,8 @@ def _check_encoder(
     if width != wanted:
         raise BadFile(
             f"{source.path}: its embeddings have {width} dimensions, those of chart "
-            f"{chart} {wanted}: they are of another encoder."
+            f"{chart} {wanted}: they are of another encoder. Give the number of its "
+            "chart, or, if it is a new one, none (project without --chart)."
         )
     places = find(source.ids, recipe.anchor_ids)
     held = places >= 0
@@ -138,7 +139,8 @@ def _check_encoder(
         raise BadFile(
             f"{source.path}: its embeddings of {far.sum()} anchors are not those of "
             f"chart {chart}, {recipe.anchor_ids[held][far][:10].tolist()}: they are of "
-            "another encoder, or of other weights."
+            "another encoder, or of other weights. Give the number of its chart, or, "
+            "if it is a new one, none (project without --chart)."
         )
     if source.rows.note:
         say(f"{source.path}: {source.rows.note}")

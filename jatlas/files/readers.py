@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from jatlas.files.formats import array_files, column_files, names
+from jatlas.files.formats import array_files, column_files, hdf5_files, names
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.rows import Rows
 from jatlas.files.reports import Say, quiet
@@ -19,8 +19,8 @@ OPENERS: dict[str, _Opener] = {
     ".npz": array_files.open_npz,
     ".npy": array_files.open_npy,
     ".safetensors": array_files.open_safetensors,
-    ".h5": array_files.open_hdf5,
-    ".hdf5": array_files.open_hdf5,
+    ".h5": hdf5_files.open_hdf5,
+    ".hdf5": hdf5_files.open_hdf5,
     ".parquet": column_files.open_parquet,
 }
 

@@ -1,4 +1,4 @@
-"""Embeddings in files of arrays: .npz, .npy, safetensors, HDF5. No pickle is loaded."""
+"""Embeddings in files of arrays: .npz, .npy, safetensors. No pickle is loaded."""
 
 import zipfile
 import zlib
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from jatlas.files.formats import names
-from jatlas.files.formats.faults import package
 from jatlas.files.formats.rows import (
     USUAL,
     Rows,
@@ -50,12 +49,12 @@ def open_npz(
             with archive.open(info) as stream:
                 heads[name] = _npy_head(stream, name)
         name = pick_ids(list(members), ids)
-        found = _read_member(archive, members[name], heads[name], 256)
+        its_ids = _read_member(archive, members[name], heads[name], 256)
         shapes = {key: shape for key, (shape, _, _) in heads.items() if key != name}
         name = pick(shapes, embeddings, USUAL)
         if members[name].compress_type == zipfile.ZIP_STORED:
-            return found, _mapped_rows(path, members[name])
-        return found, rows_of(_read_member(archive, members[name], heads[name]))
+            return its_ids, _mapped_rows(path, members[name])
+        return its_ids, rows_of(_read_member(archive, members[name], heads[name]))
 
 
 def _read_member(
@@ -119,38 +118,11 @@ def open_safetensors(
     """
     tensors = read_tensors(path)
     name = pick_ids(list(tensors.shapes), ids)
-    found = np.array(tensors.array(name))
-    if found.dtype == np.uint8 and found.ndim == 2:
-        found = names.decode_text(found)
+    its_ids = np.array(tensors.array(name))
+    if its_ids.dtype == np.uint8 and its_ids.ndim == 2:
+        its_ids = names.decode_text(its_ids)
     shapes = {key: shape for key, shape in tensors.shapes.items() if key != name}
-    return found, rows_of(tensors.array(pick(shapes, embeddings, USUAL)))
-
-
-def open_hdf5(
-    path: Path, ids: str | None, embeddings: str | None
-) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an HDF5 file, read when they are looked at."""
-    h5py = package("h5py", "HDF5")
-    file = h5py.File(path, "r")
-    arrays = {name: x for name, x in file.items() if isinstance(x, h5py.Dataset)}
-    name = pick_ids(list(arrays), ids)
-    found = arrays[name]
-    _check_stored(name, found)
-    if h5py.check_string_dtype(found.dtype) is not None:
-        found = names.text_array(found.asstr()[:].ravel().tolist())
-    else:
-        found = found[:]
-    shapes = {key: x.shape or () for key, x in arrays.items() if key != name}
-    name = pick(shapes, embeddings, USUAL)
-    _check_stored(name, arrays[name])
-    return found, rows_of(arrays[name])
-
-
-def _check_stored(name: str, dataset: Any) -> None:
-    """Raise ValueError if it promises far more numbers than the file can hold."""
-    if not dataset.shape:
-        raise ValueError(f"{name} has no rows: its shape is {dataset.shape}.")
-    check_promise(name, dataset.nbytes, dataset.id.get_storage_size())
+    return its_ids, rows_of(tensors.array(pick(shapes, embeddings, USUAL)))
 
 
 def _npy_head(stream: Any, name: str) -> _Head:

@@ -119,7 +119,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     mapped, metadata, *_ = read_tensors(path)
     if FORMAT not in metadata:
-        raise ValueError("it is a safetensors file, but not an atlas of jatlas.")
+        raise ValueError(
+            "it is a safetensors file, but not an atlas of jatlas; give one that "
+            "`save` or a command wrote."
+        )
     about = dict(json.loads(metadata[FORMAT]))
     if about.get("version") != VERSION:
         raise ValueError(
@@ -129,7 +132,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     # In memory: whoever then writes over the file changes nothing here.
     arrays = {name: np.array(x) for name, x in mapped.items()}
     if metadata.get("sha256") != _digest(metadata[FORMAT], arrays):
-        raise ValueError("it was changed after it was written: its SHA-256 differs.")
+        raise ValueError(
+            "it was changed after it was written: its SHA-256 differs. Write it anew."
+        )
     return about, arrays
 
 

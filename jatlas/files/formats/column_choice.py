@@ -185,14 +185,14 @@ def _families(types: dict[str, Any]) -> dict[str, list[str]]:
         parts = _NUMBERED.fullmatch(column)
         if parts and is_number(kind):
             members.setdefault(parts[1], {})[int(parts[2])] = column
-    found = {}
+    families = {}
     for prefix, columns in members.items():
         numbers = sorted(columns)
         first = numbers[0]
         counted = list(range(first, first + len(numbers)))
         if first in (0, 1) and len(numbers) > 1 and numbers == counted:
-            found[prefix] = [columns[number] for number in numbers]
-    return found
+            families[prefix] = [columns[number] for number in numbers]
+    return families
 
 
 def _scalars(types: dict[str, Any], kinds: dict[str, str]) -> list[str]:
@@ -230,6 +230,6 @@ def _note(taken: Sequence[str], left: Iterable[str]) -> str:
         shown = taken if len(taken) <= 4 else [taken[0], "...", taken[-1]]
         which = f"the {len(taken)} columns {', '.join(shown)}"
     left = list(left)
-    rest = f"; not taken: {', '.join(left[:10])}" if left else ""
+    beside = f"; not taken: {', '.join(left[:10])}" if left else ""
     more = f" and {len(left) - 10} more" if len(left) > 10 else ""
-    return f"its embeddings are {which}{rest}{more}"
+    return f"its embeddings are {which}{beside}{more}"

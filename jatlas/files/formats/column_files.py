@@ -30,19 +30,19 @@ def open_parquet(
     file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
 
     def first_text(column: str) -> str | None:
-        check_pages(path, file.metadata, [column])
+        check_pages(path, [column])
         batch = next(file.iter_batches(batch_size=1, columns=[column]), None)
         return None if batch is None else _first_text(batch.column(column))
 
     chosen = choose_columns(file.schema_arrow, ids, embeddings, first_text)
     columns = chosen.embeddings
-    check_pages(path, file.metadata, [chosen.ids, *columns])
-    found = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
+    check_pages(path, [chosen.ids, *columns])
+    its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
 
     def batches(size: int) -> Iterator[Any]:
         return file.iter_batches(batch_size=size, columns=columns)
 
-    return found, _rows(found, chosen, batches)
+    return its_ids, _rows(its_ids, chosen, batches)
 
 
 def open_dataset(
@@ -66,12 +66,12 @@ def open_dataset(
     )
     # Arrow takes on trust what is mapped; a wrong offset would end the process.
     table.validate(full=True)
-    found = _ids(table.column(chosen.ids), chosen.ids)
+    its_ids = _ids(table.column(chosen.ids), chosen.ids)
 
     def batches(size: int) -> Iterator[Any]:
         return iter(table.select(columns).to_reader(max_chunksize=size))
 
-    return found, _rows(found, chosen, batches)
+    return its_ids, _rows(its_ids, chosen, batches)
 
 
 def dataset_files(folder: Path) -> list[Path]:

@@ -21,7 +21,8 @@ def check_ids(whose: str, ids: np.ndarray) -> str:
     if kind is None or ids.ndim != 1:
         given = type(ids).__name__ if dtype is None else f"{dtype}{ids.shape}"
         raise ValueError(
-            f"{whose} must be a vector of integers or of text, got {given}."
+            f"{whose} must be a vector of integers or of text, got {given}. Convert "
+            "them, with `.astype(str)` say."
         )
     _, first, count = np.unique(ids, return_index=True, return_counts=True)
     if ids.size > first.size:
@@ -79,17 +80,28 @@ def as_kind(ids: np.ndarray, kind: str | None) -> np.ndarray:
             numbers = ids.astype(np.int64)
         except (ValueError, OverflowError) as error:
             raise ValueError(
-                f"some ids are no integers: {error}. Correct them, or have all ids "
-                'converted with id_type="text" (--id-type).'
+                f"some ids are no integers: {error} (the first in row "
+                f"{_not_whole(ids)}). Correct them, or have all ids converted with "
+                'id_type="text" (--id-type).'
             ) from None
         other = np.flatnonzero(numbers.astype(str) != ids)
         if other.size:
             raise ValueError(
                 f"the ids {ids[other[:10]].tolist()} would not be the same integers "
-                "again as text; keep them as text."
+                f"again as text (rows {other[:10].tolist()}); keep them as text."
             )
         return numbers
     return ids
+
+
+def _not_whole(ids: np.ndarray) -> int:
+    """The first row whose text is no integer of 64 bits."""
+    for row, text in enumerate(ids.tolist()):
+        try:
+            np.int64(int(text))
+        except (ValueError, OverflowError):
+            return row
+    return 0
 
 
 def text_array(texts: Sequence[str]) -> np.ndarray:
@@ -130,7 +142,11 @@ def plain_ids(ids: np.ndarray) -> np.ndarray:
     if ids.dtype.kind == "S":
         return decode_text(ids)
     if ids.dtype.kind == "u" and ids.size and ids.max() > np.iinfo(np.int64).max:
-        raise ValueError("ids above 2^63 - 1 are not known here; store them as text.")
+        row = int(np.argmax(ids > np.iinfo(np.int64).max))
+        raise ValueError(
+            "ids above 2^63 - 1 are not known here, and that in row "
+            f"{row} is {ids.flat[row]}; store them as text."
+        )
     if ids.dtype.kind in "iu":
         return ids.astype(np.int64)
     return ids.astype(ids.dtype.newbyteorder("="), copy=False)
