@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.data import packages, verses
+from experiments.data import packages, storage, verses
 from experiments.encoders import features
 from experiments.runs import provenance, runner
 from experiments.two_encoders import cross_chart, pairs
