@@ -1,5 +1,8 @@
 """jatlas: merge the latent spaces of many encoders into one, in JAX."""
 
+from jatlas.cli import interrupts as _  # noqa: F401 - first: the rest takes seconds
+
+# isort: split
 from jatlas import charts, devices, files, merging, metrics, probes, running, scenarios
 from jatlas.files import AtlasFile, load, merge_files, save
 from jatlas.merging import (

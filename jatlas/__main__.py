@@ -2,7 +2,9 @@
 
 import sys
 
+from jatlas.cli import interrupts
 from jatlas.cli.commands import main
 
 if __name__ == "__main__":
+    interrupts.restore()
     sys.exit(main())

@@ -27,7 +27,7 @@ Numbers = Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")]
 
 @dataclass(frozen=True)
 class AnchorOptions(Options):
-    """What is told of numbers and choices of anchors."""
+    """The flags of the anchors experiment."""
 
     num_anchors: Numbers = (16, 32, 64, 128, 256, 512)
     """The numbers of anchors, each the width of an atlas."""

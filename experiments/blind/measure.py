@@ -25,7 +25,7 @@ MOST_CHARTS = 6  # whose sets, 63 of them, are all measured
 
 @dataclass(frozen=True)
 class BlindOptions(Options):
-    """What is told of merging without an oracle."""
+    """The flags of merging without an oracle."""
 
     widths: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")] = (
         16,

@@ -61,9 +61,9 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise ValueError(f"there is no file {file}.")
     try:
-        with np.load(file, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files if name in KNOWN}
-            names = found.files
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files if name in KNOWN}
+            names = archive.files
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{file} is no .npz of plain arrays ({error}).") from error
     missing = [name for name in ("images", "labels") if name not in arrays]
@@ -100,7 +100,7 @@ def _of_samples(
 def _a_part(labels: np.ndarray) -> np.ndarray:
     """(N,), a fifth of each class, drawn; of few samples one at least."""
     test, rng = np.zeros(labels.size, bool), np.random.default_rng(0)
-    for c in np.unique(labels):
-        mine = rng.permutation(np.flatnonzero(labels == c))
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
         test[mine[: max(1, round(TEST_SHARE * mine.size))]] = True
     return test

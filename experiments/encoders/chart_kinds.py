@@ -116,22 +116,22 @@ def prepare(
             those they should be, or a chart of one's own is none.
         OSError: if its weights are not there.
     """
-    own = kind(name)
+    of_name = kind(name)
     inputs = dataset.images
-    if own.variant is not None:
+    if of_name.variant is not None:
         from experiments.encoders.features import frozen_features
 
         inputs = frozen_features(
             inputs,
-            variant=own.variant,
+            variant=of_name.variant,
             size=feature_size,
             cache_dir=None if cache_dir is None else cache_dir / "features",
             report=lambda share: report(f"features of {name}", share),
         )
-    chart = own.make(inputs.shape[1:], len(dataset.class_names))
-    augmented = own.variant is None and dataset.name in _AUGMENTED
+    chart = of_name.make(inputs.shape[1:], len(dataset.class_names))
+    augmented = of_name.variant is None and dataset.name in _AUGMENTED
     return Encoder(
-        own, inputs, chart, jatlas.charts.flip_and_crop if augmented else None
+        of_name, inputs, chart, jatlas.charts.flip_and_crop if augmented else None
     )
 
 

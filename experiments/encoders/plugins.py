@@ -42,14 +42,14 @@ def function(name: str, flag: str = "--similarity") -> Callable[..., Any]:
             f"({_in_a_line(error)}); give one that `python -c 'import {module_name}'` "
             "finds from here."
         ) from error
-    found = getattr(module, attribute, None)
-    if not callable(found):
+    value = getattr(module, attribute, None)
+    if not callable(value):
         names = [n for n, v in vars(module).items() if callable(v) and n[0] != "_"]
         raise ValueError(
             f"{flag} {name}: the module {module_name} has no function {attribute}; it "
             f"has {', '.join(names) or 'none'}."
         )
-    return found
+    return value
 
 
 def file_of(name: str) -> Path | None:
@@ -75,13 +75,13 @@ def check_similarity(name: str) -> None:
     similarity = function(name, "--similarity")
     rows = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
     try:
-        found = jatlas.relativize(rows, rows[:2], similarity=similarity)
+        values = jatlas.relativize(rows, rows[:2], similarity=similarity)
     except Exception as error:
         raise ValueError(
             f"--similarity {name} fails on embeddings (5, 3) and anchors (2, 3): "
             f"{_in_a_line(error)}"
         ) from error
-    if not np.isfinite(np.asarray(found)).all():
+    if not np.isfinite(np.asarray(values)).all():
         raise ValueError(
             f"--similarity {name} gives values that are not finite for embeddings "
             "(5, 3) and anchors (2, 3), all of which are."
@@ -98,14 +98,14 @@ def make_chart(name: str, shape: tuple[int, ...], num_classes: int) -> Chart:
         ValueError: if it gives no chart, or one that does not fit the images.
     """
     make = function(name, "--charts")
-    asked = f"--charts {name}, called with {shape} and {num_classes},"
+    call = f"--charts {name}, called with {shape} and {num_classes},"
     try:
         chart = make(shape, num_classes)
     except Exception as error:
-        raise ValueError(f"{asked} fails: {_in_a_line(error)}") from error
+        raise ValueError(f"{call} fails: {_in_a_line(error)}") from error
     if not isinstance(chart, Chart):
         raise ValueError(
-            f"{asked} returns {type(chart).__name__}; it must return a "
+            f"{call} returns {type(chart).__name__}; it must return a "
             "jatlas.charts.Chart, such as `jatlas.charts.from_module` makes."
         )
     if not chart.takes_integers:
@@ -117,12 +117,12 @@ def make_chart(name: str, shape: tuple[int, ...], num_classes: int) -> Chart:
         logits = jax.eval_shape(chart.logits, state, images).shape
     except Exception as error:
         raise ValueError(
-            f"{asked} makes a chart that fails on images {images.shape}: "
+            f"{call} makes a chart that fails on images {images.shape}: "
             f"{_in_a_line(error)}"
         ) from error
     if len(rows) != 2 or rows[0] != 2 or logits != (2, num_classes):
         raise ValueError(
-            f"{asked} makes a chart whose embeddings of two images are {rows} and "
+            f"{call} makes a chart whose embeddings of two images are {rows} and "
             f"whose logits are {logits}; they must be (2, D) and (2, {num_classes})."
         )
     return chart

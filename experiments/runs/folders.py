@@ -75,9 +75,9 @@ def _changed(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    few = list(names)
-    more = f" and {len(few) - 5} more" if len(few) > 5 else ""
-    return ", ".join(few[:5]) + more
+    every = list(names)
+    more = f" and {len(every) - 5} more" if len(every) > 5 else ""
+    return ", ".join(every[:5]) + more
 
 
 def _difference(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> str:

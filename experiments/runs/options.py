@@ -48,7 +48,7 @@ Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 
 @dataclass(frozen=True)
 class Options:
-    """What a run can be told. Lists are values separated by spaces."""
+    """The flags that runs share. Lists are values separated by spaces."""
 
     dataset: str = "fashion_mnist_7k"
     """Which images: fashion_mnist_7k, digits, tiny_imagenet, any set of images with
@@ -102,8 +102,8 @@ class Options:
     @property
     def name(self) -> str:
         """Of the data set: its own, or that of its file."""
-        own_file = self.dataset.endswith(".npz")
-        return Path(self.dataset).stem if own_file else self.dataset
+        is_file = self.dataset.endswith(".npz")
+        return Path(self.dataset).stem if is_file else self.dataset
 
     @property
     def most_anchors(self) -> int:
@@ -159,15 +159,15 @@ def check_charts(charts: tuple[str, ...]) -> None:
     """Raise ValueError unless every kind of chart is known, or can be imported."""
     if not charts:
         raise ValueError("--charts takes one or more kinds of charts.")
-    own = [kind for kind in charts if plugins.is_own(kind)]
+    imported = [kind for kind in charts if plugins.is_own(kind)]
     known = chart_kinds.KINDS
-    unknown = [kind for kind in charts if kind not in known and kind not in own]
+    unknown = [kind for kind in charts if kind not in known and kind not in imported]
     if unknown:
         raise ValueError(
             f"--charts has the unknown {unknown}; known are {', '.join(known)}, and "
             "your own by MODULE:FUNCTION."
         )
-    for kind in own:
+    for kind in imported:
         plugins.function(kind, "--charts")
 
 
@@ -179,14 +179,14 @@ def flag(name: str) -> str:
 def described(options: Options, unused: tuple[str, ...] = ()) -> dict[str, Any]:
     """The options as JSON has them: without folders, and without those not used."""
     left_out = {*ELSEWHERE, *unused}
-    found = {
+    values = {
         field.name: getattr(options, field.name)
         for field in fields(options)
         if field.name not in left_out
     }
-    if "dataset" in found:
-        found["dataset"] = options.name
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+    if "dataset" in values:
+        values["dataset"] = options.name
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def to_json(options: Options) -> dict[str, Any]:

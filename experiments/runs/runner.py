@@ -71,7 +71,7 @@ def parse_options(
     wrong = io.StringIO()
     try:
         with contextlib.redirect_stderr(wrong):
-            found = tyro.cli(
+            parsed = tyro.cli(
                 type(shown),
                 default=shown,
                 args=args,
@@ -83,7 +83,7 @@ def parse_options(
         if ended.code in (0, None):  # --help
             raise
         terminal.fail(f"{_message(wrong.getvalue())}; see {prog} --help")
-    values = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+    values = {f.name: getattr(parsed, f.name) for f in dataclasses.fields(parsed)}
     return type(defaults)(**values)
 
 
@@ -187,8 +187,8 @@ def measure_all(run: Run, console: Console) -> list[Any]:
     Where there is no terminal, a line at the beginning of each unit says the same.
     """
     missing = [unit for unit in run.units if not is_done(run, unit)]
-    if found := len(run.units) - len(missing):
-        console.print(f"{found} of {len(run.units)} were done before")
+    if num_done := len(run.units) - len(missing):
+        console.print(f"{num_done} of {len(run.units)} were done before")
     with terminal.bar(console, len(missing)) as report:
         started = time.perf_counter()
         for number, unit in enumerate(missing):
@@ -269,8 +269,8 @@ def _message(box: str) -> str:
         return re.match("[─-]{5}", line) is not None
 
     lines = [line.strip(" │|") for line in box.splitlines()][1:]
-    said = itertools.dropwhile(across, lines)
-    return " ".join(filter(None, itertools.takewhile(lambda x: not across(x), said)))
+    message = itertools.dropwhile(across, lines)
+    return " ".join(filter(None, itertools.takewhile(lambda x: not across(x), message)))
 
 
 def _shown(defaults: Options, unused: Sequence[str]) -> Options:

@@ -19,7 +19,7 @@ from experiments.two_encoders.cross_chart import K
 
 @dataclass(frozen=True)
 class PairOptions(Options):
-    """What is told of two encoders."""
+    """The flags of the experiment with two encoders."""
 
     pairs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PAIR [PAIR ...]")] = (
         "sentences",

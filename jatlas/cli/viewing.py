@@ -9,9 +9,9 @@ from typing import IO
 
 import numpy as np
 
+from jatlas.files.formats.atlas_table import table_writer
 from jatlas.files.formats.whole import Fill, write_whole
 from jatlas.files.recipe import AtlasFile
-from jatlas.files.tables import table_writer
 
 _CONFIG = """embeddings {
   tensor_name: "atlas"

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from jatlas._src import arrays
-from jatlas.files.coordinates import fit_chart, flat, relative_rows
+from jatlas.files.coordinates import SHRINKAGE, fit_chart, relative_rows
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import check_ids, check_one_kind, find
-from jatlas.files.progress import Advance, Progress, Say, counted, quiet, unseen
+from jatlas.files.quality import flat, same_encoder
 from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
+from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.sums import add_rows, disagreement, running_of
 from jatlas.files.survey import missing_anchors
 from jatlas.merging.assembly import union
@@ -38,8 +39,8 @@ def add_file(
         embeddings: that of the embeddings.
         id_type: "text" or "integers", to have the ids converted.
         batch_size: rows that are read and sent to the device at once.
-        say: is told in a line what was found, and warnings.
-        progress: is told, again and again, how many rows were done, and of how many.
+        say: gets in a line what is in the file, and warnings.
+        progress: gets, again and again, how many rows are done, and of how many.
 
     Returns:
         An `AtlasFile` with the samples of the atlas, in their order, and after them the
@@ -47,7 +48,8 @@ def add_file(
 
     Raises:
         ValueError: if the atlas is in Nystroem coordinates, which a new chart changes;
-            the chart is in it already; or the file is not what it should be (see
+            the chart is in it already, or another file of the same encoder, which its
+            embeddings of the anchors tell; or the file is not what it should be (see
             `read_embeddings`), lacks anchors, or has similarities that are too large
             for float32.
         OSError: if it cannot be read.
@@ -80,7 +82,7 @@ def add_file(
     number, new = len(recipe.anchors) - 1, every.size - atlas.ids.size
     say(f"a new chart, {number}: {source.ids.size} samples, {new} of them new")
     state = running_of(atlas, every.size)
-    for start, rows in relative_rows(recipe, number, source, batch_size):
+    for start, rows in relative_rows(recipe, number, source, batch_size, say):
         add_rows(state, place[start : start + len(rows)], rows)
         advance(len(rows))
     grown = AtlasFile(every, state.merged, state.count, disagreement(state), recipe)
@@ -103,17 +105,31 @@ def joined(
     charts = recipe.charts or tuple(map(str, range(number)))
     name = path.stem if path.stem not in charts else str(path)
     if name in charts:
-        raise BadFile(f"{path}: another chart of the atlas has its name.")
+        raise BadFile(
+            f"{path}: another chart of the atlas has its name; rename the file."
+        )
     digest = file_hash(path)
     hashes = recipe.hashes or ("",) * number
     if digest in hashes:
-        own = hashes.index(digest)
+        m = hashes.index(digest)
         raise BadFile(
-            f"{path}: it is chart {own} of the atlas, {charts[own]!r}, byte for byte; "
+            f"{path}: it is chart {m} of the atlas, {charts[m]!r}, byte for byte; "
             "a chart joins once. To project it, give chart=... (project --chart)."
         )
-    fitted = fit_chart(source, places, bool(recipe.transforms), batch_size, advance)
-    for warning in flat(source, fitted):
+    shrinkage = recipe.shrinkage
+    if recipe.transforms and shrinkage is None:  # of a recipe that does not say it
+        shrinkage = SHRINKAGE
+    fitted = fit_chart(source, places, shrinkage, batch_size, advance)
+    for m, anchors in enumerate(recipe.anchors):
+        if same_encoder(fitted.anchors, anchors):
+            raise BadFile(
+                f"{path}: its embeddings of the anchors are those of chart {m} of the "
+                f"atlas, {charts[m]!r}: it is of the same encoder, and would count "
+                "twice. To project its samples, give chart=... (project --chart)."
+            )
+    if source.rows.note:
+        say(f"{path}: {source.rows.note}")
+    for warning in flat(source, *fitted.seen[1:]):
         say(f"warning: {warning}")
     added = () if fitted.transform is None else (fitted.transform,)
     return recipe._replace(

@@ -14,8 +14,9 @@ from jatlas._src import arrays
 from jatlas._src.median import median_distance
 from jatlas.files.coordinates import take_rows
 from jatlas.files.formats.names import check_ids, check_one_kind, find
-from jatlas.files.progress import Progress, unseen
+from jatlas.files.quality import Reach
 from jatlas.files.readers import AT_ONCE, Source, open_embeddings
+from jatlas.files.reports import Progress, unseen
 from jatlas.metrics.alignment import cka
 from jatlas.metrics.neighbors import mutual_neighbors
 from jatlas.metrics.permutation import permutation_test
@@ -47,7 +48,8 @@ class Comparison(NamedTuple):
         common: how many samples they share.
         compared: how many of these were compared.
         likenesses: one a measure.
-        reasons: why values are NaN, in sentences; none if none is.
+        reasons: why values are NaN, or not to be trusted, in sentences; none if none
+            is.
     """
 
     common: int
@@ -80,6 +82,9 @@ MEASURES: dict[str, Callable[[Array, Array, int], Statistic]] = {
     "self-similarity": lambda x, y, k: self_similarity_correlation,
 }
 
+# Those that a mean taken off the rows does not change.
+_TRANSLATED = {name for name in MEASURES if name.startswith("cka")}
+
 
 def compare_files(
     x: str | Path,
@@ -109,8 +114,7 @@ def compare_files(
             their square.
         permutations: random pairings of the samples that the values are held against.
         seed: of both draws.
-        progress: is told, again and again, how many measures were done, and of how
-            many.
+        progress: gets, again and again, how many measures are done, and of how many.
 
     Returns:
         A `Comparison`.
@@ -126,11 +130,12 @@ def compare_files(
         >>> rows = np.random.default_rng(0).normal(size=(20, 4))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(folder + "/x.npz", id=np.arange(20), x=rows)
-        ...     found = compare_files(
+        ...     comparison = compare_files(
         ...         folder + "/x.npz", folder + "/x.npz", measures=["cka-linear"],
         ...         permutations=19)
-        >>> [(round(one.value, 3), round(one.p_value, 3)) for one in found.likenesses]
-        [(1.0, 0.05)]
+        >>> (linear,) = comparison.likenesses
+        >>> round(linear.value, 3), round(linear.p_value, 3)
+        (1.0, 0.05)
     """
     arrays.check_counts(1, neighbors=neighbors, permutations=permutations)
     arrays.check_count("samples", samples, 4)
@@ -148,40 +153,85 @@ def compare_files(
     reading = {"ids": ids, "embeddings": embeddings, "id_type": id_type}
     first, second = (open_embeddings(path, **reading) for path in (x, y))
     places, common = _common(first, second, least, samples, seed)
-    rows_x, rows_y = (
-        jnp.asarray(take_rows(source, own, AT_ONCE, lambda done: None).rows)
-        for source, own in zip((first, second), places, strict=True)
-    )
-    key, found = jax.random.key(seed), []
+    spaces = [
+        _space(source, rows)
+        for source, rows in zip((first, second), places, strict=True)
+    ]
+    key, likenesses = jax.random.key(seed), []
     for name in wanted:
+        a, b = (s.centered if name in _TRANSLATED else s.rows for s in spaces)
         test = permutation_test(
             key,
-            MEASURES[name](rows_x, rows_y, neighbors),
-            rows_x,
-            rows_y,
+            MEASURES[name](a, b, neighbors),
+            a,
+            b,
             permutations=permutations,
         )
-        chance = float(jnp.mean(test.null))
-        found.append(Likeness(name, float(test.value), chance, float(test.p_value)))
-        progress(len(found), len(wanted))
-    unknown_values = [one.measure for one in found if np.isnan(one.value)]
-    reasons = _reasons(unknown_values, {str(x): rows_x, str(y): rows_y})
-    return Comparison(common, len(rows_x), tuple(found), reasons)
+        chance, value = float(jnp.mean(test.null)), float(test.value)
+        likenesses.append(Likeness(name, value, chance, float(test.p_value)))
+        progress(len(likenesses), len(wanted))
+    blind = [name for name in wanted if name not in _TRANSLATED]
+    hidden = _hidden(blind, spaces)
+    unknown = [one.measure for one in likenesses if np.isnan(one.value)]
+    unknown = [name for name in unknown if not (hidden and name in blind)]
+    reasons = _reasons(unknown, spaces) + hidden
+    return Comparison(common, len(spaces[0].rows), tuple(likenesses), reasons)
 
 
-def _reasons(measures: Sequence[str], spaces: dict[str, Array]) -> tuple[str, ...]:
+class _Space(NamedTuple):
+    """The rows of a file that are compared, in float32.
+
+    Attributes:
+        path: of the file.
+        rows: (n, D), as they are.
+        centered: (n, D), less their mean if the file is in float64: taken off in it,
+            lest what varies be lost beside a large mean.
+        hidden: how many features vary by less than float32 holds beside their size.
+    """
+
+    path: str
+    rows: Array
+    centered: Array
+    hidden: int
+
+
+def _space(source: Source, rows: Int[np.ndarray, " n"]) -> _Space:
+    wide = source.rows.dtype == np.float64
+    dtype = np.float64 if wide else np.float32
+    x = take_rows(source, rows, AT_ONCE, lambda done: None, dtype).rows
+    plain = jnp.asarray(x, jnp.float32)
+    if not wide:
+        return _Space(str(source.path), plain, plain, 0)
+    centered = jnp.asarray(x - x.mean(axis=0), jnp.float32)
+    hidden = Reach.empty(x.shape[1]).with_rows(x).hidden()
+    return _Space(str(source.path), plain, centered, hidden)
+
+
+def _reasons(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ...]:
     """Why the measures are NaN: what does not vary is like nothing."""
     if not measures:
         return ()
-    which, found = ", ".join(measures), []
-    for path, rows in spaces.items():
+    which, reasons = ", ".join(measures), []
+    for path, rows, centered, _ in spaces:
         units = arrays.unit(rows)
-        if bool(jnp.allclose(rows, rows[0], rtol=1e-6, atol=0)):
-            found.append(f"all compared rows of {path} are the same")
+        if bool(jnp.allclose(centered, centered[0], rtol=1e-6, atol=0)):
+            reasons.append(f"all compared rows of {path} are the same")
         elif bool(jnp.allclose(units, units[0], atol=1e-6)):
-            found.append(f"all compared rows of {path} point in one direction")
-    found = found or ["too little varies in one of the spaces"]
-    return tuple(f"{which}: nan, for {reason}." for reason in found)
+            reasons.append(f"all compared rows of {path} point in one direction")
+    reasons = reasons or ["too little varies in one of the spaces"]
+    return tuple(f"{which}: nan, for {reason}." for reason in reasons)
+
+
+def _hidden(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ...]:
+    """What is said of measures that depend on a mean beside which the rest is lost."""
+    which = ", ".join(measures)
+    return tuple(
+        f"{which}: not to be trusted, for {hidden} of the {rows.shape[1]} features of "
+        f"{path} vary by less than float32 holds beside their size; take the mean off "
+        "the embeddings before."
+        for path, rows, _, hidden in spaces
+        if measures and hidden
+    )
 
 
 def _common(
@@ -195,7 +245,7 @@ def _common(
         raise ValueError(
             f"{x.path} and {y.path} have {rows.size} samples in common, and {least} "
             f"are needed; their ids begin with {x.ids[:3].tolist()} and "
-            f"{y.ids[:3].tolist()}."
+            f"{y.ids[:3].tolist()}. Name a sample alike in both."
         )
     drawn = np.random.default_rng(seed).permutation(rows)[:most]
     drawn.sort()

@@ -1,8 +1,9 @@
 """The coordinates of a file's rows in an atlas, made some rows at a time."""
 
+import inspect
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +12,21 @@ from jaxtyping import Array, Float, Int
 
 from jatlas._src.arrays import AnyArray
 from jatlas.files.formats.faults import BadFile
-from jatlas.files.progress import Advance
+from jatlas.files.quality import Reach, Variation, hardly_vary
 from jatlas.files.readers import Source, batches
 from jatlas.files.recipe import Recipe
+from jatlas.files.reports import Advance, Say, quiet
 from jatlas.merging import transforms
 from jatlas.merging.relative import similarities
 from jatlas.merging.transforms import Transform
 
 # Whitening is fitted on so many rows of a chart at most, evenly spread over it.
 _FITTED_ON = 50_000
+
+# The shrinkage of whitening, if none is given: that of the function.
+SHRINKAGE: float = (
+    inspect.signature(transforms.fit_whiten).parameters["shrinkage"].default
+)
 
 
 class Taken(NamedTuple):
@@ -29,11 +36,13 @@ class Taken(NamedTuple):
         rows: (n, D), those that were wanted.
         zeros: how many of all rows are zero.
         constant: whether all rows, two at least, are the same.
+        hidden: how many features vary, by less than float32 holds beside their size.
     """
 
     rows: Float[np.ndarray, "n D"]
     zeros: int
     constant: bool
+    hidden: int
 
 
 class Fitted(NamedTuple):
@@ -42,32 +51,53 @@ class Fitted(NamedTuple):
     Attributes:
         anchors: (A, D), its embeddings of the anchors.
         transform: of its embeddings, if there is one.
-        zeros: as in `Taken`.
-        constant: as in `Taken`.
+        seen: what the look at its rows has shown; no rows are in it.
     """
 
     anchors: Float[np.ndarray, "A D"]
     transform: Transform | None
-    zeros: int
-    constant: bool
+    seen: Taken
 
 
 def fit_chart(
     source: Source,
     anchors: Int[np.ndarray, " A"],
-    whiten: bool,
+    shrinkage: float | None,
     batch_size: int,
     advance: Advance,
 ) -> Fitted:
-    """A chart's embeddings of the anchors, and its transform, if there is to be one."""
-    size = source.ids.size
+    """A chart's embeddings of the anchors, and its transform, if there is to be one.
+
+    Args:
+        source: an open file.
+        anchors: (A,), their rows in it.
+        shrinkage: of the whitening; None if there is none.
+        batch_size: rows that are read at once.
+        advance: gets how many more rows were read.
+    """
+    size, whiten = source.ids.size, shrinkage is not None
     some = np.linspace(0, size - 1, min(size, _FITTED_ON) if whiten else 0).astype(int)
-    taken = take_rows(source, np.concatenate([anchors, some]), batch_size, advance)
-    own, rows = taken.rows[: anchors.size], taken.rows[anchors.size :]
-    if not whiten:
-        return Fitted(own, None, *taken[1:])
-    transform = transforms.fit_whiten(jnp.asarray(rows))
-    return Fitted(own, jax.tree.map(np.asarray, transform), *taken[1:])
+    # Numbers of a file in float64 are whitened in it up to the mean: see `_centered`.
+    wide = whiten and source.rows.dtype == np.float64
+    taken = take_rows(
+        source,
+        np.concatenate([anchors, some]),
+        batch_size,
+        advance,
+        np.float64 if wide else np.float32,
+    )
+    of_anchors, rows = taken.rows[: anchors.size], taken.rows[anchors.size :]
+    seen = taken._replace(rows=rows[:0])
+    if shrinkage is None:
+        return Fitted(of_anchors, None, seen)
+    mean = rows.mean(axis=0) if wide else np.zeros((), np.float32)
+    fitted = transforms.fit_whiten(
+        jnp.asarray((rows - mean).astype(np.float32)), shrinkage=shrinkage
+    )
+    # Of NumPy, whose float64 stays float64.
+    transform: Any = jax.tree.map(np.asarray, fitted)
+    transform = transform._replace(mean=mean + transform.mean)
+    return Fitted(of_anchors, transform, seen._replace(hidden=0))
 
 
 def take_rows(
@@ -75,55 +105,70 @@ def take_rows(
     rows: Int[np.ndarray, " n"],
     batch_size: int,
     advance: Advance,
+    dtype: type[np.floating] = np.float32,
 ) -> Taken:
     """Some rows of a file, all of which are looked at."""
-    taken = np.empty((rows.size, source.rows.shape[1]), np.float32)
+    taken = np.empty((rows.size, source.rows.shape[1]), dtype)
     zeros, constant, first = 0, source.ids.size > 1, None
-    for start, x in batches(source, batch_size):
+    wide = source.rows.dtype == np.float64
+    reach = Reach.empty(source.rows.shape[1])
+    for start, x in batches(source, batch_size, np.float64 if wide else np.float32):
         here = np.flatnonzero((rows >= start) & (rows < start + len(x)))
         taken[here] = x[rows[here] - start]
         first = x[:1].copy() if first is None else first
         zeros += int(np.sum(~x.any(axis=1)))
         constant = constant and bool((x == first).all())
+        reach = reach.with_rows(x) if wide else reach
         advance(len(x))
-    return Taken(taken, zeros, constant)
-
-
-def flat(source: Source, seen: Taken | Fitted) -> list[str]:
-    """What is to be said of a chart whose rows tell its samples apart badly."""
-    found = []
-    if seen.zeros:
-        found.append(
-            f"{source.path}: {seen.zeros} of its {source.ids.size} rows are zero: of "
-            "cosine 0 to every anchor, they pull the means of these samples towards 0. "
-            "Leave them out if the encoder failed: the samples are then absent."
-        )
-    if seen.constant:
-        found.append(
-            f"{source.path}: all of its rows are the same, so that it tells no samples "
-            "apart."
-        )
-    return found
+    return Taken(taken, zeros, constant, reach.hidden())
 
 
 def relative_rows(
-    recipe: Recipe, chart: int, source: Source, batch_size: int
+    recipe: Recipe, chart: int, source: Source, batch_size: int, say: Say = quiet
 ) -> Iterator[tuple[int, Float[np.ndarray, "n A"]]]:
     """The relative representation of a chart's rows, some at a time."""
     transform = recipe.transforms[chart] if recipe.transforms else None
-    anchors = jnp.asarray(recipe.anchors[chart], jnp.float32)
-    if transform is not None:
-        anchors = transforms.apply_transform(transform, anchors)
-    for start, x in batches(source, batch_size):
-        rows = _similar(_filled(x, batch_size), anchors, transform, recipe.similarity)
-        found = np.asarray(rows)[: len(x)]
-        bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    mean, narrow = _centered(transform)
+    dtype = np.float32 if mean is None else np.float64
+    anchors = jnp.asarray(_less(recipe.anchors[chart], mean), jnp.float32)
+    if narrow is not None:
+        anchors = transforms.apply_transform(narrow, anchors)
+    variation = Variation(recipe.anchor_ids.size)
+    for start, x in batches(source, batch_size, dtype):
+        x = _less(x, mean)
+        rows = _similar(_filled(x, batch_size), anchors, narrow, recipe.similarity)
+        values = np.asarray(rows)[: len(x)]
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if bad.size:
             raise BadFile(
                 f"{source.path}: the {recipe.similarity} similarities of row "
-                f"{start + bad[0]} are too large for float32; scale it down."
+                f"{start + bad[0]} are too large for float32 (id "
+                f"{source.ids[start + bad[0]].item()!r}); scale the embeddings down."
             )
-        yield start, found
+        variation.add(x, values)
+        yield start, values
+    if hardly_vary(variation):
+        say(f"warning: {source.path}: {variation.text(recipe.similarity)}")
+
+
+def _centered(
+    transform: Transform | None,
+) -> tuple[Float[np.ndarray, " D"] | None, Transform | None]:
+    """A mean in float64, that is taken off on the host, and what is then left to do.
+
+    Values near 1e7 that differ by less than 1 are the same in float32; less their mean
+    they are not.
+    """
+    if transform is None or np.asarray(transform.mean).dtype != np.float64:
+        return None, transform
+    zeros = jnp.zeros(np.shape(transform.mean), np.float32)
+    return np.asarray(transform.mean), transform._replace(mean=zeros)
+
+
+def _less(
+    x: Float[np.ndarray, "n D"], mean: Float[np.ndarray, " D"] | None
+) -> Float[np.ndarray, "n D"]:
+    return x if mean is None else (x - mean).astype(np.float32)
 
 
 @partial(jax.jit, static_argnames="similarity")
@@ -145,11 +190,11 @@ def through_nystroem(
     """The merged rows through the recipe's Nystroem transform, if it has one."""
     if recipe.nystroem is None:
         return merged
-    own = jax.tree.map(jnp.asarray, recipe.nystroem)
-    out = np.empty((len(merged), np.shape(own.scale)[-1]), np.float32)
+    transform = jax.tree.map(jnp.asarray, recipe.nystroem)
+    out = np.empty((len(merged), np.shape(transform.scale)[-1]), np.float32)
     for start in range(0, len(merged), batch_size):
         x = merged[start : start + batch_size]
-        rows = transforms.apply_transform(own, _filled(x, batch_size))
+        rows = transforms.apply_transform(transform, _filled(x, batch_size))
         out[start : start + len(x)] = np.asarray(rows)[: len(x)]
     return out
 

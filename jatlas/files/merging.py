@@ -9,10 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jatlas._src import arrays
-from jatlas.files.coordinates import fit_chart, flat, relative_rows, through_nystroem
-from jatlas.files.progress import Advance, Progress, Say, counted, quiet, unseen
+from jatlas.files.coordinates import (
+    SHRINKAGE,
+    Fitted,
+    fit_chart,
+    relative_rows,
+    through_nystroem,
+)
+from jatlas.files.formats.faults import BadFile
+from jatlas.files.quality import flat, same_encoder
 from jatlas.files.readers import Source, file_hash, open_embeddings
-from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
+from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_shrinkage
+from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.sums import add_rows, disagreement, empty_running
 from jatlas.files.survey import Survey, describe, survey, warnings
 from jatlas.merging import transforms
@@ -28,6 +36,7 @@ def merge_files(
     anchors: str = "shared:256",
     similarity: str = "cosine",
     whiten: bool = False,
+    shrinkage: float | None = None,
     nystroem: bool = False,
     seed: int = 0,
     batch_size: int = 1024,
@@ -48,20 +57,23 @@ def merge_files(
             or a file of ids, .txt (one a line) or .npy.
         similarity: the name of one of `relativize`.
         whiten: whether each chart is whitened first (`fit_whiten`, fitted on 50,000 of
-            its rows at most).
+            its rows at most). A file in float64 is centered in float64.
+        shrinkage: of these covariances, 0 to 1; that of `fit_whiten` if None. A chart
+            that joins later is whitened with the same.
         nystroem: whether the merged rows are made orthonormal coordinates (`nystroem`).
         seed: of the draw of the anchors.
         batch_size: rows that are read and sent to the device at once.
-        say: is told in a table what was found in the files, and warnings.
-        progress: is told, again and again, how many rows were done, and of how many.
+        say: gets in a table what is in the files, and warnings.
+        progress: gets, again and again, how many rows are done, and of how many.
 
     Returns:
         An `AtlasFile`: samples in order of first appearance, merged rows in float32.
 
     Raises:
         ValueError: if a file is not what it should be (see `read_embeddings`), ids are
-            of two types, two files are the same byte for byte, anchors are missing or
-            too few, an option is unknown, or similarities are too large for float32.
+            of two types, two files are the same byte for byte or have the same
+            embeddings of the anchors, anchors are missing or too few, an option is
+            unknown, or similarities are too large for float32.
         OSError: if a file cannot be read.
 
     Example:
@@ -76,6 +88,7 @@ def merge_files(
         ((9, 5), [1, 1, 1, 2, 2, 2, 2, 2, 2])
     """
     arrays.check_count("batch_size", batch_size, 1)
+    shrinkage = _shrinkage(whiten, shrinkage)
     if similarity not in SIMILARITIES:
         known = ", ".join(SIMILARITIES)
         raise ValueError(f"unknown similarity {similarity!r}; known are {known}.")
@@ -83,25 +96,30 @@ def merge_files(
         open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
         for path in paths
     ]
-    found = survey(opened, anchors, id_type=id_type, seed=seed)
-    say(describe(found))
-    for warning in warnings(found):
+    samples = survey(opened, anchors, id_type=id_type, seed=seed)
+    say(describe(samples))
+    for warning in warnings(samples):
         say(f"warning: {warning}")
-    advance = counted(progress, 2 * int(found.presence.sum()))
-    hashes = _hashes(found.sources)
-    recipe = _recipe(found, similarity, whiten, batch_size, advance, say)
+    for source in samples.sources:
+        if source.rows.note:
+            say(f"{source.path}: {source.rows.note}")
+    advance = counted(progress, 2 * int(samples.presence.sum()))
+    hashes = _hashes(samples.sources)
+    recipe = _recipe(samples, similarity, shrinkage, batch_size, advance, say)
     recipe = recipe._replace(hashes=hashes)
-    state = empty_running(found.ids.size, recipe.anchor_ids.size)
-    for m, (source, place) in enumerate(zip(found.sources, found.places, strict=True)):
-        for start, rows in relative_rows(recipe, m, source, batch_size):
+    state = empty_running(samples.ids.size, recipe.anchor_ids.size)
+    for m, (source, place) in enumerate(
+        zip(samples.sources, samples.places, strict=True)
+    ):
+        for start, rows in relative_rows(recipe, m, source, batch_size, say):
             add_rows(state, place[start : start + len(rows)], rows)
             advance(len(rows))
     merged = state.merged
     if nystroem:
-        own = transforms.fit_nystroem(jnp.asarray(merged[found.anchors]))
-        recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, own))
+        fitted = transforms.fit_nystroem(jnp.asarray(merged[samples.anchors]))
+        recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, fitted))
         merged = through_nystroem(recipe, merged, batch_size)
-    atlas = AtlasFile(found.ids, merged, state.count, disagreement(state), recipe)
+    atlas = AtlasFile(samples.ids, merged, state.count, disagreement(state), recipe)
     check_atlas(atlas)
     return atlas
 
@@ -114,44 +132,67 @@ def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:
         if digest in hashes:
             raise ValueError(
                 f"{hashes[digest].path} and {source.path} are the same byte for byte; "
-                "a chart joins once."
+                "a chart joins once. Leave one out."
             )
         hashes[digest] = source
     return tuple(hashes)
 
 
+def _shrinkage(whiten: bool, shrinkage: float | None) -> float | None:
+    """That of the whitening; None if there is none."""
+    check_shrinkage(shrinkage)
+    if not whiten and shrinkage is not None:
+        raise ValueError(
+            "shrinkage (--shrinkage) is that of the whitening: give whiten=True "
+            "(--whiten) too, or leave it out."
+        )
+    if not whiten:
+        return None
+    return SHRINKAGE if shrinkage is None else float(shrinkage)
+
+
 def _recipe(
-    found: Survey,
+    samples: Survey,
     similarity: str,
-    whiten: bool,
+    shrinkage: float | None,
     batch_size: int,
     advance: Advance,
     say: Say,
 ) -> Recipe:
     """What the charts know of the anchors, from a first reading of all rows."""
-    of_charts = []
-    for source, place in zip(found.sources, found.places, strict=True):
-        where = np.full(found.ids.size, -1)
+    charts: list[Fitted] = []
+    for source, place in zip(samples.sources, samples.places, strict=True):
+        where = np.full(samples.ids.size, -1)
         where[place] = np.arange(place.size)
-        fitted = fit_chart(source, where[found.anchors], whiten, batch_size, advance)
-        of_charts.append(fitted)
-        for warning in flat(source, fitted):
+        fitted = fit_chart(
+            source, where[samples.anchors], shrinkage, batch_size, advance
+        )
+        for m, other in enumerate(charts):
+            if same_encoder(fitted.anchors, other.anchors):
+                raise BadFile(
+                    f"{source.path}: its embeddings of the anchors are those of "
+                    f"{samples.sources[m].path}: both are of one encoder, which would "
+                    "count twice. Give one file with all of its samples."
+                )
+        charts.append(fitted)
+        for warning in flat(source, *fitted.seen[1:]):
             say(f"warning: {warning}")
-    transforms = [fitted.transform for fitted in of_charts]
+    transforms = [fitted.transform for fitted in charts]
     return Recipe(
-        found.ids[found.anchors],
-        tuple(fitted.anchors for fitted in of_charts),
+        samples.ids[samples.anchors],
+        tuple(fitted.anchors for fitted in charts),
         tuple(transform for transform in transforms if transform is not None),
         None,
         similarity,
-        found.charts,
+        samples.charts,
         versions=_versions(),
+        shrinkage=shrinkage,
     )
 
 
 def _versions() -> dict[str, str]:
-    found = {"jax": jax.__version__, "numpy": np.__version__}
+    versions = {"jax": jax.__version__, "numpy": np.__version__}
     try:
-        return {"jatlas": version("jatlas")} | found
+        return {"jatlas": version("jatlas")} | versions
     except PackageNotFoundError:  # run from a checkout that is not installed
-        return found
+        return versions

@@ -6,15 +6,13 @@ import numpy as np
 
 from jatlas._src import arrays
 from jatlas.files.adding import joined
-from jatlas.files.coordinates import flat, relative_rows, take_rows, through_nystroem
+from jatlas.files.coordinates import relative_rows, take_rows, through_nystroem
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import check_ids, check_one_kind, find
-from jatlas.files.progress import Advance, Progress, Say, counted, quiet, unseen
+from jatlas.files.quality import differing, flat
 from jatlas.files.readers import Source, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
-
-# How far an embedding of an anchor may be from the recipe's: what float16 rounds.
-_SAME = 1e-2
+from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
 
 
 def project_file(
@@ -44,8 +42,8 @@ def project_file(
         embeddings: that of the embeddings.
         id_type: "text" or "integers", to have the ids converted.
         batch_size: rows that are read and sent to the device at once.
-        say: is told in a line what was found.
-        progress: is told, again and again, how many rows were done, and of how many.
+        say: gets in a line what is in the file, and warnings.
+        progress: gets, again and again, how many rows are done, and of how many.
 
     Returns:
         An `AtlasFile` of the samples in the file, with the recipe, which a new chart
@@ -54,8 +52,8 @@ def project_file(
     Raises:
         ValueError: if the file is not what it should be (see `read_embeddings`), has
             another dimension than the chart or other embeddings of the anchors; if it
-            lacks anchors for a new chart, or is one that is in the atlas; if a name is
-            another chart's number; if similarities are too large for float32.
+            lacks anchors for a new chart, or is of one that is in the atlas; if a name
+            is another chart's number; if similarities are too large for float32.
         OSError: if it cannot be read.
 
     Example:
@@ -86,7 +84,7 @@ def project_file(
                 "is the same"
             )
     merged = np.empty((source.ids.size, recipe.anchor_ids.size), np.float32)
-    for start, rows in relative_rows(recipe, number, source, batch_size):
+    for start, rows in relative_rows(recipe, number, source, batch_size, say):
         merged[start : start + len(rows)] = rows
         advance(len(rows))
     count = np.ones(source.ids.size, np.int32)
@@ -100,12 +98,12 @@ def project_file(
 def _number(recipe: Recipe, chart: int | str) -> int:
     """The number of a chart of the recipe, from its name or number."""
     size = len(recipe.anchors)
-    found = {recipe.charts.index(chart)} if chart in recipe.charts else set()
+    meant = {recipe.charts.index(chart)} if chart in recipe.charts else set()
     if str(chart).isdecimal() and int(chart) < size:
-        found.add(int(chart))
-    if len(found) == 1:
-        return found.pop()
-    if found:
+        meant.add(int(chart))
+    if len(meant) == 1:
+        return meant.pop()
+    if meant:
         raise ValueError(
             f"{chart!r} is the name of chart {recipe.charts.index(chart)} and the "
             "number of another; in Python, chart=0, without quotes, is a number."
@@ -130,19 +128,24 @@ def _check_encoder(
     if width != wanted:
         raise BadFile(
             f"{source.path}: its embeddings have {width} dimensions, those of chart "
-            f"{chart} {wanted}: they are of another encoder."
+            f"{chart} {wanted}: they are of another encoder. Give the number of its "
+            "chart, or, if it is a new one, none (project without --chart)."
         )
     places = find(source.ids, recipe.anchor_ids)
     held = places >= 0
     taken = take_rows(source, places[held], batch_size, advance)
-    apart = taken.rows - anchors[held]
-    far = np.linalg.norm(apart, axis=1) > _SAME * np.linalg.norm(anchors[held], axis=1)
+    far = differing(taken.rows, anchors[held])
     if far.any():
         raise BadFile(
             f"{source.path}: its embeddings of {far.sum()} anchors are not those of "
             f"chart {chart}, {recipe.anchor_ids[held][far][:10].tolist()}: they are of "
-            "another encoder, or of other weights."
+            "another encoder, or of other weights. Give the number of its chart, or, "
+            "if it is a new one, none (project without --chart)."
         )
-    for warning in flat(source, taken):
+    if source.rows.note:
+        say(f"{source.path}: {source.rows.note}")
+    if recipe.transforms and recipe.transforms[chart].mean.dtype == np.float64:
+        taken = taken._replace(hidden=0)  # it is centered in float64
+    for warning in flat(source, *taken[1:]):
         say(f"warning: {warning}")
     return int(held.sum())

@@ -26,7 +26,9 @@ class Recipe(NamedTuple):
         charts: M names.
         hashes: M SHA-256 of the files that the charts came from, in hexadecimal; empty
             text if there was no file.
-        versions: of the packages that made it, by name.
+        versions: of the packages that made it, by name; None if unknown.
+        shrinkage: that the transforms whiten with, a new chart's too; None if there are
+            none.
     """
 
     anchor_ids: np.ndarray
@@ -36,7 +38,8 @@ class Recipe(NamedTuple):
     similarity: str = "cosine"
     charts: tuple[str, ...] = ()
     hashes: tuple[str, ...] = ()
-    versions: Mapping[str, str] = {}
+    versions: Mapping[str, str] | None = None
+    shrinkage: float | None = None
 
 
 class AtlasFile(NamedTuple):
@@ -61,6 +64,13 @@ class AtlasFile(NamedTuple):
 
 def check_atlas(atlas: AtlasFile) -> None:
     """Raise ValueError unless the atlas is what `AtlasFile` says."""
+    if not isinstance(atlas, AtlasFile):
+        raise ValueError(
+            f"expected a jatlas.AtlasFile, got {_kind(atlas)}. An AtlasFile has ids "
+            "(N,), merged rows (N, A), count (N,), disagreement (N,) and the recipe; "
+            "merge_files, load, add_file and project_file give one. The merged rows of "
+            "a running state are jatlas.running.atlas.value(state)."
+        )
     check_recipe(atlas.recipe)
     names.check_ids("the ids", atlas.ids)
     size = atlas.ids.size
@@ -81,27 +91,42 @@ def check_atlas(atlas: AtlasFile) -> None:
     _check("disagreement", spread, (size,), "f", where=~alone)
     if not np.isnan(spread[alone]).all() or (spread[~alone] < 0).any():
         raise ValueError(
-            "disagreement must be NaN of a sample in one chart, 0 or more of others."
+            "disagreement must be NaN of a sample in one chart, 0 or more of others; "
+            f"got {spread[alone][:3].tolist()} and {spread[~alone][:3].tolist()}."
         )
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise ValueError unless the recipe is what `Recipe` says."""
+    if not isinstance(recipe, Recipe):
+        raise ValueError(
+            f"expected a jatlas.files.Recipe, as load_recipe gives it, got "
+            f"{_kind(recipe)}."
+        )
+    for name in ("anchors", "transforms", "charts", "hashes"):
+        value = getattr(recipe, name)
+        if not isinstance(value, tuple | list):
+            raise ValueError(f"{name} must be a tuple, got {_kind(value)}.")
     names.check_ids("the ids of the anchors", recipe.anchor_ids)
     num_anchors, num_charts = recipe.anchor_ids.size, len(recipe.anchors)
     if num_anchors == 0 or num_charts == 0:
         raise ValueError(
-            f"{num_charts} charts and {num_anchors} anchors: one at least."
+            f"the recipe has {num_charts} charts and {num_anchors} anchors; expected "
+            "one of each at least."
         )
     for m, x in enumerate(recipe.anchors):
         _check(f"the anchors of chart {m}", x, (num_anchors, None), "f")
-    for name, of in (("charts", recipe.charts), ("hashes", recipe.hashes)):
-        if len(of) not in (0, num_charts) or not all(isinstance(x, str) for x in of):
-            raise ValueError(f"{name} must be {num_charts} texts or none, got {of}.")
+    for name, texts in (("charts", recipe.charts), ("hashes", recipe.hashes)):
+        plain = all(isinstance(text, str) for text in texts)
+        if len(texts) not in (0, num_charts) or not plain:
+            raise ValueError(f"{name} must be {num_charts} texts or none, got {texts}.")
     if len(set(recipe.charts)) < len(recipe.charts):
         raise ValueError(f"the charts' names must differ, got {list(recipe.charts)}.")
     if len(recipe.transforms) not in (0, num_charts):
-        raise ValueError(f"{len(recipe.transforms)} transforms of {num_charts} charts.")
+        raise ValueError(
+            f"{len(recipe.transforms)} transforms of {num_charts} charts; expected one "
+            "a chart, or none."
+        )
     for m, transform in enumerate(recipe.transforms):
         width = recipe.anchors[m].shape[1]
         _check_transform(f"the transform of chart {m}", transform, width)
@@ -112,9 +137,27 @@ def check_recipe(recipe: Recipe) -> None:
             f"the similarity {recipe.similarity!r} has no name to be saved by; known "
             f"are {', '.join(SIMILARITIES)}."
         )
+    check_shrinkage(recipe.shrinkage)
+
+
+def check_shrinkage(shrinkage: Any) -> None:
+    """Raise ValueError unless it is a number from 0 to 1, or None."""
+    if shrinkage is None:
+        return
+    number = isinstance(shrinkage, int | float | np.floating | np.integer)
+    if not number or not 0 <= shrinkage <= 1:  # NaN is not
+        raise ValueError(
+            f"shrinkage (--shrinkage) must be a number from 0 to 1, got {shrinkage!r}."
+        )
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__module__}.{type(value).__qualname__}"
 
 
 def _check_transform(name: str, transform: Transform, width: int) -> None:
+    if not isinstance(transform, Transform):
+        raise ValueError(f"{name} must be a jatlas.Transform, got {_kind(transform)}.")
     _check(f"the mean of {name}", transform.mean, (width,), "f")
     shape = (width, None)[: np.ndim(transform.scale)]
     _check(f"the scale of {name}", transform.scale, shape or (width,), "f")
@@ -128,9 +171,12 @@ def _check(
     where: np.ndarray | None = None,
 ) -> None:
     """Raise ValueError unless x is an array of these axes (None: any) and finite."""
+    names.check_unmasked(name, x)
+    if not hasattr(x, "dtype"):
+        raise ValueError(f"{name} must be an array, got {_kind(x)}.")
     x = np.asarray(x)
     fits = x.ndim == len(shape) and all(
-        wanted in (None, own) for wanted, own in zip(shape, x.shape, strict=True)
+        wanted in (None, size) for wanted, size in zip(shape, x.shape, strict=True)
     )
     if not fits or x.dtype.kind not in kinds:
         kind = "floating point" if kinds == "f" else "integers"

@@ -1,43 +1,48 @@
-"""An atlas and its recipe on disk: numbers and JSON in one file, and no code."""
+"""An atlas on disk: one `save` and one `load`, each by the suffix of the path."""
 
-import hashlib
-import json
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
-
-from jatlas.files.formats import names
+from jatlas.files.formats import atlas_table, atlas_tensors
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.formats.tensorfile import read_tensors, write_tensors
 from jatlas.files.formats.whole import write_whole
-from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
-from jatlas.merging.transforms import Transform
+from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 
-VERSION = 1
-FORMAT = "jatlas"
+_SUFFIXES = (".parquet", ".safetensors")
 
 
-def save(path: str | Path, atlas: AtlasFile) -> None:
+def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
     """Save an atlas with its recipe: in full, or, if anything fails, not at all.
 
-    The file is in the safetensors format, which any of its readers reads, and NumPy in
-    three lines::
+    The suffix of the path says the format:
+
+    ============== ==================================================================
+    .safetensors   one file with the rows and the recipe
+    .parquet       a table (id, atlas, charts, disagreement) that other tools read, and
+                   beside it the recipe, x.recipe.safetensors for x.parquet
+    ============== ==================================================================
+
+    Any reader of safetensors reads the first, and NumPy in three lines::
 
         raw = open(path, "rb").read(); start = 8 + int.from_bytes(raw[:8], "little")
         about = json.loads(raw[8:start])["merged"]; begin, end = about["data_offsets"]
         merged = np.frombuffer(raw[start + begin : start + end], "<f4").reshape(about["shape"])
 
     Args:
-        path: of the file. One that is there is replaced, once the new one is whole.
+        path: ends in .safetensors or .parquet. A file that is there is replaced, once
+            the new one is whole.
         atlas: an `AtlasFile`.
 
+    Returns:
+        The paths of the files that were written.
+
     Raises:
-        ValueError: if something in it has another shape or dtype than an `AtlasFile`
-            says, is NaN or infinite, repeats (ids) or is a similarity without a name.
+        ValueError: if the path ends otherwise, the atlas is no `AtlasFile`, or
+            something in it has another shape or dtype than an `AtlasFile` says, is NaN
+            or infinite, is a masked array, repeats (ids) or is a similarity without a
+            name.
         OSError: if it cannot be written.
+        ImportError: if it is Parquet and pyarrow is not installed.
 
     Example:
         >>> import tempfile
@@ -45,25 +50,36 @@ def save(path: str | Path, atlas: AtlasFile) -> None:
         >>> recipe = Recipe(np.array([7]), (np.ones((1, 3)),), charts=("birds",))
         >>> rows = np.array([[1.0], [0.3]]), np.array([1, 1]), np.full(2, np.nan)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(folder + "/atlas", AtlasFile(np.array([7, 8]), *rows, recipe))
-        ...     load(folder + "/atlas").merged.tolist()
+        ...     path = folder + "/atlas.safetensors"
+        ...     written = save(path, AtlasFile(np.array([7, 8]), *rows, recipe))
+        ...     load(path).merged.tolist()
         [[1.0], [0.3]]
     """  # noqa: E501 - three lines are promised
-    write_whole({Path(path): atlas_writer(atlas)})
+    path = Path(path)
+    check_output(path)
+    check_atlas(atlas)
+    if path.suffix.lower() == ".parquet":
+        files = atlas_table.writers(path, atlas)
+    else:
+        files = {path: atlas_tensors.atlas_writer(atlas)}
+    write_whole(files)
+    return list(files)
 
 
 def load(path: str | Path) -> AtlasFile:
-    """Load what `save` saved. No code in the file is ever run: there can be none.
+    """Load what `save` or a command wrote. No code in a file is ever run.
 
     Args:
-        path: of the file.
+        path: of a .safetensors file, or of a .parquet file with its recipe beside it.
 
     Returns:
         An `AtlasFile` of NumPy arrays, in the dtypes that were saved.
 
     Raises:
-        ValueError: if it is cut off, changed, of an unknown version, or not of `save`.
+        ValueError: if it is cut off, changed, of an unknown version, a recipe alone, or
+            no atlas; if the recipe beside it is missing or is another atlas's.
         OSError: if it cannot be read.
+        ImportError: if it is Parquet and pyarrow is not installed.
 
     Example:
         >>> import tempfile
@@ -71,37 +87,30 @@ def load(path: str | Path) -> AtlasFile:
         >>> recipe = Recipe(np.array([7]), (np.ones((1, 3)),), charts=("birds",))
         >>> rows = np.array([[1.0], [0.3]]), np.array([1, 1]), np.full(2, np.nan)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(folder + "/atlas", AtlasFile(np.array([7, 8]), *rows, recipe))
-        ...     load(folder + "/atlas").count.tolist()
+        ...     path = folder + "/atlas.safetensors"
+        ...     written = save(path, AtlasFile(np.array([7, 8]), *rows, recipe))
+        ...     load(path).count.tolist()
         [1, 1]
     """
-    with faults_of(path):
-        about, arrays = _read(Path(path))
-        if "merged" not in arrays:
-            raise ValueError("it holds a recipe and no atlas; see `load_recipe`.")
-        atlas = AtlasFile(
-            _from_file(arrays["ids"]),
-            arrays["merged"],
-            arrays["count"],
-            arrays["disagreement"],
-            _recipe(about, arrays),
-        )
-        check_atlas(atlas)
-    return atlas
+    if _is_table(path):
+        return atlas_table.read_atlas(Path(path))
+    return atlas_tensors.read_atlas(Path(path))
 
 
 def load_recipe(path: str | Path) -> Recipe:
     """The recipe of an atlas, of a file with the atlas in it or of one without.
 
     Args:
-        path: of a file that `save` saved, or of the recipe beside an atlas in Parquet.
+        path: of an atlas as `load` takes it, or of the recipe beside one in Parquet.
 
     Returns:
         A `Recipe`.
 
     Raises:
-        ValueError: if it is cut off, changed, of an unknown version, or not of jatlas.
+        ValueError: if it is cut off, changed, of an unknown version, or not of jatlas;
+            if the recipe beside a table is missing or is another atlas's.
         OSError: if it cannot be read.
+        ImportError: if it is Parquet and pyarrow is not installed.
 
     Example:
         >>> import tempfile
@@ -109,133 +118,46 @@ def load_recipe(path: str | Path) -> Recipe:
         >>> recipe = Recipe(np.array([7]), (np.ones((1, 3)),), charts=("birds",))
         >>> rows = np.array([[1.0], [0.3]]), np.array([1, 1]), np.full(2, np.nan)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(folder + "/atlas", AtlasFile(np.array([7, 8]), *rows, recipe))
-        ...     load_recipe(folder + "/atlas").charts
+        ...     path = folder + "/atlas.safetensors"
+        ...     written = save(path, AtlasFile(np.array([7, 8]), *rows, recipe))
+        ...     load_recipe(path).charts
         ('birds',)
     """
-    return load_recipe_of(path)[0]
+    if _is_table(path):
+        return atlas_table.read_recipe(Path(path))
+    return atlas_tensors.read_recipe(Path(path))[0]
 
 
-def load_recipe_of(path: str | Path) -> tuple[Recipe, str | None]:
-    """The recipe, and the digest of the table that it lies beside, if it says one."""
-    with faults_of(path):
-        about, arrays = _read(Path(path))
-        recipe = _recipe(about, arrays)
-        check_recipe(recipe)
-    return recipe, about.get("table")
+def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
+    """Raise ValueError or OSError if no atlas can be written there. Before any work.
 
-
-def atlas_writer(atlas: AtlasFile) -> partial[None]:
-    """What writes an atlas, checked, to a binary stream."""
-    check_atlas(atlas)
-    return partial(_write, contents=_contents(atlas.recipe, _rows(atlas)))
-
-
-def recipe_writer(recipe: Recipe, table: str | None = None) -> partial[None]:
-    """What writes a recipe, checked, and of which table it is, to a binary stream."""
-    check_recipe(recipe)
-    return partial(_write, contents=_contents(recipe, {}, table))
-
-
-def atlas_digest(atlas: AtlasFile) -> str:
-    """SHA-256 of all that an atlas says, its recipe included, in hexadecimal."""
-    return _digest(*_contents(atlas.recipe, _rows(atlas)))
-
-
-def _rows(atlas: AtlasFile) -> dict[str, np.ndarray]:
-    return {
-        "ids": _to_file(atlas.ids),
-        "merged": atlas.merged,
-        "count": atlas.count,
-        "disagreement": atlas.disagreement,
-    }
-
-
-def _contents(
-    recipe: Recipe, arrays: Mapping[str, np.ndarray], table: str | None = None
-) -> tuple[str, dict[str, np.ndarray]]:
-    """The arrays and those of the recipe, and before them what is no array, as JSON."""
-    about = {
-        "version": VERSION,
-        "anchors": len(recipe.anchors),
-        "transforms": len(recipe.transforms),
-        "nystroem": recipe.nystroem is not None,
-        "similarity": recipe.similarity,
-        "charts": list(recipe.charts),
-        "hashes": list(recipe.hashes),
-        "versions": dict(recipe.versions),
-    }
-    if table is not None:
-        about["table"] = table
-    arrays = dict(arrays) | {"anchor_ids": _to_file(recipe.anchor_ids)}
-    arrays |= {f"anchors.{m}": np.asarray(x) for m, x in enumerate(recipe.anchors)}
-    transforms = {f"transforms.{m}": t for m, t in enumerate(recipe.transforms)}
-    if recipe.nystroem is not None:
-        transforms["nystroem"] = recipe.nystroem
-    for name, transform in transforms.items():
-        arrays[f"{name}.mean"] = np.asarray(transform.mean)
-        arrays[f"{name}.scale"] = np.asarray(transform.scale)
-    return json.dumps(about), arrays
-
-
-def _write(stream: IO[bytes], contents: tuple[str, dict[str, np.ndarray]]) -> None:
-    text, arrays = contents
-    metadata = {FORMAT: text, "sha256": _digest(text, arrays)}
-    write_tensors(stream, arrays, metadata)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What `_write` wrote, JSON and arrays.
-
-    Raises:
-        ValueError: if it is anything else, or another version.
+    Nor may it, or the recipe beside it, be one of the inputs: they would be lost.
     """
-    mapped, metadata = read_tensors(path)
-    if FORMAT not in metadata:
-        raise ValueError("it is a safetensors file, but not an atlas of jatlas.")
-    about = dict(json.loads(metadata[FORMAT]))
-    if about.get("version") != VERSION:
-        raise ValueError(
-            f"it is of version {about.get('version')}, and only version {VERSION} is "
-            "known here; take the jatlas that wrote it."
-        )
-    # In memory: whoever then writes over the file changes nothing here.
-    arrays = {name: np.array(x) for name, x in mapped.items()}
-    if metadata.get("sha256") != _digest(metadata[FORMAT], arrays):
-        raise ValueError("it was changed after it was written: its SHA-256 differs.")
-    return about, arrays
+    path = Path(path)
+    written = {path.resolve(), atlas_table.recipe_path(path).resolve()}
+    for given in map(Path, inputs):
+        if given.resolve() in written:
+            raise ValueError(
+                f"{path} would be written over {given}, an input; give another path."
+            )
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}.")
+    if path.suffix.lower() == ".parquet":
+        atlas_table.check_package()
+    if path.is_dir() or not path.parent.is_dir():
+        raise FileNotFoundError(2, "there is no folder to write it to", str(path))
 
 
-def _recipe(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Recipe:
-    def transform(name: str) -> Transform:
-        return Transform(arrays[f"{name}.mean"], arrays[f"{name}.scale"])
-
-    return Recipe(
-        _from_file(arrays["anchor_ids"]),
-        tuple(arrays[f"anchors.{m}"] for m in range(about["anchors"])),
-        tuple(transform(f"transforms.{m}") for m in range(about["transforms"])),
-        transform("nystroem") if about["nystroem"] else None,
-        about["similarity"],
-        tuple(about["charts"]),
-        tuple(about["hashes"]),
-        about["versions"],
-    )
-
-
-def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of all that a file says."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        x = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {x.dtype.name} {x.shape} ".encode())
-        digest.update(x.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _to_file(ids: np.ndarray) -> np.ndarray:
-    return ids if ids.dtype.kind in "iu" else names.encode_text(ids)
-
-
-def _from_file(ids: np.ndarray) -> np.ndarray:
-    """Integers are a vector, text is a matrix of bytes: see `formats.names`."""
-    return ids if ids.ndim == 1 else names.decode_text(ids)
+def _is_table(path: str | Path) -> bool:
+    """Whether the suffix is that of a table; ValueError if it is of no atlas."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    with faults_of(path):
+        if not path.exists():
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        if suffix not in _SUFFIXES:
+            raise ValueError(
+                f"an atlas is in a file that ends in {' or '.join(_SUFFIXES)}, as "
+                f"`save` writes it; this one ends in {suffix!r}."
+            )
+    return suffix == ".parquet"

@@ -57,8 +57,8 @@ def add_rows(
     with np.errstate(over="ignore", invalid="ignore"):  # looked at in the end
         step = rows - merged[here]
         merged[here] += step / count[here, None].astype(np.float32)
-        rest = rows - merged[here]
-        squares[here] += np.einsum("na,na->n", step, rest, dtype=np.float64)
+        residual = rows - merged[here]
+        squares[here] += np.einsum("na,na->n", step, residual, dtype=np.float64)
 
 
 def disagreement(state: Running) -> Float[np.ndarray, " N"]:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from jatlas.files.columns import table
 from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.readers import Source
+from jatlas.files.reports import table
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import union
 
@@ -50,16 +50,16 @@ def survey(
     """
     if not sources:
         raise ValueError("there are no files to merge; give one at least.")
-    of = [(str(s.path), names.check_ids("its ids", s.ids)) for s in sources]
-    names.check_one_kind(of)
+    kinds = [(str(s.path), names.check_ids("its ids", s.ids)) for s in sources]
+    names.check_one_kind(kinds)
     ids, places = union([source.ids for source in sources])
     presence = np.zeros((len(sources), ids.size), bool)
     for m, place in enumerate(places):
         presence[m, place] = True
-    found = Survey(
+    result = Survey(
         tuple(sources), _names(sources), ids, places, presence, np.zeros(0, int)
     )
-    return found._replace(anchors=_anchors(found, anchors, id_type, seed))
+    return result._replace(anchors=_anchors(result, anchors, id_type, seed))
 
 
 def describe(survey: Survey) -> str:
@@ -89,23 +89,23 @@ def describe(survey: Survey) -> str:
 
 def warnings(survey: Survey) -> list[str]:
     """What may be wrong with what the files share, in sentences."""
-    both, found = _overlap(survey), []
+    both, texts = _overlap(survey), []
     for m in range(len(both)):
         for other in range(m):
             smaller = min(both[m, m], both[other, other])
             if both[m, other] < _THIN * smaller:
-                found.append(
+                texts.append(
                     f"charts {other} and {m} share {both[m, other]} samples, "
                     f"{both[m, other] / smaller:.1%} of the smaller: little holds them "
                     "together but the anchors."
                 )
     narrow = min(source.rows.shape[1] for source in survey.sources)
     if survey.anchors.size < narrow:
-        found.append(
+        texts.append(
             f"{survey.anchors.size} anchors are fewer than the {narrow} dimensions of "
             "the narrowest chart: what the anchors do not tell apart is lost."
         )
-    return found
+    return texts
 
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:
@@ -113,7 +113,9 @@ def _names(sources: Sequence[Source]) -> tuple[str, ...]:
     short = [source.path.stem for source in sources]
     paths = [str(source.path) for source in sources]
     if len({source.path.resolve() for source in sources}) < len(paths):
-        raise ValueError(f"a file is given twice: {paths}; a chart joins once.")
+        raise ValueError(
+            f"a file is given twice: {paths}; a chart joins once. Leave one out."
+        )
     return tuple(short if len(set(short)) == len(short) else paths)
 
 
@@ -153,10 +155,12 @@ def _anchors_in(
         )
     with faults_of(file):
         wanted = names.as_kind(names.plain_ids(read_ids(file)), id_type)
-        of = ("the files", names.check_ids("the ids", survey.ids))
-        names.check_one_kind([of, (str(file), names.check_ids("its ids", wanted))])
+        of_files = ("the files", names.check_ids("the ids", survey.ids))
+        names.check_one_kind(
+            [of_files, (str(file), names.check_ids("its ids", wanted))]
+        )
         if wanted.size == 0:
-            raise ValueError("it is empty; anchors are one at least.")
+            raise ValueError("it is empty; expected the id of one anchor at least.")
         places = names.find(survey.ids, wanted)
         for m, source in enumerate(survey.sources):
             held = (places >= 0) & survey.presence[m, places]
@@ -166,7 +170,7 @@ def _anchors_in(
 
 
 def missing_anchors(path: Path, missing: np.ndarray) -> str:
-    """What is said of anchors that a chart does not have, the first ten by name."""
+    """The message about anchors that a chart does not have, the first ten by name."""
     return (
         f"{missing.size} anchors are not in {path}: {missing[:10].tolist()}. Every "
         "chart must have every anchor."

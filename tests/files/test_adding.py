@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from jatlas.cli.commands import main
-from jatlas.files import tables
 from jatlas.files.adding import add_file
 from jatlas.files.merging import merge_files
-from jatlas.files.storage import load
+from jatlas.files.storage import load, save
 
 N, BATCH = 30, 16
 HELD = slice(0, 24), slice(3, 27), slice(6, 30)
@@ -72,7 +71,7 @@ def test_a_mean_by_numpy_is_what_is_added_to(files):
 
 @pytest.mark.parametrize("end", [".safetensors", ".parquet"])
 def test_the_command_grows_an_atlas_from_file_to_file(files, tmp_path, capsys, end):
-    tables.write_atlas(tmp_path / f"x{end}", merged(files[:2]))
+    save(tmp_path / f"x{end}", merged(files[:2]))
     out = tmp_path / "grown.safetensors"
     few = ["--batch-size", f"{BATCH}", "--out", str(out)]
     assert main(["add", str(tmp_path / f"x{end}"), str(files[2]), *few]) == 0
@@ -91,7 +90,7 @@ def refused(capsys, folder, arguments, message):
 
 def test_what_cannot_join_is_refused(files, tmp_path, capsys):
     path, other = tmp_path / "x.safetensors", tmp_path / "other.npz"
-    tables.write_atlas(path, merged(files[:1]))
+    save(path, merged(files[:1]))
     out = ["--out", tmp_path / "y.safetensors"]
     np.savez(other, id=ANCHORS[1:], x=np.eye(ANCHORS.size - 1))
     refused(capsys, tmp_path, ["add", path, other, *out], "1 anchors are not in")

@@ -17,14 +17,16 @@ from safetensors.numpy import load_file, save_file
 
 from jatlas.cli import viewing
 from jatlas.cli.commands import main
-from jatlas.files import comparing, merging, tables
+from jatlas.files import comparing, merging
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import MEASURES, compare_files
+from jatlas.files.formats import atlas_table
+from jatlas.files.formats.atlas_tensors import recipe_writer
 from jatlas.files.formats.whole import write_whole
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
 from jatlas.files.readers import open_embeddings
-from jatlas.files.storage import load, recipe_writer
+from jatlas.files.storage import load, save
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import anchor_rows, assemble
 from jatlas.merging.product import merge
@@ -206,7 +208,7 @@ def test_merge_project_and_view_from_file_to_file(
     assert (code, err) == (0, "")
     assert "    1 b.parquet          30         3 float32 25 30 25" in text
     assert "40 samples in all, 20 of them in every chart; 6 anchors" in text
-    again = tables.read_atlas(out)
+    again = load(out)
     for ours, theirs in zip(again[:4], atlas[:4], strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert again.recipe.hashes == atlas.recipe.hashes
@@ -215,7 +217,7 @@ def test_merge_project_and_view_from_file_to_file(
     code, text, err = run(capsys, "project", out, *of_c)
     assert (code, err) == (0, "")
     assert "chart 2: 40 samples, 6 anchors among them" in text
-    last = tables.read_atlas(new).merged[35:]
+    last = load(new).merged[35:]
     np.testing.assert_array_equal(last, atlas.merged[np.isin(atlas.ids, IDS[35:])])
     for viewer in viewing.EXPORTS:
         (tmp_path / viewer).mkdir()
@@ -224,7 +226,7 @@ def test_merge_project_and_view_from_file_to_file(
 
 
 def test_other_tools_read_the_table(atlas, tmp_path):
-    written = tables.write_atlas(tmp_path / "atlas.parquet", atlas)
+    written = save(tmp_path / "atlas.parquet", atlas)
     assert [file.name for file in written] == [
         "atlas.recipe.safetensors",
         "atlas.parquet",
@@ -258,7 +260,7 @@ def test_the_table_of_embedding_atlas_has_its_vector(atlas, tmp_path):
 
 
 def test_a_viewer_is_opened_on_its_files(atlas, tmp_path, capsys, monkeypatch):
-    tables.write_atlas(tmp_path / "x.parquet", atlas)
+    save(tmp_path / "x.parquet", atlas)
     program = tmp_path / "tensorboard"
     program.write_text('#!/bin/sh\nls "$2" > "$(dirname "$0")/seen"\nexit 3\n')
     program.chmod(0o755)
@@ -345,7 +347,7 @@ def test_the_value_is_of_the_rows_of_common_samples(files):
 
 @pytest.mark.usefixtures("cheap")
 def test_a_saved_atlas_is_compared_by_some_of_its_samples(atlas, files, tmp_path):
-    tables.write_atlas(tmp_path / "x.safetensors", atlas)
+    save(tmp_path / "x.safetensors", atlas)
     path = tmp_path / "x.safetensors"
     found = compare_files(path, files[0], samples=9, permutations=3, neighbors=3)
     assert (found.common, found.compared) == (30, 9)
@@ -477,7 +479,7 @@ def test_a_chart_of_the_atlas_does_not_join_again(tmp_path, capsys, recipe, comm
 def recipe(tmp_path, pair):
     files = pair(NUMBERS, NUMBERS)
     atlas = merge_files(files, anchors="shared:2", batch_size=BATCH)
-    tables.write_atlas(tmp_path / "x.safetensors", atlas)
+    save(tmp_path / "x.safetensors", atlas)
     return tmp_path / "x.safetensors"
 
 
@@ -511,7 +513,7 @@ def test_a_damaged_recipe_or_atlas(tmp_path, capsys, recipe):
 
 
 def test_a_table_without_its_recipe_is_no_atlas(tmp_path, capsys, files, atlas):
-    tables.write_atlas(tmp_path / "x.parquet", atlas)
+    save(tmp_path / "x.parquet", atlas)
     (tmp_path / "x.recipe.safetensors").unlink()
     path, out = tmp_path / "x.parquet", ["--out", tmp_path / "y.parquet"]
     message = "x.parquet: it is no atlas, or not without its recipe, x.recipe.safe"
@@ -522,8 +524,8 @@ def test_a_table_without_its_recipe_is_no_atlas(tmp_path, capsys, files, atlas):
 
 
 def test_the_recipe_of_another_atlas_is_refused(tmp_path, capsys, files, atlas):
-    tables.write_atlas(tmp_path / "x.parquet", atlas)
-    tables.write_atlas(tmp_path / "y.parquet", atlas._replace(ids=atlas.ids[::-1]))
+    save(tmp_path / "x.parquet", atlas)
+    save(tmp_path / "y.parquet", atlas._replace(ids=atlas.ids[::-1]))
     path, beside = tmp_path / "x.parquet", tmp_path / "x.recipe.safetensors"
     shutil.copy(tmp_path / "y.recipe.safetensors", beside)
     message = f"{path}: {beside.name} is the recipe of another atlas"
@@ -531,8 +533,8 @@ def test_the_recipe_of_another_atlas_is_refused(tmp_path, capsys, files, atlas):
     # One of the two without a digest is no pair either; neither with one is an old one.
     write_whole({beside: recipe_writer(atlas.recipe)})
     refused(capsys, tmp_path, ["add", path, files[0], "--out", "z.parquet"], message)
-    write_whole({path: tables.table_writer(atlas, "atlas")})
-    again = tables.read_atlas(path)
+    write_whole({path: atlas_table.table_writer(atlas, "atlas")})
+    again = load(path)
     np.testing.assert_array_equal(again.merged, atlas.merged)
 
 

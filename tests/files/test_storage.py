@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from jatlas.files import storage
-from jatlas.files.formats import whole
+from jatlas.files.formats import atlas_tensors, whole
 from jatlas.files.formats.tensorfile import read_tensors, write_tensors
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save
@@ -61,18 +61,20 @@ def leaves(value):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_what_is_loaded_is_what_was_saved(tmp_path, ids, dtype):
     atlas = atlas_of(ids=ids, dtype=dtype)
-    save(tmp_path / "x", atlas)
-    for ours, theirs in zip(leaves(load(tmp_path / "x")), leaves(atlas), strict=True):
+    save(tmp_path / "x.safetensors", atlas)
+    for ours, theirs in zip(
+        leaves(load(tmp_path / "x.safetensors")), leaves(atlas), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
         if isinstance(theirs, np.ndarray):
             assert ours.dtype == theirs.dtype
-    assert leaves(load_recipe(tmp_path / "x"))[-1] == {"jatlas": "0.1.0"}
+    assert load_recipe(tmp_path / "x.safetensors").versions == {"jatlas": "0.1.0"}
 
 
 def test_a_recipe_without_transforms_or_names_comes_back_so(tmp_path):
     recipe = Recipe(np.array([7]), (np.ones((1, 2)),))
     save(
-        tmp_path / "x",
+        tmp_path / "x.safetensors",
         atlas_of(
             recipe=recipe,
             merged=np.ones((N, 1)),
@@ -80,28 +82,28 @@ def test_a_recipe_without_transforms_or_names_comes_back_so(tmp_path):
             disagreement=np.full(N, np.nan),
         ),
     )
-    found = load_recipe(tmp_path / "x")
+    found = load_recipe(tmp_path / "x.safetensors")
     assert found[2:7] == recipe[2:7]
 
 
 def test_the_safetensors_package_reads_it(tmp_path):
     atlas = atlas_of()
-    save(tmp_path / "x", atlas)
-    theirs = load_file(tmp_path / "x")
+    save(tmp_path / "x.safetensors", atlas)
+    theirs = load_file(tmp_path / "x.safetensors")
     np.testing.assert_array_equal(theirs["merged"], atlas.merged)
     np.testing.assert_array_equal(theirs["anchors.1"], atlas.recipe.anchors[1])
     rows = [bytes(row).rstrip(b"\0").decode() for row in theirs["ids"]]
     assert rows == NAMES
-    with safe_open(tmp_path / "x", "numpy") as file:
+    with safe_open(tmp_path / "x.safetensors", "numpy") as file:
         assert json.loads(file.metadata()["jatlas"])["similarity"] == "angular"
 
 
 def test_the_three_lines_of_numpy_that_are_promised_read_it(tmp_path):
     atlas = atlas_of()
-    save(tmp_path / "x", atlas)
+    save(tmp_path / "x.safetensors", atlas)
     lines = re.search(r"three lines.*?\n\n(.*?)\n\n", storage.save.__doc__, re.S)[1]
     assert len(lines.splitlines()) == 3
-    scope = {"np": np, "json": json, "open": open, "path": tmp_path / "x"}
+    scope = {"np": np, "json": json, "open": open, "path": tmp_path / "x.safetensors"}
     exec("\n".join(line.strip() for line in lines.splitlines()), scope)
     np.testing.assert_array_equal(scope["merged"], atlas.merged)
 
@@ -183,7 +185,7 @@ NAN = np.full((N, A), np.nan, np.float32)
 )  # fmt: skip
 def test_what_is_no_atlas_is_not_saved(tmp_path, atlas, message):
     with pytest.raises(ValueError, match=message):
-        save(tmp_path / "x", atlas)
+        save(tmp_path / "x.safetensors", atlas)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -215,10 +217,10 @@ def test_a_changed_byte_anywhere_is_refused(saved):
 
 def resigned(path, **changes):
     """The file with another JSON, and a digest that fits it."""
-    arrays, metadata = read_tensors(path)
+    arrays, metadata, *_ = read_tensors(path)
     arrays = {name: np.array(x) for name, x in arrays.items()}
     text = json.dumps(json.loads(metadata["jatlas"]) | changes)
-    metadata = {"jatlas": text, "sha256": storage._digest(text, arrays)}
+    metadata = {"jatlas": text, "sha256": atlas_tensors._digest(text, arrays)}
     with path.open("wb") as stream:
         write_tensors(stream, arrays, metadata)
 
@@ -258,7 +260,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
 def test_a_damaged_header_is_refused(tmp_path, header):
-    path = tmp_path / "x"
+    path = tmp_path / "x.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: "):
         load(path)
@@ -266,10 +268,10 @@ def test_a_damaged_header_is_refused(tmp_path, header):
 
 def test_a_recipe_alone_is_no_atlas(tmp_path):
     recipe = recipe_of(np.random.default_rng(0))
-    whole.write_whole({tmp_path / "x": storage.recipe_writer(recipe)})
-    assert load_recipe(tmp_path / "x").charts == ("a", "b")
+    whole.write_whole({tmp_path / "x.safetensors": atlas_tensors.recipe_writer(recipe)})
+    assert load_recipe(tmp_path / "x.safetensors").charts == ("a", "b")
     with pytest.raises(ValueError, match="holds a recipe and no atlas"):
-        load(tmp_path / "x")
+        load(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
@@ -302,16 +304,16 @@ def test_what_the_system_cannot_write_is_named(tmp_path):
     ones, nan = np.ones(2000, int), np.full(2000, np.nan)
     rows = {"merged": merged, "count": ones, "disagreement": nan}
     with pytest.raises(OSError, match="File too large") as caught:
-        save(tmp_path / "x", atlas_of(ids=range(2000), **rows))
+        save(tmp_path / "x.safetensors", atlas_of(ids=range(2000), **rows))
     assert caught.value.errno == errno.EFBIG
-    assert caught.value.filename == str(tmp_path / "x")
+    assert caught.value.filename == str(tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_where_there_is_no_folder_the_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        save(tmp_path / "no" / "x", atlas_of())
-    assert caught.value.filename == str(tmp_path / "no" / "x")
+        save(tmp_path / "no" / "x.safetensors", atlas_of())
+    assert caught.value.filename == str(tmp_path / "no" / "x.safetensors")
 
 
 def test_of_two_files_none_is_written_if_one_fails(tmp_path):

@@ -1,4 +1,4 @@
-"""Embeddings in files of arrays: .npz, .npy, safetensors, HDF5. No pickle is loaded."""
+"""Embeddings in files of arrays: .npz, .npy, safetensors. No pickle is loaded."""
 
 import zipfile
 import zlib
@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 
 from jatlas.files.formats import names
-from jatlas.files.formats.faults import package
-from jatlas.files.formats.rows import Rows, pick, pick_ids, rows_of
+from jatlas.files.formats.rows import (
+    USUAL,
+    Rows,
+    check_promise,
+    native,
+    pick,
+    pick_ids,
+    rows_of,
+)
 from jatlas.files.formats.tensorfile import read_tensors
 
 _ID_FILES = (".npy", ".txt")
+_Head = tuple[tuple[int, ...], bool, np.dtype]
+_MOST_HEAD = 2**16
 _PART = 2**18  # numbers that are looked at once
-USUAL = ("embeddings", "embedding", "merged")
+_ANEW = "Write the file anew, or fetch it again."
 _PICKLE = (
     "{} holds Python objects, a pickle, which could run code: it is not loaded. Save "
     "ids as integers or text, `ids.astype(str)`, and embeddings as numbers."
@@ -30,22 +39,35 @@ def open_npz(
     That bytes changed since is seen by the archive's CRC-32, once all are read.
     """
     with zipfile.ZipFile(path) as archive:
-        files = {
-            info.filename.removesuffix(".npy"): info for info in archive.infolist()
+        members = {
+            info.filename.removesuffix(".npy"): info
+            for info in archive.infolist()
+            if info.filename.endswith(".npy")
         }
         heads = {}
-        for name, info in files.items():
+        for name, info in members.items():
             with archive.open(info) as stream:
                 heads[name] = _npy_head(stream, name)
-        name = pick_ids(list(files), ids)
-        with archive.open(files[name]) as stream:
-            found = np.lib.format.read_array(stream, allow_pickle=False)
-        sizes = {key: len(shape) for key, (shape, _, _) in heads.items() if key != name}
-        name = pick(sizes, embeddings, USUAL)
-        if files[name].compress_type == zipfile.ZIP_STORED:
-            return found, _mapped_rows(path, files[name])
-        with archive.open(files[name]) as stream:
-            return found, rows_of(np.lib.format.read_array(stream, allow_pickle=False))
+        name = pick_ids(list(members), ids)
+        its_ids = _read_member(archive, members[name], heads[name], 256)
+        shapes = {key: shape for key, (shape, _, _) in heads.items() if key != name}
+        name = pick(shapes, embeddings, USUAL)
+        if members[name].compress_type == zipfile.ZIP_STORED:
+            return its_ids, _mapped_rows(path, members[name])
+        return its_ids, rows_of(_read_member(archive, members[name], heads[name]))
+
+
+def _read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, head: _Head, most: int = 1032
+) -> np.ndarray:
+    """An array of an .npz, once it is known that what it promises can be there."""
+    shape, _, dtype = head
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if not 0 <= info.file_size - size <= 2**16:
+        raise ValueError(f"{info.filename} has another shape than length. {_ANEW}")
+    check_promise(info.filename, size, info.compress_size, most)
+    with archive.open(info) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def open_npy(
@@ -66,7 +88,9 @@ def open_npy(
             f"{', '.join(map(str, tried))}, one a row."
         )
     with path.open("rb") as stream:
-        _npy_head(stream, "it")
+        shape, _, dtype = _npy_head(stream, "it")
+    if 0 in shape:
+        return read_ids(file), rows_of(np.zeros(shape, dtype))
     return read_ids(file), rows_of(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
@@ -74,11 +98,15 @@ def read_ids(file: Path) -> np.ndarray:
     """The ids in an .npy, or in a text file: text, one a line."""
     if file.suffix == ".npy":
         with file.open("rb") as stream:
-            _npy_head(stream, str(file))
+            shape, _, dtype = _npy_head(stream, str(file))
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if size > file.stat().st_size:
+            raise ValueError(f"{file} is cut off: its shape is {shape}. {_ANEW}")
         return np.load(file, allow_pickle=False)
-    # Some editors put a mark before the first line, which is no part of its id.
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
-    return np.array(lines, str)
+    # Some editors put a mark before the first line, which is no part of its id. Only
+    # \n, \r\n and \r end a line: other marks that `splitlines` takes are in ids.
+    lines = file.read_text(encoding="utf-8-sig").split("\n")
+    return names.text_array(lines[:-1] if lines[-1] == "" else lines)
 
 
 def open_safetensors(
@@ -88,39 +116,35 @@ def open_safetensors(
 
     The format has no text: ids are integers, or (N, W) bytes in UTF-8, zero-filled.
     """
-    arrays, _ = read_tensors(path)
-    name = pick_ids(list(arrays), ids)
-    found = np.array(arrays[name])
-    if found.dtype == np.uint8 and found.ndim == 2:
-        found = names.decode_text(found)
-    sizes = {key: x.ndim for key, x in arrays.items() if key != name}
-    return found, rows_of(arrays[pick(sizes, embeddings, USUAL)])
+    tensors = read_tensors(path)
+    name = pick_ids(list(tensors.shapes), ids)
+    its_ids = np.array(tensors.array(name))
+    if its_ids.dtype == np.uint8 and its_ids.ndim == 2:
+        its_ids = names.decode_text(its_ids)
+    shapes = {key: shape for key, shape in tensors.shapes.items() if key != name}
+    return its_ids, rows_of(tensors.array(pick(shapes, embeddings, USUAL)))
 
 
-def open_hdf5(
-    path: Path, ids: str | None, embeddings: str | None
-) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an HDF5 file, read when they are looked at."""
-    h5py = package("h5py", "HDF5")
-    file = h5py.File(path, "r")
-    arrays = {name: x for name, x in file.items() if isinstance(x, h5py.Dataset)}
-    name = pick_ids(list(arrays), ids)
-    found = arrays[name]
-    text = h5py.check_string_dtype(found.dtype) is not None
-    found = np.array(found.asstr()[:].tolist(), str) if text else found[:]
-    sizes = {key: x.ndim for key, x in arrays.items() if key != name}
-    return found, rows_of(arrays[pick(sizes, embeddings, USUAL)])
-
-
-def _npy_head(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _npy_head(stream: Any, name: str) -> _Head:
     """Shape, order and dtype that the head of an .npy gives; ValueError for objects."""
     version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(
+            f"{name} is an array of the unknown version {version}. {_ANEW}"
+        )
+    begin, field = stream.tell(), 2 if version == (1, 0) else 4
+    length = int.from_bytes(stream.read(field), "little")
+    if length > _MOST_HEAD:  # a stream would take the memory before it reads
+        raise ValueError(f"{name} has a head of {length:,} bytes. {_ANEW}")
+    stream.seek(begin)
     if version == (1, 0):
         head = np.lib.format.read_array_header_1_0(stream)
     else:
         head = np.lib.format.read_array_header_2_0(stream)
     if head[2].hasobject:
         raise ValueError(_PICKLE.format(name))
+    if any(size < 0 for size in head[0]):
+        raise ValueError(f"{name} has the shape {head[0]}. {_ANEW}")
     return head
 
 
@@ -128,31 +152,30 @@ def _mapped_rows(path: Path, info: zipfile.ZipInfo) -> Rows:
     """The rows of such an array, with its CRC-32 looked at in the pass over them."""
     head, array = _mapped_member(path, info)
     rows = rows_of(array)
-    if array.flags.c_contiguous:
-        return rows._replace(
-            batches=lambda size: _unchanged(rows.batches(size), head, info),
-            whole=lambda: _looked_over(array, array, head, info),
-        )
 
-    # Its numbers stand column by column, and rows are read across: a pass of its own.
+    def checked() -> np.ndarray:
+        _looked_over(array if array.flags.c_contiguous else array.T, head, info)
+        return rows.whole()
+
     def batches(size: int) -> Iterator[np.ndarray]:
-        _looked_over(array, array.T, head, info)
+        if array.flags.c_contiguous:
+            parts = (array[k : k + size] for k in range(0, len(array), size))
+            for part in _unchanged(parts, head, info):
+                yield native(part.reshape(len(part), rows.shape[1]))
+            return
+        # Its numbers stand column by column, and rows are read across: another pass.
+        _looked_over(array.T, head, info)
         yield from rows.batches(size)
 
-    return rows._replace(
-        batches=batches, whole=lambda: _looked_over(array, array.T, head, info)
-    )
+    return rows._replace(batches=batches, whole=checked)
 
 
-def _looked_over(
-    array: np.ndarray, stored: np.ndarray, head: bytes, info: zipfile.ZipInfo
-) -> np.ndarray:
-    """The array, once its numbers, in the order of the file, proved unchanged."""
+def _looked_over(stored: np.ndarray, head: bytes, info: zipfile.ZipInfo) -> None:
+    """Raise ValueError if numbers, in the order of the file, have been changed."""
     numbers = stored.reshape(-1)
     parts = (numbers[k : k + _PART] for k in range(0, numbers.size, _PART))
     for _ in _unchanged(parts, head, info):
         pass
-    return array
 
 
 def _unchanged(
@@ -165,7 +188,8 @@ def _unchanged(
         yield part
     if crc != info.CRC:
         raise ValueError(
-            f"{info.filename} was changed after it was written: its CRC-32 differs."
+            f"{info.filename} was changed after it was written: its CRC-32 differs. "
+            f"{_ANEW}"
         )
 
 
@@ -176,7 +200,7 @@ def _mapped_member(path: Path, info: zipfile.ZipInfo) -> tuple[bytes, np.ndarray
         local = stream.read(30)
         if local[:4] != b"PK\x03\x04":
             raise ValueError(
-                f"it is damaged: {info.filename} is not where it should be."
+                f"it is damaged: {info.filename} is not where it should be. {_ANEW}"
             )
         name, extra = (int.from_bytes(local[i : i + 2], "little") for i in (26, 28))
         stream.seek(name + extra, 1)
@@ -185,11 +209,9 @@ def _mapped_member(path: Path, info: zipfile.ZipInfo) -> tuple[bytes, np.ndarray
         offset = stream.tell()
         stream.seek(begin)
         head = stream.read(offset - begin)
-    if (
-        offset - begin + int(np.prod(shape, dtype=object)) * dtype.itemsize
-        != info.file_size
-    ):
-        raise ValueError(f"{info.filename} has another shape than length.")
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if offset - begin + size != info.file_size:
+        raise ValueError(f"{info.filename} has another shape than length. {_ANEW}")
     if 0 in shape:
         return head, np.zeros(shape, dtype)
     return head, np.memmap(path, dtype, "r", offset, shape, "F" if turned else "C")

@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from jatlas.files.formats import names
+from jatlas.files.formats.column_choice import Chosen, choose_columns
+from jatlas.files.formats.column_kinds import TEXT, is_list, kind_of
 from jatlas.files.formats.faults import faults_of, package
-from jatlas.files.formats.rows import Rows, pick_ids
+from jatlas.files.formats.parquet_pages import check_pages
+from jatlas.files.formats.rows import Rows
 
 _AT_ONCE, _BUFFER = 8192, 2**20
+_LEAVE_OUT = "leave the row out: the sample is then absent."
 
 
 def open_parquet(
@@ -18,18 +23,26 @@ def open_parquet(
 ) -> tuple[np.ndarray, Rows]:
     """Ids and rows of a Parquet file; the rows are read when they are looked at.
 
-    The embeddings are a column of lists, or all floating point columns in their order.
+    The embeddings are a column of lists, or columns of numbers if there is none.
     """
     parquet = package("pyarrow.parquet", "Parquet")
     # Left to itself it would read the whole file before the first row.
     file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
-    name, columns = _columns(file.schema_arrow, ids, embeddings)
-    found = _ids(file.read([name]).column(0), name)
+
+    def first_text(column: str) -> str | None:
+        check_pages(path, [column])
+        batch = next(file.iter_batches(batch_size=1, columns=[column]), None)
+        return None if batch is None else _first_text(batch.column(column))
+
+    chosen = choose_columns(file.schema_arrow, ids, embeddings, first_text)
+    columns = chosen.embeddings
+    check_pages(path, [chosen.ids, *columns])
+    its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
 
     def batches(size: int) -> Iterator[Any]:
         return file.iter_batches(batch_size=size, columns=columns)
 
-    return found, _rows(found.size, columns, batches)
+    return its_ids, _rows(its_ids, chosen, batches)
 
 
 def open_dataset(
@@ -41,14 +54,24 @@ def open_dataset(
     """
     arrow = package("pyarrow", "a folder of datasets")
     tables = [_stream(file) for file in dataset_files(folder)]
-    name, columns = _columns(tables[0].schema, ids, embeddings)
-    table = arrow.concat_tables(table.select([name, *columns]) for table in tables)
-    found = _ids(table.column(name), name)
+
+    def first_text(column: str) -> str | None:
+        tables[0].select([column]).validate(full=True)
+        return _first_text(tables[0].column(column))
+
+    chosen = choose_columns(tables[0].schema, ids, embeddings, first_text)
+    columns = chosen.embeddings
+    table = arrow.concat_tables(
+        table.select([chosen.ids, *columns]) for table in tables
+    )
+    # Arrow takes on trust what is mapped; a wrong offset would end the process.
+    table.validate(full=True)
+    its_ids = _ids(table.column(chosen.ids), chosen.ids)
 
     def batches(size: int) -> Iterator[Any]:
-        return iter(table.select(columns).to_batches(max_chunksize=size))
+        return iter(table.select(columns).to_reader(max_chunksize=size))
 
-    return found, _rows(found.size, columns, batches)
+    return its_ids, _rows(its_ids, chosen, batches)
 
 
 def dataset_files(folder: Path) -> list[Path]:
@@ -62,7 +85,8 @@ def dataset_files(folder: Path) -> list[Path]:
         raise ValueError(f"it holds several splits; give one: {folder}/{splits[0]}.")
     if not (folder / "state.json").is_file():
         raise ValueError(
-            "a folder, but not of `datasets`: there is no state.json in it."
+            "a folder, but not of `datasets`: there is no state.json in it. Give one "
+            "that `Dataset.save_to_disk` wrote."
         )
     state = json.loads((folder / "state.json").read_text())
     if state.get("_indices_data_files"):
@@ -70,7 +94,7 @@ def dataset_files(folder: Path) -> list[Path]:
     # Only names in the folder: what a file says leads nowhere else.
     files = [folder / Path(entry["filename"]).name for entry in state["_data_files"]]
     if not files:
-        raise ValueError("it has no data files.")
+        raise ValueError("it has no data files; save the data set anew.")
     return files
 
 
@@ -85,65 +109,38 @@ def _stream(file: Path) -> Any:
         )
 
 
-def _columns(
-    schema: Any, ids: str | None, embeddings: str | None
-) -> tuple[str, list[str]]:
-    """The names of the column of ids, and of the one or more of the embeddings."""
-    types = package("pyarrow.types", "Parquet")
-    if len(set(schema.names)) < len(schema.names):
-        raise ValueError("two of its columns have one name.")
-    name = pick_ids(schema.names, ids)
-    lists = [field.name for field in schema if _is_list(field.type)]
-    if embeddings is not None:
-        if embeddings not in schema.names:
-            raise ValueError(
-                f"no column {embeddings!r} in it, but {schema.names[:20]}."
-            )
-        return name, [embeddings]
-    if len(lists) > 1:
-        raise ValueError(
-            f"which of {lists[:20]} are the embeddings? Name the column with "
-            "embeddings=... (--embeddings)."
-        )
-    columns = lists or [
-        field.name
-        for field in schema
-        if types.is_floating(field.type) and field.name != name
-    ]
-    if not columns:
-        raise ValueError(f"no column of {schema.names[:20]} holds lists or floats.")
-    return name, columns
-
-
-def _is_list(kind: Any) -> bool:
-    types = package("pyarrow.types", "Parquet")
-    which = (types.is_list, types.is_large_list, types.is_fixed_size_list)
-    return any(fits(kind) for fits in which) and types.is_floating(kind.value_type)
+def _first_text(column: Any) -> str | None:
+    text = column[0].as_py() if len(column) else None
+    return None if text is None else str(text)[:200]
 
 
 def _ids(column: Any, name: str) -> np.ndarray:
     """A column of integers or text as a vector."""
     types = package("pyarrow.types", "Parquet")
+    compute = package("pyarrow.compute", "Parquet")
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if column.null_count:
         row = column.is_null().to_pylist().index(True)
-        raise ValueError(f"there is no id in row {row} of column {name!r}.")
+        raise ValueError(
+            f"there is no id in row {row} of column {name!r}; give it one, or leave "
+            "the row out."
+        )
     if types.is_integer(column.type):
         return column.to_numpy()
-    if _is_text(column.type):
-        return np.array(column.to_pylist(), str)
-    raise ValueError(f"the ids {name!r} are {column.type}; expected integers or text.")
-
-
-def _is_text(kind: Any) -> bool:
-    types = package("pyarrow.types", "Parquet")
-    which = (types.is_string, types.is_large_string, types.is_string_view)
-    return any(fits(kind) for fits in which)
+    if kind_of(column.type) == TEXT:
+        if not types.is_string_view(column.type):
+            lengths = compute.utf8_length(column).to_numpy().astype(np.int64)
+            names.check_lengths(lengths, column)
+        return names.text_array(column.to_pylist())
+    raise ValueError(
+        f"the ids {name!r} are {column.type}; expected integers or text. Convert them, "
+        "or name another column with ids=... (--ids)."
+    )
 
 
 def _rows(
-    num_rows: int, columns: list[str], batches: Callable[[int], Iterator[Any]]
+    ids: np.ndarray, chosen: Chosen, batches: Callable[[int], Iterator[Any]]
 ) -> Rows:
     """Rows from a function that gives batches of Arrow's, with these columns."""
 
@@ -152,7 +149,8 @@ def _rows(
         for batch in batches(size):
             if batch.num_rows == 0:
                 continue
-            x = _matrix(batch, columns, start, width)
+            part = _Part(batch, start, ids)
+            x = _matrix(part, chosen.embeddings, width)
             start, width = start + len(x), x.shape[1]
             yield x
 
@@ -161,43 +159,98 @@ def _rows(
 
     first = next(numbers(1), None)
     if first is None:
-        raise ValueError("it has no rows.")
-    return Rows((num_rows, first.shape[1]), first.dtype, numbers, whole)
+        raise ValueError("it has no rows; expected one at least.")
+    shape = (ids.size, first.shape[1])
+    return Rows(shape, first.dtype, numbers, whole, chosen.note)
 
 
-def _matrix(
-    batch: Any, columns: list[str], start: int, width: int | None
-) -> np.ndarray:
-    """(n, D), the batch that begins at row `start`; D is `width`, if that is known."""
-    parts = [batch.column(name) for name in columns]
-    for name, part in zip(columns, parts, strict=True):
-        if part.null_count:
-            row = start + part.is_null().to_pylist().index(True)
-            raise ValueError(f"there is nothing in row {row} of column {name!r}.")
-    if not _is_list(parts[0].type):
-        return np.stack([_numbers(part, start, 1) for part in parts], axis=1)
-    (lists,) = parts
-    if hasattr(lists.type, "list_size"):
-        lengths = np.full(len(lists), lists.type.list_size)
-    else:
-        lengths = np.diff(lists.offsets.to_numpy())
+class _Part:
+    """Some rows of a table, which know where in it they stand."""
+
+    def __init__(self, batch: Any, start: int, ids: np.ndarray) -> None:
+        self.batch, self.start, self.ids = batch, start, ids
+
+    def where(self, k: int, column: str) -> str:
+        """Where row `k` of the batch is, in messages: its number, and its id."""
+        return f"row {self.start + k} of column {column!r}{self.name(k)}"
+
+    def name(self, k: int) -> str:
+        """The id of row `k`, in brackets."""
+        row = self.start + k
+        return f" (id {self.ids[row].item()!r})" if row < self.ids.size else ""
+
+
+def _matrix(part: _Part, columns: list[str], width: int | None) -> np.ndarray:
+    """(n, D), the rows of a batch; D is `width`, if that is known."""
+    arrays = [_storage(part.batch.column(name)) for name in columns]
+    for name, array in zip(columns, arrays, strict=True):
+        if array.null_count:
+            where = part.where(_first_null(array), name)
+            raise ValueError(f"there is nothing in {where}; {_LEAVE_OUT}")
+    if not is_list(arrays[0].type):
+        pairs = zip(arrays, columns, strict=True)
+        return np.stack([_numbers(x, part, name, 1) for x, name in pairs], axis=1)
+    (lists,), (column,) = arrays, columns
+    while is_list(lists.type.value_type):  # of one list each
+        lists = _only(lists, part, column)
+    lengths = _lengths(lists)
     width = int(lengths[0]) if width is None else width
     ragged = np.flatnonzero(lengths != width)
     if ragged.size or width == 0:
-        row = start + int(ragged[0] if ragged.size else 0)
+        k = int(ragged[0] if ragged.size else 0)
         raise ValueError(
-            f"the list in row {row} of column {columns[0]!r} has "
-            f"{lengths[row - start]} numbers and the first {width}: all must have the "
-            "same, one at least."
+            f"the list in row {part.start + k} of column {column!r} has {lengths[k]} "
+            f"numbers and the first {width}{part.name(k)}: all must have the same, one "
+            "at least. Correct the row, or leave it out."
         )
-    return _numbers(lists.flatten(), start, width).reshape(len(lists), width)
+    return _numbers(lists.flatten(), part, column, width).reshape(len(lists), width)
 
 
-def _numbers(values: Any, start: int, width: int) -> np.ndarray:
+def _only(nest: Any, part: _Part, column: str) -> Any:
+    """The lists in lists that hold one each."""
+    lengths = _lengths(nest)
+    several = np.flatnonzero(lengths != 1)
+    if several.size:
+        k = int(several[0])
+        raise ValueError(
+            f"{part.where(k, column)} holds {lengths[k]} lists of numbers; expected "
+            "one, a sample's embedding. Take a mean over them, say."
+        )
+    inner = nest.flatten()
+    if inner.null_count:
+        where = part.where(_first_null(inner), column)
+        raise ValueError(f"there is nothing in {where}; {_LEAVE_OUT}")
+    return inner
+
+
+def _storage(array: Any) -> Any:
+    """What an array of an extension type is stored as; any other array itself."""
+    arrow = package("pyarrow", "Parquet")
+    return array.storage if isinstance(array, arrow.ExtensionArray) else array
+
+
+def _first_null(array: Any) -> int:
+    return array.is_null().to_pylist().index(True)
+
+
+def _lengths(lists: Any) -> np.ndarray:
+    if hasattr(lists.type, "list_size"):
+        return np.full(len(lists), lists.type.list_size)
+    return np.diff(lists.offsets.to_numpy())
+
+
+def _numbers(values: Any, part: _Part, column: str, width: int) -> np.ndarray:
+    """The values as floating point numbers that hold them."""
     types = package("pyarrow.types", "Parquet")
-    if not types.is_floating(values.type):
-        raise ValueError(f"the embeddings are {values.type}, not floating point.")
+    if not (types.is_floating(values.type) or types.is_integer(values.type)):
+        raise ValueError(
+            f"the embeddings {column!r} are {values.type}, not floating point; convert "
+            "them."
+        )
     if values.null_count:
-        row = start + values.is_null().to_pylist().index(True) // width
-        raise ValueError(f"a number is missing (null) in row {row}.")
-    return values.to_numpy(zero_copy_only=False)
+        where = part.where(_first_null(values) // width, column)
+        raise ValueError(f"a number is missing (null) in {where}; {_LEAVE_OUT}")
+    x = values.to_numpy(zero_copy_only=False)
+    if x.dtype.kind in "iu":
+        return x.astype(np.float32 if x.dtype.itemsize <= 2 else np.float64)
+    return x

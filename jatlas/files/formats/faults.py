@@ -1,25 +1,12 @@
 """What is wrong with a file, or not installed, in one line that names it."""
 
 import importlib
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-_DAMAGES = (
-    ValueError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RecursionError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_WHAT_TO_DO = "Write the file anew, or fetch it again."
 
 
 class BadFile(ValueError):
@@ -34,20 +21,29 @@ class Missing(ImportError):
 def faults_of(path: str | Path) -> Iterator[None]:
     """What goes wrong inside is a `BadFile` that names the file.
 
-    That the system does not give it (it is not there, may not be read) stays OSError.
+    Whatever it is: what a damaged file meets inside of NumPy, HDF5 or Arrow can be any
+    exception. That the system does not give it (it is not there, may not be read) stays
+    OSError, and that a package is missing stays `Missing`.
     """
     try:
         yield
-    except BadFile:
+    except (BadFile, Missing):
         raise
-    except _DAMAGES as error:
-        missing = isinstance(error, KeyError)
-        text = f"{error} is missing" if missing else str(error) or type(error).__name__
-        raise BadFile(f"{path}: {text}") from error
+    except ValueError as error:
+        raise BadFile(f"{path}: {error or type(error).__name__}") from error
     except OSError as error:
         if error.errno is not None:
             raise
-        raise BadFile(f"{path}: {error}") from error  # HDF5's, of a damaged file
+        raise BadFile(f"{path}: {error} {_WHAT_TO_DO}") from error  # HDF5's
+    except KeyError as error:
+        raise BadFile(f"{path}: {error} is missing. {_WHAT_TO_DO}") from error
+    except MemoryError as error:
+        raise BadFile(
+            f"{path}: there is not enough memory for it, or it is damaged. {error}"
+        ) from error
+    except Exception as error:
+        text = f"it is damaged ({type(error).__name__}: {error}). {_WHAT_TO_DO}"
+        raise BadFile(f"{path}: {text}") from error
 
 
 def package(module: str, of: str) -> ModuleType:

@@ -1,6 +1,7 @@
 """Ids of samples: vectors of integers or of text, and text as an array of bytes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -12,13 +13,16 @@ def check_ids(whose: str, ids: np.ndarray) -> str:
     """What the ids are, `INTEGERS` or `TEXT`.
 
     Raises:
-        ValueError: if they are no vector of either, or some repeat.
+        ValueError: if they are no vector of either, are masked, or some repeat.
     """
-    kind = {"i": INTEGERS, "u": INTEGERS, "U": TEXT}.get(ids.dtype.kind)
+    check_unmasked(whose, ids)
+    dtype = getattr(ids, "dtype", None)
+    kind = {"i": INTEGERS, "u": INTEGERS, "U": TEXT}.get(getattr(dtype, "kind", ""))
     if kind is None or ids.ndim != 1:
+        given = type(ids).__name__ if dtype is None else f"{dtype}{ids.shape}"
         raise ValueError(
-            f"{whose} must be a vector of integers or of text, got "
-            f"{ids.dtype}{ids.shape}."
+            f"{whose} must be a vector of integers or of text, got {given}. Convert "
+            "them, with `.astype(str)` say."
         )
     _, first, count = np.unique(ids, return_index=True, return_counts=True)
     if ids.size > first.size:
@@ -29,6 +33,16 @@ def check_ids(whose: str, ids: np.ndarray) -> str:
             f"(the first in rows {where[0]} and {where[1]}). Keep one row of each."
         )
     return kind
+
+
+def check_unmasked(name: str, x: object) -> None:
+    """Raise ValueError if it is a masked array, whose mask `np.asarray` would drop."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name}: a masked array, with {int(np.ma.count_masked(x))} masked values, "
+            "is not taken: its mask would be lost. Leave out the rows that are masked "
+            "(the samples are then absent), or fill them with `.filled(...)`."
+        )
 
 
 def check_one_kind(kinds: Sequence[tuple[str, str]]) -> None:
@@ -65,15 +79,58 @@ def as_kind(ids: np.ndarray, kind: str | None) -> np.ndarray:
         try:
             numbers = ids.astype(np.int64)
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"some ids are no integers: {error}.") from None
+            raise ValueError(
+                f"some ids are no integers: {error} (the first in row "
+                f"{_not_whole(ids)}). Correct them, or have all ids converted with "
+                'id_type="text" (--id-type).'
+            ) from None
         other = np.flatnonzero(numbers.astype(str) != ids)
         if other.size:
             raise ValueError(
                 f"the ids {ids[other[:10]].tolist()} would not be the same integers "
-                "again as text; keep them as text."
+                f"again as text (rows {other[:10].tolist()}); keep them as text."
             )
         return numbers
     return ids
+
+
+def _not_whole(ids: np.ndarray) -> int:
+    """The first row whose text is no integer of 64 bits."""
+    for row, text in enumerate(ids.tolist()):
+        try:
+            np.int64(int(text))
+        except (ValueError, OverflowError):
+            return row
+    return 0
+
+
+def text_array(texts: Sequence[str]) -> np.ndarray:
+    """Texts as a vector, unless one of them is out of proportion.
+
+    Raises:
+        ValueError: before the memory is taken, if that is far more than the texts are.
+    """
+    check_lengths(np.fromiter(map(len, texts), np.int64, len(texts)), texts)
+    return np.array(texts, str)
+
+
+def check_lengths(lengths: Int[np.ndarray, " N"], texts: Any) -> None:
+    """Raise ValueError if one text is so long that all would take its room.
+
+    A vector of N texts takes 4 N bytes a character of the longest.
+    """
+    if not lengths.size:
+        return
+    size = 4 * lengths.size * int(lengths.max())
+    if size > 2**25 + 256 * int(lengths.sum()):
+        row = int(np.argmax(lengths))
+        begin = str(texts[row])[:40]
+        raise ValueError(
+            f"the id in row {row} has {lengths[row]:,} characters ({begin!r}...), and "
+            f"each of the {lengths.size:,} ids takes the room of the longest: "
+            f"{size:,} bytes for {int(lengths.sum()):,} characters. Give the sample a "
+            "shorter id, the same in all files."
+        )
 
 
 def plain_ids(ids: np.ndarray) -> np.ndarray:
@@ -85,8 +142,14 @@ def plain_ids(ids: np.ndarray) -> np.ndarray:
     if ids.dtype.kind == "S":
         return decode_text(ids)
     if ids.dtype.kind == "u" and ids.size and ids.max() > np.iinfo(np.int64).max:
-        raise ValueError("ids above 2^63 - 1 are not known here; store them as text.")
-    return ids.astype(np.int64) if ids.dtype.kind in "iu" else ids
+        row = int(np.argmax(ids > np.iinfo(np.int64).max))
+        raise ValueError(
+            "ids above 2^63 - 1 are not known here, and that in row "
+            f"{row} is {ids.flat[row]}; store them as text."
+        )
+    if ids.dtype.kind in "iu":
+        return ids.astype(np.int64)
+    return ids.astype(ids.dtype.newbyteorder("="), copy=False)
 
 
 def encode_text(ids: np.ndarray) -> np.ndarray:
@@ -108,8 +171,11 @@ def decode_text(coded: np.ndarray) -> np.ndarray:
         return np.strings.decode(coded, "utf-8")
     except UnicodeDecodeError:
         rows = enumerate(coded.tolist())
-        bad = next(row for row, name in rows if not _is_utf8(name))
-        raise ValueError(f"the id in row {bad} is not text in UTF-8.") from None
+        bad, name = next((k, name) for k, name in rows if not _is_utf8(name))
+        raise ValueError(
+            f"the id in row {bad} is not text in UTF-8: {name[:40]!r}. Decode the ids "
+            "from the encoding that they are in, and save them as text."
+        ) from None
 
 
 def _is_utf8(name: bytes) -> bool:

@@ -1,9 +1,14 @@
 """Rows of embeddings in a file, that can be looked at some at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+
+# The names that embeddings have, if there are other arrays or columns beside them.
+USUAL = ("embeddings", "embedding", "merged")
+
+_NAME_THEM = "Name them with embeddings=... (--embeddings)."
 
 
 class Rows(NamedTuple):
@@ -11,60 +16,95 @@ class Rows(NamedTuple):
 
     Attributes:
         shape: (N, D).
-        dtype: as the file has them.
+        dtype: as the file has them, in the machine's order of bytes.
         batches: of a size n, gives the rows in order, n at a time; fewer in the last,
             and wherever the file's own pieces end.
         whole: gives them all; mapped from the file where its format allows.
+        note: which columns of the file they are, if it has to be said; or empty.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype
     batches: Callable[[int], Iterator[np.ndarray]]
     whole: Callable[[], np.ndarray]
+    note: str = ""
 
 
 def rows_of(array: Any) -> Rows:
-    """The rows of an array, or of what is sliced like one.
+    """The rows of an array (N, D) or (N, 1, D), or of what is sliced like one.
 
     Raises:
-        ValueError: if it is no matrix of floating point numbers.
+        ValueError: if it is something else, or not of floating point numbers.
     """
-    kind = getattr(array.dtype, "name", str(array.dtype))
-    if len(array.shape) != 2 or "float" not in kind:
-        raise ValueError(
-            f"the embeddings are {kind}{tuple(array.shape)}; expected a matrix of "
-            "floating point numbers, one row a sample."
-        )
+    shape = tuple(map(int, array.shape))
+    if len(shape) == 3 and shape[1] == 1:
+        shape = shape[0], shape[2]
+    _check_floating(array.dtype, tuple(array.shape), len(shape))
+    dtype = array.dtype.newbyteorder("=")
+
+    def part(where: slice) -> np.ndarray:
+        x = np.asanyarray(array[where])
+        return native(x.reshape(len(x), shape[1]))
 
     def batches(size: int) -> Iterator[np.ndarray]:
-        for start in range(0, array.shape[0], size):
-            yield np.asarray(array[start : start + size])
+        for start in range(0, shape[0], size):
+            yield part(slice(start, start + size))
 
-    num_rows, width = array.shape
-    shape = int(num_rows), int(width)
-    return Rows(shape, np.dtype(array.dtype), batches, lambda: array[:])
+    return Rows((shape[0], shape[1]), dtype, batches, lambda: part(slice(None)))
 
 
-def pick(names: dict[str, int], wanted: str | None, usual: tuple[str, ...]) -> str:
-    """The name of the array, of those with so many axes, that holds the embeddings.
+def native(x: np.ndarray) -> np.ndarray:
+    """The array in the machine's order of bytes: itself, if it is in that already."""
+    return x.astype(x.dtype.newbyteorder("="), copy=False)
 
-    It is the one that is wanted; or else the only matrix, or the one with a usual name.
+
+def _check_floating(dtype: np.dtype, shape: tuple[int, ...], axes: int) -> None:
+    if dtype.type is np.void and dtype.names is None and dtype.itemsize <= 2:
+        kind = "bfloat16" if dtype.itemsize == 2 else "an 8-bit float"
+        raise ValueError(
+            f"the embeddings are of {dtype.itemsize} bytes a number without a dtype "
+            f"({dtype.str}), most likely {kind}: NumPy and HDF5 do not store its name. "
+            "Save them with `.astype(np.float32)`, or as safetensors."
+        )
+    name = getattr(dtype, "name", str(dtype))
+    if axes != 2 or "float" not in name:
+        raise ValueError(
+            f"the embeddings are {name}{shape}; expected a matrix of floating point "
+            "numbers, one row a sample. Convert them, with `.astype(np.float32)` or a "
+            "mean over the other axes."
+        )
+
+
+def pick(
+    shapes: Mapping[str, tuple[int, ...]], wanted: str | None, usual: tuple[str, ...]
+) -> str:
+    """The name of the array, of those with such shapes, that holds the embeddings.
+
+    It is the one that is wanted; or else the one with a usual name, or the only matrix,
+    (N, D) or (N, 1, D).
 
     Raises:
         ValueError: if there is none, or more than one.
     """
     if wanted is not None:
-        if wanted in names:
+        if wanted in shapes:
             return wanted
-        raise ValueError(f"there is no {wanted!r} in it, but {list(names)[:20]}.")
-    matrices = [name for name, axes in names.items() if axes == 2]
-    found = [name for name in usual if name in matrices] or matrices
-    if not found or (found is matrices and len(matrices) > 1):
         raise ValueError(
-            f"which of {list(names)[:20]} are the embeddings, a matrix? Name them with "
-            "embeddings=... (--embeddings)."
+            f"there is no {wanted!r} in it, but {list(shapes)[:20]}; give one of these "
+            "as embeddings=... (--embeddings)."
         )
-    return found[0]
+    # One with a usual name is meant, even if it cannot be read: that is then said.
+    named = [name for name in usual if len(shapes.get(name, ())) >= 2]
+    matrices = [name for name, shape in shapes.items() if _is_matrix(shape)]
+    if named or len(matrices) == 1:
+        return (named or matrices)[0]
+    raise ValueError(
+        f"which of {list(shapes)[:20]} are the embeddings, a matrix? {_NAME_THEM}"
+    )
+
+
+def _is_matrix(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[1] == 1)
 
 
 def pick_ids(names: list[str], wanted: str | None) -> str:
@@ -80,3 +120,18 @@ def pick_ids(names: list[str], wanted: str | None) -> str:
         f"there are no ids {wanted or 'id or ids'!r} in it, but {names[:20]}; name "
         "them with ids=... (--ids)."
     )
+
+
+def check_promise(what: str, size: int, stored: int, most: int = 1032) -> None:
+    """Raise ValueError if so many bytes cannot be what is stored in so few.
+
+    Deflate makes 1,032 bytes of one at most; no data of numbers comes near.
+
+    Raises:
+        ValueError: before any memory is taken for them.
+    """
+    if size > 2**25 + most * stored:
+        raise ValueError(
+            f"{what} would take {size:,} bytes, and {stored:,} are stored: it is "
+            "damaged, or made to fill the memory. Write the file anew."
+        )

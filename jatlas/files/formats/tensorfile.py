@@ -24,6 +24,7 @@ _DTYPES = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
+_ANEW = "Write the file anew, or fetch it again."
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -31,12 +32,26 @@ class Tensors(NamedTuple):
     """What a file holds.
 
     Attributes:
-        arrays: by name, mapped from the file and read when they are looked at.
+        arrays: by name, mapped from the file and read when they are looked at; those of
+            dtypes that NumPy knows.
         metadata: text by name.
+        shapes: of all arrays, by name.
+        others: the dtypes of those that are not among the arrays, by name.
     """
 
     arrays: dict[str, np.ndarray]
     metadata: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+    others: dict[str, str]
+
+    def array(self, name: str) -> np.ndarray:
+        """The array of that name; ValueError if its dtype is not one of those read."""
+        if name in self.others:
+            raise ValueError(
+                f"{name} is {self.others[name]}, which is not read here; known are "
+                f"{', '.join(_DTYPES)}. Convert it, to F32 say."
+            )
+        return self.arrays[name]
 
 
 def write_tensors(
@@ -83,38 +98,41 @@ def read_tensors(path: Path) -> Tensors:
         start = stream.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or not 2 <= length <= size - 8:
-            raise ValueError("it is cut off, or no safetensors file.")
+            raise ValueError(f"it is cut off, or no safetensors file. {_ANEW}")
         text = stream.read(length)
     try:
         header = dict(json.loads(text))
         metadata = dict(header.pop("__metadata__", {}))
         places = {name: _place(name, entry) for name, entry in header.items()}
     except (TypeError, KeyError, RecursionError, ValueError) as error:
-        raise ValueError(f"its header is damaged: {error}.") from None
+        raise ValueError(f"its header is damaged: {error}. {_ANEW}") from None
     _check_places(places, size - 8 - length)
     numbers = np.zeros(0, np.uint8)
     if size > 8 + length:
         numbers = np.memmap(path, np.uint8, "r", offset=8 + length)
-    arrays = {
-        name: numbers[begin:end].view(dtype).reshape(shape)
-        for name, (dtype, shape, begin, end) in places.items()
-    }
-    return Tensors(arrays, metadata)
+    arrays, shapes, others = {}, {}, {}
+    for name, (dtype, shape, begin, end) in places.items():
+        shapes[name] = shape
+        if isinstance(dtype, str):
+            others[name] = dtype
+        else:
+            arrays[name] = numbers[begin:end].view(dtype).reshape(shape)
+    return Tensors(arrays, metadata, shapes, others)
 
 
-_Place = tuple[np.dtype, tuple[int, ...], int, int]
+# Dtype (text for one that NumPy does not know), shape, and where its bytes stand.
+_Place = tuple[np.dtype | str, tuple[int, ...], int, int]
 
 
 def _place(name: str, entry: dict[str, Any]) -> _Place:
     """Where an array stands among the numbers, from its entry in the header."""
-    dtype = _DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise ValueError(f"{name} is {entry['dtype']}, not {', '.join(_DTYPES)}")
     begin, end = entry["data_offsets"]
     sizes = [*entry["shape"], begin, end]
     if not all(type(n) is int and n >= 0 for n in sizes):
         raise ValueError(f"{name} has a shape or place {sizes}")
-    if end - begin != prod(entry["shape"]) * dtype.itemsize:
+    dtype = _DTYPES.get(entry["dtype"], str(entry["dtype"]))
+    known = not isinstance(dtype, str)
+    if begin > end or (known and end - begin != prod(entry["shape"]) * dtype.itemsize):
         raise ValueError(f"{name} has another shape than length")
     return dtype, tuple(entry["shape"]), begin, end
 
@@ -124,10 +142,10 @@ def _check_places(places: Mapping[str, _Place], size: int) -> None:
     last = 0
     for _, _, begin, end in sorted(places.values(), key=lambda place: place[2:]):
         if begin != last:
-            raise ValueError("its arrays overlap or leave holes.")
+            raise ValueError(f"its arrays overlap or leave holes. {_ANEW}")
         last = end
     if last != size:
         raise ValueError(
             f"it is cut off or changed: {last} bytes of numbers are promised, {size} "
-            "are there."
+            f"are there. {_ANEW}"
         )

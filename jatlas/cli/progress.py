@@ -2,39 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[int, int], None]  # is told how many were done, and of how many
-Advance = Callable[[int], None]  # is told how many more were done
-Say = Callable[[str], None]
-
-
-def counted(progress: Progress, total: int) -> Advance:
-    """What is told how many more were done, and tells how many of `total` were in all.
-
-    >>> advance = counted(lambda done, total: print(done, "of", total), 5)
-    >>> advance(2), advance(3)
-    2 of 5
-    5 of 5
-    (None, None)
-    """
-    done = 0
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        progress(done, total)
-
-    return advance
-
-
-def unseen(done: int, total: int) -> None:
-    """The progress that nobody looks at."""
-
-
-def quiet(text: str) -> None:
-    """What nobody reads."""
+from jatlas.files.reports import Progress
 
 
 @contextmanager

@@ -1,0 +1,104 @@
+"""What can be written after `python -m jatlas`."""
+
+import argparse
+
+from jatlas.cli import viewing
+from jatlas.files.comparing import MEASURES
+from jatlas.files.coordinates import SHRINKAGE
+from jatlas.merging.relative import SIMILARITIES
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `command` of what it gives is the command's name."""
+    top = argparse.ArgumentParser(
+        prog="python -m jatlas",
+        description="Merge embeddings of any encoders into one space, and look at it.",
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    merge = _command(commands, "merge", "merge files into an atlas")
+    merge.add_argument("files", nargs="+", metavar="FILE", help="one a chart")
+    _output(merge)
+    merge.add_argument(
+        "--anchors",
+        default="shared:256",
+        help="shared:NUMBER, drawn among the samples in every file, or a file of ids",
+    )
+    merge.add_argument("--similarity", default="cosine", choices=list(SIMILARITIES))
+    merge.add_argument("--whiten", action="store_true", help="whiten each chart first")
+    merge.add_argument(
+        "--shrinkage",
+        type=float,
+        help=f"of the covariances of --whiten, 0 to 1; {SHRINKAGE} if not given",
+    )
+    merge.add_argument(
+        "--nystroem", action="store_true", help="make the coordinates orthonormal"
+    )
+    add = _command(commands, "add", "join a new chart to an atlas")
+    add.add_argument("atlas", metavar="ATLAS")
+    add.add_argument("file", metavar="FILE", help="the chart, which has the anchors")
+    _output(add)
+    project = _command(commands, "project", "put more samples into an atlas")
+    project.add_argument("recipe", metavar="ATLAS", help="the atlas or its recipe")
+    project.add_argument("file", metavar="FILE", help="the new samples")
+    project.add_argument(
+        "--chart", help="the chart's number or name; of a new chart leave it out"
+    )
+    _output(project)
+    compare = _command(commands, "compare", "tell how alike two spaces are")
+    compare.add_argument("files", nargs=2, metavar="FILE")
+    known = list(MEASURES)
+    compare.add_argument(
+        "--measures",
+        nargs="+",
+        default=known,
+        choices=known,
+        metavar="MEASURE",
+        help="some of " + ", ".join(known),
+    )
+    for name, number, text in (
+        ("neighbors", 10, "neighbours of a sample that are looked at"),
+        ("samples", 1000, "common samples that are drawn, at most"),
+        ("permutations", 199, "random pairings that chance is known by"),
+    ):
+        compare.add_argument(f"--{name}", type=int, default=number, help=text)
+    for command in (merge, add, project, compare):
+        _input(command)
+    for command in (merge, compare):
+        command.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    view = _command(commands, "view", "look at an atlas in a viewer")
+    view.add_argument("atlas", metavar="ATLAS")
+    viewers = list(viewing.EXPORTS)
+    view.add_argument("--with", dest="viewer", choices=viewers, help="which viewer")
+    view.add_argument("--export", choices=viewers, help="only write its files")
+    view.add_argument("--out", help="the folder that they are written to")
+    return top
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.set_defaults(command=name)
+    return command
+
+
+def _input(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--ids", help="the name of the ids in the files")
+    command.add_argument("--embeddings", help="the name of the embeddings")
+    command.add_argument(
+        "--id-type", choices=["text", "integers"], help="convert all ids"
+    )
+
+
+def _output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", required=True, help="x.parquet or x.safetensors")
+    command.add_argument(
+        "--batch-size", type=int, default=1024, help="rows in memory at once"
+    )

@@ -1,0 +1,45 @@
+"""What the commands print."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jatlas.files.comparing import Comparison
+from jatlas.files.recipe import AtlasFile
+from jatlas.files.reports import table
+
+
+def say(text: str) -> None:
+    """Print a text at once, also where the output is no terminal."""
+    print(text, flush=True)
+
+
+def say_disagreement(atlas: AtlasFile) -> None:
+    """Print how far the charts are apart, if samples are in several."""
+    several = atlas.disagreement[atlas.count > 1]
+    if several.size:
+        say(
+            f"{several.size} samples are in several charts, which disagree by "
+            f"{several.mean():.3g} on average, by {several.max():.3g} at most"
+        )
+
+
+def say_comparison(comparison: Comparison, permutations: int) -> None:
+    """Print the measures of two files in a table."""
+    say(
+        f"{comparison.common} samples in common, {comparison.compared} of them compared"
+    )
+    head = ["measure", "value", "by chance", "p"]
+    rows = [
+        [one.measure, f"{one.value:.3f}", f"{one.chance:.3f}", f"{one.p_value:.3f}"]
+        for one in comparison.likenesses
+    ]
+    say(table([head, *rows], 0))
+    for reason in comparison.reasons:
+        say(reason)
+    say(f"p: a permutation test of {permutations} random pairings")
+
+
+def say_written(files: Sequence[Path]) -> int:
+    """Print which files were written; the exit code of success."""
+    say("wrote " + ", ".join(map(str, files)))
+    return 0

@@ -1,0 +1,176 @@
+"""An atlas and its recipe in one safetensors file: numbers and JSON, and no code."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from jatlas.files.formats import names
+from jatlas.files.formats.faults import faults_of
+from jatlas.files.formats.tensorfile import read_tensors, write_tensors
+from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
+from jatlas.merging.transforms import Transform
+
+VERSION = 1
+FORMAT = "jatlas"
+
+
+def read_atlas(path: Path) -> AtlasFile:
+    """The atlas in a safetensors file that `atlas_writer` wrote.
+
+    Raises:
+        ValueError: if it is anything else, or was changed.
+        OSError: if it cannot be read.
+    """
+    with faults_of(path):
+        about, arrays = _read(path)
+        if "merged" not in arrays:
+            raise ValueError("it holds a recipe and no atlas; see `load_recipe`.")
+        atlas = AtlasFile(
+            _from_file(arrays["ids"]),
+            arrays["merged"],
+            arrays["count"],
+            arrays["disagreement"],
+            _recipe(about, arrays),
+        )
+        check_atlas(atlas)
+    return atlas
+
+
+def read_recipe(path: Path) -> tuple[Recipe, str | None]:
+    """The recipe, and the digest of the table that it lies beside, if it has one."""
+    with faults_of(path):
+        about, arrays = _read(path)
+        recipe = _recipe(about, arrays)
+        check_recipe(recipe)
+    return recipe, about.get("table")
+
+
+def atlas_writer(atlas: AtlasFile) -> partial[None]:
+    """What writes an atlas, checked, to a binary stream."""
+    check_atlas(atlas)
+    return partial(_write, contents=_contents(atlas.recipe, _rows(atlas)))
+
+
+def recipe_writer(recipe: Recipe, table: str | None = None) -> partial[None]:
+    """What writes a recipe, checked, and of which table it is, to a binary stream."""
+    check_recipe(recipe)
+    return partial(_write, contents=_contents(recipe, {}, table))
+
+
+def atlas_digest(atlas: AtlasFile) -> str:
+    """SHA-256 of all that an atlas says, its recipe included, in hexadecimal."""
+    return _digest(*_contents(atlas.recipe, _rows(atlas)))
+
+
+def _rows(atlas: AtlasFile) -> dict[str, np.ndarray]:
+    return {
+        "ids": _to_file(atlas.ids),
+        "merged": atlas.merged,
+        "count": atlas.count,
+        "disagreement": atlas.disagreement,
+    }
+
+
+def _contents(
+    recipe: Recipe, arrays: Mapping[str, np.ndarray], table: str | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
+    """The arrays and those of the recipe, and before them what is no array, as JSON."""
+    about = {
+        "version": VERSION,
+        "anchors": len(recipe.anchors),
+        "transforms": len(recipe.transforms),
+        "nystroem": recipe.nystroem is not None,
+        "similarity": recipe.similarity,
+        "charts": list(recipe.charts),
+        "hashes": list(recipe.hashes),
+        "versions": dict(recipe.versions or {}),
+    }
+    if recipe.shrinkage is not None:
+        about["shrinkage"] = float(recipe.shrinkage)
+    if table is not None:
+        about["table"] = table
+    arrays = dict(arrays) | {"anchor_ids": _to_file(recipe.anchor_ids)}
+    arrays |= {f"anchors.{m}": np.asarray(x) for m, x in enumerate(recipe.anchors)}
+    transforms = {f"transforms.{m}": t for m, t in enumerate(recipe.transforms)}
+    if recipe.nystroem is not None:
+        transforms["nystroem"] = recipe.nystroem
+    for name, transform in transforms.items():
+        arrays[f"{name}.mean"] = np.asarray(transform.mean)
+        arrays[f"{name}.scale"] = np.asarray(transform.scale)
+    return json.dumps(about), arrays
+
+
+def _write(stream: IO[bytes], contents: tuple[str, dict[str, np.ndarray]]) -> None:
+    text, arrays = contents
+    metadata = {FORMAT: text, "sha256": _digest(text, arrays)}
+    write_tensors(stream, arrays, metadata)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What `_write` wrote, JSON and arrays.
+
+    Raises:
+        ValueError: if it is anything else, or another version.
+    """
+    mapped, metadata, *_ = read_tensors(path)
+    if FORMAT not in metadata:
+        raise ValueError(
+            "it is a safetensors file, but not an atlas of jatlas; give one that "
+            "`save` or a command wrote."
+        )
+    about = dict(json.loads(metadata[FORMAT]))
+    if about.get("version") != VERSION:
+        raise ValueError(
+            f"it is of version {about.get('version')}, and only version {VERSION} is "
+            "known here; take the jatlas that wrote it."
+        )
+    # In memory: whoever then writes over the file changes nothing here.
+    arrays = {name: np.array(x) for name, x in mapped.items()}
+    if metadata.get("sha256") != _digest(metadata[FORMAT], arrays):
+        raise ValueError(
+            "it was changed after it was written: its SHA-256 differs. Write it anew."
+        )
+    return about, arrays
+
+
+def _recipe(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Recipe:
+    def transform(name: str) -> Transform:
+        return Transform(arrays[f"{name}.mean"], arrays[f"{name}.scale"])
+
+    return Recipe(
+        _from_file(arrays["anchor_ids"]),
+        tuple(arrays[f"anchors.{m}"] for m in range(about["anchors"])),
+        tuple(transform(f"transforms.{m}") for m in range(about["transforms"])),
+        transform("nystroem") if about["nystroem"] else None,
+        about["similarity"],
+        tuple(about["charts"]),
+        tuple(about["hashes"]),
+        {str(name): str(number) for name, number in about["versions"].items()},
+        about.get("shrinkage"),
+    )
+
+
+def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all that a file says."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        x = np.asarray(arrays[name])
+        # In the order of bytes that the file has them in, whatever the machine's.
+        x = np.ascontiguousarray(x, x.dtype.newbyteorder("<"))
+        digest.update(f"{name} {x.dtype.name} {x.shape} ".encode())
+        digest.update(x.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _to_file(ids: np.ndarray) -> np.ndarray:
+    return ids if ids.dtype.kind in "iu" else names.encode_text(ids)
+
+
+def _from_file(ids: np.ndarray) -> np.ndarray:
+    """Integers are a vector, text is a matrix of bytes: see `formats.names`."""
+    return ids if ids.ndim == 1 else names.decode_text(ids)

@@ -1,0 +1,235 @@
+"""Which columns of a table are the embeddings, by their types and their names."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from jatlas.files.formats.column_kinds import (
+    NESTED,
+    NUMBER,
+    TEXT,
+    UNSEEN,
+    VECTOR,
+    is_float,
+    is_number,
+    kind_of,
+)
+from jatlas.files.formats.rows import USUAL, pick_ids
+
+_INDEX = re.compile(r"__index_level_\d+__")
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+_NUMBERS = re.compile(r"\s*[\[(]?\s*[-+]?[\d.]+(e[-+]?\d+)?\s*[,\s]\s*[-+\d.]", re.I)
+_NAME_IT = "Name the column with embeddings=... (--embeddings)."
+_READ = (
+    "a list of numbers a row is read (list, large_list, fixed_size_list, (1, D) lists "
+    "of lists, fixed_shape_tensor)"
+)
+
+
+class Chosen(NamedTuple):
+    """The columns of a table that are read.
+
+    Attributes:
+        ids: the name of the column of ids.
+        embeddings: the name of the column of vectors, or those of columns of numbers.
+        note: what was taken and what was not, if that is not plain; or empty.
+    """
+
+    ids: str
+    embeddings: list[str]
+    note: str
+
+
+def choose_columns(
+    schema: Any,
+    ids: str | None,
+    embeddings: str | None,
+    first_text: Callable[[str], str | None],
+) -> Chosen:
+    """The columns of ids and of embeddings in an Arrow schema.
+
+    Columns of numbers, one a feature, are only taken if nothing else can be meant, and
+    columns of an index never.
+
+    Args:
+        schema: of the table.
+        ids: the name of the ids, or None.
+        embeddings: that of the embeddings, or what numbered columns begin with, or
+            None.
+        first_text: gives the first text of a column, to see if it is numbers.
+
+    Raises:
+        ValueError: if they are not there, are of a type that is not read, or could be
+            several.
+    """
+    if len(set(schema.names)) < len(schema.names):
+        raise ValueError("two of its columns have one name; rename one.")
+    name = pick_ids(schema.names, ids)
+    types = {field.name: field.type for field in schema if field.name != name}
+    if embeddings is not None:
+        return Chosen(name, _named(schema, types, embeddings), "")
+    for index in _index_columns(schema):
+        types.pop(index, None)
+    kinds = {column: kind_of(kind) for column, kind in types.items()}
+    vector = _vector(types, kinds, first_text)
+    if vector is not None:
+        integers = kinds[vector] == VECTOR and not is_float(types[vector])
+        others = [c for c, kind in kinds.items() if kind == VECTOR and c != vector]
+        note = _note([vector], others) if integers or others else ""
+        return Chosen(name, [vector], note)
+    _check_unseen(types, kinds, first_text)
+    columns = _scalars(types, kinds)
+    if not columns:
+        raise ValueError(
+            f"no column of {schema.names[:20]} holds lists or floats; {_READ}."
+        )
+    numbers = [c for c, kind in types.items() if is_float(kind) and c not in columns]
+    return Chosen(name, columns, _note(columns, numbers))
+
+
+def _named(schema: Any, types: dict[str, Any], wanted: str) -> list[str]:
+    """The column of that name, or the numbered columns that begin with it."""
+    if wanted in types:
+        kind = types[wanted]
+        if kind_of(kind) != VECTOR and not is_float(kind):
+            raise ValueError(
+                f"the column {wanted!r} is {kind}, and {_READ}, or a column of floats. "
+                "Convert it, or name another."
+            )
+        return [wanted]
+    families = _families(types)
+    if wanted in families:
+        return families[wanted]
+    raise ValueError(f"no column {wanted!r} in it, but {schema.names[:20]}.")
+
+
+def _index_columns(schema: Any) -> set[str]:
+    """The columns that are the index of a frame of pandas, by its own word."""
+    indices = {name for name in schema.names if _INDEX.fullmatch(name)}
+    try:
+        about = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        entries = about.get("index_columns", [])
+        return indices | {entry for entry in entries if isinstance(entry, str)}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return indices  # what is not pandas' own says nothing
+
+
+def _vector(
+    types: dict[str, Any],
+    kinds: dict[str, str],
+    first_text: Callable[[str], str | None],
+) -> str | None:
+    """The column of vectors; None if there is none, and nothing that could be one.
+
+    Raises:
+        ValueError: if there are several, or what is meant is of a type that is not
+            read.
+    """
+    named = [name for name in USUAL if kinds.get(name) in (VECTOR, NESTED, UNSEEN)]
+    named += [
+        name
+        for name in USUAL
+        if kinds.get(name) == TEXT and _NUMBERS.match(first_text(name) or "")
+    ]
+    if named:
+        (column, *_) = named
+        if kinds[column] != VECTOR:
+            raise ValueError(_unread([column], types))
+        return column
+    unread = [column for column, kind in kinds.items() if kind == NESTED]
+    vectors = [column for column, kind in kinds.items() if kind == VECTOR]
+    floats = [column for column in vectors if is_float(types[column])]
+    if len(meant := floats or vectors) > 1 or (meant and unread):
+        raise ValueError(
+            f"which of {[*meant, *unread][:20]} are the embeddings? {_NAME_IT}"
+            + (f" {_unread(unread, types)}" if unread else "")
+        )
+    if unread:
+        raise ValueError(_unread(unread, types))
+    return meant[0] if meant else None
+
+
+def _unread(columns: Sequence[str], types: dict[str, Any]) -> str:
+    which = ", ".join(f"{column!r} is {types[column]}" for column in columns[:20])
+    return (
+        f"the column {which}: it could be the embeddings, and is not read; {_READ}. "
+        "Convert it, or name another column with embeddings=... (--embeddings)."
+    )
+
+
+def _check_unseen(
+    types: dict[str, Any],
+    kinds: dict[str, str],
+    first_text: Callable[[str], str | None],
+) -> None:
+    """Raise ValueError if a column could hold vectors in a form that is not read."""
+    unseen = [
+        column
+        for column, kind in kinds.items()
+        if kind == UNSEEN or (kind == TEXT and _NUMBERS.match(first_text(column) or ""))
+    ]
+    if unseen:
+        raise ValueError(_unread(unseen, types))
+
+
+def _families(types: dict[str, Any]) -> dict[str, list[str]]:
+    """Columns of numbers whose names count from 0 or 1, in order, by what they share.
+
+    >>> import pyarrow
+    >>> _families(dict.fromkeys(["d1", "year2019", "d0"], pyarrow.float32()))
+    {'d': ['d0', 'd1']}
+    """
+    members: dict[str, dict[int, str]] = {}
+    for column, kind in types.items():
+        parts = _NUMBERED.fullmatch(column)
+        if parts and is_number(kind):
+            members.setdefault(parts[1], {})[int(parts[2])] = column
+    families = {}
+    for prefix, columns in members.items():
+        numbers = sorted(columns)
+        first = numbers[0]
+        counted = list(range(first, first + len(numbers)))
+        if first in (0, 1) and len(numbers) > 1 and numbers == counted:
+            families[prefix] = [columns[number] for number in numbers]
+    return families
+
+
+def _scalars(types: dict[str, Any], kinds: dict[str, str]) -> list[str]:
+    """The columns of numbers, one a feature, that are the embeddings; or none.
+
+    Raises:
+        ValueError: if they could be several.
+    """
+    floats = [c for c, kind in kinds.items() if kind == NUMBER and is_float(types[c])]
+    families = _families(types)
+    mixed = {
+        prefix: columns
+        for prefix, columns in families.items()
+        if any(column in floats for column in columns)
+    }
+    families = mixed or families
+    if not families:
+        return floats
+    (prefix, columns), *others = families.items()
+    apart = [column for column in floats if column not in columns]
+    if others or 2 * len(apart) > len(floats):
+        of = [f"{prefix}* ({len(names)} columns)" for prefix, names in families.items()]
+        raise ValueError(
+            f"which of {[*of, *apart][:20]} are the embeddings? Of numbered columns "
+            f"name what they begin with, embeddings={prefix!r} (--embeddings)."
+        )
+    return columns
+
+
+def _note(taken: Sequence[str], left: Iterable[str]) -> str:
+    """What is told of the choice, in a line."""
+    if len(taken) == 1:
+        which = f"the column {taken[0]!r}"
+    else:
+        shown = taken if len(taken) <= 4 else [taken[0], "...", taken[-1]]
+        which = f"the {len(taken)} columns {', '.join(shown)}"
+    left = list(left)
+    beside = f"; not taken: {', '.join(left[:10])}" if left else ""
+    more = f" and {len(left) - 10} more" if len(left) > 10 else ""
+    return f"its embeddings are {which}{beside}{more}"

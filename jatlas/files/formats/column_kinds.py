@@ -1,0 +1,91 @@
+"""What the columns of a table are, by their Arrow types."""
+
+from typing import Any
+
+from jatlas.files.formats.faults import package
+
+# What a column is: a list of numbers a row, or lists of one such list; a number; what
+# holds lists of numbers in a form that is not read; what may hold them unseen (bytes,
+# structs); text; anything else.
+VECTOR, NUMBER, NESTED, UNSEEN, TEXT, OTHER = (
+    "vector",
+    "number",
+    "nested",
+    "unseen",
+    "text",
+    "other",
+)
+
+
+def kind_of(kind: Any) -> str:
+    """What a column of this Arrow type is."""
+    arrow, types = package("pyarrow", "Parquet"), package("pyarrow.types", "Parquet")
+    if isinstance(kind, arrow.BaseExtensionType):
+        shape = getattr(kind, "shape", None)
+        flat = shape is None or sum(size != 1 for size in shape) <= 1
+        inner = kind_of(kind.storage_type)
+        return inner if flat or inner != VECTOR else NESTED
+    if is_number(kind):
+        return NUMBER
+    if is_list(kind):
+        inner = kind_of(kind.value_type)
+        return VECTOR if inner in (NUMBER, VECTOR) else _wrapped(inner, kind.value_type)
+    if types.is_struct(kind):
+        fields = {kind_of(kind.field(k).type) for k in range(kind.num_fields)}
+        if fields & {VECTOR, NESTED}:
+            return NESTED
+        return UNSEEN if fields & {NUMBER, UNSEEN} else OTHER
+    if hasattr(kind, "value_type"):  # views, maps by their items, dictionaries
+        inner = kind_of(kind.value_type)
+        scalar = types.is_dictionary(kind) or types.is_run_end_encoded(kind)
+        return _wrapped(inner, kind.value_type, scalar=scalar)
+    if types.is_map(kind):
+        inner = kind_of(kind.item_type)
+        return NESTED if inner in (VECTOR, NESTED) else UNSEEN
+    text = (types.is_string, types.is_large_string, types.is_string_view)
+    if any(fits(kind) for fits in text):
+        return TEXT
+    unseen = (
+        types.is_binary,
+        types.is_large_binary,
+        types.is_binary_view,
+        types.is_fixed_size_binary,
+        types.is_union,
+    )
+    return UNSEEN if any(fits(kind) for fits in unseen) else OTHER
+
+
+def _wrapped(inner: str, kind: Any, *, scalar: bool = False) -> str:
+    """What it is to hold, in a form that is not read, values of such a kind."""
+    types = package("pyarrow.types", "Parquet")
+    if scalar:  # one value a row, stored once for many
+        return {VECTOR: NESTED, NESTED: NESTED, UNSEEN: UNSEEN}.get(inner, OTHER)
+    odd = (types.is_boolean, types.is_decimal, types.is_null)
+    if inner in (VECTOR, NESTED, NUMBER) or any(fits(kind) for fits in odd):
+        return NESTED
+    return OTHER
+
+
+def is_list(kind: Any) -> bool:
+    """Whether an Arrow type is one of the lists that are read."""
+    types = package("pyarrow.types", "Parquet")
+    which = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return any(fits(kind) for fits in which)
+
+
+def is_number(kind: Any) -> bool:
+    """Whether a column of an Arrow type has one number a row."""
+    types = package("pyarrow.types", "Parquet")
+    return types.is_floating(kind) or types.is_integer(kind)
+
+
+def is_float(kind: Any) -> bool:
+    """Whether the innermost values are floating point."""
+    arrow, types = package("pyarrow", "Parquet"), package("pyarrow.types", "Parquet")
+    while True:
+        if isinstance(kind, arrow.BaseExtensionType):
+            kind = kind.storage_type
+        elif is_list(kind):
+            kind = kind.value_type
+        else:
+            return bool(types.is_floating(kind))

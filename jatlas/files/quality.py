@@ -1,0 +1,138 @@
+"""What a look at a chart's rows shows of it: what is then warned of, or refused."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jatlas.files.readers import Source
+
+# How far an embedding of an anchor may be from the recipe's: what float16 rounds.
+SAME = 1e-2
+
+# Similarities whose deviation over the samples is below this share of their size say
+# nothing of the samples: those of real encoders vary ten times as much and more.
+_HARDLY = 1e-3
+
+# A feature has to vary by so many steps of float32 to be told from rounding.
+_STEPS = 64
+
+
+class Reach(NamedTuple):
+    """The least and the largest value of every feature so far, in float64."""
+
+    least: Float[np.ndarray, " D"]
+    most: Float[np.ndarray, " D"]
+
+    @classmethod
+    def empty(cls, width: int) -> "Reach":
+        """That of no rows."""
+        return cls(np.full(width, np.inf), np.full(width, -np.inf))
+
+    def with_rows(self, x: Float[np.ndarray, "n D"]) -> "Reach":
+        """That of these rows too."""
+        return Reach(
+            np.minimum(self.least, x.min(axis=0)), np.maximum(self.most, x.max(axis=0))
+        )
+
+    def hidden(self) -> int:
+        """How many features vary, by less than float32 holds beside their size."""
+        if not (self.least <= self.most).all():  # no rows were looked at
+            return 0
+        size = np.maximum(np.abs(self.least), np.abs(self.most))
+        step = np.spacing(size.astype(np.float32)).astype(np.float64)
+        varies = self.most - self.least
+        return int(np.sum((varies > 0) & (varies < _STEPS * step)))
+
+
+class Variation:
+    """How far the similarities of a chart vary over its samples: running moments."""
+
+    def __init__(self, num_anchors: int) -> None:
+        self.count, self.varies, self.row = 0, False, np.zeros(0)
+        self.first = np.zeros(num_anchors)
+        self.total = np.zeros(num_anchors)
+        self.squares = np.zeros(num_anchors)
+
+    def add(self, x: Float[np.ndarray, "n D"], rows: Float[np.ndarray, "n A"]) -> None:
+        """Some more rows, of embeddings x. Less the first, so that none cancel."""
+        wide = rows.astype(np.float64)
+        if self.count == 0:
+            self.first, self.row = wide[0], x[0]
+        self.varies = self.varies or bool((x != self.row).any())
+        self.count += len(rows)
+        self.total += (wide - self.first).sum(axis=0)
+        self.squares += ((wide - self.first) ** 2).sum(axis=0)
+
+    def values(self) -> tuple[float, float]:
+        """The root mean square of the deviations over samples, and of the means."""
+        mean = self.total / max(self.count, 1)
+        variance = self.squares / max(self.count, 1) - mean**2
+        deviation = np.sqrt(np.maximum(variance, 0).mean())
+        return float(deviation), float(np.sqrt(((self.first + mean) ** 2).mean()))
+
+    def text(self, similarity: str) -> str:
+        """What is said of similarities that hardly vary."""
+        deviation, size = self.values()
+        return (
+            f"its {similarity} similarities to the anchors hardly vary over its "
+            f"samples (by {deviation:.2g} around {size:.3g}): they tell none apart. "
+            "One feature may outweigh all others, a time or a count among the "
+            "embeddings, or a mean far from zero: leave it out, scale it, or take it "
+            "off."
+        )
+
+
+def hardly_vary(variation: Variation) -> bool:
+    """Whether similarities say nothing of samples whose embeddings differ."""
+    deviation, size = variation.values()
+    return variation.varies and deviation < _HARDLY * size
+
+
+def same_encoder(x: Float[np.ndarray, "A _"], y: Float[np.ndarray, "A _"]) -> bool:
+    """Whether two charts have the same embeddings of the anchors, but for rounding.
+
+    Measured by how far the anchors are apart, lest a mean that is far from zero, which
+    two encoders may share, make them alike.
+    """
+    if x.shape != y.shape or not np.any(y):
+        return False
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    spread = np.sqrt(((y - y.mean(axis=0)) ** 2).sum(axis=1).mean())
+    return bool((np.linalg.norm(x - y, axis=1) <= SAME * spread).all())
+
+
+def differing(x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n D"]) -> np.ndarray:
+    """Which rows of x are not those of y, but for what float16 rounds."""
+    apart = np.linalg.norm(x - y, axis=1)
+    return np.asarray(apart > SAME * np.linalg.norm(y, axis=1))
+
+
+def flat(source: Source, zeros: int, constant: bool, hidden: int) -> list[str]:
+    """What is to be said of a chart whose rows tell its samples apart badly."""
+    texts = []
+    if zeros:
+        texts.append(
+            f"{source.path}: {zeros} of its {source.ids.size} rows are zero: of "
+            "cosine 0 to every anchor, they pull the means of these samples towards 0. "
+            "Leave them out if the encoder failed: the samples are then absent."
+        )
+    if constant:
+        texts.append(
+            f"{source.path}: all of its rows are the same, so that it tells no samples "
+            "apart."
+        )
+    width = source.rows.shape[1]
+    if hidden:
+        texts.append(
+            f"{source.path}: {hidden} of its {width} features vary by less than "
+            "float32 holds beside their size, and what they say is lost. Take the mean "
+            "off before, in float64, or whiten the charts (whiten=True, --whiten)."
+        )
+    if width == 1:
+        texts.append(
+            f"{source.path}: its embeddings have one number a sample, so that every "
+            "cosine is 1 or -1. Is that column the embeddings? Name them with "
+            "embeddings=... (--embeddings)."
+        )
+    return texts

@@ -1,0 +1,503 @@
+"""Files and calls that people reported: the right values, or an error that says why."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import h5py
+import ml_dtypes
+import numpy as np
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import pytest
+from safetensors.numpy import save_file
+
+import jatlas
+from jatlas.cli import interrupts
+from jatlas.cli.commands import main
+from jatlas.files.comparing import compare_files
+from jatlas.files.formats import parquet_pages
+from jatlas.files.formats.array_files import read_ids
+from jatlas.files.readers import open_embeddings, read_embeddings
+from jatlas.files.recipe import AtlasFile, Recipe
+from jatlas.files.storage import load, load_recipe, save
+from jatlas.merging.assembly import assemble
+
+ROOT = Path(__file__).parents[2]
+N, D = 6, 4
+NAMES = np.array([f"s{n}" for n in range(N)])
+X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
+
+
+def atlas(**changes):
+    recipe = Recipe(np.array([7]), (np.ones((1, 3), np.float32),), charts=("birds",))
+    rows = np.array([[1.0], [0.3]], np.float32), np.array([1, 1]), np.full(2, np.nan)
+    return AtlasFile(np.array([7, 8]), *rows, recipe)._replace(**changes)
+
+
+# Save and load
+
+
+@pytest.mark.parametrize("end", [".safetensors", ".parquet", ".PARQUET"])
+def test_one_save_and_one_load_by_suffix(tmp_path, end):
+    written = save(tmp_path / f"x{end}", atlas())
+    assert written[-1] == tmp_path / f"x{end}"
+    for path in (tmp_path / f"x{end}", str(tmp_path / f"x{end}")):
+        again = load(path)
+        np.testing.assert_array_equal(again.merged, atlas().merged)
+        assert load_recipe(path).charts == ("birds",)
+    for path in written:
+        assert load_recipe(path).charts == ("birds",)
+
+
+def test_other_suffixes_are_no_atlas(tmp_path):
+    with pytest.raises(ValueError, match=r"x\.npz must end in \.parquet or \.safetens"):
+        save(tmp_path / "x.npz", atlas())
+    (tmp_path / "x.npz").write_bytes(b"1")
+    for read in (load, load_recipe):
+        with pytest.raises(
+            ValueError, match=r"x\.npz: an atlas is in a file that ends"
+        ):
+            read(tmp_path / "x.npz")
+
+
+RUNNING = jatlas.running.atlas.empty(3, 2)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (RUNNING, r"expected a jatlas.AtlasFile, got a .*AtlasState.*running.atlas.va"),
+        (X, r"expected a jatlas.AtlasFile, got a numpy.ndarray.*merge_files"),
+        (None, "got a builtins.NoneType"),
+        (atlas(recipe=None), "expected a jatlas.files.Recipe"),
+        (atlas(ids=[7, 8]), "ids must be a vector .* got list"),
+        (atlas(count=[1, 1]), "count must be an array, got a builtins.list"),
+        (
+            atlas(recipe=atlas().recipe._replace(anchors=None)),
+            "anchors must be a tuple",
+        ),
+        (
+            atlas(recipe=atlas().recipe._replace(nystroem=X)),
+            "nystroem must be a jatlas",
+        ),
+    ],
+)
+@pytest.mark.parametrize("end", [".safetensors", ".parquet"])
+def test_what_is_no_atlas_file_is_not_saved(tmp_path, wrong, message, end):
+    with pytest.raises(ValueError, match=message):
+        save(tmp_path / f"x{end}", wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["ids", "merged", "count", "disagreement"])
+def test_masked_arrays_are_not_saved(tmp_path, name):
+    masked = np.ma.masked_array(getattr(atlas(), name), mask=False)
+    with pytest.raises(ValueError, match="a masked array, with 0 masked values"):
+        save(tmp_path / "x.safetensors", atlas(**{name: masked}))
+    anchors = (np.ma.masked_greater(np.ones((1, 3)), 0),)
+    with pytest.raises(ValueError, match=r"anchors of chart 0: a masked.* 3 masked"):
+        save(
+            tmp_path / "x.parquet",
+            atlas(recipe=atlas().recipe._replace(anchors=anchors)),
+        )
+
+
+@pytest.mark.parametrize("end", [".safetensors", ".parquet"])
+def test_an_atlas_in_the_other_order_of_bytes_is_saved_and_loaded(tmp_path, end):
+    plain = atlas()
+    turned = AtlasFile(
+        *(x.astype(x.dtype.newbyteorder(">")) for x in plain[:4]), plain.recipe
+    )
+    save(tmp_path / f"x{end}", turned)
+    for ours, theirs in zip(load(tmp_path / f"x{end}")[:4], plain[:4], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_recipes_share_nothing_that_can_be_changed():
+    assert Recipe._field_defaults["versions"] is None
+
+
+# Ids
+
+
+def long_ids(long):
+    return [f"s{n}" for n in range(3999)] + ["y" * long]
+
+
+def write_parquet(path, ids):
+    x = arrow.FixedSizeListArray.from_arrays(np.ones(len(ids), np.float32), 1)
+    parquet.write_table(arrow.table({"id": ids, "x": x}), path)
+
+
+def write_hdf5(path, ids):
+    with h5py.File(path, "w") as file:
+        file["id"], file["x"] = ids, np.ones((len(ids), 1), np.float32)
+
+
+def write_text(path, ids):
+    np.save(path, np.ones((len(ids), 1), np.float32))
+    path.with_suffix(".id.txt").write_text("\n".join(ids))
+
+
+def write_compressed(path, ids):
+    np.savez_compressed(path, id=np.array(ids), x=np.ones((len(ids), 1), np.float32))
+
+
+WRITERS = {"a.parquet": write_parquet, "a.h5": write_hdf5, "a.npy": write_text}
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS.items(), ids=WRITERS)
+def test_one_long_id_does_not_fill_the_memory(tmp_path, name, write):
+    write(tmp_path / name, long_ids(50_000))
+    tracemalloc.start()
+    message = r"id in row 3999 has 50,000 characters \('yyy.*800,000,000 bytes"
+    with pytest.raises(ValueError, match=message):
+        open_embeddings(tmp_path / name)
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+    write(tmp_path / name, long_ids(2_000))  # that many can be had
+    assert open_embeddings(tmp_path / name).ids[-1] == "y" * 2_000
+
+
+def test_one_long_id_does_not_fill_the_memory_from_what_is_packed(tmp_path):
+    write_compressed(tmp_path / "a.npz", long_ids(50_000))
+    with pytest.raises(ValueError, match=r"id.npy would take 800,000,000 bytes, and"):
+        open_embeddings(tmp_path / "a.npz")
+
+
+def test_only_ends_of_lines_end_an_id(tmp_path):
+    ids = ["a\x0bb", "c\x0cd", "e\x1cf", "g\x85h", "i\u2028j", "k\u2029l", "m\x1e"]
+    for end in ("\n", "\r\n", "\r"):
+        (tmp_path / "ids.txt").write_bytes(end.join([*ids, ""]).encode())
+        assert read_ids(tmp_path / "ids.txt").tolist() == ids
+
+
+# Dtypes
+
+
+def test_the_other_order_of_bytes_is_native_at_the_border(tmp_path):
+    ids = np.char.add("größe ", np.arange(N).astype(str)).astype(">U9")
+    np.save(tmp_path / "a.npy", X.astype(">f4"))
+    np.save(tmp_path / "a.id.npy", ids)
+    np.savez(tmp_path / "b.npz", id=ids, x=X.astype(">f8"))
+    np.savez_compressed(
+        tmp_path / "c.npz", id=np.arange(N, dtype=">i4"), x=X.astype(">f2")
+    )
+    np.savez(tmp_path / "d.npz", id=ids, x=np.asfortranarray(X.astype(">f4")))
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file["id"], file["x"] = np.arange(N, dtype=">i8"), X.astype(">f4")
+    for name in ("a.npy", "b.npz", "c.npz", "d.npz", "e.h5"):
+        source = open_embeddings(tmp_path / name)
+        assert source.rows.dtype.isnative
+        found, x = read_embeddings(tmp_path / name)
+        assert x.dtype.isnative
+        assert found.dtype.isnative
+        np.testing.assert_allclose(x, X, rtol=1e-3)
+        assert all(part.dtype.isnative for part in source.rows.batches(2))
+    pairs = [read_embeddings(tmp_path / name) for name in ("a.npy", "b.npz", "d.npz")]
+    assert assemble(pairs).embeddings.shape == (3, N, D)
+
+
+def safetensors(path, **arrays):
+    """A file with arrays of dtypes, (name, shape, bytes), that NumPy may not know."""
+    header, data = {}, b""
+    for name, (dtype, shape, raw) in arrays.items():
+        place = [len(data), len(data) + len(raw)]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": place}
+        data += raw
+    text = jatlas.files.formats.atlas_tensors.json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def test_a_tensor_that_nobody_asks_for_can_be_of_any_dtype(tmp_path):
+    path = tmp_path / "a.safetensors"
+    ids = ("I64", [N], np.arange(N).tobytes())
+    x, scale = ("F32", [N, D], X.tobytes()), ("F8_E4M3", [2], b"\x00\x01")
+    safetensors(path, id=ids, x=x, scale=scale, z=("C64", [1], bytes(8)))
+    for name in (None, "x"):
+        np.testing.assert_array_equal(read_embeddings(path, embeddings=name)[1], X)
+    with pytest.raises(
+        ValueError, match="scale is F8_E4M3, which is not read here; kn"
+    ):
+        read_embeddings(path, embeddings="scale")
+    safetensors(path, id=ids, x=x, y=("F8_E5M2", [N, 2], bytes(2 * N)))
+    with pytest.raises(ValueError, match=r"which of \['x', 'y'\] are the embeddings"):
+        read_embeddings(path)
+
+
+def test_an_archive_with_other_things_in_it_is_read(tmp_path):
+    np.savez(tmp_path / "a.npz", id=NAMES, x=X)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("README.txt", "made by hand")
+    np.testing.assert_array_equal(read_embeddings(tmp_path / "a.npz")[1], X)
+
+
+def test_bfloat16_that_lost_its_name_is_recognized(tmp_path):
+    x = X.astype(ml_dtypes.bfloat16)
+    np.save(tmp_path / "a.npy", x)
+    np.save(tmp_path / "a.id.npy", NAMES)
+    np.savez(tmp_path / "b.npz", id=NAMES, x=x)
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["id"], file["x"] = np.arange(N), x.view("V2")
+    for name in ("a.npy", "b.npz", "c.h5"):
+        with pytest.raises(
+            ValueError, match=r"most likely bfloat16.*astype\(np.float32"
+        ):
+            read_embeddings(tmp_path / name)
+    save_file({"id": np.arange(N), "x": x}, tmp_path / "d.safetensors")
+    np.testing.assert_array_equal(read_embeddings(tmp_path / "d.safetensors")[1], x)
+
+
+def linear_cka(x, y):
+    x, y = (a - a.mean(axis=0) for a in (x, y))
+    norms = [np.linalg.norm(a.T @ b) for a, b in ((x, y), (x, x), (y, y))]
+    return norms[0] ** 2 / (norms[1] * norms[2])
+
+
+def test_a_large_mean_does_not_hide_what_varies(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    y = np.tanh(x @ rng.normal(size=(3, 4)))
+    np.savez(tmp_path / "x.npz", id=np.arange(40), x=x + 1e7)
+    np.savez(tmp_path / "y.npz", id=np.arange(40), x=y)
+    few = {"permutations": 3, "measures": ["cka-linear", "self-similarity"]}
+    comparison = compare_files(tmp_path / "x.npz", tmp_path / "y.npz", **few)
+    assert comparison.likenesses[0].value == pytest.approx(linear_cka(x, y), abs=1e-5)
+    (reason,) = comparison.reasons
+    assert reason.startswith("self-similarity: not to be trusted, for 3 of the 3 featu")
+
+
+# What a file promises
+
+
+def promising(path, unpacked):
+    """Parquet whose first page says that it unpacks to so many bytes."""
+    x = arrow.FixedSizeListArray.from_arrays(np.ones(500, np.float32), 5)
+    table = arrow.table({"id": np.arange(100), "x": x})
+    parquet.write_table(table, path, compression="zstd", use_dictionary=False)
+    with path.open("rb") as stream:
+        first = next(parquet_pages.chunks(stream, {"x"}))  # the last before the footer
+    data = path.read_bytes()
+    header = parquet_pages._Compact(data[first.start : first.start + 99])
+    header.take(1), header.signed(), header.take(1)
+    begin, value = first.start + header.place, header.signed()
+    end = first.start + header.place
+    assert value > 0
+    path.write_bytes(data[:begin] + varint(2 * unpacked) + data[end:])
+
+
+def varint(value):
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def test_pages_are_walked_to_their_end(tmp_path):
+    x = np.random.default_rng(0).normal(size=(5000, 8)).astype(np.float32)
+    rows = arrow.FixedSizeListArray.from_arrays(x.ravel(), 8)
+    table = arrow.table({"id": np.arange(5000), "x": rows, "a.b": np.arange(5000.0)})
+    path = tmp_path / "a.parquet"
+    for version in ("1.0", "2.0"):
+        parquet.write_table(
+            table, path, data_page_version=version, data_page_size=4096,
+            row_group_size=1700,
+        )  # fmt: skip
+        with path.open("rb") as stream:
+            chunks = list(parquet_pages.chunks(stream, {"x"}))
+            pages = [
+                p for _, *place in chunks for p in parquet_pages.pages(stream, *place)
+            ]
+        metadata = parquet.ParquetFile(path).metadata
+        assert len(chunks) == metadata.num_row_groups == 3
+        for k, chunk in enumerate(chunks):
+            theirs = metadata.row_group(k).column(1)
+            assert chunk.end - chunk.start == theirs.total_compressed_size
+            offsets = (theirs.dictionary_page_offset, theirs.data_page_offset)
+            assert chunk.start == min(offset for offset in offsets if offset)
+        assert len(pages) > 10
+        total = sum(unpacked for unpacked, _ in pages)
+        assert x.nbytes < total < 3 * x.nbytes
+        parquet_pages.check_pages(path, ["id", "x", "a.b"])
+
+
+def test_a_page_that_promises_gigabytes_is_refused_before_they_are_taken(tmp_path):
+    path = tmp_path / "a.parquet"
+    promising(path, 1_800_000_000)
+    peak = arrow.default_memory_pool().max_memory()
+    with pytest.raises(ValueError, match=r"a page of 'x.*1,800,000,000 bytes, and"):
+        read_embeddings(path)
+    assert arrow.default_memory_pool().max_memory() < max(peak, 2**27)
+
+
+def test_a_data_set_that_is_not_there_takes_no_memory(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("id", (10**9,), "i8", chunks=(1000,))
+        file.create_dataset("x", (10**9, 8), "f4", chunks=(1000, 8))
+    assert (tmp_path / "a.h5").stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"id would take 8,000,000,000 bytes, and 0"):
+        read_embeddings(tmp_path / "a.h5")
+
+
+def test_a_heap_of_texts_that_leads_nowhere_is_refused(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["id"], file["x"] = NAMES.tolist(), X
+    assert open_embeddings(path).ids.tolist() == NAMES.tolist()
+    data = bytearray(path.read_bytes())
+    place = data.index(b"GCOL") + 16
+    while data[place : place + 2] != b"\0\0":
+        place += (
+            16 + -(-int.from_bytes(data[place + 8 : place + 16], "little") // 8) * 8
+        )
+    data[place + 8 : place + 16] = bytes(8)
+    path.write_bytes(data)
+    # The library itself would never come back from it.
+    with pytest.raises(ValueError, match=rf"what lies at byte {place} leads nowhere"):
+        open_embeddings(path)
+
+
+def test_a_head_that_promises_too_much_takes_no_memory(tmp_path):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "<f4", "fortran_order": False, "shape": (10**9, 8)}
+    )
+    for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        np.savez(tmp_path / "a.npz", id=np.arange(10))
+        with zipfile.ZipFile(tmp_path / "a.npz", "a", kind) as archive:
+            archive.writestr("x.npy", stream.getvalue())
+        with pytest.raises(ValueError, match=r"x.npy has another shape than length"):
+            read_embeddings(tmp_path / "a.npz")
+
+
+HEADS = {
+    "no end": b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3",
+    "no dict": b"{'descr': '<f4' 'shape'",
+    "a call": b"__import__('os').system('touch run')",
+    "deep": b"(" * 500,
+    "objects": b"{'descr': '|O', 'fortran_order': False, 'shape': (4, 3), }",
+    "negative": b"{'descr': '<f4', 'fortran_order': False, 'shape': (-4, -3), }",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_a_head_that_is_no_head_is_the_files_fault(tmp_path, monkeypatch, head):
+    monkeypatch.chdir(tmp_path)
+    text = head.ljust(118) + b"\n"
+    raw = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(48)
+    (tmp_path / "a.npy").write_bytes(raw)
+    np.save(tmp_path / "a.id.npy", np.arange(4))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", raw)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(ValueError, match=rf"^{tmp_path}/{name}: "):
+            read_embeddings(tmp_path / name)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [(b"\x02\x00", "a head of 2,147,483,647 bytes"), (b"\x01\x5c", "unknown version")],
+)
+def test_a_head_of_gigabytes_is_not_read(tmp_path, version, message):
+    raw = b"\x93NUMPY" + version + (2**31 - 1).to_bytes(4, "little") + bytes(500)
+    (tmp_path / "a.npy").write_bytes(raw)
+    np.save(tmp_path / "a.id.npy", np.arange(4))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", raw)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(ValueError, match=rf"{name}: .*{message}"):
+            read_embeddings(tmp_path / name)
+
+
+def test_an_archive_that_asks_for_a_password_is_the_files_fault(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, id=NAMES, x=X)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x01\x02")
+    data[place + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.npz: .*(encrypted|password)"):
+        read_embeddings(path)
+
+
+# Ctrl-C
+
+
+SLOW_JAX = """
+import pathlib, time
+pathlib.Path(__file__).with_name("begun").touch()
+try:
+    time.sleep(60)
+except BaseException:
+    raise ImportError("swallowed")
+"""
+
+
+@pytest.mark.parametrize("code", [["-m", "jatlas", "--help"], ["-c", "import jatlas"]])
+def test_stopped_while_packages_are_imported_it_says_so(tmp_path, code):
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text(SLOW_JAX)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    run = subprocess.Popen(
+        [sys.executable, *code],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    while run.poll() is None and not (tmp_path / "jax" / "begun").exists():
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=120)
+    if code[0] == "-m":
+        assert (run.returncode, err) == (130, "stopped; nothing was written\n")
+    else:  # a program of one's own is left alone
+        assert "ImportError: swallowed" in err
+
+
+def test_only_the_command_changes_what_ctrl_c_does():
+    assert interrupts._is_command(["-m"], ["python", "-m", "jatlas", "merge"])
+    for other in (["python", "-m", "pytest"], ["python", "x.py", "-m", "jatlas"]):
+        assert not interrupts._is_command([other[-1]], other)
+    assert not interrupts._is_command(["-m"], ["python", "-m", "experiments"])
+    assert signal.getsignal(signal.SIGINT) is not interrupts._end
+
+
+# Mistakes end with 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "a.npz", "a.npz", "--seed", "1" * 30],
+        ["merge", "a.npz", "--anchors", "shared:2", "--batch-size", "1" * 15],
+        ["merge", "a.npz", "--anchors", "shared:2", "--shrinkage", "0.5"],
+        ["merge", "a.npz", "--anchors", "shared:2", "--whiten", "--shrinkage", "2"],
+        ["view", "a.npz", "--with", "projector"],
+        ["add", "a.npz", "a.npz"],
+        ["project", "a.npz", "a.npz"],
+    ],
+)
+def test_every_mistake_is_told_in_a_line_and_ends_with_two(
+    tmp_path, monkeypatch, capsys, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", id=NAMES, x=X)
+    if arguments[0] in ("merge", "add", "project"):
+        arguments = [*arguments, "--out", "x.safetensors"]
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz"]

@@ -1,0 +1,329 @@
+"""What is taken for the embeddings, and what is refused instead of taken."""
+
+import json
+from functools import partial
+
+import h5py
+import numpy as np
+import pyarrow as arrow
+import pyarrow.ipc
+import pyarrow.parquet as parquet
+import pytest
+from safetensors.numpy import save_file
+
+from jatlas.files.adding import add_file
+from jatlas.files.merging import merge_files
+from jatlas.files.projecting import project_file
+from jatlas.files.readers import open_embeddings, read_embeddings
+from jatlas.merging.assembly import assemble
+
+N, D = 6, 4
+NAMES = [f"s{n}" for n in range(N)]
+SCORE = np.linspace(0.1, 0.6, N)
+X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
+Q = np.random.default_rng(1).integers(-99, 99, size=(N, D)).astype(np.int8)
+
+
+def tensor(shape, x):
+    kind = arrow.fixed_shape_tensor(arrow.from_numpy_dtype(x.dtype), shape)
+    lists = arrow.FixedSizeListArray.from_arrays(x.ravel(), int(np.prod(shape)))
+    return arrow.ExtensionArray.from_storage(kind, lists)
+
+
+def lists(x, kind=None):
+    return arrow.array(x.tolist(), arrow.list_(kind or arrow.from_numpy_dtype(x.dtype)))
+
+
+def nest(x):
+    return arrow.array(x[:, None].tolist(), arrow.list_(arrow.list_(arrow.float32())))
+
+
+def structs(x):
+    return arrow.array(
+        [{"values": row} for row in x.tolist()],
+        arrow.struct([("values", arrow.list_(arrow.float32()))]),
+    )
+
+
+def write(folder, kind="parquet", **columns):
+    """The columns, beside ids and scores, in a file or a folder of `datasets`."""
+    table = arrow.table({"id": NAMES, "score": SCORE} | columns)
+    if kind == "parquet":
+        parquet.write_table(table, folder / "a.parquet", row_group_size=4)
+        return folder / "a.parquet"
+    path = folder / "d"
+    path.mkdir()
+    with arrow.ipc.new_stream(path / "a.arrow", table.schema) as to:
+        to.write_table(table)
+    names = {"_data_files": [{"filename": "a.arrow"}]}
+    (path / "state.json").write_text(json.dumps(names))
+    return path
+
+
+READ = {
+    "int8": (lists(Q), Q),
+    "int64": (lists(Q.astype(np.int64)), Q),
+    "fixed int16": (
+        arrow.FixedSizeListArray.from_arrays(Q.astype(np.int16).ravel(), D),
+        Q,
+    ),
+    "large": (lists(X).cast(arrow.large_list(arrow.float32())), X),
+    "nest": (nest(X), X),
+    "nest of nests": (
+        arrow.array(
+            X[:, None, None].tolist(),
+            arrow.list_(arrow.list_(arrow.list_(arrow.float32()))),
+        ),
+        X,
+    ),
+    "tensor": (tensor([D], X), X),
+    "tensor of one row": (tensor([1, D], X), X),
+    "tensor of integers": (tensor([D], Q), Q),
+}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "datasets"])
+@pytest.mark.parametrize(("column", "wanted"), READ.values(), ids=READ)
+def test_what_holds_vectors_is_read_and_no_score_is(tmp_path, kind, column, wanted):
+    path = write(tmp_path, kind, embedding=column)
+    ids, x = read_embeddings(path)
+    np.testing.assert_array_equal(x, wanted)
+    assert x.dtype in (np.float32, np.float64)
+    assert ids.tolist() == NAMES
+    assemble([(ids, x)])
+    path.rename(tmp_path / "other")  # by any other name too
+    (tmp_path / "more").mkdir()
+    np.testing.assert_array_equal(
+        read_embeddings(write(tmp_path / "more", kind, v=column))[1], wanted
+    )
+
+
+REFUSED = {
+    "struct": (structs(X), r"'e' is struct<values: list<.*>>"),
+    "nest of several": (arrow.array([[[1.0], [2.0]]] * N), r"row 0 .*holds 2 lists"),
+    "tensor of several rows": (tensor([2, 2], X), r"'e' is extension.*tensor"),
+    "truths": (arrow.array([[True, False]] * N), r"'e' is list<.*bool>"),
+    "bytes": (arrow.array([row.tobytes() for row in X]), r"'e' is binary"),
+    "fixed bytes": (
+        arrow.array([row.tobytes() for row in X], arrow.binary(4 * D)),
+        r"'e' is fixed_size_binary",
+    ),
+    "text of numbers": (
+        arrow.array([str(row.tolist()) for row in X]),
+        r"'e' is string",
+    ),
+    "map": (
+        arrow.array([[("v", row)] for row in X.tolist()],
+                    arrow.map_(arrow.string(), arrow.list_(arrow.float32()))),
+        r"'e' is map<",
+    ),
+    "decimals": (
+        arrow.array([[1, 2]] * N, arrow.list_(arrow.decimal128(9, 2))),
+        r"'e' is list<.*decimal",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["parquet", "datasets"])
+@pytest.mark.parametrize(
+    ("column", "message"), REFUSED.values(), ids=REFUSED
+)  # fmt: skip
+def test_what_could_be_meant_and_is_not_read_is_named(tmp_path, kind, column, message):
+    path = write(tmp_path, kind, e=column)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_embeddings(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    x = read_embeddings(path, embeddings="score")[1]
+    np.testing.assert_array_equal(x[:, 0], SCORE)
+
+
+def test_a_usual_name_is_meant_even_if_it_is_not_read(tmp_path):
+    path = write(tmp_path, bbox=lists(X), embedding=structs(X))
+    with pytest.raises(ValueError, match="'embedding' is struct"):
+        read_embeddings(path)
+    (tmp_path / "b").mkdir()
+    path = write(tmp_path / "b", bbox=lists(X), embedding=lists(2 * X))
+    np.testing.assert_array_equal(read_embeddings(path)[1], 2 * X)
+    (tmp_path / "c").mkdir()
+    path = write(tmp_path / "c", bbox=lists(X), vector=structs(X))
+    with pytest.raises(ValueError, match=r"which of \['bbox', 'vector'\].*struct"):
+        read_embeddings(path)
+
+
+def test_of_integers_and_floats_the_floats_are_meant(tmp_path):
+    path, said = write(tmp_path, tokens=lists(Q), x=lists(X)), []
+    np.testing.assert_array_equal(read_embeddings(path, say=said.append)[1], X)
+    assert said == [f"{path}: its embeddings are the column 'x'; not taken: tokens"]
+
+
+def wide(**more):
+    """A table of a feature a column, not in the order of their numbers."""
+    order = [3, 0, 2, 1]
+    columns = {f"dim_{d}": X[:, d] for d in order}
+    return {"created_at": 1.7e9 + np.arange(N) * 1e3} | columns | more
+
+
+@pytest.mark.parametrize("kind", ["parquet", "datasets"])
+def test_numbered_columns_are_taken_without_what_stands_beside_them(tmp_path, kind):
+    path, said = write(tmp_path, kind, **wide()), []
+    np.testing.assert_array_equal(read_embeddings(path, say=said.append)[1], X)
+    (line,) = said
+    assert "the 4 columns dim_0, dim_1, dim_2, dim_3; not taken: score, created" in line
+    assert open_embeddings(path).rows.note in line
+
+
+def test_numbered_columns_of_two_kinds_are_named_by_what_they_begin_with(tmp_path):
+    path = write(tmp_path, **wide(pc1=SCORE, pc2=SCORE))
+    with pytest.raises(ValueError, match=r"which of \['dim_\* \(4 columns\)', 'pc\*"):
+        read_embeddings(path)
+    np.testing.assert_array_equal(read_embeddings(path, embeddings="dim_")[1], X)
+    np.testing.assert_array_equal(
+        read_embeddings(path, embeddings="pc")[1].T, [SCORE] * 2
+    )
+
+
+def test_a_feature_whose_numbers_are_whole_is_not_left_out(tmp_path):
+    columns = {f"d{d}": X[:, d] for d in range(D)} | {"d4": np.arange(N)}
+    x = read_embeddings(write(tmp_path, **columns))[1]
+    np.testing.assert_array_equal(x, np.column_stack([X, np.arange(N)]))
+
+
+def test_the_index_of_a_frame_is_no_feature(tmp_path):
+    columns = {"a": X[:, 0], "b": X[:, 1], "__index_level_0__": 1.7e9 + np.arange(N)}
+    path, said = write(tmp_path, **columns), []
+    x = read_embeddings(path, say=said.append)[1]
+    np.testing.assert_array_equal(x, np.column_stack([SCORE, X[:, :2]]))
+    assert "the 3 columns score, a, b" in said[0]
+    about = {"pandas": json.dumps({"index_columns": ["when"]})}
+    table = arrow.table({"id": NAMES, "a": X[:, 0], "when": SCORE}, metadata=about)
+    parquet.write_table(table, path)
+    np.testing.assert_array_equal(read_embeddings(path)[1], X[:, :1])
+
+
+def test_a_matrix_of_one_row_each_is_read_from_arrays_too(tmp_path):
+    np.savez(tmp_path / "a.npz", id=NAMES, x=X[:, None], turned=X[0])
+    np.savez_compressed(tmp_path / "b.npz", id=NAMES, x=X[:, None])
+    np.save(tmp_path / "c.npy", X[:, None])
+    np.save(tmp_path / "c.id.npy", NAMES)
+    save_file({"id": np.arange(N), "x": X[:, None].copy()}, tmp_path / "d.safetensors")
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file["id"], file["x"] = np.arange(N), X[:, None]
+    for name in ("a.npz", "b.npz", "c.npy", "d.safetensors", "e.h5"):
+        np.testing.assert_array_equal(read_embeddings(tmp_path / name)[1], X)
+    np.savez(tmp_path / "f.npz", id=NAMES, bbox=X, embedding=np.zeros((N, 2, D)))
+    with pytest.raises(ValueError, match=r"float64\(6, 2, 4\); expected a matrix"):
+        read_embeddings(tmp_path / "f.npz")
+
+
+# What is said of charts that say nothing
+
+
+def charts(folder, x):
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(len(x), 3))
+    np.savez(folder / "p.npz", id=np.arange(len(x)), x=rows)
+    np.savez(folder / "q.npz", id=np.arange(len(x)), x=x)
+    return [folder / "p.npz", folder / "q.npz"]
+
+
+FEW = {"anchors": "shared:5", "batch_size": 8}
+
+
+def test_similarities_that_hardly_vary_are_warned_of(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 4))
+    x[:, 0] = 1.7e9 + np.arange(20)
+    files, said = charts(tmp_path, x), [[], [], []]
+    atlas = merge_files(files, say=said[0].append, **FEW)
+    one = merge_files(files[:1], **FEW)
+    add_file(one, files[1], batch_size=8, say=said[1].append)
+    project_file(atlas.recipe, files[1], chart="q", batch_size=8, say=said[2].append)
+    for texts in said:
+        found = [text for text in texts if "hardly vary over its samples" in text]
+        assert len(found) == 1
+        assert found[0].startswith(f"warning: {files[1]}: its cosine similarities")
+    x[:, 0] = 1  # of real encoders, whose cosines are narrow, it is not said
+    x[:, 1:] *= 0.1
+    texts = []
+    merge_files(charts(tmp_path, x), say=texts.append, **FEW)
+    assert not any("hardly" in text for text in texts)
+
+
+def test_one_number_a_sample_is_warned_of(tmp_path):
+    texts = []
+    merge_files(charts(tmp_path, np.ones((20, 1))), say=texts.append, **FEW)
+    assert any("every cosine is 1 or -1" in text for text in texts)
+
+
+def test_what_float32_hides_is_said_or_centered_in_float64(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)) @ np.diag([1.0, 2.0, 0.5, 1.0])
+    files, texts = charts(tmp_path, x + 1e7), []
+    merge_files(files, say=texts.append, **FEW)
+    assert any(
+        "4 of its 4 features vary by less than float32" in text for text in texts
+    )
+    texts.clear()
+    few = FEW | {"whiten": True}
+    far = merge_files(files, say=texts.append, **few)
+    assert not any("vary" in text for text in texts)
+    near = merge_files(charts(tmp_path, x), **few)
+    np.testing.assert_allclose(far.merged, near.merged, atol=2e-5)
+    project = partial(project_file, chart="q", batch_size=8, say=texts.append)
+    plain = project(near.recipe, files[1])
+    again = project(far.recipe, charts(tmp_path, x + 1e7)[1])
+    np.testing.assert_allclose(again.merged, plain.merged, atol=2e-5)
+    assert not any("vary" in text for text in texts)
+
+
+# One encoder counts once
+
+
+def test_the_same_encoder_joins_once_whatever_its_file(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    files = charts(tmp_path, x)
+    half = tmp_path / "half.npz"
+    np.savez(half, id=np.arange(20), x=x.astype(np.float16))
+    table = arrow.table({"id": np.arange(20)[::-1], "x": lists(x[::-1])})
+    parquet.write_table(table, tmp_path / "more.parquet")
+    atlas = merge_files(files, **FEW)
+    for copy in (half, tmp_path / "more.parquet"):
+        with pytest.raises(ValueError, match=r"are those of .*q\.npz: both are of one"):
+            merge_files([*files, copy], **FEW)
+        with pytest.raises(ValueError, match="are those of chart 1 of the atlas, 'q'"):
+            add_file(atlas, copy)
+        with pytest.raises(ValueError, match="of the same encoder"):
+            project_file(atlas.recipe, copy, chart=None)
+    # Two encoders of one width whose means lie far from zero are two.
+    near = tmp_path / "near.npz"
+    np.savez(near, id=np.arange(20), x=x[::-1] + 1e3)
+    np.savez(tmp_path / "far.npz", id=np.arange(20), x=x + 1e3)
+    assert len(merge_files([near, tmp_path / "far.npz"], **FEW).recipe.charts) == 2
+
+
+# Shrinkage
+
+
+def test_shrinkage_is_that_of_numpy_and_of_charts_that_join_later(tmp_path):
+    x = np.random.default_rng(0).normal(size=(30, 4)) @ np.diag([1.0, 5, 0.2, 2])
+    files = charts(tmp_path, x)
+    few = FEW | {"whiten": True, "shrinkage": 0.4}
+    atlas = merge_files(files, **few)
+    covariance = np.cov(x.T, bias=True)
+    target = np.trace(covariance) / 4 * np.eye(4)
+    values, vectors = np.linalg.eigh(0.6 * covariance + 0.4 * target)
+    root = vectors / np.sqrt(values) @ vectors.T
+    np.testing.assert_allclose(atlas.recipe.transforms[1].scale, root, rtol=1e-4)
+    grown = add_file(merge_files(files[:1], **few), files[1], batch_size=8)
+    assert grown.recipe.shrinkage == 0.4
+    anchors = [atlas.ids.tolist().index(name) for name in grown.recipe.anchor_ids]
+    assert anchors
+    np.testing.assert_allclose(grown.recipe.transforms[1].scale, root, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shrinkage", [-0.1, 1.5, float("nan"), "much"])
+def test_a_shrinkage_that_cannot_be_is_refused(tmp_path, unchecked, shrinkage):
+    files = charts(tmp_path, np.eye(20))
+    with pytest.raises(ValueError, match="must be a number from 0 to 1, got"):
+        merge_files(files, whiten=True, shrinkage=shrinkage, **FEW)
+    with pytest.raises(ValueError, match=r"give whiten=True|from 0 to 1"):
+        merge_files(files, shrinkage=0.3, **FEW)
