@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 
 __all__ = ["local_rows", "place", "sample_mesh"]
 
@@ -55,6 +55,7 @@ def sample_mesh(
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(kind,), devices=devices)
 
 
+@border.border
 def place(
     mesh: Mesh, tree: Any, *, axis: int = 0, rows_per_device: int | None = None
 ) -> Any:
@@ -124,6 +125,7 @@ def place(
     return jax.tree.unflatten(structure, [put(leaf) for leaf in leaves])
 
 
+@border.border
 def local_rows(mesh: Mesh, tree: Any, num_rows: int, *, axis: int = 0) -> Any:
     """The rows that this process gave to `place`, without the padding. On the host.
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, Integer
 
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
+from jatlas._src.border import on_host
 from jatlas._src.seeds import Seed, generator
 from jatlas._src.tasks import Tasks
 
@@ -284,7 +285,7 @@ def _samples(
     validation_share: float,
 ) -> _Samples:
     """The arguments that all scenarios take, checked."""
-    labels = np.asarray(labels)
+    labels = on_host("labels", labels)
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise ValueError(
             "labels must be a vector of integers 0..C-1, (N,); got "
@@ -295,7 +296,7 @@ def _samples(
     if num_classes is None:
         num_classes = int(labels.max()) + 1
     arrays.check_labels(labels, labels.size, num_classes)
-    test = np.zeros(labels.shape, bool) if test is None else np.asarray(test)
+    test = np.zeros(labels.shape, bool) if test is None else on_host("test", test)
     arrays.check_mask("test", test, labels.shape, "(N,)")
     if not 0 <= validation_share < 1:
         raise ValueError(

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jatlas._src import layout
+
 
 def _groups(num_samples: int) -> int:
     """How many devices the samples can be sharded over evenly; 1 in `jax.shard_map`.
@@ -96,7 +98,6 @@ def map_samples(
     like = jax.eval_shape(rows, parts, jnp.array(0))
     rest = like.shape[1:]
     out = jnp.zeros((*of_groups, each, *rest), like.dtype)
-    if _manual():  # what the loop begins with must be of one type with what it makes
-        out = jnp.where(jnp.sum(parts[0]) == 0, out, out)
+    out = layout.varying(out, parts)
     out = jax.lax.fori_loop(0, -(-num_samples // size), add, out)
     return out.reshape(num_samples, *rest)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, layout, tiles
+from jatlas._src import arrays, border, layout, tiles
 from jatlas._src.arrays import Where
 
 MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
@@ -17,7 +17,7 @@ MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 LIMB = 1 << 16
 
 
-@partial(jax.jit, static_argnames="rule")
+@border.jit(static_argnames="rule")
 @layout.automatic()
 def median_distance(
     x: Float[Array, "N D"], *, rule: str = "lower_nonzero", where: Where = None
@@ -170,7 +170,9 @@ def _search(
     bounds = bits(jnp.zeros_like(guess)), bits(infinite)
     start: tuple[Array, ...] = (*bounds, infinite, -infinite, bits(guess))
     low, *_ = jax.lax.while_loop(
-        lambda state: jnp.any(state[1] - state[0] > 1), narrowed, start
+        lambda state: jnp.any(state[1] - state[0] > 1),
+        narrowed,
+        layout.varying(start, samples),
     )
     return jax.lax.bitcast_convert_type(low[:, 0], x.dtype)
 
@@ -203,6 +205,7 @@ def _below(
         return below + jnp.where(part < tried, 1.0, 0.0), None
 
     start = jnp.zeros((len(tried), *parts.shape[1:]))
+    start = layout.varying(start, parts, tried)
     below = arrays.matmul(jax.lax.scan(add, start, parts)[0], jnp.ones(len(squares)))
     return jnp.sum(below, axis=1).astype(jnp.int32)
 

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Real
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 
 
+@border.border
 def flip_and_crop(
     key: Array,
     images: Real[AnyArray, "B H W channels"],

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Real
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 from jatlas.charts import placement
 from jatlas.charts.chart import Chart, ChartState
@@ -41,6 +41,7 @@ class Charts:
     best_epoch: Int[AnyArray, " M"]
 
 
+@border.border
 def embed(
     charts: Charts,
     images: Real[AnyArray, "N *image"],

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Integer, Real
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 from jatlas._src.tasks import Tasks
 from jatlas.charts import embedding, learning, placement
@@ -38,6 +38,7 @@ class Progress(NamedTuple):
     training: np.ndarray
 
 
+@border.border
 def fit_charts(
     key: Array,
     chart: Chart,

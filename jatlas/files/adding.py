@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas.files.coordinates import fit_chart, flat, relative_rows
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import check_ids, check_one_kind, find
@@ -14,6 +14,7 @@ from jatlas.files.survey import missing_anchors
 from jatlas.merging.assembly import union
 
 
+@border.promoting
 def add_file(
     atlas: AtlasFile,
     path: str | Path,

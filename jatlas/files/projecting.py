@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas.files.adding import joined
 from jatlas.files.coordinates import flat, relative_rows, take_rows, through_nystroem
 from jatlas.files.formats.faults import BadFile
@@ -17,6 +17,7 @@ from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
 _SAME = 1e-2
 
 
+@border.promoting
 def project_file(
     recipe: Recipe,
     path: str | Path,

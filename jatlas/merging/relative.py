@@ -1,19 +1,17 @@
 """Relative representations: embeddings and anchors to similarities."""
 
 from collections.abc import Callable
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number, Precision, Shaped
 
 Similarity = str | Callable[[Array, Array], Array]
 
 
-@partial(jax.jit, static_argnames=("similarity", "precision"))
+@border.jit(static_argnames=("similarity", "precision"))
 def relativize(
     embeddings: Float[Array, "N D"],
     anchors: Float[Array, "A D"],

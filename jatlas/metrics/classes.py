@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from jatlas._src import arrays, layout
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas._src.classes import check_classes, class_centre, class_indices
 
 
+@border.border
 def separability(
     space: Float[AnyArray, "N D"],
     labels: Integer[AnyArray, " N"],

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
 
 # Rows of an (N, N) matrix that are made at once: it never exists as a whole. Fewer of
@@ -19,7 +19,7 @@ _ROWS, _NUMBERS, _LEAST = 256, 2**22, 16
 _GROUP = 16
 
 
-@partial(jax.jit, static_argnames="method")
+@border.jit(static_argnames="method")
 @layout.automatic()
 def self_similarity_correlation(
     x: Float[Array, "N D1"],
@@ -77,6 +77,7 @@ def self_similarity_correlation(
     return arrays.safe_divide(arrays.masked_sum(correlations, rows), jnp.sum(rows))
 
 
+@border.border
 def mutual_neighbors(
     x: Float[AnyArray, "N D1"],
     y: Float[AnyArray, "N D2"],

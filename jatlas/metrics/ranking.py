@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
 
 # Queries that are looked at at once, against all of the gallery: (N, N) never exists.
@@ -36,6 +36,7 @@ class Retrieval(NamedTuple):
     recall_at_k: Float[Array, ""]
 
 
+@border.border
 def retrieval(
     queries: Float[AnyArray, "N D"],
     gallery: Float[AnyArray, "N D"],

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas._src import arrays, layout
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas.probes.probe import Probe, fit_probe, probe_logits
 
@@ -24,6 +24,7 @@ class CrossFit(NamedTuple):
     fold: Int[Array, " N"]
 
 
+@border.border
 def fit_crossfit(
     key: Array,
     space: Float[AnyArray, "N A"],
@@ -110,7 +111,7 @@ def fit_crossfit(
     return CrossFit(jax.tree.map(lambda *leaves: jnp.stack(leaves), *probes), fold)
 
 
-@jax.jit
+@border.jit()
 @layout.automatic("space")
 def crossfit_probabilities(
     fitted: CrossFit,
@@ -164,6 +165,7 @@ def crossfit_probabilities(
     num_classes = fitted.probes.bias.shape[-1]
     dtype = jnp.result_type(arrays.widen(space), fitted.probes.bias)
     nothing = jnp.zeros((space.shape[0], num_classes), dtype)
+    nothing = layout.varying(nothing, fitted, space, fold)
     found = jax.lax.scan(add, nothing, (fitted.probes, jnp.arange(folds)))[0]
     return jnp.where((fold < folds)[:, None], found, jnp.nan)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Integer
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas._src.classes import check_classes, class_centre, class_indices
 
@@ -14,6 +14,7 @@ from jatlas._src.classes import check_classes, class_centre, class_indices
 _ROWS = 2048
 
 
+@border.border
 def class_means(
     space: Float[AnyArray, "N D"],
     labels: Integer[AnyArray, " N"],
@@ -49,7 +50,7 @@ def class_means(
     return _class_means(space, labels, num_classes, where)
 
 
-@jax.jit
+@border.jit()
 @layout.automatic("space")
 def nearest_class_mean(
     means: Float[Array, "C D"], space: Float[Array, "N D"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jatlas._src import arrays, layout
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
 
 
@@ -61,6 +61,7 @@ class _Run(NamedTuple):
     epoch: Int[Array, ""]
 
 
+@border.border
 def fit_probe(
     key: Array,
     space: Float[AnyArray, "N A"],
@@ -155,7 +156,7 @@ def fit_probe(
     )
 
 
-@jax.jit
+@border.jit()
 def probe_logits(params: Probe, space: Float[AnyArray, "N A"]) -> Float[Array, "N C"]:
     """The logits of a fitted probe.
 
@@ -226,6 +227,7 @@ def _fit(
     zero = jnp.array(0, jnp.int32)
     nothing = Probe(*start, jnp.array(jnp.inf, data.x.dtype), zero)
     run = _Run(start, optimizer.init(start), nothing, zero)
+    run = layout.varying(run, data)
     best = jax.lax.while_loop(go_on, epoch, run).best
     learnt = (data.learnt > 0) & jnp.isfinite(data.x).all()
     learnt &= jnp.isfinite(data.targets).all()
@@ -298,7 +300,8 @@ def _mean_loss(data: _Data, weights: Weights, batch_size: int) -> Float[Array, "
         )
 
     steps = _num_batches(data.held, batch_size)
-    total = jax.lax.fori_loop(0, steps, add, jnp.zeros((), data.x.dtype))
+    start = layout.varying(jnp.zeros((), data.x.dtype), weights, data)
+    total = jax.lax.fori_loop(0, steps, add, start)
     return arrays.safe_divide(total, data.held)
 
 

@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number
 from jatlas._src.weights import row_weights
 
@@ -48,7 +47,7 @@ def empty(
     return AtlasState(jnp.zeros(shape, dtype), jnp.zeros(num_samples, dtype))
 
 
-@jax.jit
+@border.jit()
 def add(
     atlas: AtlasState,
     relative: Float[Array, "N A"],
@@ -95,7 +94,7 @@ def add(
     return AtlasState(atlas.total + kept * w[:, None], atlas.count + w)
 
 
-@jax.jit
+@border.jit()
 def combine(a: AtlasState, b: AtlasState) -> AtlasState:
     """One atlas of the charts of both; for parts merged on different hosts.
 
@@ -121,7 +120,7 @@ def combine(a: AtlasState, b: AtlasState) -> AtlasState:
     return AtlasState(a.total + b.total, a.count + b.count)
 
 
-@jax.jit
+@border.jit()
 def value(atlas: AtlasState, *, empty: Number = jnp.nan) -> Float[Array, "N A"]:
     """The merged space of the charts that have joined so far.
 

@@ -1,12 +1,9 @@
 """Linear CKA as a running state: rows in chunks, and on hosts, in any order."""
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays, cka_moments, layout
+from jatlas._src import arrays, border, cka_moments, layout
 from jatlas._src.arrays import Where
 from jatlas._src.cka_moments import CkaState
 
@@ -42,7 +39,7 @@ def empty(
     return CkaState(*(jnp.zeros(shape, dtype) for shape in shapes))
 
 
-@jax.jit
+@border.jit()
 @layout.automatic()
 def add(
     state: CkaState,
@@ -85,7 +82,7 @@ def add(
     )
 
 
-@jax.jit
+@border.jit()
 @layout.automatic()
 def combine(a: CkaState, b: CkaState) -> CkaState:
     """One state of the rows of both; for parts seen on different hosts.
@@ -115,7 +112,7 @@ def combine(a: CkaState, b: CkaState) -> CkaState:
     return cka_moments.combined(a, b)
 
 
-@partial(jax.jit, static_argnames="debiased")
+@border.jit(static_argnames="debiased")
 @layout.automatic()
 def value(state: CkaState, debiased: bool = False) -> Float[Array, ""]:
     """Linear CKA of the rows seen so far; NaN where `cka` is.

@@ -6,12 +6,11 @@ the host, in float64, some rows at a time (`jatlas.files.sums`).
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import Number
 from jatlas._src.weights import row_weights
 from jatlas.running import atlas
@@ -56,7 +55,7 @@ def empty(
     return SpreadState(empty, jnp.zeros_like(empty.count), jnp.zeros_like(empty.count))
 
 
-@jax.jit
+@border.jit()
 def add(
     spread: SpreadState,
     relative: Float[Array, "N A"],
@@ -105,7 +104,7 @@ def add(
     return SpreadState(after, squares, spread.charts + (weight > 0))
 
 
-@jax.jit
+@border.jit()
 def combine(a: SpreadState, b: SpreadState) -> SpreadState:
     """One state of the charts of both; for parts made on different hosts.
 
@@ -140,7 +139,7 @@ def combine(a: SpreadState, b: SpreadState) -> SpreadState:
     return SpreadState(both, squares, a.charts + b.charts)
 
 
-@jax.jit
+@border.jit()
 def value(spread: SpreadState) -> Float[Array, " N"]:
     """How far the charts are apart about each sample.
 
