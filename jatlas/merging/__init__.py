@@ -1,8 +1,9 @@
 """Coordinates that make charts comparable, and their masked mean."""
 
-from jatlas.merging.anchors import anchor_pool, check_anchors, choose_anchors
+from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import Spaces, anchor_rows, assemble
 from jatlas.merging.mean import masked_mean
+from jatlas.merging.pool import anchor_pool, check_anchors
 from jatlas.merging.product import merge
 from jatlas.merging.relative import relativize
 from jatlas.merging.transforms import (

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
-from jatlas.merging.anchors import check_anchors, repeated
+from jatlas._src.border import on_host
+from jatlas.merging.pool import check_anchors, repeated
 
 Ids = AnyArray | Sequence[Any]
 
@@ -49,8 +50,8 @@ def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
     Raises:
         ValueError: if there are no charts, or a chart is no such pair, has no samples,
             ids that repeat, another number of ids than embeddings, or NaN or infinity
-            in its embeddings (the first ten ids are named); if some ids are integers
-            and others text, as 1 and "1".
+            in its embeddings (the first ten ids are named); if ids or embeddings are a
+            masked array; if some ids are integers and others text, as 1 and "1".
 
     Example:
         >>> import numpy as np
@@ -129,7 +130,8 @@ def _chart(m: int, chart: tuple[Ids, AnyArray]) -> tuple[np.ndarray, np.ndarray]
             f"chart {m} must be a pair (ids, embeddings), got a "
             f"{type(chart).__name__}; one chart alone is given as [(ids, embeddings)]."
         )
-    names, x = _ids(chart[0], f"chart {m}"), np.asarray(chart[1])
+    names = _ids(chart[0], f"chart {m}")
+    x = on_host(f"the embeddings of chart {m}", chart[1])
     arrays.check_rows(f"the embeddings of chart {m}", x)
     arrays.check_equal(
         f"the number of ids and of embeddings of chart {m}",
@@ -193,7 +195,8 @@ def union(
 def _ids(ids: Ids, whose: str) -> np.ndarray:
     """Ids as a vector of integers, text or bytes, none of them quietly converted."""
     # NumPy would make a list of 1 and "1" into twice the text "1".
-    names = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, object)
+    kind = None if hasattr(ids, "dtype") else object
+    names = on_host(f"the ids of {whose}", ids, kind)
     types = set(map(type, names.ravel()))
     if names.dtype == object and names.ndim == 1:
         kinds = {_KINDS.get(np.dtype(kind).kind) for kind in types}

@@ -282,3 +282,30 @@ def test_anchors_seen_by_some_charts_only_are_refused_where_it_is_known():
         ValueError, match=r"seen in training by some charts only: .*dog"
     ):
         anchor_rows(spaces, ["dog"], seen=seen)
+
+
+@pytest.mark.parametrize("mask", [False, True, "rows"])
+def test_masked_arrays_are_refused_not_filled(mask):
+    x = np.ma.masked_greater(np.array([[1.0, 2.0], [3.0, 9.97e36]]), 1e30)
+    x.mask = np.array([[False] * 2, [True] * 2]) if mask == "rows" else mask
+    with refused("the embeddings of chart 1 is a masked array.*Leave the masked rows"):
+        assemble([(["a"], np.ones((1, 2))), (["a", "b"], x)])
+    ids = np.ma.array([1, 2], mask=[False, True])
+    with refused("the ids of chart 0 is a masked array"):
+        assemble([(ids, np.ones((2, 2)))])
+    spaces = assemble([(np.array([1, 2]), np.ones((2, 2)))])
+    with refused("the ids of the anchors is a masked array"):
+        anchor_rows(spaces, ids)
+
+
+def test_the_other_order_of_bytes_is_native_in_the_end():
+    x = np.arange(6.0).reshape(3, 2)
+    big = assemble([(np.array([5, 6, 7], ">i4"), x.astype(">f4"))] * 2)
+    small = assemble([(np.array([5, 6, 7]), x.astype("<f4"))] * 2)
+    assert big.ids.dtype.isnative
+    assert big.embeddings.dtype.isnative
+    np.testing.assert_array_equal(big.ids, small.ids)
+    np.testing.assert_array_equal(big.embeddings, small.embeddings)
+    text = assemble([(np.array(["a", "b"], ">U3"), x[:2].astype(">f4"))])
+    assert text.ids.tolist() == ["a", "b"]
+    assert anchor_rows(big, np.array([6], ">i8")).tolist() == [1]
