@@ -7,18 +7,27 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from jatlas._src import arrays
-from jatlas.files.coordinates import fit_chart, flat, relative_rows, through_nystroem
+from jatlas._src import arrays, border
+from jatlas.files.coordinates import (
+    fit_chart,
+    flat,
+    relative_rows,
+    similar_to_anchors,
+    through_nystroem,
+)
 from jatlas.files.progress import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.files.sums import add_rows, disagreement, empty_running
 from jatlas.files.survey import Survey, describe, survey, warnings
-from jatlas.merging import transforms
+from jatlas.merging.nystroem import fit_nystroem
 from jatlas.merging.relative import SIMILARITIES
+from jatlas.merging.transforms import Transform
 
 
+@border.promoting
 def merge_files(
     paths: Sequence[str | Path],
     *,
@@ -98,7 +107,7 @@ def merge_files(
             advance(len(rows))
     merged = state.merged
     if nystroem:
-        own = transforms.fit_nystroem(jnp.asarray(merged[found.anchors]))
+        own = _orthonormal(found, recipe, merged)
         recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, own))
         merged = through_nystroem(recipe, merged, batch_size)
     atlas = AtlasFile(found.ids, merged, state.count, disagreement(state), recipe)
@@ -147,6 +156,21 @@ def _recipe(
         found.charts,
         versions=_versions(),
     )
+
+
+def _orthonormal(
+    found: Survey,
+    recipe: Recipe,
+    merged: Float[np.ndarray, "N A"],
+) -> Transform:
+    """Nystroem's map; by the charts' own kernels if samples differ in their charts."""
+    rows = jnp.asarray(merged[found.anchors])
+    if found.presence.all():
+        return fit_nystroem(rows)
+    kernels = [
+        similar_to_anchors(recipe, m, own) for m, own in enumerate(recipe.anchors)
+    ]
+    return fit_nystroem(rows, by_chart=jnp.stack(kernels))
 
 
 def _versions() -> dict[str, str]:
