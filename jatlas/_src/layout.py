@@ -115,7 +115,9 @@ def varying(start: T, *others: object) -> T:
 
 def _differs(x: jax.Array) -> frozenset:
     """The mesh axes over which an array differs from device to device."""
-    return getattr(jax.typeof(x), "vma", frozenset())
+    kind = jax.typeof(x)
+    manual = getattr(kind, "manual_axis_type", None)  # before jax 0.10.2: vma
+    return getattr(kind, "vma", frozenset()) if manual is None else manual.varying
 
 
 def _explicit_mesh(leaf: object) -> AbstractMesh | None:

@@ -21,7 +21,7 @@ from jatlas.files.progress import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.files.sums import add_rows, disagreement, empty_running
-from jatlas.files.survey import Survey, describe, survey, warnings
+from jatlas.files.survey import Survey, describe, redrawn, survey, warnings
 from jatlas.merging.nystroem import fit_nystroem
 from jatlas.merging.relative import SIMILARITIES
 from jatlas.merging.transforms import Transform
@@ -53,7 +53,8 @@ def merge_files(
         ids: the name of the ids in the files, as in `read_embeddings`.
         embeddings: that of the embeddings.
         id_type: "text" or "integers", to have the ids converted.
-        anchors: "shared:256" for so many, drawn among the samples that every file has;
+        anchors: "shared:256" for so many, drawn among the samples that every file has
+            and that are zero in none;
             or a file of ids, .txt (one a line) or .npy.
         similarity: the name of one of `relativize`.
         whiten: whether each chart is whitened first (`fit_whiten`, fitted on 50,000 of
@@ -99,6 +100,12 @@ def merge_files(
     advance = counted(progress, 2 * int(found.presence.sum()))
     hashes = _hashes(found.sources)
     recipe = _recipe(found, similarity, whiten, batch_size, advance, say)
+    again = redrawn(
+        found, anchors, recipe.anchors, seed=seed, batch_size=batch_size, say=say
+    )
+    if again is not found:
+        found = again
+        recipe = _recipe(found, similarity, whiten, batch_size, lambda _: None, quiet)
     recipe = recipe._replace(hashes=hashes)
     state = empty_running(found.ids.size, recipe.anchor_ids.size)
     for m, (source, place) in enumerate(zip(found.sources, found.places, strict=True)):

@@ -233,7 +233,7 @@ def test_by_chart_finds_what_the_mean_kernel_hides(mixed):
     assert mixed["Nystroem"][1] < 0.45
     # Why `by_chart` is there: as the map was before.
     assert mixed["mean kernel"][0] < mixed["plain"][0] / 2
-    assert mixed["mean kernel"][1] > 0.85
+    assert mixed["mean kernel"][1] > mixed["plain"][1] + 0.3
 
 
 # What is refused
