@@ -33,9 +33,9 @@ def inverse_sqrt(
     >>> inverse_sqrt(jnp.diag(jnp.array([4.0, 0.0])), "highest")
     Array([[0.5, 0. ],
            [0. , 0. ]], dtype=float32)
-    >>> inverse_sqrt(jnp.diag(jnp.array([4.0, 0.0])), "highest", 2.25).round(3)
-    Array([[0.4  , 0.   ],
-           [0.   , 0.667]], dtype=float32)
+    >>> inverse_sqrt(jnp.diag(jnp.array([12.0, 0.0])), "highest", 4.0)
+    Array([[0.25, 0.  ],
+           [0.  , 0.5 ]], dtype=float32)
     """
     return _root(matrix, jnp.asarray(added, matrix.dtype), precision)
 

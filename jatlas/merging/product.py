@@ -61,8 +61,8 @@ def merge(
 
     Returns:
         (N, A), computed in float32 or wider and rounded once: to bfloat16 off by up to
-        2^-9 of a value (2.0e-3 near 1), which `dtype=jnp.float32` spares. Gradients are
-        finite, and zero for absent rows. Of samples sharded over devices (see
+        2^-8 of a value, 2.0e-3 of a cosine, which `dtype=jnp.float32` spares. Gradients
+        are finite, and zero for absent rows. Of samples sharded over devices (see
         `jatlas.devices.place`) each makes the rows that it holds. In a `jax.jit` of
         yours too, but there the layout cannot be seen, and the compiler copies stacked
         embeddings once.

@@ -355,10 +355,12 @@ def test_the_dtype_of_the_result_may_be_asked_for(kind, batch_size):
     exact = reference(*(np.asarray(part, np.float64) for part in (x, a)), present)
     np.testing.assert_allclose(wide, exact, atol=1e-6)
     # Rounded once, to eight bits.
-    np.testing.assert_array_equal(short, wide.astype(jnp.bfloat16))
+    rounded = wide.astype(jnp.bfloat16)
+    np.testing.assert_array_equal(short.astype(np.float32), rounded.astype(np.float32))
     known = np.asarray(present).any(axis=0)
     off = np.abs(np.asarray(short, np.float64) - exact)[known]
-    assert np.all(off <= 2**-9 * np.abs(exact[known]) + 1e-6)
+    assert np.all(off <= 2**-8 * np.abs(exact[known]) + 1e-6)
+    assert off.max() <= 2**-9 + 1e-6  # of a mean of cosines
 
 
 def test_the_mean_in_a_dtype_that_is_asked_for():
