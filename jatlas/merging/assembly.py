@@ -13,6 +13,10 @@ from jatlas._src.arrays import AnyArray
 from jatlas._src.border import on_host
 from jatlas.merging.pool import check_anchors, repeated
 
+# Ids of text become an array in which all are as wide as the longest: so many
+# characters at most, of 4 bytes.
+MOST_CHARACTERS = 1 << 26
+
 Ids = AnyArray | Sequence[Any]
 
 _KINDS = {"i": "integers", "u": "integers", "U": "text", "S": "bytes"}
@@ -51,7 +55,8 @@ def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
         ValueError: if there are no charts, or a chart is no such pair, has no samples,
             ids that repeat, another number of ids than embeddings, or NaN or infinity
             in its embeddings (the first ten ids are named); if ids or embeddings are a
-            masked array; if some ids are integers and others text, as 1 and "1".
+            masked array, or the ids too long; if some ids are integers and others text,
+            as 1 and "1".
 
     Example:
         >>> import numpy as np
@@ -201,6 +206,7 @@ def _ids(ids: Ids, whose: str) -> np.ndarray:
     if names.dtype == object and names.ndim == 1:
         kinds = {_KINDS.get(np.dtype(kind).kind) for kind in types}
         if len(kinds) == 1 and None not in kinds:
+            _check_lengths(names, whose)
             names = np.array(names.tolist())
     if names.ndim != 1 or names.size == 0 or names.dtype.kind not in _KINDS:
         raise ValueError(
@@ -209,3 +215,16 @@ def _ids(ids: Ids, whose: str) -> np.ndarray:
             f"{', '.join(sorted(kind.__name__ for kind in types)) or 'nothing'}."
         )
     return names
+
+
+def _check_lengths(names: np.ndarray, whose: str) -> None:
+    """Raise ValueError if one long id would make all of them take much memory."""
+    lengths = [len(name) if isinstance(name, str | bytes) else 0 for name in names]
+    longest = int(np.argmax(lengths))
+    if lengths[longest] * names.size > MOST_CHARACTERS:
+        raise ValueError(
+            f"the ids of {whose} are too long: id {longest}, which begins with "
+            f"{names[longest][:20]!r}, has {lengths[longest]} characters, and in an "
+            f"array all {names.size} are as wide. Give shorter ids, a hash of the long "
+            "ones, say."
+        )

@@ -309,3 +309,13 @@ def test_the_other_order_of_bytes_is_native_in_the_end():
     text = assemble([(np.array(["a", "b"], ">U3"), x[:2].astype(">f4"))])
     assert text.ids.tolist() == ["a", "b"]
     assert anchor_rows(big, np.array([6], ">i8")).tolist() == [1]
+
+
+def test_one_long_id_does_not_fill_the_memory():
+    names = [f"id {n}" for n in range(4000)]
+    names[7] = "x" * 50_000
+    x = np.ones((4000, 2), np.float32)
+    with refused("ids of chart 0 are too long: id 7, .*'xxxx.* has 50000 characters"):
+        assemble([(names, x)])
+    names[7] = "x" * 5_000  # 80 MB
+    assert assemble([(names, x)]).ids[7] == names[7]
