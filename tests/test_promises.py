@@ -146,6 +146,13 @@ PROMISES = [
         jatlas.apply_transform, "same", transform=transform, embeddings=floats(N, D)
     ),
     promise(jatlas.fit_nystroem, "wide", anchor_relative=kernel),
+    promise(
+        jatlas.fit_nystroem,
+        "wide",
+        options={"ridge": 0.1},
+        anchor_relative=kernel,
+        by_chart=lambda rng: np.stack([kernel(rng) for _ in range(M)]),
+    ),
     promise(jatlas.dropped_directions, "discrete", transform=transform),
     promise(jatlas.masked_mean, "same", relative=floats(M, N, A), presence=mask(M, N)),
     promise(jatlas.merge, "same", **charts),
