@@ -6,6 +6,7 @@ arrays of NumPy in another order of bytes, which JAX does not take. Both end her
 that no function below needs to know.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -13,8 +14,30 @@ from typing import Any, ParamSpec, TypeVar
 import jax
 import numpy as np
 
+# What a jitted function offers beside being called.
+_METHODS = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def short(function: Callable[P, R]) -> Callable[P, R]:
+    """The function itself; its signature shows names and defaults only.
+
+    >>> @short
+    ... def scaled(x: jax.Array, *, factor: float | jax.Array = 2.0) -> jax.Array:
+    ...     return x * factor
+    >>> inspect.signature(scaled)
+    <Signature (x, *, factor=2.0)>
+    """
+    whole = inspect.signature(function)
+    names = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in whole.parameters.values()
+    ]
+    bare = whole.replace(parameters=names, return_annotation=whole.empty)
+    function.__signature__ = bare  # type: ignore[attr-defined]
+    return function
 
 
 def border(function: Callable[P, R]) -> Callable[P, R]:
@@ -31,7 +54,7 @@ def border(function: Callable[P, R]) -> Callable[P, R]:
             args, kwargs = jax.tree.map(native, (args, kwargs))
         return inside(*args, **kwargs)
 
-    return wrapper
+    return short(wrapper)
 
 
 def promoting(function: Callable[P, R]) -> Callable[P, R]:
@@ -45,20 +68,24 @@ def promoting(function: Callable[P, R]) -> Callable[P, R]:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return function(*args, **kwargs)
 
-    return wrapper
+    return short(wrapper)
 
 
 def jit(**options: Any) -> Callable[[Callable[P, R]], Callable[..., R]]:
     """A decorator: `jax.jit` with these options, inside of the border.
 
-    `lower` of what comes back is that of `jax.jit`, and like there arrays of NumPy are
-    welcome to a type checker where the annotation says an array of JAX.
+    `lower`, `trace`, `eval_shape` and `clear_cache` are those of `jax.jit`, and like
+    there arrays of NumPy are welcome to a type checker where the annotation says an
+    array of JAX.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[..., R]:
-        compiled = jax.jit(function, **options)
+        compiled: Any = jax.jit(function, **options)
         wrapper = border(compiled)
-        wrapper.lower = border(compiled.lower)  # type: ignore[attr-defined]
+        for name in _METHODS:
+            setattr(wrapper, name, getattr(compiled, name))
+        for name in ("lower", "trace", "eval_shape"):
+            setattr(wrapper, name, border(getattr(compiled, name)))
         return wrapper
 
     return decorate
