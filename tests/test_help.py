@@ -13,37 +13,12 @@ import pytest
 import jatlas
 from jatlas._src import border
 
-# Modules whose functions do not have short signatures yet.
-LONG = {
-    "jatlas.files.adding",
-    "jatlas.files.comparing",
-    "jatlas.files.merging",
-    "jatlas.files.projecting",
-    "jatlas.files.readers",
-    "jatlas.files.storage",
-    "jatlas.merging.anchors",
-    "jatlas.merging.assembly",
-    "jatlas.merging.transforms",
-    "jatlas.metrics.alignment",
-    "jatlas.metrics.permutation",
-}
-EVERY = {
+FUNCTIONS = {
     name: value
     for name, value in public_names.canonical().items()
     if not inspect.isclass(value)
 }
-FUNCTIONS = {n: f for n, f in EVERY.items() if f.__module__ not in LONG}
 each_function = pytest.mark.parametrize("name", FUNCTIONS)
-
-
-def test_modules_named_above_are_those_with_long_signatures():
-    annotated = {
-        function.__module__
-        for function in EVERY.values()
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.annotation is not parameter.empty
-    }
-    assert annotated == LONG
 
 
 @each_function

@@ -5,6 +5,7 @@ arrays drawn for it: jit, vmap, gradients, dtypes, masks, refusals.
 """
 
 import ast
+import contextlib
 import inspect
 import re
 from collections.abc import Callable
@@ -145,6 +146,14 @@ PROMISES = [
         jatlas.apply_transform, "same", transform=transform, embeddings=floats(N, D)
     ),
     promise(jatlas.fit_nystroem, "wide", anchor_relative=kernel),
+    promise(
+        jatlas.fit_nystroem,
+        "wide",
+        options={"ridge": 0.1},
+        anchor_relative=kernel,
+        by_chart=lambda rng: np.stack([kernel(rng) for _ in range(M)]),
+    ),
+    promise(jatlas.dropped_directions, "discrete", transform=transform),
     promise(jatlas.masked_mean, "same", relative=floats(M, N, A), presence=mask(M, N)),
     promise(jatlas.merge, "same", **charts),
     promise(jatlas.merge, "same", options={"similarity": "rbf"}, **charts),
@@ -509,6 +518,157 @@ def test_a_wrong_dtype_is_refused_by_a_message(p):
     if "labels" in inputs:
         with pytest.raises(ValueError, match="labels must be integers"):
             call(p, {**inputs, "labels": inputs["labels"].astype(np.float32)})
+
+
+# What a caller has set, and where the call stands
+
+# Held to the promises below, though not to all above: from arrays of NumPy to a value.
+KEY = jax.random.key(0)
+FEW = {"max_epochs": 1, "batch_size": 4, "hidden": 3}
+CALLS = {
+    "fit_probe": lambda x, y, labels: jatlas.fit_probe(KEY, x, labels, C, **FEW),
+    "probes.fit_crossfit": lambda x, y, labels: jatlas.probes.fit_crossfit(
+        KEY, x, labels, C, folds=2, **FEW
+    ),
+    "metrics.permutation_test": lambda x, y, labels: jatlas.metrics.permutation_test(
+        KEY, jatlas.cka, x, y, permutations=3
+    ),
+    "choose_anchors": lambda x, y, labels: jatlas.choose_anchors(
+        0, x[:, 0] < 9, 3, method="kmeans", labels=labels, embeddings=x
+    ),
+    "assemble": lambda x, y, labels: jatlas.assemble([(np.arange(N), x)] * 2)[1:],
+    "charts.flip_and_crop": lambda x, y, labels: jatlas.charts.flip_and_crop(
+        KEY, x.reshape(2, 4, 4, 1), padding=1
+    ),
+    "scenarios.totally_disjoint": lambda x, y, labels: (
+        jatlas.scenarios.totally_disjoint(0, labels, num_tasks=2, num_held_out=2)[:3]
+    ),
+    "merge": lambda x, y, labels: jatlas.merge(
+        [x, y], [x[:3], y[:3]], np.ones((2, N), bool), batch_size=3
+    ),
+    "Nystroem": lambda x, y, labels: jatlas.fit_nystroem(
+        x[:D], by_chart=x.reshape(2, D, D)
+    ),
+    "anchor_pool": lambda x, y, labels: jatlas.anchor_pool(
+        np.ones((2, N), bool), "shared", embeddings=[x, y]
+    ),
+}
+each_call = pytest.mark.parametrize("name", CALLS)
+
+
+def given(dtype=np.float32):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(N, D)), rng.normal(size=(N, A))
+    return x.astype(dtype), y.astype(dtype), labels(N)(rng)
+
+
+def strict():
+    """As those set it who want to see every conversion and every added axis."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(jax.numpy_dtype_promotion("strict"))
+    stack.enter_context(jax.numpy_rank_promotion("raise"))
+    return stack
+
+
+@each_promise
+def test_strict_promotion_changes_nothing(p):
+    inputs = cast(arrays_of(p), np.float32)
+    with strict():
+        got = call(p, inputs)
+        jax.jit(partial(call, p)).lower(inputs)
+    assert_close(got, call(p, inputs), rtol=0, atol=0)
+
+
+@each_call
+def test_strict_promotion_changes_nothing_in_other_functions(name):
+    with strict():
+        got = CALLS[name](*given())
+    assert_close(got, CALLS[name](*given()), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+@each_smooth
+def test_gradients_under_strict_promotion_are_the_same(p):
+    inputs = cast(arrays_of(p), np.float32)
+    with strict():
+        got = differentiated(p)(inputs)
+    for one, other in zip(
+        jax.tree.leaves(got), jax.tree.leaves(differentiated(p)(inputs)), strict=True
+    ):
+        if other.dtype != jax.dtypes.float0:
+            np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+def swapped(tree):
+    """The same values in the other order of bytes, as some files have them."""
+    return jax.tree.map(lambda x: x.astype(x.dtype.newbyteorder("S")), tree)
+
+
+@each_promise
+def test_the_other_order_of_bytes_changes_nothing(p):
+    inputs = cast(arrays_of(p), np.float32)
+    foreign = swapped(jax.tree.map(np.asarray, inputs))
+    assert_close(call(p, foreign), call(p, inputs), rtol=0, atol=0)
+
+
+@each_call
+def test_the_other_order_of_bytes_changes_nothing_in_other_functions(name):
+    got = CALLS[name](*swapped(given()))
+    assert_close(got, CALLS[name](*given()), rtol=0, atol=0)
+
+
+@each_promise
+def test_float64_is_rounded_to_float32_where_there_is_none(p):
+    exact = arrays_of(p)
+    got, expected = call(p, exact), call(p, cast(exact, np.float32))
+    assert_close(got, expected, rtol=0, atol=0)
+    for leaf in jax.tree.leaves(got):
+        assert leaf.dtype not in (np.float64, np.int64)
+
+
+def by_shards(function, *inputs):
+    """What two devices give, each of its own inputs, with the default checks."""
+    mesh = jax.make_mesh((2,), ("two",), devices=jax.devices()[:2])
+
+    def each(*stacked):
+        own = jax.tree.map(lambda x: x[0], stacked)
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], function(*own))
+
+    spec = PartitionSpec("two")
+    stacked = jax.tree.map(
+        lambda *leaves: jax.device_put(np.stack(leaves), NamedSharding(mesh, spec)),
+        *inputs,
+    )
+    mapped = jax.shard_map(each, mesh=mesh, in_specs=spec, out_specs=spec)
+    return jax.tree.map(np.asarray, mapped(*stacked))
+
+
+@each_promise
+def test_inside_of_shard_map_each_device_does_its_own(p):
+    loop = [cast(arrays_of(p, seed), np.float32) for seed in range(2)]
+    names = list(p.inputs)
+    both = [tuple(inputs[name] for name in names) for inputs in loop]
+    got = by_shards(lambda *own: call(p, dict(zip(names, own, strict=True))), *both)
+    for b, inputs in enumerate(loop):
+        own = jax.tree.map(lambda leaf, b=b: leaf[b], got)
+        assert_close(own, call(p, inputs), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["fit_probe", "metrics.permutation_test", "merge"])
+def test_inside_of_shard_map_other_functions_do_too(name):
+    both = [given(), tuple(x[::-1].copy() for x in given())]
+    got = by_shards(CALLS[name], *both)
+    for b, inputs in enumerate(both):
+        own = jax.tree.map(lambda leaf, b=b: leaf[b], got)
+        assert_close(own, CALLS[name](*inputs), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@each_promise
+def test_programs_for_accelerators_can_be_made_without_one(p):
+    inputs = cast(arrays_of(p), np.float32)
+    function = jax.jit(partial(call, p))
+    jax.export.export(function, platforms=["cuda", "tpu"])(inputs)
 
 
 # Names

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jatlas.merging.anchors import anchor_pool
+from jatlas.merging.pool import anchor_pool
 from jatlas.scenarios import (
     Tasks,
     end_to_end,

@@ -6,6 +6,7 @@ charts' rows are brought into one space, knowing the pairs of the anchors and no
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from experiments.measures.nystroem import orthonormal
 from jatlas._src import arrays
 
 K = 10  # of the recall, and of the neighbours
+SHRINKAGE = 0.1  # of the white spaces' covariances: that of the published tables
 
 
 class Side(NamedTuple):
@@ -135,7 +137,8 @@ def chance(num_samples: int) -> dict[str, float]:
 def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
     """Embeddings (N, D) raw, and centred and white on the pool, (N,) boolean."""
     spaces = {"raw": space}
-    for name, fit in (("centred", jatlas.fit_center), ("white", jatlas.fit_whiten)):
+    whiten = partial(jatlas.fit_whiten, shrinkage=SHRINKAGE)
+    for name, fit in (("centred", jatlas.fit_center), ("white", whiten)):
         transform = fit(space, where=pool)
         spaces[name] = np.asarray(jatlas.apply_transform(transform, space))
     return spaces

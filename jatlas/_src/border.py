@@ -1,8 +1,9 @@
-"""The border of the library: public functions as those who call them see them.
+"""The border of the library: what a public function does before anything else.
 
-What `jax.jit` gives is no Python function to `help`, and the annotations of arrays take
-more lines than the names that they annotate. Shapes and axes are in the docstrings; the
-annotations themselves stay, for type checkers.
+A caller may have JAX refuse what the library's own arithmetic relies on
+(`jax_numpy_dtype_promotion="strict"`, `jax_numpy_rank_promotion="raise"`), and may give
+arrays of NumPy in another order of bytes, which JAX does not take. Both end here, so
+that no function below needs to know.
 """
 
 import inspect
@@ -11,12 +12,13 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import jax
-
-P = ParamSpec("P")
-R = TypeVar("R")
+import numpy as np
 
 # What a jitted function offers beside being called.
 _METHODS = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def short(function: Callable[P, R]) -> Callable[P, R]:
@@ -39,26 +41,90 @@ def short(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def border(function: Callable[P, R]) -> Callable[P, R]:
-    """What every public function of arrays goes through that `jit` does not make."""
-    return short(function)
+    """A decorator: the same function, whatever the caller has set, or reads files in.
+
+    It goes on top. What is traced below, the functions that a caller gives too, follows
+    JAX's defaults of promotion.
+    """
+    inside = promoting(function)
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if any(_is_foreign(leaf) for leaf in jax.tree.leaves((args, kwargs))):
+            args, kwargs = jax.tree.map(native, (args, kwargs))
+        return inside(*args, **kwargs)
+
+    return short(wrapper)
 
 
-def jit(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """`jax.jit` with these options, as a function with a `short` signature.
+def promoting(function: Callable[P, R]) -> Callable[P, R]:
+    """A decorator: the same function under JAX's defaults of promotion.
 
-    `lower`, `trace`, `eval_shape` and `clear_cache` are those of `jax.jit`, and
-    `__wrapped__` is the function without it.
+    For functions that take arrays too large to be converted as a whole.
     """
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        jitted: Any = jax.jit(function, **options)
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return function(*args, **kwargs)
 
-        @wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return jitted(*args, **kwargs)
+    return short(wrapper)
 
+
+def jit(**options: Any) -> Callable[[Callable[P, R]], Callable[..., R]]:
+    """A decorator: `jax.jit` with these options, inside of the border.
+
+    `lower`, `trace`, `eval_shape` and `clear_cache` are those of `jax.jit`, and like
+    there arrays of NumPy are welcome to a type checker where the annotation says an
+    array of JAX.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[..., R]:
+        compiled: Any = jax.jit(function, **options)
+        wrapper = border(compiled)
         for name in _METHODS:
-            setattr(call, name, getattr(jitted, name))
-        return short(call)
+            setattr(wrapper, name, getattr(compiled, name))
+        for name in ("lower", "trace", "eval_shape"):
+            setattr(wrapper, name, border(getattr(compiled, name)))
+        return wrapper
 
     return decorate
+
+
+def native(x: Any) -> Any:
+    """An array of NumPy in the machine's own order of bytes; anything else as it is.
+
+    >>> native(np.ones(2, ">f4")).dtype.isnative
+    True
+    """
+    return x.astype(x.dtype.newbyteorder("=")) if _is_foreign(x) else x
+
+
+def on_host(name: str, x: Any, dtype: Any = None) -> np.ndarray:
+    """An array of NumPy, in the machine's own order of bytes.
+
+    `np.asarray` drops the mask of a masked array, and what stood below it is then data.
+
+    Raises:
+        ValueError: if x is a masked array, or one whose values are not known yet, as in
+            `jax.jit`.
+
+    >>> on_host("x", np.ones(2, ">f4"))
+    array([1., 1.], dtype=float32)
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name} is a masked array of NumPy, whose mask would be lost. Leave the "
+            "masked rows out (`x[~x.mask.any(axis=1)]`) or fill them (`x.filled(0)`), "
+            "and give a plain array."
+        )
+    if isinstance(x, jax.core.Tracer):
+        raise ValueError(
+            f"{name} has no values yet: this function runs on the host. Call it before "
+            "`jax.jit`, `jax.vmap` or `jax.grad`, and pass what it gives on."
+        )
+    return native(np.asarray(x, dtype))
+
+
+def _is_foreign(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and not x.dtype.isnative

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jatlas._src import layout
+
 # Rows of an (N, N) matrix that are made at once: it never exists as a whole. Fewer of
 # very long ones, so that they are no more than so many numbers, but not so few that the
 # matrix products are slow.
@@ -122,7 +124,6 @@ def map_samples(
     like = jax.eval_shape(rows, parts, jnp.array(0))
     trailing = like.shape[1:]
     out = jnp.zeros((*of_groups, each, *trailing), like.dtype)
-    if _manual():  # what the loop begins with must be of one type with what it makes
-        out = jnp.where(jnp.sum(parts[0]) == 0, out, out)
+    out = layout.varying(out, parts)
     out = jax.lax.fori_loop(0, -(-num_samples // size), add, out)
     return out.reshape(num_samples, *trailing)

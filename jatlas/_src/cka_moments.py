@@ -87,20 +87,66 @@ def value_of(state: CkaState, debiased: bool) -> Float[Array, ""]:
     """Linear CKA of the rows of a state."""
     blocks = _blocks(state)
     energy = arrays.matmul(blocks, jnp.diag(state.scatter))
-    unit = jax.lax.stop_gradient(jnp.where(energy > 0, energy, 1))
+    unit = _unit(energy)
     lengths = arrays.matmul(jnp.sqrt(unit), blocks)
     scatter = state.scatter / lengths[:, None] / lengths
     # hsic[i, j], of spaces i and j; [0, 1] is |X'Y|^2.
     hsic = arrays.matmul(arrays.matmul(blocks, scatter**2), blocks.T)
+    energies = state.energies / unit[:, None] / unit
+    return _value(hsic, energy / unit, energies, state.count, debiased)
+
+
+def value_of_grams(
+    x: Float[Array, "N D1"],
+    y: Float[Array, "N D2"],
+    rows: Bool[Array, " N"],
+    debiased: bool,
+) -> Float[Array, ""]:
+    """Linear CKA of these rows by their Gram matrices: (N, N), and nothing of (D, D).
+
+    |X'Y|^2 is the sum of the products of the entries of XX' and YY'.
+    """
+    spaces = [_centred(space, rows, True)[0] for space in (x, y)]
+    e = jnp.stack([jnp.sum(space**2, axis=1) for space in spaces])
+    energy = jnp.sum(e, axis=1)
+    unit = _unit(energy)
+    k, l = (  # noqa: E741
+        arrays.matmul(space, space.T) / one
+        for space, one in zip(spaces, unit, strict=True)
+    )
+    own, across = [jnp.sum(k * k), jnp.sum(l * l)], jnp.sum(k * l)
+    hsic = jnp.stack([jnp.stack([own[0], across]), jnp.stack([across, own[1]])])
+    energies = arrays.matmul(e, e.T) / unit[:, None] / unit
+    count = jnp.sum(rows, dtype=x.dtype)
+    return _value(hsic, energy / unit, energies, count, debiased)
+
+
+def by_grams(num_samples: int, num_features: int) -> bool:
+    """Whether two Gram matrices are smaller than the scatter of all features."""
+    return 2 * num_samples**2 < num_features**2
+
+
+def _unit(energy: Float[Array, "2"]) -> Float[Array, "2"]:
+    """What the spaces are divided by, so that no fourth power overflows."""
+    return jax.lax.stop_gradient(jnp.where(energy > 0, energy, 1))
+
+
+def _value(
+    hsic: Float[Array, "2 2"],
+    energy: Float[Array, "2"],
+    energies: Float[Array, "2 2"],
+    count: Float[Array, ""],
+    debiased: bool,
+) -> Float[Array, ""]:
+    """CKA from sums over pairs of rows: K L, tr K and tr L, and k_ii l_ii."""
     if not debiased:
         return alignment(hsic, jnp.zeros(2, hsic.dtype))
-    energies = state.energies / unit[:, None] / unit
-    n = jnp.where(state.count > 3, state.count, 4)
+    n = jnp.where(count > 3, count, 4)
     diagonals = energies * n / (n - 2)
-    totals = jnp.outer(energy / unit, energy / unit) / ((n - 1) * (n - 2))
+    totals = jnp.outer(energy, energy) / ((n - 1) * (n - 2))
     rounding = 32 * jnp.finfo(hsic.dtype).eps * jnp.diag(hsic + diagonals + totals)
     value = alignment(hsic - diagonals + totals, rounding)
-    return jnp.where(state.count > 3, value, jnp.nan)
+    return jnp.where(count > 3, value, jnp.nan)
 
 
 def alignment(hsic: Float[Array, "2 2"], rounding: Float[Array, "2"]) -> Array:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Integer
 
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
+from jatlas._src.border import on_host
 from jatlas._src.seeds import Seed, generator
 
 Percentages = Sequence[Sequence[int | float]]
@@ -57,7 +58,7 @@ def check_samples(
 ) -> Samples:
     """The arguments that all scenarios take, checked."""
     arrays.check_on_host("a scenario", key=key, labels=labels, test=test)
-    labels = np.asarray(labels)
+    labels = on_host("labels", labels)
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise ValueError(
             "labels must be a vector of integers 0..C-1, (N,); got "
@@ -68,7 +69,7 @@ def check_samples(
     if num_classes is None:
         num_classes = int(labels.max()) + 1
     arrays.check_labels(labels, labels.size, num_classes)
-    test = np.zeros(labels.shape, bool) if test is None else np.asarray(test)
+    test = np.zeros(labels.shape, bool) if test is None else on_host("test", test)
     arrays.check_mask("test", test, labels.shape, "(N,)")
     if not 0 <= validation_share < 1:
         raise ValueError(

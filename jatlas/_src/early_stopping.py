@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from jatlas._src import layout
+
 Weights = Any  # a pytree of arrays
 
 
@@ -74,6 +76,7 @@ def train(
     zero = jnp.array(0, jnp.int32)
     infinite = jnp.array(jnp.inf, jax.eval_shape(loss, start).dtype)
     run = _Run(start, optimizer.init(start), Best(start, infinite, zero), zero)
+    run = layout.varying(run, alone)
     return jax.lax.while_loop(go_on, one, run).best
 
 

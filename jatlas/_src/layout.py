@@ -19,6 +19,7 @@ from jatlas._src import arrays
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def automatic(
@@ -113,6 +114,36 @@ def _along(sharding: object, ndim: int, axis: int) -> NamedSharding | None:
         return None
     axes = (*sharding.spec, *[None] * (ndim - len(sharding.spec)))[axis]
     return NamedSharding(sharding.mesh, PartitionSpec(axes))
+
+
+def varying(start: T, *others: object) -> T:
+    """What a loop begins with, of one type with what it makes of it and the others.
+
+    In `jax.shard_map` an array is of a type that says over which axes of the mesh it
+    differs from device to device. What a loop carries has to keep its type, and a start
+    of zeros is the same on all devices.
+
+    Args:
+        start: a pytree of arrays.
+        others: what else goes into the loop.
+
+    Returns:
+        The start; outside of `jax.shard_map` as it is.
+    """
+    axes = frozenset().union(*map(_differs, jax.tree.leaves((start, others))))
+
+    def one(x: jax.Array) -> jax.Array:
+        missing = tuple(axes - _differs(x))
+        return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+    return jax.tree.map(one, start)
+
+
+def _differs(x: jax.Array) -> frozenset:
+    """The mesh axes over which an array differs from device to device."""
+    kind = jax.typeof(x)
+    manual = getattr(kind, "manual_axis_type", None)  # before jax 0.10.2: vma
+    return getattr(kind, "vma", frozenset()) if manual is None else manual.varying
 
 
 def _explicit_mesh(leaf: object) -> AbstractMesh | None:

@@ -172,7 +172,9 @@ def _search(
     bounds = bits(jnp.zeros_like(guess)), bits(infinite)
     start: tuple[Array, ...] = (*bounds, infinite, -infinite, bits(guess))
     low, *_ = jax.lax.while_loop(
-        lambda state: jnp.any(state[1] - state[0] > 1), narrowed, start
+        lambda state: jnp.any(state[1] - state[0] > 1),
+        narrowed,
+        layout.varying(start, samples),
     )
     return jax.lax.bitcast_convert_type(low[:, 0], x.dtype)
 
@@ -205,6 +207,7 @@ def _below(
         return below + jnp.where(part < tried, 1.0, 0.0), None
 
     start = jnp.zeros((len(tried), *parts.shape[1:]))
+    start = layout.varying(start, parts, tried)
     below = arrays.matmul(jax.lax.scan(add, start, parts)[0], jnp.ones(len(squares)))
     return jnp.sum(below, axis=1).astype(jnp.int32)
 

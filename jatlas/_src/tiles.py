@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays
+from jatlas._src import arrays, layout
 
 # Most rows and columns of a tile: so the inner loops stay in the nearest caches. And
 # how many terms are added in one go: with fewer than 16, XLA does not vectorise the
@@ -110,7 +110,8 @@ def squares(
             total += (one[:, None] - other) ** 2
         return total, None
 
-    return jax.lax.scan(add, jnp.zeros((x.shape[2], y.shape[2]), x.dtype), (x, y))[0]
+    start = jnp.zeros((x.shape[2], y.shape[2]), x.dtype)
+    return jax.lax.scan(add, layout.varying(start, x, y), (x, y))[0]
 
 
 @squares.defjvp

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas.files.coordinates import SHRINKAGE, fit_chart, relative_rows
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import check_ids, check_one_kind, find
@@ -15,6 +15,7 @@ from jatlas.files.survey import missing_anchors
 from jatlas.merging.assembly import union
 
 
+@border.promoting
 def add_file(
     atlas: AtlasFile,
     path: str | Path,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.median import median_distance
 from jatlas.files.coordinates import take_rows
 from jatlas.files.formats.names import check_ids, check_one_kind, find
@@ -86,6 +86,7 @@ MEASURES: dict[str, Callable[[Array, Array, int], Statistic]] = {
 _TRANSLATED = {name for name in MEASURES if name.startswith("cka")}
 
 
+@border.promoting
 def compare_files(
     x: str | Path,
     y: str | Path,

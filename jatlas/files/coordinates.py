@@ -123,6 +123,18 @@ def take_rows(
     return Taken(taken, zeros, constant, reach.hidden())
 
 
+def similar_to_anchors(
+    recipe: Recipe, chart: int, rows: Float[np.ndarray, "n D"]
+) -> Float[Array, "n A"]:
+    """The relative representation of some rows of a chart, all at once."""
+    transform = recipe.transforms[chart] if recipe.transforms else None
+    anchors = jnp.asarray(recipe.anchors[chart], jnp.float32)
+    if transform is not None:
+        anchors = transforms.apply_transform(transform, anchors)
+    x = jnp.asarray(rows, jnp.float32)
+    return _similar(x, anchors, transform, recipe.similarity)
+
+
 def relative_rows(
     recipe: Recipe, chart: int, source: Source, batch_size: int, say: Say = quiet
 ) -> Iterator[tuple[int, Float[np.ndarray, "n A"]]]:

@@ -7,13 +7,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas.files.coordinates import (
     SHRINKAGE,
     Fitted,
     fit_chart,
     relative_rows,
+    similar_to_anchors,
     through_nystroem,
 )
 from jatlas.files.formats.faults import BadFile
@@ -22,11 +24,13 @@ from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_shrinkage
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.sums import add_rows, disagreement, empty_running
-from jatlas.files.survey import Survey, describe, survey, warnings
-from jatlas.merging import transforms
+from jatlas.files.survey import Survey, describe, redrawn, survey, warnings
+from jatlas.merging.nystroem import fit_nystroem
 from jatlas.merging.relative import SIMILARITIES
+from jatlas.merging.transforms import Transform
 
 
+@border.promoting
 def merge_files(
     paths: Sequence[str | Path],
     *,
@@ -53,7 +57,8 @@ def merge_files(
         ids: the name of the ids in the files, as in `read_embeddings`.
         embeddings: that of the embeddings.
         id_type: "text" or "integers", to have the ids converted.
-        anchors: "shared:256" for so many, drawn among the samples that every file has;
+        anchors: "shared:256" for so many, drawn among the samples that every file has
+            and that are zero in none;
             or a file of ids, .txt (one a line) or .npy.
         similarity: the name of one of `relativize`.
         whiten: whether each chart is whitened first (`fit_whiten`, fitted on 50,000 of
@@ -106,6 +111,12 @@ def merge_files(
     advance = counted(progress, 2 * int(samples.presence.sum()))
     hashes = _hashes(samples.sources)
     recipe = _recipe(samples, similarity, shrinkage, batch_size, advance, say)
+    again = redrawn(
+        samples, anchors, recipe.anchors, seed=seed, batch_size=batch_size, say=say
+    )
+    if again is not samples:
+        samples, skip = again, lambda _: None
+        recipe = _recipe(samples, similarity, shrinkage, batch_size, skip, quiet)
     recipe = recipe._replace(hashes=hashes)
     state = empty_running(samples.ids.size, recipe.anchor_ids.size)
     for m, (source, place) in enumerate(
@@ -116,7 +127,7 @@ def merge_files(
             advance(len(rows))
     merged = state.merged
     if nystroem:
-        fitted = transforms.fit_nystroem(jnp.asarray(merged[samples.anchors]))
+        fitted = _orthonormal(samples, recipe, merged)
         recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, fitted))
         merged = through_nystroem(recipe, merged, batch_size)
     atlas = AtlasFile(samples.ids, merged, state.count, disagreement(state), recipe)
@@ -188,6 +199,21 @@ def _recipe(
         versions=_versions(),
         shrinkage=shrinkage,
     )
+
+
+def _orthonormal(
+    found: Survey,
+    recipe: Recipe,
+    merged: Float[np.ndarray, "N A"],
+) -> Transform:
+    """Nystroem's map; by the charts' own kernels if samples differ in their charts."""
+    rows = jnp.asarray(merged[found.anchors])
+    if found.presence.all():
+        return fit_nystroem(rows)
+    kernels = [
+        similar_to_anchors(recipe, m, own) for m, own in enumerate(recipe.anchors)
+    ]
+    return fit_nystroem(rows, by_chart=jnp.stack(kernels))
 
 
 def _versions() -> dict[str, str]:

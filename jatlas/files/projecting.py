@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas.files.adding import joined
 from jatlas.files.coordinates import relative_rows, take_rows, through_nystroem
 from jatlas.files.formats.faults import BadFile
@@ -15,6 +15,7 @@ from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
 
 
+@border.promoting
 def project_file(
     recipe: Recipe,
     path: str | Path,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from jatlas._src import border
 from jatlas.files.formats import array_files, column_files, hdf5_files, names
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.rows import Rows
@@ -41,6 +42,7 @@ class Source(NamedTuple):
     rows: Rows
 
 
+@border.short
 def read_embeddings(
     path: str | Path,
     *,

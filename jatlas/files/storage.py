@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from jatlas._src import border
 from jatlas.files.formats import atlas_table, atlas_tensors
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.whole import write_whole
@@ -11,6 +12,7 @@ from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 _SUFFIXES = (".parquet", ".safetensors")
 
 
+@border.short
 def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
     """Save an atlas with its recipe: in full, or, if anything fails, not at all.
 
@@ -66,6 +68,7 @@ def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
     return list(files)
 
 
+@border.short
 def load(path: str | Path) -> AtlasFile:
     """Load what `save` or a command wrote. No code in a file is ever run.
 
@@ -97,6 +100,7 @@ def load(path: str | Path) -> AtlasFile:
     return atlas_tensors.read_atlas(Path(path))
 
 
+@border.short
 def load_recipe(path: str | Path) -> Recipe:
     """The recipe of an atlas, of a file with the atlas in it or of one without.
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.readers import Source
-from jatlas.files.reports import table
+from jatlas.files.readers import Source, batches
+from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import union
 
@@ -60,6 +60,63 @@ def survey(
         tuple(sources), _names(sources), ids, places, presence, np.zeros(0, int)
     )
     return result._replace(anchors=_anchors(result, anchors, id_type, seed))
+
+
+def redrawn(
+    survey: Survey,
+    spec: str,
+    anchors: Sequence[Float[np.ndarray, "A _"]],
+    *,
+    seed: int,
+    batch_size: int,
+    say: Say,
+) -> Survey:
+    """The survey; with other anchors if some that were drawn are zero in a chart.
+
+    Args:
+        survey: of the files.
+        spec: "shared:256", or a file of ids.
+        anchors: M arrays (A, D_m), the charts' embeddings of the survey's anchors.
+        seed: of the draw.
+        batch_size: rows that are read at once.
+        say: is told what was done.
+
+    Raises:
+        ValueError: if too few samples are zero nowhere.
+    """
+    zero = np.any([~x.any(axis=1) for x in anchors], axis=0)
+    if not zero.any():
+        return survey
+    if not spec.startswith("shared:"):
+        say(
+            f"warning: {zero.sum()} anchors are zero in a chart, and tell nothing of "
+            f"its samples: {survey.ids[survey.anchors[zero]][:10].tolist()}."
+        )
+        return survey
+    pool = np.asarray(survey.presence.all(axis=0))
+    left = pool & ~_zero_in_some(survey, batch_size)
+    say(
+        f"warning: {pool.sum() - left.sum()} samples that every file has are zero in "
+        "one, and would tell nothing as anchors: the anchors are drawn among the "
+        f"{left.sum()} others."
+    )
+    return survey._replace(anchors=_drawn(seed, left, spec))
+
+
+def _zero_in_some(survey: Survey, batch_size: int) -> Bool[np.ndarray, " N"]:
+    """The samples that are zero in a file that has them."""
+    zero = np.zeros(survey.ids.size, bool)
+    for source, place in zip(survey.sources, survey.places, strict=True):
+        for start, x in batches(source, batch_size):
+            zero[place[start : start + len(x)]] |= ~x.any(axis=1)
+    return zero
+
+
+def _drawn(seed: int, pool: Bool[np.ndarray, " N"], spec: str) -> np.ndarray:
+    try:
+        return choose_anchors(seed, pool, int(spec.partition(":")[2]))
+    except ValueError as error:
+        raise ValueError(f"--anchors {spec}: {error}") from None
 
 
 def describe(survey: Survey) -> str:
@@ -138,10 +195,7 @@ def _anchors(
             "no id is in every file, so that there is nothing to merge them by; they "
             f"begin with {first}. Name a sample alike in all."
         )
-    try:
-        return choose_anchors(seed, pool, int(number))
-    except ValueError as error:
-        raise ValueError(f"--anchors {spec}: {error}") from None
+    return _drawn(seed, pool, spec)
 
 
 def _anchors_in(

@@ -1,15 +1,17 @@
 """Coordinates that make charts comparable, and their masked mean."""
 
-from jatlas.merging.anchors import anchor_pool, check_anchors, choose_anchors
+from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import Spaces, anchor_rows, assemble
 from jatlas.merging.mean import masked_mean
+from jatlas.merging.nystroem import fit_nystroem
+from jatlas.merging.pool import anchor_pool, check_anchors
 from jatlas.merging.product import merge
 from jatlas.merging.relative import register_similarity, relativize
 from jatlas.merging.transforms import (
     Transform,
     apply_transform,
+    dropped_directions,
     fit_center,
-    fit_nystroem,
     fit_standardize,
     fit_whiten,
 )
@@ -23,6 +25,7 @@ __all__ = [
     "assemble",
     "check_anchors",
     "choose_anchors",
+    "dropped_directions",
     "fit_center",
     "fit_nystroem",
     "fit_standardize",

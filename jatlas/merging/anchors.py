@@ -1,19 +1,15 @@
-"""Who may be an anchor, and choosing among them."""
+"""Choosing anchors among the samples that may be anchors."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
+from jatlas._src.border import on_host
 from jatlas._src.seeds import Seed, generator
-
-RULES = ("shared", "unseen")
 
 
 class _Pool(NamedTuple):
@@ -21,47 +17,10 @@ class _Pool(NamedTuple):
 
     members: np.ndarray
     labels: AnyArray | None
-    embeddings: AnyArray | None
+    embeddings: np.ndarray | None
 
 
-@partial(jax.jit, static_argnames="rule")
-def anchor_pool(seen: Bool[Array, "M N"], rule: str) -> Bool[Array, " N"]:
-    """The samples that may be anchors.
-
-    An anchor that some charts were trained on and others were not biases the merged
-    space, so it is all or none: "shared", the samples that every chart saw in training
-    (for charts with common samples), or "unseen", those that no chart saw (for charts
-    with none). Validation and test samples are unseen as well: take them out of the
-    pool (`& ~test`), or keep samples from every chart for this, as `Tasks.held_out`.
-
-    Args:
-        seen: (M, N), True where chart m was trained on sample n.
-        rule: "shared" or "unseen".
-
-    Returns:
-        (N,), boolean.
-
-    Raises:
-        ValueError: if seen is not a boolean matrix of one chart at least, or the rule
-            is unknown.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> seen = jnp.array([[True, True, False], [True, False, False]])
-        >>> anchor_pool(seen, "shared"), anchor_pool(seen, "unseen")
-        (Array([ True, False, False], dtype=bool), Array([False, False,  True], dtype=bool))
-
-    Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
-    """  # noqa: E501 - the output of the example is one line
-    arrays.check_equal("the number of axes of seen", [2, seen.ndim], "Give (M, N).")
-    arrays.check_mask("seen", seen, seen.shape, "(M, N)")
-    if seen.shape[0] == 0:
-        raise ValueError("seen has no charts, (0, N); give one row a chart.")
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; known are {', '.join(RULES)}.")
-    return jnp.all(seen, axis=0) if rule == "shared" else ~jnp.any(seen, axis=0)
-
-
+@border.short
 def choose_anchors(
     key: Seed,
     pool: Bool[AnyArray, " N"],
@@ -84,6 +43,7 @@ def choose_anchors(
             centres. The last two go by the angle between embeddings, which they need.
         labels: (N,), class numbers.
         embeddings: (N, D), of one chart. What stands outside the pool does not matter.
+            Inside, none may be zero, whatever the method.
 
     Returns:
         (A,), different indices into the N samples. Their order is the order of the
@@ -93,7 +53,7 @@ def choose_anchors(
         ValueError: if the pool is not a boolean vector, holds fewer than A samples or
             has a class too small for its share; if labels or embeddings are missing or
             of another N; if embeddings in the pool are zero, NaN or infinite; if the
-            method is unknown.
+            method is unknown; if an array is masked, or of a `jax.jit` around the call.
 
     Example:
         >>> import numpy as np
@@ -103,7 +63,7 @@ def choose_anchors(
 
     Source: Moschella et al. (2023) choose uniformly; the others are ours to compare.
     """
-    pool = np.asarray(pool)
+    pool = on_host("pool", pool)
     arrays.check_equal("the number of axes of pool", [1, pool.ndim], "Give (N,).")
     arrays.check_mask("pool", pool, pool.shape, "(N,)")
     if method not in METHODS:
@@ -121,92 +81,13 @@ def choose_anchors(
                 [pool.size, len(array)],
                 "Both are over all N samples, in one order.",
             )
-    return METHODS[method](
-        generator(key), _Pool(members, labels, embeddings), num_anchors
+    known = _Pool(
+        members,
+        labels,
+        None if embeddings is None else on_host("embeddings", embeddings),
     )
-
-
-def check_anchors(
-    anchors: AnyArray,
-    presence: Bool[AnyArray, "M N"],
-    *,
-    seen: Bool[AnyArray, "M N"] | None = None,
-    ids: AnyArray | None = None,
-) -> None:
-    """Raise unless these samples can be the anchors of all charts. Runs on the host.
-
-    Args:
-        anchors: (A,), indices into the N samples.
-        presence: (M, N), True where chart m has an embedding of sample n, be it of its
-            task or not: not the presence of `Tasks`, in which held-out anchors are in
-            no task.
-        seen: (M, N), True where chart m was trained on sample n, if that is known.
-            Leave it out to allow anchors that only some charts were trained on, which
-            bias the merged space.
-        ids: (N,), names of the samples for the message; their indices if None.
-
-    Raises:
-        ValueError: if an index is out of range or repeats, an anchor is absent from a
-            chart, or an anchor was seen in training by some charts only. The message
-            names the first ten.
-
-    Example:
-        >>> import numpy as np
-        >>> check_anchors(np.array([1]), np.array([[True, True], [False, True]]))
-    """
-    anchors, presence = np.asarray(anchors), np.asarray(presence)
-    arrays.check_equal(
-        "the number of axes of presence", [2, presence.ndim], "Give (M, N)."
-    )
-    arrays.check_mask("presence", presence, presence.shape, "(M, N)")
-    if anchors.size == 0:
-        raise ValueError("there are no anchors; choose one at least.")
-    if not np.issubdtype(anchors.dtype, np.integer) or anchors.ndim != 1:
-        raise ValueError(
-            f"anchors must be a vector of indices, got {anchors.dtype}{anchors.shape}; "
-            "of a boolean mask, np.flatnonzero gives them."
-        )
-    last = presence.shape[1] - 1
-    names = anchors if ids is None else np.asarray(ids)
-    _refuse(
-        anchors[(anchors < 0) | (anchors > last)], f"anchors out of range 0..{last}"
-    )
-    if ids is not None:
-        arrays.check_equal(
-            "the number of samples of presence and ids",
-            [last + 1, len(names)],
-            "Give one id a sample.",
-        )
-        names = names[anchors]
-    _refuse(repeated(names), "anchors named more than once")
-    held = presence[:, anchors]
-    _refuse(names[~held.all(axis=0)], "anchors absent from a chart", held)
-    if seen is not None:
-        arrays.check_mask("seen", np.asarray(seen), presence.shape, "(M, N)")
-        saw = np.asarray(seen)[:, anchors]
-        some = saw.any(axis=0) & ~saw.all(axis=0)
-        _refuse(names[some], "anchors seen in training by some charts only", saw)
-
-
-def repeated(values: np.ndarray) -> np.ndarray:
-    """The values that occur more than once, each named once, in order.
-
-    >>> repeated(np.array([3, 1, 3, 2, 1])).tolist()
-    [1, 3]
-    """
-    found, counts = np.unique(values, return_counts=True)
-    return found[counts > 1]
-
-
-def _refuse(bad: np.ndarray, what: str, held: np.ndarray | None = None) -> None:
-    if bad.size == 0:
-        return
-    counts = "" if held is None else f" (by chart: {held.sum(axis=1).tolist()} have it)"
-    raise ValueError(
-        f"{bad.size} {what}: {bad[:10].tolist()}{counts}. All charts must share the "
-        "same anchors, each known to all or, in training, to none; choose them from "
-        "`anchor_pool`."
-    )
+    _check_directions(known)
+    return METHODS[method](generator(key), known, num_anchors)
 
 
 def _uniform(rng: np.random.Generator, pool: _Pool, num: int) -> np.ndarray:
@@ -216,7 +97,7 @@ def _uniform(rng: np.random.Generator, pool: _Pool, num: int) -> np.ndarray:
 def _balanced(rng: np.random.Generator, pool: _Pool, num: int) -> np.ndarray:
     if pool.labels is None:
         raise ValueError("method 'balanced' needs labels, (N,).")
-    labels = np.asarray(pool.labels)
+    labels = on_host("labels", pool.labels)
     arrays.check_equal("the number of axes of labels", [1, labels.ndim], "Give (N,).")
     classes = labels[pool.members]
     names, sizes = np.unique(classes, return_counts=True)
@@ -293,20 +174,25 @@ def _nearest_unused(cosines: np.ndarray) -> np.ndarray:
 
 def _directions(pool: _Pool, method: str) -> np.ndarray:
     """The pool's embeddings as unit vectors."""
-    members, embeddings = pool.members, pool.embeddings
-    if embeddings is None:
+    if pool.embeddings is None:
         raise ValueError(f"method {method!r} needs embeddings, (N, D).")
-    arrays.check_rows("embeddings", embeddings)
-    own = np.asarray(embeddings)[members].astype(np.float64)
+    return _unit_rows(pool.embeddings[pool.members].astype(np.float64))
+
+
+def _check_directions(pool: _Pool) -> None:
+    """Raise ValueError unless all embeddings in the pool have a direction."""
+    if pool.embeddings is None:
+        return
+    arrays.check_rows("embeddings", pool.embeddings)
+    members, own = pool.members, pool.embeddings[pool.members]
     finite = np.isfinite(own).all(axis=1)
     for bad, what in ((~finite, "NaN or infinity"), (~own.any(axis=1), "only zeros")):
         if bad.any():
             raise ValueError(
                 f"{what} in the embeddings of {members[bad][:10].tolist()} "
                 f"({bad.sum()} in all), which so have no direction; take them out of "
-                "the pool."
+                "the pool, as `anchor_pool` does with the embeddings of all charts."
             )
-    return _unit_rows(own)
 
 
 def _unit_rows(rows: np.ndarray) -> np.ndarray:

@@ -8,9 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
-from jatlas.merging.anchors import check_anchors, repeated
+from jatlas._src.border import on_host
+from jatlas.merging.pool import check_anchors, repeated
+
+# Ids of text become an array in which all are as wide as the longest: so many
+# characters at most, of 4 bytes.
+MOST_CHARACTERS = 1 << 26
 
 Ids = AnyArray | Sequence[Any]
 
@@ -32,6 +37,7 @@ class Spaces(NamedTuple):
     presence: Bool[np.ndarray, "M N"]
 
 
+@border.short
 def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
     """Line up the samples of M charts, and check every value. Runs on the host.
 
@@ -49,8 +55,9 @@ def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
     Raises:
         ValueError: if there are no charts, or a chart is no such pair, has no samples,
             ids that repeat, another number of ids than embeddings, or NaN or infinity
-            in its embeddings (the first ten ids are named); if some ids are integers
-            and others text, as 1 and "1".
+            in its embeddings (the first ten ids are named); if ids or embeddings are a
+            masked array, or the ids too long; if some ids are integers and others text,
+            as 1 and "1".
 
     Example:
         >>> import numpy as np
@@ -78,6 +85,7 @@ def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
     return Spaces(ids, embeddings, presence)
 
 
+@border.short
 def anchor_rows(
     spaces: Spaces, anchor_ids: Ids, *, seen: Bool[AnyArray, "M N"] | None = None
 ) -> Int[np.ndarray, " A"]:
@@ -129,7 +137,8 @@ def _chart(m: int, chart: tuple[Ids, AnyArray]) -> tuple[np.ndarray, np.ndarray]
             f"chart {m} must be a pair (ids, embeddings), got a "
             f"{type(chart).__name__}; one chart alone is given as [(ids, embeddings)]."
         )
-    names, x = _ids(chart[0], f"chart {m}"), np.asarray(chart[1])
+    names = _ids(chart[0], f"chart {m}")
+    x = on_host(f"the embeddings of chart {m}", chart[1])
     arrays.check_rows(f"the embeddings of chart {m}", x)
     arrays.check_equal(
         f"the number of ids and of embeddings of chart {m}",
@@ -193,11 +202,13 @@ def union(
 def _ids(ids: Ids, whose: str) -> np.ndarray:
     """Ids as a vector of integers, text or bytes, none of them quietly converted."""
     # NumPy would make a list of 1 and "1" into twice the text "1".
-    names = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, object)
+    kind = None if hasattr(ids, "dtype") else object
+    names = on_host(f"the ids of {whose}", ids, kind)
     types = set(map(type, names.ravel()))
     if names.dtype == object and names.ndim == 1:
         kinds = {_KINDS.get(np.dtype(kind).kind) for kind in types}
         if len(kinds) == 1 and None not in kinds:
+            _check_lengths(names, whose)
             names = np.array(names.tolist())
     if names.ndim != 1 or names.size == 0 or names.dtype.kind not in _KINDS:
         raise ValueError(
@@ -206,3 +217,16 @@ def _ids(ids: Ids, whose: str) -> np.ndarray:
             f"{', '.join(sorted(kind.__name__ for kind in types)) or 'nothing'}."
         )
     return names
+
+
+def _check_lengths(names: np.ndarray, whose: str) -> None:
+    """Raise ValueError if one long id would make all of them take much memory."""
+    lengths = [len(name) if isinstance(name, str | bytes) else 0 for name in names]
+    longest = int(np.argmax(lengths))
+    if lengths[longest] * names.size > MOST_CHARACTERS:
+        raise ValueError(
+            f"the ids of {whose} are too long: id {longest}, which begins with "
+            f"{names[longest][:20]!r}, has {lengths[longest]} characters, and in an "
+            f"array all {names.size} are as wide. Give shorter ids, a hash of the long "
+            "ones, say."
+        )

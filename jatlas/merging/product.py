@@ -8,28 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, border, chunks, layout
-from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
-from jatlas._src.weights import Weights, chart_weights, check_weights
-from jatlas.merging.relative import (
-    Similarity,
-    check_spaces,
-    cosine,
-    inner,
-    similarities,
-    similarity_function,
-)
+from jatlas._src import arrays, border, layout
+from jatlas._src.arrays import AnyArray, Number, Precision
+from jatlas._src.weights import Weights, check_weights
+from jatlas.merging.contraction import Stacked, check_charts, dtype_of, merged_rows
+from jatlas.merging.relative import Similarity, similarity_function
 
-Stacked = AnyArray | Sequence[AnyArray]
-
-# Similarities that are an inner product of a map of each side: for these, similarity
-# and mean over charts are one contraction.
-_FEATURE_MAPS = {cosine: arrays.unit, inner: lambda x: x}
+# Of embeddings on the host no more than so many bytes are sent to the device at once.
+HOST_BYTES = 1 << 26
 
 
-@border.border
+@border.promoting
 def merge(
     embeddings: Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]],
     anchors: Float[AnyArray, "M A D"] | Sequence[Float[AnyArray, "A _"]],
@@ -40,6 +32,7 @@ def merge(
     empty: Number = jnp.nan,
     precision: Precision = "highest",
     batch_size: int | None = None,
+    dtype: DTypeLike | None = None,
 ) -> Float[Array, "N A"]:
     """Embeddings to the atlas: relativize, then masked_mean, with no (M, N, A) formed.
 
@@ -60,21 +53,25 @@ def merge(
             all zero.
         precision: of the matrix products, as in `jax.lax.Precision`.
         batch_size: samples at a time; chosen if None. Of NumPy embeddings, also of
-            memory-mapped ones, only so many are read and sent to the device at once. Of
-            those on the device it is a fourth to twice as many, where that divides N.
+            memory-mapped ones, only so many are read and sent to the device at once, or
+            64 MiB of them if None. Of those on the device it is a fourth to twice as
+            many, where that divides N.
+        dtype: of the result, floating point; that of embeddings and anchors if None,
+            the wider of both.
 
     Returns:
-        (N, A) in the dtype of embeddings and anchors, the wider of both; computed in
-        float32 or wider. Gradients are finite, and zero for absent rows. Of samples
-        sharded over devices (see `jatlas.devices.place`) each makes the rows that it
-        holds. In a `jax.jit` of yours too, but there the layout cannot be seen, and the
-        compiler copies stacked embeddings once.
+        (N, A), computed in float32 or wider and rounded once: to bfloat16 off by up to
+        2^-8 of a value, 2.0e-3 of a cosine, which `dtype=jnp.float32` spares. Gradients
+        are finite, and zero for absent rows. Of samples sharded over devices (see
+        `jatlas.devices.place`) each makes the rows that it holds. In a `jax.jit` of
+        yours too, but there the layout cannot be seen, and the compiler copies stacked
+        embeddings once.
 
     Raises:
         ValueError: if charts differ in N or A, embeddings and anchors differ in D or M,
             presence has another shape or is not boolean, the weights are not (M,) or
-            (M, N) and floating point, batch_size is below 1, or the similarity is
-            unknown.
+            (M, N) and floating point, batch_size is below 1, dtype is not
+            floating point, or the similarity is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -88,7 +85,8 @@ def merge(
     """
     # The function, not its name, is what is compiled for: a name can be given anew.
     similarity = similarity_function(similarity)
-    of_rows = partial(_merge, similarity=similarity, empty=empty, precision=precision)
+    options = {"similarity": similarity, "precision": precision, "dtype": dtype}
+    of_rows = partial(merged_rows, empty=empty, **options)
     samples = (embeddings, presence, weights)
     if batch_size is not None:
         arrays.check_count("batch_size", batch_size, 1)
@@ -99,14 +97,27 @@ def merge(
             samples,
             anchors,
             empty,
-            similarity=similarity,
-            precision=precision,
             batch_size=batch_size,
+            **options,
         )
-    on_host = any(isinstance(x, np.ndarray) for x in jax.tree.leaves(embeddings))
-    if batch_size is not None and on_host:
-        return _from_host(of_rows, samples, anchors, batch_size)
-    return of_rows(*samples, anchors, batch_size=batch_size)
+    anchors, presence, weights = jax.tree.map(
+        border.native, (anchors, presence, weights)
+    )
+    samples = (embeddings, presence, weights)
+    if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(embeddings)):
+        num_samples, _ = _check_samples(samples, anchors)
+        size = batch_size or _rows_to_send(embeddings)
+        if batch_size is not None or size < num_samples:
+            return _from_host(of_rows, samples, anchors, size, dtype)
+    embeddings = jax.tree.map(border.native, embeddings)
+    return of_rows(embeddings, presence, weights, anchors, batch_size=batch_size)
+
+
+def _rows_to_send(embeddings: Stacked) -> int:
+    """How many samples the device is sent at once, one at least."""
+    leaves = jax.tree.leaves(embeddings)
+    each = sum(x.nbytes // max(1, x.shape[-2]) for x in leaves)
+    return max(1, HOST_BYTES // max(1, each))
 
 
 def _on_devices(
@@ -147,12 +158,14 @@ def _specs(
     )
 
 
-@partial(jax.jit, static_argnames=("own", "similarity", "precision", "batch_size"))
+@partial(
+    jax.jit, static_argnames=("own", "similarity", "precision", "batch_size", "dtype")
+)
 def _by_device(*inputs: Any, own: NamedSharding, **options: Any) -> Float[Array, "N A"]:
     """Each device merges its own rows; nothing is sent."""
 
     def each(*inputs: Any) -> Array:
-        return _merge(*inputs[:-1], empty=inputs[-1], **options)
+        return merged_rows(*inputs[:-1], empty=inputs[-1], **options)
 
     mapped = jax.shard_map(
         each,
@@ -164,56 +177,19 @@ def _by_device(*inputs: Any, own: NamedSharding, **options: Any) -> Float[Array,
     return mapped(*inputs)
 
 
-@partial(jax.jit, static_argnames=("similarity", "precision", "batch_size"))
-@layout.automatic("embeddings", -2)
-def _merge(
-    embeddings: Stacked,
-    presence: AnyArray,
-    weights: Weights | None,
-    anchors: Stacked,
-    *,
-    similarity: Similarity,
-    empty: Number,
-    precision: Precision,
-    batch_size: int | None = None,
-) -> Float[Array, "N A"]:
-    num_samples, _ = _check_charts(embeddings, anchors)
-    dtype = jnp.result_type(*jax.tree.leaves((embeddings, anchors)))
-    wide = jnp.promote_types(dtype, jnp.float32)
-    w = chart_weights(presence, weights, (len(embeddings), num_samples), wide)
-    function = similarity_function(similarity)
-    if function in _FEATURE_MAPS:
-        rows = partial(_contracted, _FEATURE_MAPS[function], anchors, precision)
-    else:
-        rows = partial(_added_up, similarity, anchors, precision)
-
-    def merged(chunk: tuple[Stacked, Array, Array]) -> Array:
-        x, present, w = chunk
-        total = w.sum(axis=0)
-        mean = rows(x, present, arrays.safe_divide(w, total, 0.0))
-        return jnp.where(total[:, None] == 0, empty, mean).astype(dtype)
-
-    samples = (embeddings, presence, w)
-    axes = jax.tree.map(lambda x: x.ndim - 2, embeddings), 1, 1
-    wanted = batch_size or _rows_at_once(embeddings, anchors)
-    size = chunks.chunk_size(num_samples, wanted)
-    if batch_size is not None and size > 2 * batch_size:
-        size = batch_size  # what was asked for comes before what is sent around
-    return chunks.map_samples(merged, samples, axes, size)
-
-
 def _from_host(
     of_rows: Callable[..., Array],
     samples: tuple[Stacked, AnyArray, Weights | None],
     anchors: Stacked,
     batch_size: int,
+    dtype: DTypeLike | None,
 ) -> Float[Array, "N A"]:
     """`of_rows` of samples on the host, `batch_size` of them on the device at once."""
     embeddings, presence, weights = samples
     num_samples, num_anchors = _check_samples(samples, anchors)
     anchors = jax.tree.map(jnp.asarray, anchors)
-    dtype = jnp.result_type(*jax.tree.leaves((embeddings, anchors)))
-    merged, before = jnp.zeros((num_samples, num_anchors), dtype), None
+    out = dtype_of(embeddings, anchors, dtype)
+    merged, before = jnp.zeros((num_samples, num_anchors), out), None
     size = min(batch_size, num_samples)
     for chunk in range(0, num_samples, max(size, 1)):
         # The last chunk is as long as the others, so that nothing is compiled again.
@@ -222,7 +198,9 @@ def _from_host(
         own = weights
         if weights is not None and weights.ndim == 2:
             own = weights[:, start:stop]
-        x = jax.tree.map(lambda x, i=start, j=stop: x[..., i:j, :], embeddings)
+        x = jax.tree.map(
+            lambda x, i=start, j=stop: border.native(x[..., i:j, :]), embeddings
+        )
         rows = of_rows(x, presence[:, start:stop], own, anchors)
         # Under a transformation of JAX no memory is given away.
         put = _put_in_place if arrays.is_concrete(rows) else _put
@@ -240,110 +218,13 @@ def _put(merged: Array, rows: Array, start: int | Array) -> Array:
 _put_in_place = jax.jit(_put, donate_argnums=0)
 
 
-def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
-    """A chunk that keeps a device busy, and its cache on a CPU, in little memory.
-
-    A chunk of n rows takes some 2 n (M D + A) numbers, which are kept to about a tenth
-    of the M N A of the charts' relative representations.
-    """
-    x, a = _shapes("embeddings", embeddings), _shapes("anchors", anchors)
-    num_samples, num_anchors = x[0].shape[0], a[0].shape[0]
-    width = sum(own.shape[1] for own in x) + num_anchors
-    tenth = len(x) * num_samples * num_anchors // (20 * width)
-    cpu = jax.default_backend() == "cpu"
-    most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
-    # A step of the loop costs an accelerator some launches, and a CPU packing anchors.
-    least = 64 if cpu else 1024
-    return max(least, min(most, tenth))
-
-
-def _contracted(
-    feature_map: Callable[[Array], Array],
-    anchors: Stacked,
-    precision: Precision,
-    embeddings: Stacked,
-    presence: Bool[Array, "M n"],
-    shares: Float[Array, "M n"],
-) -> Float[Array, "n A"]:
-    """The charts side by side, (n, D_1 + ... + D_M), times their anchors.
-
-    Written next to each other chart by chart: transposing (M, n, D) is slower on a CPU.
-    """
-    sides = zip(embeddings, presence, shares, strict=True)
-    x = [
-        feature_map(arrays.keep(arrays.widen(own), present)) * share[:, None]
-        for own, present, share in sides
-    ]
-    a = [feature_map(arrays.widen(own)).T for own in anchors]
-    return jnp.matmul(
-        jnp.concatenate(x, axis=1).astype(shares.dtype),
-        jnp.concatenate(a, axis=0).astype(shares.dtype),
-        precision=precision,
-    )
-
-
-def _added_up(
-    similarity: Similarity,
-    anchors: Stacked,
-    precision: Precision,
-    embeddings: Stacked,
-    presence: Bool[Array, "M n"],
-    shares: Float[Array, "M n"],
-) -> Float[Array, "n A"]:
-    """Sum over the charts of share times similarity, one chart's (n, A) at a time."""
-
-    def add(merged: Array, chart: tuple) -> tuple[Array, None]:
-        x, a, present, share = chart
-        x = arrays.keep(arrays.widen(x), present)
-        relative = similarities(x, arrays.widen(a), similarity, precision)
-        part = arrays.keep(relative, present) * share[:, None]
-        return merged + part.astype(merged.dtype), None
-
-    merged = jnp.zeros((shares.shape[1], anchors[0].shape[0]), shares.dtype)
-    charts = (embeddings, anchors, presence, shares)
-    if isinstance(embeddings, Sequence) or isinstance(anchors, Sequence):
-        for chart in zip(*charts, strict=True):
-            merged, _ = add(merged, chart)
-        return merged
-    return jax.lax.scan(add, merged, charts)[0]
-
-
 def _check_samples(
     samples: tuple[Stacked, AnyArray, Weights | None], anchors: Stacked
 ) -> tuple[int, int]:
     """N and A; ValueError unless presence and weights fit the charts too."""
     embeddings, presence, weights = samples
-    num_samples, num_anchors = _check_charts(embeddings, anchors)
+    num_samples, num_anchors = check_charts(embeddings, anchors)
     shape = (len(embeddings), num_samples)
     arrays.check_mask("presence", presence, shape, "(M, N)")
     check_weights(weights, shape)
     return num_samples, num_anchors
-
-
-def _check_charts(embeddings: Stacked, anchors: Stacked) -> tuple[int, int]:
-    """N and A; ValueError unless charts share M, N and A, and each has one D."""
-    x, a = _shapes("embeddings", embeddings), _shapes("anchors", anchors)
-    arrays.check_equal(
-        "the number of charts M of embeddings and anchors",
-        [len(x), len(a)],
-        "Give each chart's embeddings of the anchors, in the order of the charts.",
-    )
-    if not x:
-        raise ValueError("there are no charts to merge; give one at least.")
-    for chart, (own, its_anchors) in enumerate(zip(x, a, strict=True)):
-        check_spaces(own, its_anchors, f" of chart {chart}")
-    advice = "Charts of different samples are stacked by `jatlas.assemble`."
-    arrays.check_equal("the number of samples N", [own.shape[0] for own in x], advice)
-    advice = "All charts embed the same anchors, in the same order."
-    arrays.check_equal("the number of anchors A", [own.shape[0] for own in a], advice)
-    return x[0].shape[0], a[0].shape[0]
-
-
-def _shapes(name: str, charts: Stacked) -> list[Shaped]:
-    """Each chart's shape and dtype, without slicing what is stacked."""
-    if isinstance(charts, Sequence):
-        return list(charts)
-    arrays.check_equal(
-        f"the number of axes of stacked {name}", [3, charts.ndim], "Give (M, ., D)."
-    )
-    return [jax.ShapeDtypeStruct(charts.shape[1:], charts.dtype)] * charts.shape[0]

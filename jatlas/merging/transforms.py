@@ -1,14 +1,13 @@
 """Centre, standardise, whiten: affine maps fitted on some rows, applied to any."""
 
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, layout
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Number, Precision
+from jatlas._src.roots import ZERO, inverse_sqrt
 
 
 class Transform(NamedTuple):
@@ -24,7 +23,7 @@ class Transform(NamedTuple):
     scale: Float[Array, " D"] | Float[Array, "D K"]
 
 
-@jax.jit
+@border.jit()
 @layout.automatic()
 def fit_center(
     embeddings: Float[Array, "N D"], *, where: Bool[Array, " N"] | None = None
@@ -52,7 +51,7 @@ def fit_center(
     return Transform(mean, jnp.ones_like(mean))
 
 
-@jax.jit
+@border.jit()
 @layout.automatic()
 def fit_standardize(
     embeddings: Float[Array, "N D"], *, where: Bool[Array, " N"] | None = None
@@ -89,13 +88,13 @@ def fit_standardize(
     return Transform(mean, arrays.safe_divide(jnp.ones_like(mean), deviation, 1.0))
 
 
-@partial(jax.jit, static_argnames="precision")
+@border.jit(static_argnames="precision")
 @layout.automatic()
 def fit_whiten(
     embeddings: Float[Array, "N D"],
     *,
     where: Bool[Array, " N"] | None = None,
-    shrinkage: Number = 0.1,
+    shrinkage: Number = 0.5,
     precision: Precision = "highest",
 ) -> Transform:
     """The transform that makes the covariance the identity, but for the shrinkage.
@@ -103,12 +102,26 @@ def fit_whiten(
     x -> (x - mean) S^(-1/2), with S = (1 - shrinkage) covariance + shrinkage t I and t
     the mean variance of a feature. S^(-1/2) is the symmetric root (ZCA).
 
+    The default is measured. With a shrinkage of .1, .3, .5, .7 and .9:
+
+    - Fashion-MNIST by two frozen encoders, 1,280 and 320 wide, fitted on 1,000 rows,
+      256 anchors, two draws. A row finds the other encoder's of its sample, mean
+      reciprocal rank: .35 .55 .66 .73 .74 (.26 without). Merged rows, accuracy of a
+      ridge classifier: .779 .814 .823 .826 .828 (.824 without).
+    - Four charts of 128 features, each trained on four of the ten classes, fitted on
+      4,000 rows, 128 anchors, two draws, merged, the same classifier: .820 .820 .818
+      .814 .804 (.775 without).
+
+    So little loses much where rows are few for their width, and much loses little.
+
     Args:
         embeddings: (N, D), floating point.
         where: (N,), the rows it is fitted on; all if None.
-        shrinkage: in [0, 1]; 0 trusts the covariance alone, 1 only rescales. With 0,
-            directions in which nothing varies are mapped to zero, and so is everything
-            if nothing varies at all (one row). Outside of [0, 1] the scale is NaN.
+        shrinkage: in [0, 1], 0.5 by default; 0 trusts the covariance alone, 1 only
+            rescales. With 0, directions in which nothing varies are mapped to zero, and
+            so is everything if nothing varies at all (one row): those whose variance is
+            below 8 eps of the largest, 1e-6 of it in float32 (`dropped_directions`
+            counts them). Outside of [0, 1] the scale is NaN.
         precision: of the matrix products, as in `jax.lax.Precision`.
 
     Returns:
@@ -134,66 +147,14 @@ def fit_whiten(
     rest, factor = arrays.rescaled(rest, rows)
     covariance = jnp.matmul(rest.T, rest, precision=precision)
     covariance = arrays.safe_divide(covariance, jnp.sum(rows))
-    root = inverse_sqrt(_shrunk(covariance, shrinkage), precision)
+    shrinkage = jnp.asarray(shrinkage, covariance.dtype)
+    shrinkage = jnp.where((shrinkage >= 0) & (shrinkage <= 1), shrinkage, jnp.nan)
+    target = shrinkage * (jnp.trace(covariance) / covariance.shape[0])
+    root = inverse_sqrt((1 - shrinkage) * covariance, precision, target)
     return Transform(mean, root * factor)
 
 
-@partial(jax.jit, static_argnames="precision")
-@layout.automatic()
-def fit_nystroem(
-    anchor_relative: Float[Array, "A A"],
-    *,
-    ridge: Number = 1e-3,
-    precision: Precision = "highest",
-) -> Transform:
-    """The transform from merged rows to orthonormal coordinates of the atlas's kernel.
-
-    A merged row is r(x) = K(x, anchors), K being the mean of the charts' kernels. Its
-    coordinates are badly conditioned. r(x) K(anchors, anchors)^(-1/2) are coordinates
-    of the same width whose inner products approximate K(x, y).
-
-    Args:
-        anchor_relative: (A, A), the anchors' own merged rows. Its symmetric part is
-            used: under partial presence it may not be symmetric.
-        ridge: added to the eigenvalues, as a share of their mean; keeps directions
-            that are rounding only from being blown up. Not negative, or the
-            scale is NaN. Directions whose eigenvalue is not above rounding even so are
-            mapped to zero.
-        precision: of the matrix products, as in `jax.lax.Precision`.
-
-    Returns:
-        A `Transform` with mean 0 and scale (A, A), for merged rows (N, A).
-
-    Raises:
-        ValueError: if the argument is not a square floating point matrix.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> kernel = jnp.array([[1.0, 0.5], [0.5, 1.0]])
-        >>> rows = apply_transform(fit_nystroem(kernel, ridge=0.0), kernel)
-        >>> (rows @ rows.T).round(3)
-        Array([[1. , 0.5],
-               [0.5, 1. ]], dtype=float32)
-
-    Source: Williams and Seeger, "Using the Nyström method to speed up kernel machines"
-    (2001).
-    """
-    arrays.check_rows("anchor_relative", anchor_relative)
-    arrays.check_equal(
-        "the two sides of anchor_relative",
-        anchor_relative.shape,
-        "Give the rows of the anchors themselves, (A, A).",
-    )
-    kernel = arrays.widen(anchor_relative)
-    ridge = jnp.where(jnp.asarray(ridge) >= 0, ridge, jnp.nan)
-    share = ridge * jnp.trace(kernel) / kernel.shape[0]
-    kernel = kernel + share * jnp.eye(kernel.shape[0], dtype=kernel.dtype)
-    return Transform(
-        jnp.zeros(kernel.shape[0], kernel.dtype), inverse_sqrt(kernel, precision)
-    )
-
-
-@partial(jax.jit, static_argnames="precision")
+@border.jit(static_argnames="precision")
 @layout.automatic("embeddings")
 def apply_transform(
     transform: Transform,
@@ -233,55 +194,44 @@ def apply_transform(
     return moved.astype(embeddings.dtype)
 
 
+@border.jit()
+@layout.automatic()
+def dropped_directions(transform: Transform) -> Int[Array, ""]:
+    """How many directions of the embeddings a transform maps to zero.
+
+    `fit_whiten` and `fit_nystroem` drop a direction when rounding does not tell its
+    eigenvalue from zero and neither shrinkage nor ridge was added to it. What is left
+    has so many dimensions fewer.
+
+    Args:
+        transform: as it was fitted, in its own dtype.
+
+    Returns:
+        A whole number: features of scale 0, or D less the rank of a matrix (D, K), as
+        far as its dtype can tell. All of them, D, if the scale is NaN.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> rows = jnp.array([[1.0, 2.0, 0.0], [3.0, 5.0, 0.0], [5.0, 2.0, 0.0]])
+        >>> int(dropped_directions(fit_whiten(rows, shrinkage=0.0)))
+        1
+        >>> int(dropped_directions(fit_whiten(rows, shrinkage=0.1)))
+        0
+    """
+    scale = arrays.widen(transform.scale)
+    least: Number = 0
+    if scale.ndim == 2:
+        # NaN is not above anything; a solver for singular values may not return of it.
+        known = jnp.all(jnp.isfinite(scale))
+        values = jnp.linalg.svd(jnp.where(known, scale, 0), compute_uv=False)
+        scale, size = values, scale.shape[0]
+        least = ZERO * jnp.finfo(values.dtype).eps * jnp.max(values, initial=0)
+    else:
+        size = scale.shape[0]
+    return size - jnp.sum(jnp.abs(scale) > least)
+
+
 def _centred(embeddings: Array, where: Array | None) -> tuple[Array, Array]:
     arrays.check_rows("embeddings", embeddings)
     arrays.check_mask("where", where, embeddings.shape[:1], "(N,)")
     return arrays.center(arrays.widen(embeddings), arrays.all_rows(embeddings, where))
-
-
-def _shrunk(covariance: Array, shrinkage: Number) -> Array:
-    size = covariance.shape[0]
-    shrinkage = jnp.asarray(shrinkage)
-    shrinkage = jnp.where((shrinkage >= 0) & (shrinkage <= 1), shrinkage, jnp.nan)
-    target = jnp.trace(covariance) / size * jnp.eye(size, dtype=covariance.dtype)
-    return (1 - shrinkage) * covariance + shrinkage * target
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def inverse_sqrt(matrix: Float[Array, "D D"], precision: Precision) -> Array:
-    """S^(-1/2) of a positive semi-definite matrix's symmetric part; null space to 0.
-
-    The derivative is that of Daleckii and Krein, which stays finite where eigenvalues
-    coincide: the derivative of an eigenvector, which JAX would go through, does not.
-    The null space is taken to keep its dimension.
-    """
-    return _eigen(matrix, precision)[0]
-
-
-def _eigen(matrix: Array, precision: Precision) -> tuple[Array, Array, Array, Array]:
-    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=True)
-    floor = matrix.shape[0] * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
-    kept = values > floor
-    # A NaN fails every comparison; it must come out as NaN, not as a null space.
-    roots = jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, values, 1)), values * 0)
-    root = jnp.matmul(vectors * roots, vectors.T, precision=precision)
-    return root, values, vectors, roots
-
-
-@inverse_sqrt.defjvp
-def _inverse_sqrt_jvp(
-    precision: Precision, primals: tuple[Array], tangents: tuple[Array]
-) -> tuple[Array, Array]:
-    root, values, vectors, roots = _eigen(*primals, precision)
-    matmul = partial(jnp.matmul, precision=precision)
-    # Divided differences of l^(-1/2): closed form between two kept eigenvalues, where
-    # they may coincide; the plain quotient between a kept one and one of the null
-    # space, where they cannot; zero within the null space.
-    r, s = roots[:, None], roots[None, :]
-    both = -arrays.safe_divide((r * s) ** 2, r + s, 0.0)
-    gap = values[:, None] - values[None, :]
-    mixed = arrays.safe_divide(r - s, jnp.where((r == 0) == (s == 0), 0, gap), 0.0)
-    quotient = jnp.where((r > 0) & (s > 0), both, mixed)
-    (tangent,) = tangents
-    inside = matmul(matmul(vectors.T, (tangent + tangent.T) / 2), vectors)
-    return root, matmul(matmul(vectors, quotient * inside), vectors.T)

@@ -1,17 +1,14 @@
 """Centred kernel alignment: linear in feature space, and RBF."""
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays, cka_moments, layout
+from jatlas._src import arrays, border, cka_moments, layout
 from jatlas._src.arrays import Where
 from jatlas.metrics.rbf import check_kernel, rbf_hsic
 
 
-@partial(jax.jit, static_argnames=("kernel", "median", "debiased"))
+@border.jit(static_argnames=("kernel", "median", "debiased"))
 @layout.automatic()
 def cka(
     x: Float[Array, "N D1"],
@@ -26,9 +23,10 @@ def cka(
     """Centred kernel alignment of two spaces of the same N samples.
 
     CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), K and L being the kernels of x and
-    of y. The linear one is `|X'Y|^2 / (|X'X| |Y'Y|)` on centred columns: (D1 + D2)^2
-    memory, never (N, N). It does not change when a space is rotated, moved, or rescaled
-    as a whole; it does when a feature is rescaled.
+    of y. The linear one is `|X'Y|^2 / (|X'X| |Y'Y|)` on centred columns, from features
+    or, where that is less memory, from rows: (D1 + D2)^2 numbers or 2 N^2. It does not
+    change when a space is rotated, moved, or rescaled as a whole; it does when a
+    feature is rescaled.
 
     Args:
         x: (N, D1), floating point.
@@ -69,6 +67,8 @@ def cka(
     dtype = jnp.result_type(x, y, jnp.float32)
     x, y = x.astype(dtype), y.astype(dtype)
     if kernel == "linear":
+        if cka_moments.by_grams(x.shape[0], x.shape[1] + y.shape[1]):
+            return cka_moments.value_of_grams(x, y, rows, debiased)
         state = cka_moments.moments_of(x, y, rows, scaled=True)
         return cka_moments.value_of(state, debiased)
     sigmas = sigma if isinstance(sigma, tuple) else (sigma, sigma)

@@ -1,15 +1,17 @@
 """Whether two spaces are more alike than chance: a permutation test of any measure."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jatlas._src import arrays
+from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
+
+# What two values may differ by and be equal, in eps of one of them.
+ROUNDING = 128
 
 
 class PermutationTest(NamedTuple):
@@ -26,7 +28,7 @@ class PermutationTest(NamedTuple):
     p_value: Float[Array, ""]
 
 
-@partial(jax.jit, static_argnames=("statistic", "permutations"))
+@border.jit(static_argnames=("statistic", "permutations"))
 def permutation_test(
     key: PRNGKeyArray,
     statistic: Callable[[Array, Array], Array],
@@ -40,7 +42,8 @@ def permutation_test(
     The samples of y are shuffled, R times, which leaves each space as it is and undoes
     what they have in common. p = (1 + #{null >= value}) / (1 + R): the pairing that is
     given counts as one of those that chance might bring, so that p is never zero, and
-    no test at level p errs more often than it says.
+    no test at level p errs more often than it says. A tie counts, and so does a null
+    value that is below by rounding (128 eps): where all pairings are alike, p is 1.
 
     Args:
         key: a JAX key.
@@ -76,6 +79,8 @@ def permutation_test(
 
     value = statistic(x, y)
     null = jax.lax.map(shuffled, jax.random.split(key, permutations))
-    p_value = (1 + jnp.sum(null >= value)) / (1 + permutations)
+    # Pairings that are alike give values that differ by rounding: all of them count.
+    rounding = ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    p_value = (1 + jnp.sum(null >= value - rounding)) / (1 + permutations)
     known = jnp.isfinite(value) & jnp.all(jnp.isfinite(null))
     return PermutationTest(value, null, jnp.where(known, p_value, jnp.nan))

@@ -167,6 +167,7 @@ def crossfit_probabilities(
     num_classes = fitted.probes.bias.shape[-1]
     dtype = jnp.result_type(arrays.widen(space), fitted.probes.bias)
     nothing = jnp.zeros((space.shape[0], num_classes), dtype)
+    nothing = layout.varying(nothing, fitted, space, fold)
     mixture = jax.lax.scan(add, nothing, (fitted.probes, jnp.arange(folds)))[0]
     return jnp.where((fold < folds)[:, None], mixture, jnp.nan)
 

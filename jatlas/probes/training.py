@@ -149,6 +149,7 @@ def _fit(
     start = initial_weights(
         jax.random.fold_in(key, 0), space.shape[1], hidden, num_classes, data.x
     )
+    start = layout.varying(start, data)
 
     def loss(weights: Weights) -> Float[Array, ""]:
         return _mean_loss(data, weights, batch_size, data.learnt, data.held)
@@ -240,7 +241,8 @@ def _mean_loss(
         return total + _loss(weights, data, start + first, count - first, batch_size)
 
     steps = _num_batches(count, batch_size)
-    total = jax.lax.fori_loop(0, steps, add, jnp.zeros((), data.x.dtype))
+    zero = layout.varying(jnp.zeros((), data.x.dtype), weights, data)
+    total = jax.lax.fori_loop(0, steps, add, zero)
     return arrays.safe_divide(total, count)
 
 

@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jatlas.merging.anchors import (
-    METHODS,
-    anchor_pool,
-    check_anchors,
-    choose_anchors,
-    repeated,
-)
+from jatlas.merging.anchors import METHODS, choose_anchors
+from jatlas.merging.pool import anchor_pool, check_anchors, repeated
 
 NUM_SAMPLES, NUM_CLASSES, WIDTH = 60, 4, 5
 POOL = np.arange(NUM_SAMPLES) % 3 != 0  # 40 of 60
@@ -68,6 +63,74 @@ def test_pool_refuses_what_is_no_boolean_matrix():
         anchor_pool(jnp.ones(3, bool), "shared")
     with refused("seen has no charts"):
         anchor_pool(jnp.ones((0, 3), bool), "unseen")
+
+
+def zero_in_some(num_zero=10):
+    """Two charts, not of one width; ten of 40 samples are zero in the second."""
+    rng = np.random.default_rng(7)
+    first, second = rng.normal(size=(40, 3)), rng.normal(size=(40, 5))
+    zero = rng.permutation(40)[:num_zero]
+    second[zero] = 0
+    return [np.float32(first), np.float32(second)], zero
+
+
+def test_pool_leaves_out_what_is_zero_in_any_chart():
+    charts, zero = zero_in_some()
+    first = charts[0].copy()
+    first[0, 1] = np.nan
+    seen = np.ones((2, 40), bool)
+    pool = np.asarray(anchor_pool(seen, "shared", embeddings=charts))
+    assert np.array_equal(np.flatnonzero(~pool), np.sort(zero))
+    pool = np.asarray(anchor_pool(seen, "shared", embeddings=[first, charts[1]]))
+    assert set(np.flatnonzero(~pool)) == {0, *zero.tolist()}
+    stacked = np.stack([charts[0], charts[1][:, :3]])
+    pool = anchor_pool(~seen, "unseen", embeddings=stacked)
+    assert int(pool.sum()) == 30
+    assert not np.isin(choose_anchors(0, pool, 16), zero).any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_draws_a_zero_vector(method):
+    (_, x), zero = zero_in_some()
+    known = {"labels": np.arange(40) % 2, "embeddings": x}
+    with refused(r"only zeros in the embeddings .*\(10 in all\).*`anchor_pool`"):
+        choose_anchors(0, np.ones(40, bool), 16, method=method, **known)
+    pool = anchor_pool(np.ones((1, 40), bool), "shared", embeddings=x[None])
+    assert not np.isin(choose_anchors(0, pool, 8, method=method, **known), zero).any()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_pool_refuses_embeddings_of_other_charts_or_samples():
+    charts, _ = zero_in_some()
+    with refused(r"charts M of seen and embeddings must be the same, got \[3, 2\]"):
+        anchor_pool(np.ones((3, 40), bool), "shared", embeddings=charts)
+    with refused(r"samples N of seen and of chart 0 must be the same, got \[41, 40\]"):
+        anchor_pool(np.ones((2, 41), bool), "shared", embeddings=charts)
+    with refused("embeddings of chart 1 must be a matrix"):
+        anchor_pool(
+            np.ones((2, 40), bool), "shared", embeddings=[charts[0], charts[0][:, 0]]
+        )
+
+
+def test_masked_arrays_and_traced_ones_are_refused():
+    masked = np.ma.array(POOL, mask=~POOL)
+    with refused("pool is a masked array"):
+        choose_anchors(0, masked, 3)
+    labels = np.ma.array(LABELS, mask=~POOL)
+    with refused("labels is a masked array"):
+        choose_anchors(0, POOL, 8, method="balanced", labels=labels)
+    rows = np.ma.array(EMBEDDINGS, mask=EMBEDDINGS > 2)
+    with refused("embeddings is a masked array"):
+        choose_anchors(0, POOL, 3, method="kmeans", embeddings=rows)
+    everywhere = np.ones((2, 60), bool)
+    with refused("anchors is a masked array"):
+        check_anchors(np.ma.array([1, 2], mask=[0, 1]), everywhere)
+    with refused("presence is a masked array"):
+        check_anchors(np.array([1]), np.ma.array(everywhere))
+    with refused("seen is a masked array"):
+        check_anchors(np.array([1]), everywhere, seen=np.ma.array(everywhere))
+    with refused("pool has no values yet: this function runs on the host"):
+        jax.jit(lambda pool: choose_anchors(0, pool, 3))(POOL)
 
 
 # What all methods promise

@@ -313,6 +313,74 @@ def test_streaming_reads_only_some_rows_at_once():
     assert most == [16] * 4
 
 
+def test_without_a_batch_size_what_is_large_is_streamed_too(monkeypatch):
+    class Counted(np.ndarray):
+        def __getitem__(self, key):
+            read = super().__getitem__(key)
+            most.append(read.nbytes)
+            return read
+
+    most = []
+    x, a, present = large(60)
+    expected = merge(x, a, present)
+    monkeypatch.setattr(product, "HOST_BYTES", 4096)
+    got = merge(x.view(Counted), a, present)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert max(most) <= 4096 < x.nbytes
+    listed = merge([one.view(Counted) for one in x], list(a), present)
+    np.testing.assert_allclose(listed, expected, atol=1e-6)
+    assert max(most) <= 4096
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_the_other_order_of_bytes_is_taken(batch_size):
+    x, a, present = large(60)
+    expected = merge(x, a, present, batch_size=batch_size)
+    big = [one.astype(one.dtype.newbyteorder(">")) for one in (x, a)]
+    got = merge(*big, present, batch_size=batch_size)
+    np.testing.assert_array_equal(got, expected)
+    listed = merge(list(big[0]), list(big[1]), present, batch_size=batch_size)
+    np.testing.assert_allclose(listed, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize("kind", [jnp.asarray, np.asarray])
+def test_the_dtype_of_the_result_may_be_asked_for(kind, batch_size):
+    x, a, present = (kind(part) for part in large(60))
+    x, a = x.astype(jnp.bfloat16), a.astype(jnp.bfloat16)
+    options = {"batch_size": batch_size}
+    short = merge(x, a, present, **options)
+    wide = merge(x, a, present, dtype=jnp.float32, **options)
+    assert (short.dtype, wide.dtype) == (jnp.bfloat16, jnp.float32)
+    exact = reference(*(np.asarray(part, np.float64) for part in (x, a)), present)
+    np.testing.assert_allclose(wide, exact, atol=1e-6)
+    # Rounded once, to eight bits.
+    rounded = wide.astype(jnp.bfloat16)
+    np.testing.assert_array_equal(short.astype(np.float32), rounded.astype(np.float32))
+    known = np.asarray(present).any(axis=0)
+    off = np.abs(np.asarray(short, np.float64) - exact)[known]
+    assert np.all(off <= 2**-8 * np.abs(exact[known]) + 1e-6)
+    assert off.max() <= 2**-9 + 1e-6  # of a mean of cosines
+
+
+def test_the_mean_in_a_dtype_that_is_asked_for():
+    relative = jnp.asarray(draw(3, 7, 5), jnp.bfloat16)
+    present = jnp.ones((3, 7), bool)
+    exact = np.asarray(relative, np.float64).mean(axis=0)
+    wide = masked_mean(relative, present, dtype="float32")
+    assert wide.dtype == jnp.float32
+    np.testing.assert_allclose(wide, exact, atol=1e-6)
+    assert masked_mean(relative, present).dtype == jnp.bfloat16
+
+
+def test_a_dtype_that_is_not_floating_point_is_refused():
+    x, a, present = large(60)
+    with pytest.raises(ValueError, match=r"dtype must be floating point.*got int32"):
+        merge(x, a, present, dtype=jnp.int32)
+    with pytest.raises(ValueError, match="dtype must be floating point"):
+        masked_mean(jnp.ones((2, 3, 4)), jnp.ones((2, 3), bool), dtype=bool)
+
+
 def test_streaming_goes_through_vmap_and_grad():
     x, a, present = large(60)
 

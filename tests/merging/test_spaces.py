@@ -282,3 +282,40 @@ def test_anchors_seen_by_some_charts_only_are_refused_where_it_is_known():
         ValueError, match=r"seen in training by some charts only: .*dog"
     ):
         anchor_rows(spaces, ["dog"], seen=seen)
+
+
+@pytest.mark.parametrize("mask", [False, True, "rows"])
+def test_masked_arrays_are_refused_not_filled(mask):
+    x = np.ma.masked_greater(np.array([[1.0, 2.0], [3.0, 9.97e36]]), 1e30)
+    x.mask = np.array([[False] * 2, [True] * 2]) if mask == "rows" else mask
+    with refused("the embeddings of chart 1 is a masked array.*Leave the masked rows"):
+        assemble([(["a"], np.ones((1, 2))), (["a", "b"], x)])
+    ids = np.ma.array([1, 2], mask=[False, True])
+    with refused("the ids of chart 0 is a masked array"):
+        assemble([(ids, np.ones((2, 2)))])
+    spaces = assemble([(np.array([1, 2]), np.ones((2, 2)))])
+    with refused("the ids of the anchors is a masked array"):
+        anchor_rows(spaces, ids)
+
+
+def test_the_other_order_of_bytes_is_native_in_the_end():
+    x = np.arange(6.0).reshape(3, 2)
+    big = assemble([(np.array([5, 6, 7], ">i4"), x.astype(">f4"))] * 2)
+    small = assemble([(np.array([5, 6, 7]), x.astype("<f4"))] * 2)
+    assert big.ids.dtype.isnative
+    assert big.embeddings.dtype.isnative
+    np.testing.assert_array_equal(big.ids, small.ids)
+    np.testing.assert_array_equal(big.embeddings, small.embeddings)
+    text = assemble([(np.array(["a", "b"], ">U3"), x[:2].astype(">f4"))])
+    assert text.ids.tolist() == ["a", "b"]
+    assert anchor_rows(big, np.array([6], ">i8")).tolist() == [1]
+
+
+def test_one_long_id_does_not_fill_the_memory():
+    names = [f"id {n}" for n in range(4000)]
+    names[7] = "x" * 50_000
+    x = np.ones((4000, 2), np.float32)
+    with refused("ids of chart 0 are too long: id 7, .*'xxxx.* has 50000 characters"):
+        assemble([(names, x)])
+    names[7] = "x" * 5_000  # 80 MB
+    assert assemble([(names, x)]).ids[7] == names[7]

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
+from jatlas._src.roots import inverse_sqrt
 from jatlas.merging.relative import relativize
 from jatlas.merging.transforms import (
     Transform,
     apply_transform,
+    dropped_directions,
     fit_center,
-    fit_nystroem,
     fit_standardize,
     fit_whiten,
-    inverse_sqrt,
 )
 
 few = settings(max_examples=15, deadline=None)
@@ -257,52 +257,73 @@ def test_a_matrix_of_nan_has_no_root():
     assert np.isnan(inverse_sqrt(jnp.full((3, 3), jnp.nan), "highest")).all()
 
 
-# Nystroem
+# Directions that are dropped
 
 
-def test_nystroem_coordinates_have_the_inner_products_of_the_kernel():
-    x, anchors = draw((30, 4)), draw((6, 4), 1)
-    kernel = relativize(anchors, anchors)
-    transform = fit_nystroem(kernel, ridge=0.0)
-    # Rank 4 in 6 anchors: singular, and the approximation is exact.
-    own = np.asarray(apply_transform(transform, kernel), np.float64)
-    np.testing.assert_allclose(own @ own.T, kernel, atol=1e-4)
-    rows = np.asarray(apply_transform(transform, relativize(x, anchors)), np.float64)
-    np.testing.assert_allclose(rows @ rows.T, relativize(x, x), atol=1e-4)
+def covariance(x):
+    wide = x.astype(np.float64)
+    return np.cov(wide, rowvar=False, bias=True)
 
 
-def test_nystroem_does_not_mind_an_anchor_named_twice():
-    x, anchors = draw((30, 8)), draw((5, 8), 1)
-    twice = np.concatenate([anchors, anchors[:2]])
-
-    def inner(anchors):
-        transform = fit_nystroem(relativize(anchors, anchors), ridge=0.0)
-        rows = np.asarray(apply_transform(transform, relativize(x, anchors)))
-        return rows @ rows.T
-
-    np.testing.assert_allclose(inner(twice), inner(anchors), atol=1e-4)
-    gradient = jax.grad(lambda a: fit_nystroem(relativize(a, a)).scale.sum())(twice)
-    assert np.isfinite(gradient).all()
+def test_whitening_keeps_what_float32_knows_beside_a_large_feature():
+    x = draw((1500, 512))
+    x[:, 0] *= 150
+    transform = fit_whiten(x, shrinkage=0.0)
+    root = np.asarray(transform.scale, np.float64)
+    # Variances from .2 to 22,500. NumPy's float32, with no floor at all: 6e-3 off.
+    np.testing.assert_allclose(root @ covariance(x) @ root, np.eye(512), atol=0.02)
+    assert dropped_directions(transform) == 0
 
 
-def test_ridge_is_a_share_of_the_mean_eigenvalue():
-    kernel = 7 * np.diag([1.0, 2.0, 3.0]).astype(np.float32)
-    expected = np.diag((7 * (np.array([1.0, 2.0, 3.0]) + 0.5 * 2.0)) ** -0.5)
-    np.testing.assert_allclose(
-        fit_nystroem(kernel, ridge=0.5).scale, expected, atol=1e-6
+def test_what_was_shrunk_is_kept_whatever_else_is_large():
+    x = draw((300, 1024))
+    x[:, 0] *= 1000
+    cov = covariance(x)
+    shrunk = 0.9 * cov + 0.1 * np.trace(cov) / 1024 * np.eye(1024)
+    values, vectors = np.linalg.eigh(shrunk)
+    expected = vectors * values**-0.5 @ vectors.T
+    transform = fit_whiten(x, shrinkage=0.1)
+    atol = 1e-3 * np.abs(expected).max()
+    np.testing.assert_allclose(transform.scale, expected, atol=atol)
+    assert dropped_directions(transform) == 0
+
+
+def test_dropped_directions_are_counted():
+    x = draw((6, 10))
+    assert dropped_directions(fit_whiten(x, shrinkage=0.0)) == 5
+    assert dropped_directions(fit_whiten(x, shrinkage=0.1)) == 0
+    assert dropped_directions(fit_whiten(x[:1], shrinkage=0.0)) == 10
+    assert dropped_directions(fit_whiten(x, shrinkage=np.nan)) == 10
+    assert dropped_directions(fit_standardize(x)) == 0
+    assert dropped_directions(Transform(x[0], np.array([0.0, 1.0, np.nan]))) == 2
+    stacked = jax.vmap(lambda x: fit_whiten(x, shrinkage=0.0))(
+        np.stack([x, np.where(np.arange(6)[:, None] < 4, x, x[4])])
     )
-    assert np.isnan(fit_nystroem(kernel, ridge=-0.5).scale).all()
+    counts = jax.jit(jax.vmap(dropped_directions))(stacked)
+    np.testing.assert_array_equal(counts, [5, 6])
 
 
-def test_nystroem_takes_the_symmetric_part_and_maps_negative_eigenvalues_to_zero():
-    kernel = np.array([[1.0, 2.0], [0.0, 1.0]], np.float32)  # symmetric part: all 1
-    expected = np.full((2, 2), 0.5 * 2**-0.5)
-    np.testing.assert_allclose(
-        fit_nystroem(kernel, ridge=0.0).scale, expected, atol=1e-6
-    )
-    indefinite = np.diag([4.0, -1.0]).astype(np.float32)
-    got = fit_nystroem(indefinite, ridge=0.0).scale
-    np.testing.assert_allclose(got, [[0.5, 0], [0, 0]], atol=1e-6)
+def test_an_eigenvalue_lost_in_rounding_is_what_was_added_to_it():
+    q = np.linalg.qr(draw((40, 40), 3, np.float64))[0]
+    values = np.array([1e4, *[0.0] * 39])
+    # What is added is below the rounding of the largest, 8 eps = 1e-2, but not eps.
+    root = inverse_sqrt(jnp.asarray(q * values @ q.T, jnp.float32), "highest", 4e-3)
+    got = np.linalg.eigvalsh(np.asarray(root, np.float64))
+    np.testing.assert_allclose(got[0], 1e4**-0.5, rtol=1e-2)
+    # None is blown up beyond what was added, and none is lost.
+    assert got[-1] <= 1.001 * 4e-3**-0.5
+    assert got[1] >= (4e-3 + 1e-2) ** -0.5
+    assert not inverse_sqrt(-jnp.eye(3), "highest", 0.5).any()
+
+
+def test_derivative_by_what_is_added_is_that_of_the_matrix():
+    with jax.enable_x64(True):
+        matrix = positive(SPECTRA["repeated"])
+
+        def root(added):
+            return inverse_sqrt(matrix, "highest", added)
+
+        check_grads(root, (jnp.asarray(0.5),), order=1)
 
 
 # What goes through a transform
@@ -355,13 +376,3 @@ def test_apply_refuses_rows_of_another_width():
         apply_transform(transform, np.ones((4, 2), np.float32))
     with pytest.raises(ValueError, match="embeddings must be floating point"):
         apply_transform(transform, np.ones((4, 3), int))
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_nystroem_refuses_what_is_not_square():
-    with pytest.raises(
-        ValueError, match=r"two sides .* got \[3, 2\]. Give the rows of"
-    ):
-        fit_nystroem(np.ones((3, 2), np.float32))
-    with pytest.raises(ValueError, match="anchor_relative must be floating point"):
-        fit_nystroem(np.ones((3, 3), int))

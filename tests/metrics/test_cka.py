@@ -541,6 +541,43 @@ def test_linear_forms_no_n_by_n_array(largest_array):
 # ------------------------------------------------- several devices
 
 
+@pytest.mark.parametrize("debiased", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "masked", "float64", "offset"])
+def test_wide_spaces_of_few_rows_go_by_their_gram_matrices(debiased, kind):
+    rng = np.random.default_rng(5)
+    factors = rng.normal(size=(24, 6))
+    x, y = (
+        factors @ rng.normal(size=(6, width)) + rng.normal(size=(24, width))
+        for width in (300, 200)
+    )
+    where = np.arange(24) % 4 > 0 if kind == "masked" else np.ones(24, bool)
+    x, y = (x + 1e4, y) if kind == "offset" else (x, y)
+    dtype = np.float64 if kind == "float64" else np.float32
+    x, y = x.astype(dtype), y.astype(dtype)
+    expected = reference(x[where], y[where], "linear", debiased)
+    x[~where] = np.nan
+    with jax.enable_x64(kind == "float64"):
+        got = cka(x, y, debiased=debiased, where=where)
+    tolerance = {"float64": 1e-12, "offset": 1e-4}.get(kind, 2e-6)
+    np.testing.assert_allclose(got, expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+def test_linear_takes_the_memory_of_the_smaller_side(largest_array, debiased):
+    x, y = jnp.zeros((16, 500)), jnp.zeros((16, 400))
+    form = partial(cka, debiased=debiased)
+    for function in (form, jax.grad(form, (0, 1))):
+        assert largest_array(function, x, y) <= 16 * 500
+    # By rows or by features, the value and its gradient are the same.
+    spaces = [np.random.default_rng(s).normal(size=(16, 10 + s)) for s in range(2)]
+    with jax.enable_x64(True):
+        slopes = [
+            jax.grad(lambda x, own=own: cka(x, own, debiased=debiased))(spaces[0])
+            for own in (spaces[1], np.pad(spaces[1], ((0, 0), (0, 40))))
+        ]
+    np.testing.assert_allclose(*slopes, rtol=1e-9, atol=1e-12)
+
+
 def all_of_linear_cka(x, y, where):
     return (
         jax.value_and_grad(partial(cka, where=where), (0, 1))(x, y),

@@ -1,9 +1,12 @@
 """The permutation test against one in NumPy, and where it must not err."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
 
+from jatlas.metrics.alignment import cka
 from jatlas.metrics.permutation import permutation_test
 
 
@@ -40,6 +43,27 @@ def test_unrelated_spaces_are_found_alike_no_more_often_than_is_said():
     # 400 draws of a uniform p: 4 standard deviations either way.
     assert abs((p <= 0.1).mean() - 0.1) < 4 * np.sqrt(0.09 / 400)
     assert abs((p <= 0.5).mean() - 0.5) < 4 * np.sqrt(0.25 / 400)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_where_all_pairings_are_alike_p_is_one(kernel):
+    # One-hot rows: whichever stands beside which, the two spaces look the same.
+    y = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
+    x = np.eye(30, dtype=np.float32)
+    statistic = partial(cka, kernel=kernel)
+    for seed in range(3):
+        key = jax.random.key(seed)
+        found = permutation_test(key, statistic, x, y, permutations=49)
+        assert found.p_value == 1
+
+
+def test_rounding_alone_does_not_make_what_differs_a_tie():
+    def statistic(x, y):
+        return 1 + 1e-4 * first_features(x, y)
+
+    x = np.random.default_rng(0).normal(size=(40, 1)).astype(np.float32)
+    found = permutation_test(jax.random.key(0), statistic, x, x)
+    assert found.p_value == pytest.approx(1 / 200)
 
 
 def test_of_what_has_no_value_there_is_no_p():

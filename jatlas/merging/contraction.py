@@ -1,0 +1,176 @@
+"""Some rows of the atlas: charts and their anchors, contracted over charts."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from jatlas._src import arrays, chunks, layout
+from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
+from jatlas._src.weights import Weights, chart_weights
+from jatlas.merging.mean import floating
+from jatlas.merging.relative import (
+    Similarity,
+    check_spaces,
+    cosine,
+    inner,
+    similarities,
+    similarity_function,
+)
+
+Stacked = AnyArray | Sequence[AnyArray]
+
+# Similarities that are an inner product of a map of each side: for these, similarity
+# and mean over charts are one contraction.
+_FEATURE_MAPS = {cosine: arrays.unit, inner: lambda x: x}
+
+
+@partial(jax.jit, static_argnames=("similarity", "precision", "batch_size", "dtype"))
+@layout.automatic("embeddings", -2)
+def merged_rows(
+    embeddings: Stacked,
+    presence: AnyArray,
+    weights: Weights | None,
+    anchors: Stacked,
+    *,
+    similarity: Similarity,
+    empty: Number,
+    precision: Precision,
+    batch_size: int | None = None,
+    dtype: DTypeLike | None = None,
+) -> Float[Array, "N A"]:
+    """What `merge` gives, of arrays on one device or on several."""
+    num_samples, _ = check_charts(embeddings, anchors)
+    out = dtype_of(embeddings, anchors, dtype)
+    given = dtype_of(embeddings, anchors, None)
+    wide = jnp.promote_types(given, jnp.float32)
+    w = chart_weights(presence, weights, (len(embeddings), num_samples), wide)
+    function = similarity_function(similarity)
+    if function in _FEATURE_MAPS:
+        rows = partial(_contracted, _FEATURE_MAPS[function], anchors, precision)
+    else:
+        rows = partial(_added_up, similarity, anchors, precision)
+
+    def merged(chunk: tuple[Stacked, Array, Array]) -> Array:
+        x, present, w = chunk
+        total = w.sum(axis=0)
+        mean = rows(x, present, arrays.safe_divide(w, total, 0.0))
+        return jnp.where(total[:, None] == 0, empty, mean).astype(out)
+
+    samples = (embeddings, presence, w)
+    axes = jax.tree.map(lambda x: x.ndim - 2, embeddings), 1, 1
+    wanted = batch_size or _rows_at_once(embeddings, anchors)
+    size = chunks.chunk_size(num_samples, wanted)
+    if batch_size is not None and size > 2 * batch_size:
+        size = batch_size  # what was asked for comes before what is sent around
+    return chunks.map_samples(merged, samples, axes, size)
+
+
+def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
+    """A chunk that keeps a device busy, and its cache on a CPU, in little memory.
+
+    A chunk of n rows takes some 2 n (M D + A) numbers, which are kept to about a tenth
+    of the M N A of the charts' relative representations.
+    """
+    x, a = shapes("embeddings", embeddings), shapes("anchors", anchors)
+    num_samples, num_anchors = x[0].shape[0], a[0].shape[0]
+    width = sum(own.shape[1] for own in x) + num_anchors
+    tenth = len(x) * num_samples * num_anchors // (20 * width)
+    cpu = jax.default_backend() == "cpu"
+    most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
+    # A step of the loop costs an accelerator some launches, and a CPU packing anchors.
+    least = 64 if cpu else 1024
+    return max(least, min(most, tenth))
+
+
+def _contracted(
+    feature_map: Callable[[Array], Array],
+    anchors: Stacked,
+    precision: Precision,
+    embeddings: Stacked,
+    presence: Bool[Array, "M n"],
+    shares: Float[Array, "M n"],
+) -> Float[Array, "n A"]:
+    """The charts side by side, (n, D_1 + ... + D_M), times their anchors.
+
+    Written next to each other chart by chart: transposing (M, n, D) is slower on a CPU.
+    """
+    sides = zip(embeddings, presence, shares, strict=True)
+    x = [
+        feature_map(arrays.keep(arrays.widen(own), present)) * share[:, None]
+        for own, present, share in sides
+    ]
+    a = [feature_map(arrays.widen(own)).T for own in anchors]
+    return jnp.matmul(
+        jnp.concatenate(x, axis=1).astype(shares.dtype),
+        jnp.concatenate(a, axis=0).astype(shares.dtype),
+        precision=precision,
+    )
+
+
+def _added_up(
+    similarity: Similarity,
+    anchors: Stacked,
+    precision: Precision,
+    embeddings: Stacked,
+    presence: Bool[Array, "M n"],
+    shares: Float[Array, "M n"],
+) -> Float[Array, "n A"]:
+    """Sum over the charts of share times similarity, one chart's (n, A) at a time."""
+
+    def add(merged: Array, chart: tuple) -> tuple[Array, None]:
+        x, a, present, share = chart
+        x = arrays.keep(arrays.widen(x), present)
+        relative = similarities(x, arrays.widen(a), similarity, precision)
+        part = arrays.keep(relative, present) * share[:, None]
+        return merged + part.astype(merged.dtype), None
+
+    merged = jnp.zeros((shares.shape[1], anchors[0].shape[0]), shares.dtype)
+    charts = (embeddings, anchors, presence, shares)
+    if isinstance(embeddings, Sequence) or isinstance(anchors, Sequence):
+        for chart in zip(*charts, strict=True):
+            merged, _ = add(merged, chart)
+        return merged
+    return jax.lax.scan(add, layout.varying(merged, charts), charts)[0]
+
+
+def check_charts(embeddings: Stacked, anchors: Stacked) -> tuple[int, int]:
+    """N and A; ValueError unless charts share M, N and A, and each has one D."""
+    x, a = shapes("embeddings", embeddings), shapes("anchors", anchors)
+    arrays.check_equal(
+        "the number of charts M of embeddings and anchors",
+        [len(x), len(a)],
+        "Give each chart's embeddings of the anchors, in the order of the charts.",
+    )
+    if not x:
+        raise ValueError("there are no charts to merge; give one at least.")
+    for chart, (own, its_anchors) in enumerate(zip(x, a, strict=True)):
+        check_spaces(own, its_anchors, f" of chart {chart}")
+    advice = "Charts of different samples are stacked by `jatlas.assemble`."
+    arrays.check_equal("the number of samples N", [own.shape[0] for own in x], advice)
+    advice = "All charts embed the same anchors, in the same order."
+    arrays.check_equal("the number of anchors A", [own.shape[0] for own in a], advice)
+    return x[0].shape[0], a[0].shape[0]
+
+
+def shapes(name: str, charts: Stacked) -> list[Shaped]:
+    """Each chart's shape and dtype, without slicing what is stacked."""
+    if isinstance(charts, Sequence):
+        return list(charts)
+    arrays.check_equal(
+        f"the number of axes of stacked {name}", [3, charts.ndim], "Give (M, ., D)."
+    )
+    return [jax.ShapeDtypeStruct(charts.shape[1:], charts.dtype)] * charts.shape[0]
+
+
+def dtype_of(
+    embeddings: Stacked, anchors: Stacked, dtype: DTypeLike | None
+) -> jnp.dtype:
+    """The dtype of the result: that asked for, or the widest that was given."""
+    if dtype is not None:
+        return floating(dtype)
+    leaves = jax.tree.leaves((embeddings, anchors))
+    return jnp.result_type(*(x.dtype.newbyteorder("=") for x in leaves))
