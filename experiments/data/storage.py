@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jatlas.files.formats.whole import Fill, write_whole
+from jatlas.files.formats.whole import PARTIAL, Fill, write_whole
 
 
 class Damaged(ValueError):
@@ -33,6 +33,12 @@ def write_json(path: Path, value: Any) -> None:
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """`write` for arrays by name, an .npz without pickles."""
     write(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
+
+
+def clear_partial(folder: Path) -> None:
+    """Delete what a killed process left half written, in the folders below it too."""
+    for part in folder.rglob(f".*{PARTIAL}"):
+        part.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments.data.storage import Damaged, plain, read_json, write_json
+from experiments.data.storage import (
+    Damaged,
+    clear_partial,
+    plain,
+    read_json,
+    write_json,
+)
 
 SETTINGS = "settings.json"
 FORCED = "forced"
@@ -13,7 +19,8 @@ FORCED = "forced"
 def claim(folder: Path, settings: dict[str, Any], *, force: bool = False) -> list[str]:
     """Take a folder for a run with these settings, or find it taken by the same.
 
-    Hidden files do not count: a run that was killed while it wrote leaves one.
+    Hidden files do not count: a run that was killed while it wrote leaves one. Those of
+    the same run are deleted.
 
     Args:
         folder: to be taken.
@@ -54,6 +61,7 @@ def claim(folder: Path, settings: dict[str, Any], *, force: bool = False) -> lis
     if changed:
         forced = sorted({*forced, *changed})
         write_json(file, ours | {FORCED: forced})
+    clear_partial(folder)
     return forced
 
 

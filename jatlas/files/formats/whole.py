@@ -9,6 +9,9 @@ from typing import IO
 
 Fill = Callable[[IO[bytes]], object]
 
+# What a file's name ends in, behind a dot and its own name, while it is written.
+PARTIAL = ".part"
+
 
 def write_whole(files: Mapping[Path, Fill]) -> None:
     """Write files, by path, each by what fills it: all of them in full, or none.
@@ -27,7 +30,7 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
         parts = {}
         for path, fill in files.items():
             with _named(path):
-                handle, part = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+                handle, part = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
                 undo.callback(_remove, part)
                 with os.fdopen(handle, "wb") as stream:
                     fill(stream)

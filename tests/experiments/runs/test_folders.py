@@ -34,6 +34,19 @@ def test_what_a_kill_left_half_written_does_not_make_a_folder_another_s(tmp_path
     assert {file.name for file in tmp_path.iterdir()} == {"settings.json", half.name}
 
 
+def test_what_a_killed_run_left_half_written_is_cleared_by_the_next(tmp_path):
+    folder = tmp_path / "out"
+    folders.claim(folder, SETTINGS)
+    (folder / "parts").mkdir()
+    left = [folder / ".tsne.png.x1y2.part", folder / "parts" / ".a.json.z3.part"]
+    kept = [folder / "tsne.png", folder / ".hidden", folder / "parts" / "a.part"]
+    for file in (*left, *kept):
+        file.write_text("half")
+    folders.claim(folder, SETTINGS)
+    assert not any(file.exists() for file in left)
+    assert all(file.exists() for file in kept)
+
+
 def test_of_a_damaged_claim_the_folder_is_to_be_deleted(tmp_path):
     folders.claim(tmp_path / "out", SETTINGS)
     (tmp_path / "out" / "settings.json").write_text("{")
