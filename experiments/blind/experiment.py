@@ -1,9 +1,9 @@
-"""What is merging worth when nothing is known of a sample?
+"""What is merging worth without an oracle?
 
 The question of the paper without its oracle: every chart embeds every sample, and of a
 test sample nothing is known. Spaces of one width, whatever the number of charts, are
 measured against the end-to-end chart's, the mean, the concatenation and others. What
-was tried and what came of it is in LOG.md.
+was tried and what came of it is in README.md.
 """
 
 from typing import Any

@@ -26,14 +26,14 @@ LINES = {
     "end_to_end": Line("end-to-end, all tasks so far", "#000000", "s"),
     "end_to_end_rel": Line("end-to-end, relative", "#777777", "s", "--"),
     "atlas": Line("atlas", "#D55E00", "o"),
-    "atlas_nystroem": Line("atlas, Nyström coordinates", "#D55E00", "*", "--"),
+    "atlas_nystroem": Line("atlas, Nystroem coordinates", "#D55E00", "*", "--"),
     "concat": Line("concatenation", "#0072B2", "^"),
     "finetuned": Line("one chart, fine-tuned", "#009E73", "v"),
     "finetuned_head": Line("fine-tuned, its own head", "#009E73", "x", ":"),
     "pixels": Line("no chart: pixels", "#CC79A7", "D", ":"),
     "charts": Line("weights of all charts", "#E69F00", "P", "--"),
 }
-PROTOCOLS = {"blind": "blind (task not told)", "oracle": "oracle (task told)"}
+PROTOCOLS = {"blind": "blind (without an oracle)", "oracle": "oracle (task known)"}
 METRICS = {
     "accuracy": "Accuracy of the classifier",
     "class_mean_accuracy": "Accuracy of the nearest class mean",

