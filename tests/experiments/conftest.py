@@ -16,7 +16,7 @@ WIDTH = 10
 # They train the same charts and measure the same spaces. What is compiled is used once
 # or twice, on tiny arrays, and only what it gives matters here.
 ALIKE = (
-    "test_analyses", "test_main", "test_run", "test_sweep", "test_trained",
+    "test_analyses", "test_main", "test_run", "test_anchors_experiment", "test_trained",
     "test_blind_present", "test_blind_scores", "test_blind_spaces", "test_blind_trust",
 )  # fmt: skip
 
