@@ -9,7 +9,7 @@ import pytest
 
 import jatlas
 from jatlas.files.recipe import Recipe, check_recipe
-from jatlas.merging import product, register_similarity, relative
+from jatlas.merging import contraction, product, register_similarity, relative
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 7, 4)).astype(np.float32)
@@ -115,7 +115,7 @@ def test_the_function_of_a_name_merges_as_fast_as_the_name(largest_array):
         for given in ("cosine", relative.cosine)
     ]
     assert sizes[0] == sizes[1]
-    assert relative.cosine in product._FEATURE_MAPS
+    assert relative.cosine in contraction._FEATURE_MAPS
 
 
 def test_an_atlas_with_such_a_name_cannot_be_saved(tmp_path):
