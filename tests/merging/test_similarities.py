@@ -9,7 +9,7 @@ import pytest
 
 import jatlas
 from jatlas.files.recipe import Recipe, check_recipe
-from jatlas.merging import contraction, product, register_similarity, relative
+from jatlas.merging import contraction, register_similarity, relative
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 7, 4)).astype(np.float32)
