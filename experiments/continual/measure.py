@@ -59,7 +59,7 @@ from experiments.runs.terminal import Report, part_of
 
 @dataclass(frozen=True)
 class ContinualOptions(Options):
-    """What is told of tasks that come one after another."""
+    """The options of tasks that come one after another."""
 
     num_public: int = 1000
     """Training samples that are kept from every task, and never thrown away."""

@@ -1,4 +1,4 @@
-"""What the federated run can be told."""
+"""The options of the federated run."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,7 +9,7 @@ from experiments.runs.options import Options, flag
 
 @dataclass(frozen=True)
 class FederatedOptions(Options):
-    """What is told of clients with private data and one atlas."""
+    """The options of clients with private data and one atlas."""
 
     transport: Literal["files", "processes"] = "files"
     """files: a process a client, a file a message; a client may be late or lost.

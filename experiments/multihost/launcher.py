@@ -46,7 +46,7 @@ UNUSED += ("force",)
 
 @dataclass(frozen=True)
 class MultihostOptions(Options):
-    """What is told of several hosts."""
+    """The options of several hosts."""
 
     probe_epochs: int = 10
     """The most epochs of the probe."""
