@@ -76,7 +76,7 @@ def _linear(bench: Bench, n: int, d: int) -> Row:
 
 
 def _streamed(bench: Bench, d: int) -> Row:
-    """`running.cka.add`, a chunk a turn; every chunk is drawn from its key when it is due."""
+    """`running.cka.add`, a chunk a turn; each is drawn from its key when it is due."""
     chunk, counts = (1000, (5, 10)) if bench.quick else (10_000, (10, 100))
 
     @jax.jit
