@@ -6,21 +6,25 @@ from jatlas.cli import interrupts as _  # noqa: F401 - first: the rest takes sec
 from jatlas import charts, devices, files, merging, metrics, probes, running, scenarios
 from jatlas.files import AtlasFile, load, merge_files, save
 from jatlas.merging import (
+    Consensus,
     Spaces,
     Transform,
     anchor_pool,
     anchor_rows,
+    apply_consensus,
     apply_transform,
     assemble,
     check_anchors,
     choose_anchors,
     dropped_directions,
     fit_center,
+    fit_consensus,
     fit_nystroem,
     fit_standardize,
     fit_whiten,
     masked_mean,
     merge,
+    merge_consensus,
     relativize,
 )
 from jatlas.metrics import cka, separability
@@ -30,12 +34,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AtlasFile",
+    "Consensus",
     "Probe",
     "Spaces",
     "Transform",
     "__version__",
     "anchor_pool",
     "anchor_rows",
+    "apply_consensus",
     "apply_transform",
     "assemble",
     "charts",
@@ -46,6 +52,7 @@ __all__ = [
     "dropped_directions",
     "files",
     "fit_center",
+    "fit_consensus",
     "fit_nystroem",
     "fit_probe",
     "fit_standardize",
@@ -53,6 +60,7 @@ __all__ = [
     "load",
     "masked_mean",
     "merge",
+    "merge_consensus",
     "merge_files",
     "merging",
     "metrics",

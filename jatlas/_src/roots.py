@@ -1,4 +1,4 @@
-"""The inverse square root of a positive semi-definite matrix, and its derivative."""
+"""Functions of the eigenvalues of symmetric matrices, and their derivatives."""
 
 from functools import partial
 
@@ -82,3 +82,34 @@ def _root_jvp(
     change = (change + change.T) / 2 + more * jnp.eye(len(root), dtype=root.dtype)
     inside = matmul(matmul(vectors.T, change), vectors)
     return root, matmul(matmul(vectors, quotient * inside), vectors.T)
+
+
+@jax.custom_jvp
+def eigen(
+    matrix: Float[Array, "D D"],
+) -> tuple[Float[Array, " D"], Float[Array, "D D"]]:
+    """Eigenvalues of the symmetric part, largest first, and eigenvectors as columns.
+
+    Within a group of eigenvalues that coincide the vectors are any basis of a space,
+    and how one turns into another has no derivative. It is taken to be zero. What
+    depends on the space alone then has its right derivative, and all others a finite
+    one.
+
+    >>> eigen(jnp.diag(jnp.array([1.0, 2.0])))[0]
+    Array([2., 1.], dtype=float32)
+    """
+    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=True)
+    return values[::-1], vectors[:, ::-1]
+
+
+@eigen.defjvp
+def _eigen_jvp(
+    primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    values, vectors = eigen(primals[0])
+    change = (tangents[0] + tangents[0].T) / 2
+    inside = arrays.matmul(arrays.matmul(vectors.T, change), vectors)
+    gap = values[None, :] - values[:, None]
+    rounding = ROUNDING * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
+    turn = arrays.safe_divide(inside, jnp.where(jnp.abs(gap) <= rounding, 0, gap), 0.0)
+    return (values, vectors), (jnp.diag(inside), arrays.matmul(vectors, turn))

@@ -2,6 +2,12 @@
 
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import Spaces, anchor_rows, assemble
+from jatlas.merging.consensus import (
+    Consensus,
+    apply_consensus,
+    fit_consensus,
+    merge_consensus,
+)
 from jatlas.merging.mean import masked_mean
 from jatlas.merging.nystroem import fit_nystroem
 from jatlas.merging.pool import anchor_pool, check_anchors
@@ -17,21 +23,25 @@ from jatlas.merging.transforms import (
 )
 
 __all__ = [
+    "Consensus",
     "Spaces",
     "Transform",
     "anchor_pool",
     "anchor_rows",
+    "apply_consensus",
     "apply_transform",
     "assemble",
     "check_anchors",
     "choose_anchors",
     "dropped_directions",
     "fit_center",
+    "fit_consensus",
     "fit_nystroem",
     "fit_standardize",
     "fit_whiten",
     "masked_mean",
     "merge",
+    "merge_consensus",
     "register_similarity",
     "relativize",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,9 @@ from jaxtyping import Array, Bool, Float
 
 from jatlas._src import arrays, chunks, layout
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
+from jatlas._src.consensus import linked
+from jatlas._src.consensus.moments import dimensions_of
+from jatlas._src.consensus.solving import Consensus
 from jatlas._src.weights import Weights, chart_weights
 from jatlas.merging.mean import floating
 from jatlas.merging.relative import (
@@ -43,16 +47,95 @@ def merged_rows(
     dtype: DTypeLike | None = None,
 ) -> Float[Array, "N A"]:
     """What `merge` gives, of arrays on one device or on several."""
-    num_samples, _ = check_charts(embeddings, anchors)
+    check_charts(embeddings, anchors)
     out = dtype_of(embeddings, anchors, dtype)
     given = dtype_of(embeddings, anchors, None)
-    wide = jnp.promote_types(given, jnp.float32)
-    w = chart_weights(presence, weights, (len(embeddings), num_samples), wide)
     function = similarity_function(similarity)
     if function in _FEATURE_MAPS:
-        rows = partial(_contracted, _FEATURE_MAPS[function], anchors, precision)
+        feature_map = _FEATURE_MAPS[function]
+        sides = [feature_map(arrays.widen(chart)).T for chart in anchors]
+        maps = [partial(_mapped, feature_map)] * len(sides)
+        rows = partial(_contracted, maps, sides, precision)
     else:
         rows = partial(_added_up, similarity, anchors, precision)
+    num_anchors = shapes("anchors", anchors)[0].shape[0]
+    samples = (embeddings, presence, weights)
+    return _in_chunks(rows, samples, num_anchors, (given, out), empty, batch_size)
+
+
+@partial(jax.jit, static_argnames=("batch_size", "dtype"))
+@layout.automatic("embeddings", -2)
+def consensus_rows(
+    embeddings: Stacked,
+    presence: AnyArray,
+    weights: Weights | None,
+    consensus: Consensus,
+    *,
+    empty: Number,
+    batch_size: int | None = None,
+    dtype: DTypeLike | None = None,
+) -> Float[Array, "N K"]:
+    """What `merge_consensus` gives, of arrays on one device or on several."""
+    linked.check_charts(embeddings, presence, None)
+    check_consensus(embeddings, consensus)
+    given = dtype_of(embeddings, consensus.scale, None)
+    out = dtype_of(embeddings, (), dtype)
+    charts = zip(consensus.mean, consensus.scale, strict=True)
+    maps = [partial(_moved, consensus.normalize, mean, scale) for mean, scale in charts]
+    rows = partial(_contracted, maps, list(consensus.weights), "highest")
+    num_features = consensus.agreement.shape[0]
+    samples = (embeddings, presence, weights)
+    return _in_chunks(rows, samples, num_features, (given, out), empty, batch_size)
+
+
+def moved(
+    normalize: bool,
+    mean: Float[Array, " D"],
+    scale: Float[Array, ""],
+    x: Float[Array, "N D"],
+) -> Float[Array, "N D"]:
+    """A chart's rows as its weights take them; NaN where the chart has no scale."""
+    x = arrays.unit(x) if normalize else x
+    return arrays.safe_divide(x - mean, scale)
+
+
+def _mapped(
+    feature_map: Callable[[Array], Array], x: Array, present: Array
+) -> Float[Array, "n D"]:
+    return feature_map(x)
+
+
+def _moved(
+    normalize: bool, mean: Array, scale: Array, x: Array, present: Array
+) -> Float[Array, "n D"]:
+    # An absent row is not zero here, and NaN where the chart has no scale.
+    return arrays.keep(moved(normalize, mean, scale, x), present)
+
+
+def check_consensus(embeddings: Stacked, consensus: Consensus) -> None:
+    """Raise ValueError unless the map is of these charts."""
+    arrays.check_equal(
+        "the dimensions D_m of the charts of the consensus and of the embeddings",
+        [tuple(m.shape[0] for m in consensus.mean), dimensions_of(embeddings)],
+        "Give each chart's embeddings, in the order of the charts that it was fitted "
+        "on.",
+    )
+
+
+def _in_chunks(
+    rows: Callable[..., Array],
+    samples: tuple[Stacked, AnyArray, Weights | None],
+    num_columns: int,
+    dtypes: tuple[jnp.dtype, jnp.dtype],
+    empty: Number,
+    batch_size: int | None,
+) -> Float[Array, "N A"]:
+    """The shares of the charts times `rows`, some samples at a time."""
+    embeddings, presence, weights = samples
+    given, out = dtypes
+    wide = jnp.promote_types(given, jnp.float32)
+    num_samples = shapes("embeddings", embeddings)[0].shape[0]
+    w = chart_weights(presence, weights, (len(embeddings), num_samples), wide)
 
     def merged(chunk: tuple[Stacked, Array, Array]) -> Array:
         x, present, w = chunk
@@ -60,24 +143,23 @@ def merged_rows(
         mean = rows(x, present, arrays.safe_divide(w, total, 0.0))
         return jnp.where(total[:, None] == 0, empty, mean).astype(out)
 
-    samples = (embeddings, presence, w)
     axes = jax.tree.map(lambda x: x.ndim - 2, embeddings), 1, 1
-    wanted = batch_size or _rows_at_once(embeddings, anchors)
+    wanted = batch_size or _rows_at_once(embeddings, num_columns)
     size = chunks.chunk_size(num_samples, wanted)
     if batch_size is not None and size > 2 * batch_size:
         size = batch_size  # what was asked for comes before what is sent around
-    return chunks.map_samples(merged, samples, axes, size)
+    return chunks.map_samples(merged, (embeddings, presence, w), axes, size)
 
 
-def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
+def _rows_at_once(embeddings: Stacked, num_anchors: int) -> int:
     """A chunk that keeps a device busy, and its cache on a CPU, in little memory.
 
     A chunk of n rows takes some 2 n (M D + A) numbers, which are kept to about a tenth
     of the M N A of the charts' relative representations.
     """
-    x, a = shapes("embeddings", embeddings), shapes("anchors", anchors)
-    num_samples, num_anchors = x[0].shape[0], a[0].shape[0]
-    width = sum(own.shape[1] for own in x) + num_anchors
+    x = shapes("embeddings", embeddings)
+    num_samples = x[0].shape[0]
+    width = sum(chart.shape[1] for chart in x) + num_anchors
     tenth = len(x) * num_samples * num_anchors // (20 * width)
     cpu = jax.default_backend() == "cpu"
     most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
@@ -87,26 +169,25 @@ def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
 
 
 def _contracted(
-    feature_map: Callable[[Array], Array],
-    anchors: Stacked,
+    maps: Sequence[Callable[[Array, Array], Array]],
+    sides: Sequence[Float[Array, "_ A"]],
     precision: Precision,
     embeddings: Stacked,
     presence: Bool[Array, "M n"],
     shares: Float[Array, "M n"],
 ) -> Float[Array, "n A"]:
-    """The charts side by side, (n, D_1 + ... + D_M), times their anchors.
+    """The charts side by side, (n, D_1 + ... + D_M), times what each is turned into.
 
     Written next to each other chart by chart: transposing (M, n, D) is slower on a CPU.
     """
-    sides = zip(embeddings, presence, shares, strict=True)
+    charts = zip(maps, embeddings, presence, shares, strict=True)
     x = [
-        feature_map(arrays.keep(arrays.widen(own), present)) * share[:, None]
-        for own, present, share in sides
+        feature_map(arrays.keep(arrays.widen(chart), present), present) * share[:, None]
+        for feature_map, chart, present, share in charts
     ]
-    a = [feature_map(arrays.widen(own)).T for own in anchors]
     return jnp.matmul(
         jnp.concatenate(x, axis=1).astype(shares.dtype),
-        jnp.concatenate(a, axis=0).astype(shares.dtype),
+        jnp.concatenate(sides, axis=0).astype(shares.dtype),
         precision=precision,
     )
 
@@ -166,9 +247,7 @@ def shapes(name: str, charts: Stacked) -> list[Shaped]:
     return [jax.ShapeDtypeStruct(charts.shape[1:], charts.dtype)] * charts.shape[0]
 
 
-def dtype_of(
-    embeddings: Stacked, anchors: Stacked, dtype: DTypeLike | None
-) -> jnp.dtype:
+def dtype_of(embeddings: Stacked, anchors: Any, dtype: DTypeLike | None) -> jnp.dtype:
     """The dtype of the result: that asked for, or the widest that was given."""
     if dtype is not None:
         return floating(dtype)

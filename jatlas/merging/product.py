@@ -1,24 +1,17 @@
 """Merge: embeddings of many charts to the atlas, at the speed of a matrix product."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, border, layout
+from jatlas._src import border
 from jatlas._src.arrays import AnyArray, Number, Precision
-from jatlas._src.weights import Weights, check_weights
+from jatlas._src.weights import Weights
 from jatlas.merging.contraction import Stacked, check_charts, dtype_of, merged_rows
+from jatlas.merging.placed import merged
 from jatlas.merging.relative import Similarity, similarity_function
-
-# Of embeddings on the host no more than so many bytes are sent to the device at once.
-HOST_BYTES = 1 << 26
 
 
 @border.promoting
@@ -84,147 +77,15 @@ def merge(
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
     """
     # The function, not its name, is what is compiled for: a name can be given anew.
-    similarity = similarity_function(similarity)
-    options = {"similarity": similarity, "precision": precision, "dtype": dtype}
-    of_rows = partial(merged_rows, empty=empty, **options)
+    options = {
+        "similarity": similarity_function(similarity),
+        "precision": precision,
+        "dtype": dtype,
+    }
+
+    def check(embeddings: Stacked, anchors: Stacked) -> tuple[int, jnp.dtype]:
+        _, num_anchors = check_charts(embeddings, anchors)
+        return num_anchors, dtype_of(embeddings, anchors, dtype)
+
     samples = (embeddings, presence, weights)
-    if batch_size is not None:
-        arrays.check_count("batch_size", batch_size, 1)
-    spread = [layout.of_samples(x, -2) for x in jax.tree.leaves(embeddings)]
-    if own := next((found for found in spread if found is not None), None):
-        return _on_devices(
-            own,
-            samples,
-            anchors,
-            empty,
-            batch_size=batch_size,
-            **options,
-        )
-    anchors, presence, weights = jax.tree.map(
-        border.native, (anchors, presence, weights)
-    )
-    samples = (embeddings, presence, weights)
-    if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(embeddings)):
-        num_samples, _ = _check_samples(samples, anchors)
-        size = batch_size or _rows_to_send(embeddings)
-        if batch_size is not None or size < num_samples:
-            return _from_host(of_rows, samples, anchors, size, dtype)
-    embeddings = jax.tree.map(border.native, embeddings)
-    return of_rows(embeddings, presence, weights, anchors, batch_size=batch_size)
-
-
-def _rows_to_send(embeddings: Stacked) -> int:
-    """How many samples the device is sent at once, one at least."""
-    leaves = jax.tree.leaves(embeddings)
-    each = sum(x.nbytes // max(1, x.shape[-2]) for x in leaves)
-    return max(1, HOST_BYTES // max(1, each))
-
-
-def _on_devices(
-    own: NamedSharding,
-    samples: tuple[Stacked, AnyArray, Weights | None],
-    anchors: Stacked,
-    empty: Number,
-    **options: Any,
-) -> Float[Array, "N A"]:
-    """The atlas of sharded samples; all is put where it is needed, if not there yet."""
-    _check_samples(samples, anchors)
-    inputs = (*samples, anchors, empty)
-    if own.is_fully_addressable:  # across hosts, all must have put it there already
-        inputs = jax.tree.map(
-            lambda spec, x: jax.device_put(x, NamedSharding(own.mesh, spec)),
-            _specs(own, *samples, anchors),
-            inputs,
-            is_leaf=lambda x: isinstance(x, PartitionSpec),
-        )
-    return _by_device(*inputs, own=own, **options)
-
-
-def _specs(
-    own: NamedSharding,
-    embeddings: Stacked,
-    presence: AnyArray,
-    weights: Weights | None,
-    anchors: Stacked,
-) -> tuple[Any, ...]:
-    """How all that a merge takes lies: samples as they are, the rest on all devices."""
-    everywhere, of_charts = PartitionSpec(), PartitionSpec(None, own.spec[0])
-    return (
-        jax.tree.map(lambda x: of_charts if x.ndim == 3 else own.spec, embeddings),
-        of_charts,
-        jax.tree.map(lambda w: of_charts if w.ndim == 2 else everywhere, weights),
-        jax.tree.map(lambda _: everywhere, anchors),
-        everywhere,
-    )
-
-
-@partial(
-    jax.jit, static_argnames=("own", "similarity", "precision", "batch_size", "dtype")
-)
-def _by_device(*inputs: Any, own: NamedSharding, **options: Any) -> Float[Array, "N A"]:
-    """Each device merges its own rows; nothing is sent."""
-
-    def each(*inputs: Any) -> Array:
-        return merged_rows(*inputs[:-1], empty=inputs[-1], **options)
-
-    mapped = jax.shard_map(
-        each,
-        mesh=own.mesh,
-        in_specs=_specs(own, *inputs[:-1]),
-        out_specs=own.spec,
-        check_vma=False,
-    )
-    return mapped(*inputs)
-
-
-def _from_host(
-    of_rows: Callable[..., Array],
-    samples: tuple[Stacked, AnyArray, Weights | None],
-    anchors: Stacked,
-    batch_size: int,
-    dtype: DTypeLike | None,
-) -> Float[Array, "N A"]:
-    """`of_rows` of samples on the host, `batch_size` of them on the device at once."""
-    embeddings, presence, weights = samples
-    num_samples, num_anchors = _check_samples(samples, anchors)
-    anchors = jax.tree.map(jnp.asarray, anchors)
-    out = dtype_of(embeddings, anchors, dtype)
-    merged, before = jnp.zeros((num_samples, num_anchors), out), None
-    size = min(batch_size, num_samples)
-    for chunk in range(0, num_samples, max(size, 1)):
-        # The last chunk is as long as the others, so that nothing is compiled again.
-        start = min(chunk, num_samples - size)
-        stop = start + size
-        own = weights
-        if weights is not None and weights.ndim == 2:
-            own = weights[:, start:stop]
-        x = jax.tree.map(
-            lambda x, i=start, j=stop: border.native(x[..., i:j, :]), embeddings
-        )
-        rows = of_rows(x, presence[:, start:stop], own, anchors)
-        # Under a transformation of JAX no memory is given away.
-        put = _put_in_place if arrays.is_concrete(rows) else _put
-        merged = put(merged, rows, start)
-        # The device may be one chunk behind, not more: those would fill its memory.
-        jax.block_until_ready(before)
-        before = rows
-    return merged
-
-
-def _put(merged: Array, rows: Array, start: int | Array) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(merged, rows, start, 0)
-
-
-_put_in_place = jax.jit(_put, donate_argnums=0)
-
-
-def _check_samples(
-    samples: tuple[Stacked, AnyArray, Weights | None], anchors: Stacked
-) -> tuple[int, int]:
-    """N and A; ValueError unless presence and weights fit the charts too."""
-    embeddings, presence, weights = samples
-    num_samples, num_anchors = check_charts(embeddings, anchors)
-    shape = (len(embeddings), num_samples)
-    arrays.check_mask("presence", presence, shape, "(M, N)")
-    check_weights(weights, shape)
-    return num_samples, num_anchors
+    return merged(merged_rows, check, samples, anchors, empty, batch_size, options)

@@ -3,6 +3,6 @@
 Each module has the same four verbs: `empty`, `add`, `combine`, `value`.
 """
 
-from jatlas.running import atlas, cka, spread
+from jatlas.running import atlas, cka, consensus, spread
 
-__all__ = ["atlas", "cka", "spread"]
+__all__ = ["atlas", "cka", "consensus", "spread"]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jatlas.merging import product
+from jatlas.merging import placed
+from jatlas.merging.contraction import merged_rows
 from jatlas.merging.mean import masked_mean
 from jatlas.merging.product import merge
 from jatlas.merging.relative import SIMILARITIES, relativize
@@ -323,7 +324,7 @@ def test_without_a_batch_size_what_is_large_is_streamed_too(monkeypatch):
     most = []
     x, a, present = large(60)
     expected = merge(x, a, present)
-    monkeypatch.setattr(product, "HOST_BYTES", 4096)
+    monkeypatch.setattr(placed, "HOST_BYTES", 4096)
     got = merge(x.view(Counted), a, present)
     np.testing.assert_allclose(got, expected, atol=1e-6)
     assert max(most) <= 4096 < x.nbytes
@@ -479,15 +480,22 @@ def test_each_device_merges_its_own_rows(mesh, options):
 def test_each_device_needs_little_beside_its_rows(mesh):
     x, a, present = large(40_960)
     own = NamedSharding(mesh, PartitionSpec("samples"))
-    placed = (
+    inputs = (
         spread(mesh, x, None, "samples"),
         spread(mesh, present, None, "samples"),
         None,
         spread(mesh, a),
         spread(mesh, jnp.float32(0)),
     )
-    told = {"similarity": "cosine", "precision": "highest", "batch_size": None}
-    program = product._by_device.lower(*placed, own=own, **told).compile()
+    settings = (
+        ("batch_size", None),
+        ("precision", "highest"),
+        ("similarity", "cosine"),
+    )
+    compiled = placed._by_device.lower(
+        *inputs, mesh=own, rows=merged_rows, settings=settings
+    )
+    program = compiled.compile()
     whole = 4 * len(x) * 40_960 * a.shape[1]  # (M, N, A)
     assert program.memory_analysis().temp_size_in_bytes <= 0.15 * whole / 4
     text = program.as_text()
@@ -506,19 +514,19 @@ def test_of_sharded_samples_a_batch_size_is_checked_too(mesh):
 def test_a_mesh_may_be_of_some_of_the_devices(monkeypatch):
     x, a, present = large(3 * 340)
     three = jax.make_mesh((3,), ("samples",), devices=jax.devices()[:3])
-    placed = (
+    where = (
         spread(three, x, None, "samples"),
         a,
         spread(three, present, None, "samples"),
     )
-    seen, by_device = [], product._by_device
+    seen, by_device = [], placed._by_device
 
-    def noted(*inputs, **told):
-        seen.append(by_device.lower(*inputs, **told).compile().as_text())
-        return by_device(*inputs, **told)
+    def noted(*inputs, **options):
+        seen.append(by_device.lower(*inputs, **options).compile().as_text())
+        return by_device(*inputs, **options)
 
-    monkeypatch.setattr(product, "_by_device", noted)
-    got = merge(*placed, weights=jnp.arange(1.0, 1 + len(x)))
+    monkeypatch.setattr(placed, "_by_device", noted)
+    got = merge(*where, weights=jnp.arange(1.0, 1 + len(x)))
     expected = merge(x, a, present, weights=jnp.arange(1.0, 1 + len(x)))
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
     assert "all-gather" not in seen[0]

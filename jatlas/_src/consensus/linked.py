@@ -1,0 +1,105 @@
+"""Which samples link charts, and whether they link all of them."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jatlas._src import arrays
+from jatlas._src.arrays import AnyArray, Shaped
+
+Stacked = AnyArray | Sequence[AnyArray]
+
+# One linked sample of a chart is its own mean, and says nothing about any direction.
+FEWEST = 2
+
+
+def linked_rows(
+    presence: Bool[Array, "M N"], where: Bool[Array, " N"] | None
+) -> Bool[Array, "M N"]:
+    """The rows from which the map is learned: of samples that two charts have.
+
+    With one chart alone all its rows count.
+
+    >>> linked_rows(jnp.array([[True, True], [False, True]]), None)
+    Array([[False,  True],
+           [False,  True]], dtype=bool)
+    """
+    present = presence if where is None else presence & where
+    fewest = min(2, presence.shape[0])
+    return present & (jnp.sum(present, axis=0) >= fewest)
+
+
+def joined(links: Float[Array, "M M"]) -> Bool[Array, ""]:
+    """Whether a chain of links joins all charts, and none has fewer than two rows."""
+    num_charts = links.shape[0]
+    reached = (links > 0).astype(links.dtype)
+    for _ in range(max(num_charts - 1, 1).bit_length()):
+        reached = (arrays.matmul(reached, reached) > 0).astype(links.dtype)
+    return jnp.all(reached > 0)
+
+
+def check_linked(
+    presence: Bool[AnyArray, "M N"], where: Bool[AnyArray, " N"] | None = None
+) -> None:
+    """Raise ValueError, naming the charts, unless linked samples join all of them."""
+    present = np.asarray(presence)
+    if where is not None:
+        present = present & np.asarray(where)
+    num_charts = present.shape[0]
+    if num_charts > 1:
+        present = present & (present.sum(axis=0) > 1)
+    counts = present.sum(axis=1)
+    few = np.flatnonzero(counts < FEWEST)
+    if few.size:
+        listed = ", ".join(f"chart {m} has {counts[m]}" for m in few[:10])
+        raise ValueError(
+            f"{few.size} of {num_charts} charts have fewer than {FEWEST} linked "
+            f"samples, samples that another chart has too: {listed}. Give more samples "
+            "to two charts at once, or leave these charts out."
+        )
+    groups = _groups(present)
+    if len(groups) > 1:
+        listed = "; ".join(str(group) for group in groups[:10])
+        raise ValueError(
+            f"no chain of linked samples joins all charts: there are {len(groups)} "
+            f"groups that share no sample, {listed}. Let a chart of one group embed "
+            "some samples of another, or merge each group by itself."
+        )
+
+
+def _groups(present: Bool[np.ndarray, "M N"]) -> list[list[int]]:
+    """Charts that samples join to each other, directly or through others."""
+    shared = present.astype(np.float32) @ present.astype(np.float32).T > 0
+    remaining, groups = set(range(len(shared))), []
+    while remaining:
+        group, new = set(), {min(remaining)}
+        while new:
+            group |= new
+            new = set(np.flatnonzero(shared[sorted(new)].any(axis=0))) - group
+        groups.append(sorted(int(m) for m in group))
+        remaining -= group
+    return groups
+
+
+def check_charts(embeddings: Stacked, presence: Shaped, where: Shaped | None) -> None:
+    """Raise ValueError unless embeddings and masks are of M charts and N samples."""
+    if not isinstance(embeddings, Sequence):
+        arrays.check_equal(
+            "the number of axes of stacked embeddings",
+            [3, embeddings.ndim],
+            "Give (M, N, D), or M arrays (N, D_m).",
+        )
+    if len(embeddings) == 0:
+        raise ValueError("there are no charts to merge; give one at least.")
+    for chart, x in enumerate(embeddings):
+        arrays.check_rows(f"embeddings of chart {chart}", x)
+    arrays.check_equal(
+        "the number of samples N",
+        [x.shape[0] for x in embeddings],
+        "Charts of different samples are stacked by `jatlas.assemble`.",
+    )
+    num_samples = embeddings[0].shape[0]
+    arrays.check_mask("presence", presence, (len(embeddings), num_samples), "(M, N)")
+    arrays.check_mask("where", where, (num_samples,), "(N,)")

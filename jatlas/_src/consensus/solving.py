@@ -1,0 +1,232 @@
+"""The consensus map: from moments of the rows, or from the rows where those are few."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jatlas._src import arrays
+from jatlas._src.arrays import Number
+from jatlas._src.consensus.linked import FEWEST, Stacked, joined, linked_rows
+from jatlas._src.consensus.moments import (
+    ConsensusState,
+    by_chart,
+    centered_rows,
+    chart_of_feature,
+    dimensions_of,
+)
+from jatlas._src.roots import ROUNDING, eigen
+
+PerChart = Array | tuple[Array, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Consensus:
+    """Each chart's map to consensus coordinates: x -> (x - mean) / scale weights.
+
+    Arrays over M charts, or tuples of M arrays where the charts' dimensions differ.
+
+    Attributes:
+        mean: (M, D) or M times (D_m,), of a chart's linked rows.
+        scale: (M,), the root of their mean squared length.
+        weights: (M, D, K) or M times (D_m, K). Coordinate k is already multiplied by
+            agreement[k] ** agreement_power.
+        agreement: (K,), in [0, 1], how far the charts agree about each coordinate,
+            largest first. With M charts that have every sample and have nothing in
+            common it is 1 / M.
+        ridge, agreement_power: (), as they were given or chosen.
+        normalize: whether rows are brought to length one first.
+    """
+
+    mean: PerChart
+    scale: Float[Array, " M"]
+    weights: PerChart
+    agreement: Float[Array, " K"]
+    ridge: Float[Array, ""]
+    agreement_power: Float[Array, ""]
+    normalize: bool = field(metadata={"static": True})
+
+
+def of_moments(
+    state: ConsensusState, num_features: int, ridge: Number, power: Number
+) -> Consensus:
+    """The map from the moments: an eigenproblem of W = D_1 + ... + D_M rows.
+
+    With L_m L_m' = X_m' X_m + ridge I, H = C^(-1/2) [X_1 L_1^(-T), ...] and
+    H'H = V w V' it is W_m = L_m^(-T) V_m w^(1/2). That is
+    (X_m' X_m + ridge I)^(-1) X_m' G, since G = C^(-1/2) H V w^(-1/2) and so
+    X_m' G = L_m V_m w^(1/2).
+    """
+    ridge, power = _checked(ridge, power, state.across.dtype)
+    scale = _scale(state.count, jax.tree.map(_trace, state.within))
+    inverse = arrays.safe_divide(jnp.ones_like(scale), scale, 0.0)
+    chart = chart_of_feature(state.dimensions)
+    factors = jax.tree.map(
+        lambda squares, s: _cholesky(squares * (s**2)[..., None, None], ridge),
+        state.within,
+        tuple(inverse) if isinstance(state.within, tuple) else inverse,
+    )
+    across = state.across * inverse[chart][:, None] * inverse[chart]
+    half = _solve(factors, across, state.dimensions)
+    values, vectors = eigen(_solve(factors, half.T, state.dimensions))
+    values, vectors = values[:num_features], vectors[:, :num_features]
+    sided = _solve(factors, vectors, state.dimensions, transposed=True)
+    return _consensus(
+        state.mean,
+        jnp.where(_usable(state.count, state.links), scale, jnp.nan),
+        sided * _powered(values, 0.5),
+        values,
+        (ridge, power),
+        state.dimensions,
+        state.normalize,
+    )
+
+
+def of_rows(
+    embeddings: Stacked,
+    presence: Bool[Array, "M N"],
+    where: Bool[Array, " N"] | None,
+    normalize: bool,
+    num_features: int,
+    ridge: Number,
+    power: Number,
+) -> Consensus:
+    """The map from the rows: an eigenproblem of N rows, for N below W.
+
+    The sum of the smoothers P_m is formed, (N, N), and W_m = (X_m' X_m + ridge I)^(-1)
+    X_m' C^(-1/2) V is made of whichever side of X_m is the smaller.
+    """
+    linked = linked_rows(jnp.asarray(presence), where)
+    rows, means = centered_rows(embeddings, linked, normalize)
+    dtype = jnp.result_type(*rows)
+    ridge, power = _checked(ridge, power, dtype)
+    have = linked.astype(dtype)
+    counts = jnp.sum(have, axis=0)
+    parts = arrays.safe_divide(jnp.ones_like(counts), counts, 0.0)
+    roots = jnp.sqrt(parts).astype(dtype)
+    scale = _scale(jnp.sum(have, axis=1), jnp.stack([jnp.sum(x**2) for x in rows]))
+    inverse = arrays.safe_divide(jnp.ones_like(scale), scale, 0.0)
+    smoothers, back = zip(
+        *(
+            _smoother(x.astype(dtype) * s, ridge)
+            for x, s in zip(rows, inverse, strict=True)
+        ),
+        strict=True,
+    )
+    values, vectors = eigen(sum(smoothers) * roots[:, None] * roots)
+    values, vectors = values[:num_features], vectors[:, :num_features]
+    weights = jnp.concatenate([solve(roots[:, None] * vectors) for solve in back])
+    links = arrays.matmul(have * parts, have.T)
+    return _consensus(
+        jnp.concatenate(means).astype(dtype),
+        jnp.where(_usable(jnp.sum(have, axis=1), links), scale, jnp.nan),
+        weights * _powered(values, 0.0),
+        values,
+        (ridge, power),
+        dimensions_of(embeddings),
+        normalize,
+    )
+
+
+def _smoother(
+    x: Float[Array, "N D"], ridge: Float[Array, ""]
+) -> tuple[Float[Array, "N N"], Callable[[Array], Array]]:
+    """X (X'X + ridge I)^(-1) X', and the map of G to (X'X + ridge I)^(-1) X' G."""
+    if x.shape[1] <= x.shape[0]:
+        factor = _cholesky(arrays.matmul(x.T, x), ridge)
+        half = _triangular(factor, x.T)
+        return arrays.matmul(half.T, half), lambda g: _triangular(
+            factor, arrays.matmul(half, g), transposed=True
+        )
+    kernel = arrays.matmul(x, x.T)
+    factor = _cholesky(kernel, ridge)
+
+    def solved(rows: Array) -> Array:
+        return _triangular(factor, _triangular(factor, rows), transposed=True)
+
+    return solved(kernel), lambda g: arrays.matmul(x.T, solved(g))
+
+
+def _consensus(
+    mean: Float[Array, " W"],
+    scale: Float[Array, " M"],
+    weights: Float[Array, "W K"],
+    values: Float[Array, " K"],
+    options: tuple[Array, Array],
+    dimensions: tuple[int, ...],
+    normalize: bool,
+) -> Consensus:
+    ridge, power = options
+    # The sign of an eigenvector is the solver's choice: its largest weight is positive.
+    largest = jnp.argmax(jnp.abs(weights), axis=0)
+    sign = jnp.sign(jnp.take_along_axis(weights, largest[None], axis=0))
+    weights = weights * jax.lax.stop_gradient(jnp.where(sign == 0, 1, sign))
+    known = jnp.where(jnp.any(jnp.isnan(scale)), jnp.nan, 1).astype(values.dtype)
+    return Consensus(
+        by_chart(mean, dimensions),
+        scale,
+        by_chart(weights * _powered(values, power), dimensions),
+        jnp.clip(values, 0, 1) * known,
+        ridge,
+        power,
+        normalize,
+    )
+
+
+def _powered(values: Float[Array, " K"], power: Number) -> Float[Array, " K"]:
+    """w^power; zero for an agreement that is zero up to rounding."""
+    kept = values > ROUNDING * jnp.finfo(values.dtype).eps
+    root = jnp.where(kept, values, 1) ** power
+    # A NaN fails every comparison; it must come out as NaN, not as zero.
+    return jnp.where(kept, root, values * 0)
+
+
+def _checked(ridge: Number, power: Number, dtype: jnp.dtype) -> tuple[Array, Array]:
+    """Both options in the dtype of the rows; NaN where they are out of range."""
+    ridge, power = jnp.asarray(ridge, dtype), jnp.asarray(power, dtype)
+    return jnp.where(ridge > 0, ridge, jnp.nan), jnp.where(power >= 0, power, jnp.nan)
+
+
+def _usable(count: Float[Array, " M"], links: Float[Array, "M M"]) -> Bool[Array, ""]:
+    return joined(links) & jnp.all(count >= FEWEST)
+
+
+def _scale(count: Float[Array, " M"], squares: PerChart) -> Float[Array, " M"]:
+    """The root of the mean squared length; zero where nothing varies."""
+    total = jnp.stack(squares) if isinstance(squares, tuple) else squares
+    return arrays.safe_sqrt(arrays.safe_divide(total, count, 0.0))
+
+
+def _trace(squares: Float[Array, "*M D D"]) -> Float[Array, "*M"]:
+    return jnp.trace(squares, axis1=-2, axis2=-1)
+
+
+def _cholesky(squares: Float[Array, "*M D D"], ridge: Array) -> Float[Array, "*M D D"]:
+    eye = jnp.eye(squares.shape[-1], dtype=squares.dtype)
+    return jnp.linalg.cholesky(squares + ridge * eye)
+
+
+def _triangular(factor: Array, rows: Array, transposed: bool = False) -> Array:
+    return jax.lax.linalg.triangular_solve(
+        factor, rows, left_side=True, lower=True, transpose_a=transposed
+    )
+
+
+def _solve(
+    factors: PerChart,
+    rows: Float[Array, "W K"],
+    dimensions: tuple[int, ...],
+    transposed: bool = False,
+) -> Float[Array, "W K"]:
+    """L_m^(-1) of each chart's rows, or L_m^(-T)."""
+    solve = partial(_triangular, transposed=transposed)
+    parts = jax.tree.map(solve, factors, by_chart(rows, dimensions))
+    return (
+        jnp.concatenate(parts)
+        if isinstance(parts, tuple)
+        else parts.reshape(rows.shape)
+    )
