@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jatlas._src import arrays, border
-from jatlas._src.median import median_distance
+from jatlas._src.pairs.median import median_distance
 from jatlas.files.coordinates import take_rows
 from jatlas.files.formats.names import check_ids, check_one_kind, find
 from jatlas.files.quality import Reach

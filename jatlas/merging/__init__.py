@@ -2,6 +2,7 @@
 
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import Spaces, anchor_rows, assemble
+from jatlas.merging.choice import choose_consensus
 from jatlas.merging.consensus import (
     Consensus,
     apply_consensus,
@@ -13,6 +14,7 @@ from jatlas.merging.nystroem import fit_nystroem
 from jatlas.merging.pool import anchor_pool, check_anchors
 from jatlas.merging.product import merge
 from jatlas.merging.relative import register_similarity, relativize
+from jatlas.merging.scoring import MergeScore, score_merge
 from jatlas.merging.transforms import (
     Transform,
     apply_transform,
@@ -24,6 +26,7 @@ from jatlas.merging.transforms import (
 
 __all__ = [
     "Consensus",
+    "MergeScore",
     "Spaces",
     "Transform",
     "anchor_pool",
@@ -33,6 +36,7 @@ __all__ = [
     "assemble",
     "check_anchors",
     "choose_anchors",
+    "choose_consensus",
     "dropped_directions",
     "fit_center",
     "fit_consensus",
@@ -44,4 +48,5 @@ __all__ = [
     "merge_consensus",
     "register_similarity",
     "relativize",
+    "score_merge",
 ]

@@ -1,6 +1,6 @@
 """Measures of spaces, and of how alike two of them are."""
 
-from jatlas._src.median import median_distance
+from jatlas._src.pairs.median import median_distance
 from jatlas.metrics.alignment import cka
 from jatlas.metrics.classes import separability
 from jatlas.metrics.neighbors import mutual_neighbors

@@ -5,14 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from jatlas._src import arrays, border, chunks, layout
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
-
-# Two similarities that differ by no more than this, times eps and the mean length of
-# the two gallery rows, differ by rounding.
-_ROUNDING = 8
+from jatlas._src.pairs.ranks import ranks_of
 
 SIMILARITIES = ("cosine", "inner")
 
@@ -105,7 +102,7 @@ def _retrieval(
     # The length of a query does not change the order of its answers.
     queries = arrays.unit(queries)
     gallery = arrays.unit(gallery) if similarity == "cosine" else gallery
-    ranks = _ranks(queries, gallery, rows)
+    ranks = ranks_of(queries, gallery, gallery, jnp.arange(len(rows)), rows)
 
     def mean(values: Array) -> Float[Array, ""]:
         total = arrays.masked_sum(values.astype(dtype), rows)
@@ -113,29 +110,6 @@ def _retrieval(
 
     dtype = jnp.result_type(queries, gallery)
     return Retrieval(mean(1 / ranks.astype(dtype)), mean(ranks <= 1), mean(ranks <= k))
-
-
-def _ranks(
-    queries: Float[Array, "N D"], gallery: Float[Array, "N D"], rows: Array
-) -> Int[Array, " N"]:
-    """The number of gallery rows no less similar than the query's own."""
-    num_samples = len(rows)
-    everyone = jnp.arange(num_samples)
-    lengths = arrays.safe_sqrt(jnp.sum(gallery**2, axis=1))
-
-    def ranks(samples: tuple[Array, ...]) -> Int[Array, " n"]:
-        query, answer, length, place = samples
-        similar = arrays.matmul(query, gallery.T)
-        right = jnp.sum(query * answer, axis=1)
-        rounding = _ROUNDING * jnp.finfo(similar.dtype).eps
-        slack = rounding * (length[:, None] + lengths) / 2
-        others = rows & (everyone != place[:, None])
-        ahead = others & (similar >= right[:, None] - slack)
-        return 1 + jnp.sum(ahead, axis=1)
-
-    samples = (queries, gallery, lengths, everyone)
-    size = chunks.chunk_size(num_samples, chunks.pair_rows(num_samples))
-    return chunks.map_samples(ranks, samples, (0,) * len(samples), size)
 
 
 def _check(

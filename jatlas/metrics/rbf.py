@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, tiles
-from jatlas._src.median import check_median, median_square
+from jatlas._src import arrays
+from jatlas._src.pairs import tiles
+from jatlas._src.pairs.median import check_median, median_square
 
 KERNELS = ("linear", "rbf")
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas._src.median import median_distance
+from jatlas._src.pairs.median import median_distance
 from jatlas.metrics.alignment import cka
 from jatlas.metrics.rbf import check_kernel
 from jatlas.running import cka as running_cka

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas._src import tiles
+from jatlas._src.pairs import tiles
 from jatlas.metrics.alignment import cka
 
 rbf = partial(cka, kernel="rbf")

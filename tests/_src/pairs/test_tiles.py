@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jatlas._src import tiles
+from jatlas._src.pairs import tiles
 
 
 def exactly(x, y):

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jatlas._src import tiles
-from jatlas._src.median import LIMB, MEDIANS, _excess, median_distance
+from jatlas._src.pairs import tiles
+from jatlas._src.pairs.median import LIMB, MEDIANS, _excess, median_distance
 
 
 def squared_distances(x):

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, border, layout, tiles
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Where
+from jatlas._src.pairs import tiles
 
 MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 # Counts of pairs can be beyond the integers that there are without float64: they are

@@ -1,0 +1,181 @@
+"""Consensus coordinates whose ridge and power held-out samples have chosen."""
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jatlas._src import border
+from jatlas._src.arrays import AnyArray
+from jatlas._src.consensus import held_out, linked, moments, solving
+from jatlas._src.consensus.held_out import Fold, Totals
+from jatlas._src.consensus.solving import Consensus
+from jatlas._src.seeds import Seed
+from jatlas.merging import scoring
+from jatlas.merging.consensus import (
+    apply_consensus,
+    fit_consensus,
+    number_of_features,
+)
+from jatlas.merging.scoring import MergeScore
+
+Stacked = Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]]
+
+
+@border.promoting
+def choose_consensus(
+    key: Seed,
+    embeddings: Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]],
+    presence: Bool[AnyArray, "M N"],
+    *,
+    ridges: Sequence[float] = (0.3, 1.0, 3.0),
+    powers: Sequence[float] = (0.5, 1.0, 2.0, 3.0),
+    num_features: int | None = None,
+    normalize: bool = False,
+    folds: int = 5,
+    among: str = "linked",
+) -> tuple[Consensus, Float[np.ndarray, "M M"]]:
+    """The consensus by which held-out linked samples find each other best.
+
+    For every fold of linked samples the map is fitted on the others, anew for each
+    ridge, and rows of the fold are looked for from chart to chart, as `score_merge`
+    does. The ridge and power with the highest mean reciprocal rank, over all queries of
+    all pairs of charts, are then fitted on all linked samples. Runs on the host.
+
+    Args:
+        key: an integer or a JAX key; deals the folds.
+        embeddings: (M, N, D), or M arrays (N, D_m).
+        presence: (M, N), boolean.
+        ridges: to choose from, each above 0.
+        powers: to choose from, `agreement_power`, none negative.
+        num_features: as in `fit_consensus`.
+        normalize: as in `fit_consensus`.
+        folds: 2 or more.
+        among: where the answers are looked for: "linked" for charts whose rows are to
+            find each other, "all" for one index in which rows of single charts and of
+            several lie; see `score_merge`.
+
+    Returns:
+        The `Consensus`, with the chosen ridge and agreement_power in it, and its score,
+        (M, M): the mean reciprocal rank of held-out samples, queries by chart i among
+        rows of chart j. NaN where no linked sample is in both. Of as many settings as
+        are tried it is the best, and so a little too high.
+
+    Raises:
+        ValueError: as `score_merge` and `fit_consensus`, and if there is no ridge or
+            power to choose from, or one is out of range.
+
+    Example:
+        >>> hidden = jax.random.normal(jax.random.key(0), (200, 8))
+        >>> turn = jax.random.normal(jax.random.key(1), (2, 8, 12))
+        >>> charts, both = hidden @ turn, jnp.ones((2, 200), bool)
+        >>> consensus, score = choose_consensus(0, charts, both)
+        >>> bool(score[0, 1] > 0.95), float(consensus.ridge) in (0.3, 1.0, 3.0)
+        (True, True)
+
+    Source: as for `fit_consensus`.
+    """
+    present = scoring.check_scored(embeddings, presence, folds, among)
+    _check_options("ridges", ridges, 0, "above")
+    _check_options("powers", powers, -1e-30, "not below")
+    features = number_of_features(embeddings, num_features)
+    settings = [(ridge, power) for ridge in ridges for power in powers]
+    totals: dict[tuple[float, float], list[Totals]] = {s: [] for s in settings}
+    dealt = list(held_out.deal_folds(key, present, folds, among))
+    for fold in dealt:
+        linked.check_linked(present, fold.learned_from)
+    maps = _fold_maps(embeddings, present, dealt, ridges, features, normalize)
+    for fold, ridge, consensus in maps:
+        places = fold.places
+        rows = [
+            apply_consensus(consensus, chart, jnp.asarray(x[places]))
+            for chart, x in enumerate(embeddings)
+        ]
+        for power in powers:
+            weighted = [x * consensus.agreement**power for x in rows]
+            total = scoring.score_fold(fold, weighted, present[:, places])
+            totals[ridge, power].append(total)
+    scores = {setting: scoring.score_of(parts) for setting, parts in totals.items()}
+    best = max(settings, key=lambda setting: _over_queries(scores[setting]))
+    consensus = fit_consensus(
+        embeddings,
+        jnp.asarray(present),
+        num_features=num_features,
+        ridge=best[0],
+        agreement_power=best[1],
+        normalize=normalize,
+    )
+    return consensus, scores[best].mean_reciprocal_rank
+
+
+def _over_queries(score: MergeScore) -> float:
+    """The mean reciprocal rank of all queries of all pairs of charts."""
+    ranks = np.nan_to_num(score.mean_reciprocal_rank)
+    return float(np.sum(ranks * score.queries) / np.sum(score.queries))
+
+
+def _fold_maps(
+    embeddings: Stacked,
+    presence: Bool[np.ndarray, "M N"],
+    folds: Sequence[Fold],
+    ridges: Sequence[float],
+    num_features: int,
+    normalize: bool,
+) -> Iterator[tuple[Fold, float, Consensus]]:
+    """For each fold and ridge the map of the other folds, without agreement weights.
+
+    Of linked samples only. Few are fitted anew; of many, the moments of each fold are
+    taken once, and those of all other folds combined.
+    """
+    places = np.flatnonzero(presence.sum(axis=0) > 1)
+    rows = [jnp.asarray(x[places]) for x in embeddings]
+    have, features = jnp.asarray(presence[:, places]), min(num_features, places.size)
+    if places.size < sum(moments.dimensions_of(embeddings)):
+        for fold in folds:
+            where = jnp.asarray(fold.learned_from[places])
+            for ridge in ridges:
+                yield (
+                    fold,
+                    ridge,
+                    fit_consensus(
+                        rows,
+                        have,
+                        where=where,
+                        num_features=features,
+                        ridge=ridge,
+                        agreement_power=0.0,
+                        normalize=normalize,
+                    ),
+                )
+        return
+    size = -(-places.size // len(folds))
+    states = []
+    for fold in folds:
+        mine = np.flatnonzero(~fold.learned_from[places])
+        padded = np.resize(mine, size)
+        where = jnp.arange(size) < mine.size
+        parts = [x[padded] for x in rows]
+        states.append(_moments(parts, have[:, padded], where, normalize))
+    for number, fold in enumerate(folds):
+        others = reduce(_combined, states[:number] + states[number + 1 :])
+        for ridge in ridges:
+            yield fold, ridge, _solved(others, features, ridge, 0.0)
+
+
+_moments = jax.jit(moments.moments_of, static_argnames="normalize")
+_combined = jax.jit(moments.combined)
+_solved = jax.jit(solving.of_moments, static_argnames="num_features")
+
+
+def _check_options(
+    name: str, options: Sequence[float], least: float, words: str
+) -> None:
+    bad = [x for x in options if not least < x < np.inf]
+    if bad or not len(options):
+        raise ValueError(
+            f"{name} must be one or more finite numbers, {words} 0, got "
+            f"{list(options)}."
+        )
