@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jatlas._src import border
-from jatlas._src.arrays import AnyArray
+from jatlas._src.arrays import AnyArray, Number
 from jatlas._src.consensus import held_out, linked, moments, solving
 from jatlas._src.consensus.held_out import Fold, Totals
 from jatlas._src.consensus.solving import Consensus
@@ -171,7 +171,7 @@ _solved = jax.jit(solving.of_moments, static_argnames="num_features")
 
 
 def _check_options(
-    name: str, options: Sequence[float], least: float, words: str
+    name: str, options: Sequence[float], least: Number, words: str
 ) -> None:
     bad = [x for x in options if not least < x < np.inf]
     if bad or not len(options):

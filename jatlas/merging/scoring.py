@@ -164,5 +164,5 @@ def score_of(totals: Sequence[Totals]) -> MergeScore:
     """Means over the queries of all folds."""
     sums = Totals(*(np.sum(parts, axis=0) for parts in zip(*totals, strict=True)))
     count = np.where(sums.queries == 0, np.nan, sums.queries)
-    means = [total / count for total in sums[1:]]
-    return MergeScore(*means, queries=sums.queries)
+    means = dict(zip(MergeScore._fields, (x / count for x in sums[1:]), strict=False))
+    return MergeScore(**means, queries=sums.queries)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -139,7 +139,7 @@ def _pair(
     return jnp.stack([jnp.sum(jnp.where(both, x, 0)) for x in found])
 
 
-def _unit_rows(x: Array, where: Array) -> Array:
+def _unit_rows(x: AnyArray, where: Any) -> Array:
     return arrays.unit(arrays.keep(arrays.widen(x), where))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jatlas._src import arrays
-from jatlas._src.arrays import AnyArray, Shaped
+from jatlas._src.arrays import AnyArray
 
 Stacked = AnyArray | Sequence[AnyArray]
 
@@ -16,7 +16,7 @@ FEWEST = 2
 
 
 def linked_rows(
-    presence: Bool[Array, "M N"], where: Bool[Array, " N"] | None
+    presence: Bool[AnyArray, "M N"], where: Bool[AnyArray, " N"] | None
 ) -> Bool[Array, "M N"]:
     """The rows from which the map is learned: of samples that two charts have.
 
@@ -26,7 +26,8 @@ def linked_rows(
     Array([[False,  True],
            [False,  True]], dtype=bool)
     """
-    present = presence if where is None else presence & where
+    present = jnp.asarray(presence)
+    present = present if where is None else present & where
     fewest = min(2, presence.shape[0])
     return present & (jnp.sum(present, axis=0) >= fewest)
 
@@ -77,13 +78,15 @@ def _groups(present: Bool[np.ndarray, "M N"]) -> list[list[int]]:
         group, new = set(), {min(remaining)}
         while new:
             group |= new
-            new = set(np.flatnonzero(shared[sorted(new)].any(axis=0))) - group
-        groups.append(sorted(int(m) for m in group))
+            new = set(np.flatnonzero(shared[sorted(new)].any(axis=0)).tolist()) - group
+        groups.append(sorted(group))
         remaining -= group
     return groups
 
 
-def check_charts(embeddings: Stacked, presence: Shaped, where: Shaped | None) -> None:
+def check_charts(
+    embeddings: Stacked, presence: AnyArray, where: AnyArray | None
+) -> None:
     """Raise ValueError unless embeddings and masks are of M charts and N samples."""
     if not isinstance(embeddings, Sequence):
         arrays.check_equal(

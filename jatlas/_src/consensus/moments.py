@@ -86,12 +86,12 @@ def centered_rows(
 
 def moments_of(
     embeddings: Stacked,
-    presence: Bool[Array, "M N"],
-    where: Bool[Array, " N"] | None,
+    presence: Bool[AnyArray, "M N"],
+    where: Bool[AnyArray, " N"] | None,
     normalize: bool,
 ) -> ConsensusState:
     """The state of these rows alone."""
-    linked = linked_rows(jnp.asarray(presence), where)
+    linked = linked_rows(presence, where)
     rows, means = centered_rows(embeddings, linked, normalize)
     wide = jnp.result_type(*rows)
     have = linked.astype(wide)
@@ -169,7 +169,7 @@ def no_rows(
     )
 
 
-def check_same(a: AnyArray, b: AnyArray) -> None:
+def check_same(a: ConsensusState, b: ConsensusState) -> None:
     """Raise ValueError unless two states are of the same charts."""
     arrays.check_equal(
         "the dimensions D_m of the charts of the two states",

@@ -100,7 +100,7 @@ def of_rows(
     The sum of the smoothers P_m is formed, (N, N), and W_m = (X_m' X_m + ridge I)^(-1)
     X_m' C^(-1/2) V is made of whichever side of X_m is the smaller.
     """
-    linked = linked_rows(jnp.asarray(presence), where)
+    linked = linked_rows(presence, where)
     rows, means = centered_rows(embeddings, linked, normalize)
     dtype = jnp.result_type(*rows)
     ridge, power = _checked(ridge, power, dtype)

@@ -56,7 +56,7 @@ def nearest(
 ) -> Int[Array, "N k"]:
     """The k candidates most similar to each query, by the inner product."""
 
-    def rows(query: Array) -> Int[Array, "n k"]:
+    def rows(query: tuple[Array]) -> Int[Array, "n k"]:
         similar = arrays.matmul(query[0], gallery.T)
         return jax.lax.top_k(jnp.where(candidates, similar, -jnp.inf), k)[1]
 
