@@ -256,7 +256,7 @@ ELSEWHERE = {
     # no arrays come in
     "charts.adam": "charts/test_optimizers.py",
     "running.atlas.empty": "running/test_atlas.py",
-    "running.cka.empty": "metrics/test_cka.py",
+    "running.cka.empty": "running/test_running_cka.py",
     "running.spread.empty": "running/test_spread.py",
     "charts.from_module": "charts/test_cnn.py",
     "devices.sample_mesh": "test_devices.py",
