@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
@@ -20,9 +20,11 @@ from experiments.runs import folders, provenance, terminal
 from experiments.runs.compilation import keep_compiled
 from experiments.runs.deals import Unit
 from experiments.runs.experiment import Experiment, Run
-from experiments.runs.options import Given, Options, check, described
+from experiments.runs.options import check, described
 from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report
+
+Flags = TypeVar("Flags")
 
 
 def command(
@@ -52,16 +54,16 @@ def parse(
 
 
 def parse_options(
-    defaults: Given,
+    defaults: Flags,
     unused: Sequence[str],
     about: str,
     prog: str,
     args: Sequence[str] | None = None,
-) -> Given:
+) -> Flags:
     """The options of a command line, for a command that is no run of units.
 
     Args:
-        defaults: of a class of options.
+        defaults: of a frozen dataclass of options.
         unused: flags that are not to be shown.
         about: the first words of --help.
         prog: the command in --help.
@@ -273,7 +275,7 @@ def _message(box: str) -> str:
     return " ".join(filter(None, itertools.takewhile(lambda x: not across(x), message)))
 
 
-def _shown(defaults: Options, unused: Sequence[str]) -> Options:
+def _shown(defaults: Any, unused: Sequence[str]) -> Any:
     """The options, of a class that knows which flags are not to be shown."""
     base = type(defaults)
     of = {f.name: f.type for f in dataclasses.fields(base)}

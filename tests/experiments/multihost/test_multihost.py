@@ -144,7 +144,7 @@ def test_each_process_says_the_same_results(two):
     said = re.findall(r"process (\d) of 2: (\d+) rows, (CKA .*)", two[1])
     assert sorted(line[:2] for line in said) == [("0", "490"), ("1", "511")]
     assert said[0][2] == said[1][2]
-    assert "results.json" in two[1].splitlines()[-1]
+    assert "table.md" in two[1].splitlines()[-1]
 
 
 # A process that is lost
@@ -157,7 +157,7 @@ class Host:
         join = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2"]
         join += ["--process-id", str(process_id), "--timeout", str(TIMEOUT)]
         self.process = subprocess.Popen(
-            [*COMMAND, *join, "--repeat", "1000000", "--out", str(folder)],
+            [*COMMAND, *join, "--repeats", "1000000", "--out", str(folder)],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
