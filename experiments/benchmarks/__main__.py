@@ -23,6 +23,7 @@ from experiments.benchmarks import machine, references, report, scale
 from experiments.benchmarks.jobs import JOBS
 from experiments.benchmarks.measure import Bench, Disagreement
 from experiments.data import storage
+from experiments.data.modules import hash_of
 from experiments.runs import folders, provenance, runner, terminal
 
 ABOUT = (
@@ -90,7 +91,7 @@ def plan(options: Options) -> Plan:
     }
     modules = provenance.code(job.rows for job in JOBS.values())
     claimed = settings | {"modules": modules}
-    settings |= {"versions": versions | {"code": provenance.hash_of(modules)}}
+    settings |= {"versions": versions | {"code": hash_of(modules)}}
     if forced := folders.claim(options.folder, claimed, force=options.force):
         settings["forced"] = forced
     names = [name for name in JOBS if name in options.only]

@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 
 from experiments.data import storage
+from experiments.data.modules import hash_of
 from experiments.runs import folders, provenance, terminal
 from experiments.runs.compilation import keep_compiled
 from experiments.runs.deals import Unit
@@ -148,7 +149,7 @@ def describe(experiment: Experiment, options: Any, data: Any) -> dict[str, Any]:
     modules = provenance.code(experiment.makers, (*options.charts, options.similarity))
     given, found = described(options, experiment.unused), more.get("options", {})
     given |= {k: v for k, v in found.items() if k not in experiment.unused}
-    versions = provenance.versions() | {"code": provenance.hash_of(modules)}
+    versions = provenance.versions() | {"code": hash_of(modules)}
     return {
         "experiment": experiment.name,
         "options": given,
@@ -171,7 +172,7 @@ def execute(run: Run, console: Console) -> dict[str, Any]:
     text = experiment.report(written)
     storage.write_text(run.folder / "table.md", text)
     if experiment.draw is not None:
-        experiment.draw(run, written, text)
+        experiment.draw(run, written)
     if experiment.show is None:
         console.print(text, markup=False)
     else:
