@@ -225,8 +225,8 @@ PROMISES = [
 # Functions that promise something else, and where they are held to it.
 ELSEWHERE = {
     # on the host: from arrays of any content to arrays, every value looked at
-    "anchor_rows": "merging/test_spaces.py",
-    "assemble": "merging/test_spaces.py",
+    "anchor_rows": "merging/test_assembly.py",
+    "assemble": "merging/test_assembly.py",
     "check_anchors": "merging/test_anchors.py",
     "choose_anchors": "merging/test_anchors.py",
     "scenarios.end_to_end": "test_scenarios.py",
@@ -238,11 +238,11 @@ ELSEWHERE = {
     "scenarios.totally_disjoint": "test_scenarios.py",
     # files: from what is on disk, every value looked at
     "files.add_file": "files/test_adding.py",
-    "files.compare_files": "files/test_commands.py",
+    "files.compare_files": "cli/test_commands.py",
     "load": "files/test_storage.py",
     "files.load_recipe": "files/test_storage.py",
-    "merge_files": "files/test_commands.py",
-    "files.project_file": "files/test_commands.py",
+    "merge_files": "cli/test_commands.py",
+    "files.project_file": "cli/test_commands.py",
     "files.read_embeddings": "files/test_readers.py",
     "save": "files/test_storage.py",
     # random numbers and a function come in
@@ -256,7 +256,7 @@ ELSEWHERE = {
     # no arrays come in
     "charts.adam": "charts/test_optimizers.py",
     "running.atlas.empty": "running/test_atlas.py",
-    "running.cka.empty": "metrics/test_cka.py",
+    "running.cka.empty": "running/test_running_cka.py",
     "running.spread.empty": "running/test_spread.py",
     "charts.from_module": "charts/test_cnn.py",
     "devices.sample_mesh": "test_devices.py",

@@ -1,10 +1,15 @@
 """The benchmark: `python -m experiments.benchmarks`, from jobs to a table.
 
 At most 10 minutes on 2 cores; `--quick`, at small sizes, less than one.
+
+It shares its parser, its folders and its files with the other experiments, and not
+their runner: a job reads no images, has no seed and no setting, and the bar goes by the
+seconds that each job is known to take.
 """
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,34 +23,39 @@ from experiments.benchmarks import machine, references, report, scale
 from experiments.benchmarks.jobs import JOBS
 from experiments.benchmarks.measure import Bench, Disagreement
 from experiments.data import storage
-from experiments.runs import folders, provenance, terminal
+from experiments.data.modules import hash_of
+from experiments.runs import folders, provenance, runner, terminal
+
+ABOUT = (
+    "Measure jatlas beside references, on the same arrays in one process. Writes "
+    "results.json, every timing of every run, and table.md, the tables made of it. "
+    "Jobs that are done are not done again: interrupted, the same command goes on "
+    "where it was, and jobs left out by --only can be added."
+)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Measure jatlas beside references, on the same arrays in one process.
+    """The options of the benchmark."""
 
-    Writes benchmarks.json, every timing of every run, and benchmarks.md, the tables
-    made of it. Jobs that are done are not done again: interrupted, the same command
-    goes on where it was, and jobs left out by --only can be added.
-    """
-
-    only: tuple[str, ...] = tuple(JOBS)
-    """Which jobs; all if left out."""
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="JOB [JOB ...]")] = tuple(
+        JOBS
+    )
+    """Which jobs; all if unset."""
     repeats: int = 3
     """Rounds, in each of which ours and the references have a turn."""
     quick: bool = False
     """Small sizes, in about a minute. No bar is judged on them."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where the results go; results/benchmarks (or benchmarks_quick) if left out."""
+    """Where the results go; results/benchmarks/full, or quick, if unset."""
     force: bool = False
     """Go on in a folder whose parts were made by other code. The results say so."""
 
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        name = "benchmarks_quick" if self.quick else "benchmarks"
-        return self.out if self.out is not None else Path("results") / name
+        name = "quick" if self.quick else "full"
+        return self.out or Path("results") / "benchmarks" / name
 
 
 class Plan(NamedTuple):
@@ -81,7 +91,7 @@ def plan(options: Options) -> Plan:
     }
     modules = provenance.code(job.rows for job in JOBS.values())
     claimed = settings | {"modules": modules}
-    settings |= {"versions": versions | {"code": provenance.hash_of(modules)}}
+    settings |= {"versions": versions | {"code": hash_of(modules)}}
     if forced := folders.claim(options.folder, claimed, force=options.force):
         settings["forced"] = forced
     names = [name for name in JOBS if name in options.only]
@@ -99,10 +109,10 @@ def main(made: Plan, console: Console) -> None:
         "jobs": jobs,
         "paper": scale.from_results(jobs),
     }
-    storage.write_json(folder / "benchmarks.json", results)
-    written = storage.read_json(folder / "benchmarks.json")
+    storage.write_json(folder / "results.json", results)
+    written = storage.read_json(folder / "results.json")
     titles = {name: job.title for name, job in JOBS.items()}
-    storage.write_text(folder / "benchmarks.md", report.text(written, titles))
+    storage.write_text(folder / "table.md", report.text(written, titles))
 
 
 def _part(folder: Path, name: str) -> Path:
@@ -136,9 +146,11 @@ def _measure(made: Plan, console: Console) -> None:
             before += expected[name]
 
 
-def _command() -> None:
+def command(args: Sequence[str] | None = None) -> None:
+    """The command: errors are a line, and so is the end."""
     began = time.perf_counter()
-    options = tyro.cli(Options, prog="python -m experiments.benchmarks")
+    prog = "python -m experiments.benchmarks"
+    options = runner.parse_options(Options(), (), ABOUT, prog, args)
     console = Console(highlight=False, soft_wrap=True)
     with terminal.endings(console):
         try:
@@ -150,9 +162,8 @@ def _command() -> None:
         except Disagreement as error:
             terminal.fail(error)
     took = time.perf_counter() - began
-    tables = options.folder / "benchmarks.md"
-    console.print(f"{took:.0f} s. The tables are in {tables}.")
+    console.print(f"{took:.0f} s. The table is in {options.folder / 'table.md'}.")
 
 
 if __name__ == "__main__":
-    _command()
+    command()

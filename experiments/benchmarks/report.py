@@ -34,7 +34,7 @@ def text(results: dict[str, Any], titles: dict[str, str]) -> str:
     """The whole report in Markdown.
 
     Args:
-        results: as in benchmarks.json.
+        results: as in results.json.
         titles: of the jobs, in the order to be shown.
     """
     jobs = {n: results["jobs"][n]["rows"] for n in titles if n in results["jobs"]}

@@ -13,7 +13,7 @@ from experiments.blind.report import tables
 from experiments.runs.experiment import Experiment, Run
 
 
-def draw(run: Run, results: dict[str, Any], text: str) -> None:
+def draw(run: Run, results: dict[str, Any]) -> None:
     """The three pictures."""
     from experiments.blind.report import figures  # takes seconds, and is needed last
     from experiments.plots import saving

@@ -12,7 +12,7 @@ def table(results: dict[str, Any]) -> str:
     return curves.table(results["settings"], results["rows"])
 
 
-def draw(run: Run, results: dict[str, Any], text: str) -> None:
+def draw(run: Run, results: dict[str, Any]) -> None:
     """The curves."""
     from experiments.plots import saving  # takes seconds, and is needed last
 

@@ -24,6 +24,7 @@ from experiments.data import storage
 from experiments.data.catalog import normalise
 from experiments.data.dataset import Dataset
 from experiments.measures import guesses
+from experiments.multihost import report
 from experiments.multihost.launcher import UNUSED, MultihostOptions, deal
 from experiments.runs import benches, children
 from experiments.runs.options import described, from_json
@@ -145,12 +146,12 @@ def run(options: MultihostOptions) -> dict[str, Any]:
     took: dict[str, list[float]] = defaultdict(list)
     mesh, dataset = jatlas.devices.sample_mesh(), benches.read(options)
     placed = place(mesh, options, dataset)
-    for number in range(1, options.repeat + 1):
+    for number in range(1, options.repeats + 1):
         charts = placed.embeddings, placed.anchors, placed.presence
         atlas = timed(took["merge"], jatlas.merge, *charts)
         compare = partial(jatlas.cka, atlas, placed.reference, where=placed.real)
         cka = float(timed(took["cka"], compare))
-        say(options, f"pass {number} of {options.repeat}: CKA {cka:.6f}")
+        say(options, f"pass {number} of {options.repeats}: CKA {cka:.6f}")
     num_rows = int(np.diff(deal(options, dataset).cuts)[options.process_id])
     mine, reference = jatlas.devices.local_rows(
         mesh, (atlas, placed.reference), num_rows
@@ -228,4 +229,5 @@ def _work(task: dict[str, Any]) -> None:
             file.unlink(missing_ok=True)
         results = run(options)
     if options.process_id == 0:
+        storage.write_text(options.folder / "table.md", f"{report.table(results)}\n")
         storage.write_json(file, results)

@@ -36,8 +36,8 @@ from experiments.runs.options import Options
 ABOUT = (
     "Merge, CKA and a probe over the samples of several hosts. The charts are random "
     "projections with a tanh, so that every host can make them from the key alone. "
-    "Writes each process's rows of the atlas, and results.json last: where it is, all "
-    "of the run is."
+    "Writes each process's rows of the atlas, table.md, and results.json last: where "
+    "it is, all of the run is."
 )
 UNUSED = ("num_training", "scenario", "settings", "charts", "seeds", "num_held_out")
 UNUSED += ("similarity", "max_epochs", "patience", "probe_patience", "feature_size")
@@ -73,7 +73,7 @@ class MultihostOptions(Options):
     """M; each is absent for one sample in M + 1."""
     num_features: int = 64
     """D."""
-    repeat: int = 1
+    repeats: int = 1
     """How often merge and CKA are computed; the times are medians."""
 
     @property
@@ -110,7 +110,7 @@ def check(options: MultihostOptions) -> None:
     """Raise ValueError for options that no run can be made of."""
     runs_options.check(options)
     counts = ("num_processes", "local", "devices", "timeout", "wait", "num_samples")
-    counts += ("num_features", "repeat")
+    counts += ("num_features", "repeats")
     for name, least in [*((name, 1) for name in counts), ("num_charts", 2)]:
         value = getattr(options, name)
         if value is not None and value < least:
@@ -216,4 +216,4 @@ def main(args: Sequence[str] | None = None) -> None:
     if (wrong := children.verdict(started, codes)) is not None:
         terminal.fail(wrong)
     if members[0].process_id == 0:
-        print(f"The results are in {options.folder / 'results.json'}")
+        print(f"The table is in {options.folder / 'table.md'}.")

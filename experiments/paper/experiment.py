@@ -17,7 +17,7 @@ from experiments.runs.rows import of_setting, select
 from experiments.runs.settings import titles_of
 
 
-def draw(run: Run, results: dict[str, Any], text: str) -> None:
+def draw(run: Run, results: dict[str, Any]) -> None:
     """The pictures and the page."""
     from experiments.paper import outputs  # takes seconds, and is needed last
 

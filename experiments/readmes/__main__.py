@@ -16,14 +16,18 @@ from typing import Annotated
 import tyro
 
 from experiments.readmes import pages
+from experiments.runs import runner
+
+ABOUT = "Write the tables and figures of all READMEs anew, from the published results."
 
 
 @dataclass(frozen=True)
 class Options:
-    """Write the tables and figures of all READMEs anew, from the published results."""
+    """The options of the command."""
 
     check: bool = False
-    """Write nothing; name what differs, and end with exit code 1 if something does."""
+    """Write nothing; name all that differs, and end with exit code 1 if something
+    does."""
     publish: Annotated[tuple[Path, str] | None, tyro.conf.arg(metavar="FILE NAME")] = (
         None
     )
@@ -45,4 +49,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m experiments.readmes"))
+    prog = "python -m experiments.readmes"
+    main(runner.parse_options(Options(), (), ABOUT, prog))

@@ -50,20 +50,35 @@ def renewed(text: str, make: Make) -> str:
 
     Raises:
         BadMark: if a mark names a row or a column that its table does not have, has no
-            figure before it, or is not closed.
+            figure before it, or is not closed; it names all such marks.
     """
+    new, faults = renewal(text, make)
+    if faults:
+        raise BadMark("; ".join(faults))
+    return new
+
+
+def renewal(text: str, make: Make) -> tuple[str, list[str]]:
+    """The text with good marks renewed, and what is wrong with the others."""
     hidden = _CODE.sub(_blank, text)
-    if alone := _MARK.search(_EITHER.sub("", hidden)):
-        raise BadMark(f"{alone[0]!r} has no figure before it, or no end")
+    faults = [
+        f"{alone[0]!r} has no figure before it, or no end"
+        for alone in _MARK.finditer(_EITHER.sub("", hidden))
+    ]
     parts, end = [], 0
     for match in _EITHER.finditer(hidden):
-        if match["table"]:
-            group, new = "lines", f"{make(match['table']).strip()}\n"
-        else:
-            group, new = "shown", _figure(match, make)
+        group = "lines" if match["table"] else "shown"
+        try:
+            if match["table"]:
+                new = f"{make(match['table']).strip()}\n"
+            else:
+                new = _figure(match, make)
+        except BadMark as error:
+            faults.append(str(error))
+            continue
         parts += [text[end : match.start(group)], new]
         end = match.end(group)
-    return "".join([*parts, text[end:]])
+    return "".join([*parts, text[end:]]), faults
 
 
 def unmarked(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Every README and guide, and what should stand in it."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher
 from pathlib import Path
 from types import ModuleType
 
@@ -42,22 +43,26 @@ def pages() -> list[Path]:
 
 
 def renew() -> list[str]:
-    """Write all pages anew; what is wrong with their marks, in words."""
-    return _each(lambda page, text: page.write_text(text))
+    """Write all pages anew; what is wrong with their marks, in words.
+
+    A page with a bad mark is left as it is.
+    """
+    faults = []
+    for page in pages():
+        text, bad = marks.renewal(page.read_text(), table)
+        faults += _of_page(page, bad)
+        if not bad:
+            page.write_text(text)
+    return faults
 
 
 def check() -> list[str]:
-    """What differs from what should stand there, in words."""
-
-    def differs(page: Path, text: str) -> str | None:
-        both = zip(page.read_text().splitlines(), text.splitlines(), strict=False)
-        different = next((pair for pair in both if pair[0] != pair[1]), None)
-        if page.read_text() == text:
-            return None
-        there, right = different or ("the end", "more lines, or fewer")
-        return f"{there.strip()!r} should be {right.strip()!r}"
-
-    return _each(differs)
+    """All bad marks, and all lines that are not what should stand there, in words."""
+    faults = []
+    for page in pages():
+        text, bad = marks.renewal(page.read_text(), table)
+        faults += _of_page(page, [*bad, *_different(page.read_text(), text)])
+    return faults
 
 
 def table(name: str, folder: Path | None = None) -> str:
@@ -100,16 +105,20 @@ def publish(
     files.publish(source, target, keep, command=command, seconds=seconds)
 
 
-def _each(act: Callable[[Path, str], str | int | None]) -> list[str]:
-    """Call with each page and what should stand in it; the faults, in words."""
-    faults = []
-    for page in pages():
-        name = page.relative_to(ROOT)
-        try:
-            text = marks.renewed(page.read_text(), table)
-        except marks.BadMark as error:
-            faults.append(f"{name}: {error}")
+def _of_page(page: Path, faults: Iterable[str]) -> list[str]:
+    return [f"{page.relative_to(ROOT)}: {fault}" for fault in faults]
+
+
+def _different(there: str, right: str) -> Iterator[str]:
+    """Lines that should be others, and blocks that should have more or fewer."""
+    old, new = there.splitlines(), right.splitlines()
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    for kind, start, stop, first, last in matcher.get_opcodes():
+        if kind == "equal":
             continue
-        if isinstance(said := act(page, text), str):
-            faults.append(f"{name}: {said}")
-    return faults
+        pairs = zip(old[start:stop], new[first:last], strict=False)
+        if stop - start != last - first:
+            blocks = "\n".join(old[start:stop]), "\n".join(new[first:last])
+            pairs = iter([blocks])
+        for number, (line, wanted) in enumerate(pairs, start=start + 1):
+            yield f"line {number}, {line.strip()!r} should be {wanted.strip()!r}"

@@ -44,7 +44,7 @@ class Experiment(NamedTuple):
         measure: (bench, what the unit is of, report) to the unit's rows.
         report: results.json, as read back, to table.md.
         unused: flags that it has no use for.
-        draw: writes pictures and pages: (run, results, text of table.md).
+        draw: writes pictures and pages: (run, results).
         show: results.json to what the terminal shows; the text of table.md if None.
         check: raises ValueError for options that cannot be, before data are read.
         resolve: options to those of the run, such as a preset's.
@@ -64,7 +64,7 @@ class Experiment(NamedTuple):
     measure: Callable[..., Any]
     report: Callable[[dict[str, Any]], str]
     unused: tuple[str, ...] = ()
-    draw: Callable[["Run", dict[str, Any], str], None] | None = None
+    draw: Callable[["Run", dict[str, Any]], None] | None = None
     show: Callable[[dict[str, Any]], Any] | None = None
     check: Callable[[Any], None] = lambda options: None
     resolve: Callable[[Any], Any] = lambda options: options

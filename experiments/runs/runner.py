@@ -10,19 +10,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
 
 from experiments.data import storage
+from experiments.data.modules import hash_of
 from experiments.runs import folders, provenance, terminal
 from experiments.runs.compilation import keep_compiled
 from experiments.runs.deals import Unit
 from experiments.runs.experiment import Experiment, Run
-from experiments.runs.options import Given, Options, check, described
+from experiments.runs.options import check, described
 from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report
+
+Flags = TypeVar("Flags")
 
 
 def command(
@@ -52,16 +55,16 @@ def parse(
 
 
 def parse_options(
-    defaults: Given,
+    defaults: Flags,
     unused: Sequence[str],
     about: str,
     prog: str,
     args: Sequence[str] | None = None,
-) -> Given:
+) -> Flags:
     """The options of a command line, for a command that is no run of units.
 
     Args:
-        defaults: of a class of options.
+        defaults: of a frozen dataclass of options.
         unused: flags that are not to be shown.
         about: the first words of --help.
         prog: the command in --help.
@@ -146,7 +149,7 @@ def describe(experiment: Experiment, options: Any, data: Any) -> dict[str, Any]:
     modules = provenance.code(experiment.makers, (*options.charts, options.similarity))
     given, found = described(options, experiment.unused), more.get("options", {})
     given |= {k: v for k, v in found.items() if k not in experiment.unused}
-    versions = provenance.versions() | {"code": provenance.hash_of(modules)}
+    versions = provenance.versions() | {"code": hash_of(modules)}
     return {
         "experiment": experiment.name,
         "options": given,
@@ -169,7 +172,7 @@ def execute(run: Run, console: Console) -> dict[str, Any]:
     text = experiment.report(written)
     storage.write_text(run.folder / "table.md", text)
     if experiment.draw is not None:
-        experiment.draw(run, written, text)
+        experiment.draw(run, written)
     if experiment.show is None:
         console.print(text, markup=False)
     else:
@@ -273,7 +276,7 @@ def _message(box: str) -> str:
     return " ".join(filter(None, itertools.takewhile(lambda x: not across(x), message)))
 
 
-def _shown(defaults: Options, unused: Sequence[str]) -> Options:
+def _shown(defaults: Any, unused: Sequence[str]) -> Any:
     """The options, of a class that knows which flags are not to be shown."""
     base = type(defaults)
     of = {f.name: f.type for f in dataclasses.fields(base)}

@@ -14,6 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 import jax
 import numpy as np
 
+from jatlas._src import arrays
+
 # What a jitted function offers beside being called.
 _METHODS = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")
 
@@ -118,11 +120,7 @@ def on_host(name: str, x: Any, dtype: Any = None) -> np.ndarray:
             "masked rows out (`x[~x.mask.any(axis=1)]`) or fill them (`x.filled(0)`), "
             "and give a plain array."
         )
-    if isinstance(x, jax.core.Tracer):
-        raise ValueError(
-            f"{name} has no values yet: this function runs on the host. Call it before "
-            "`jax.jit`, `jax.vmap` or `jax.grad`, and pass what it gives on."
-        )
+    arrays.check_on_host("this function", **{name: x})
     return native(np.asarray(x, dtype))
 
 

@@ -16,8 +16,9 @@ WIDTH = 10
 # They train the same charts and measure the same spaces. What is compiled is used once
 # or twice, on tiny arrays, and only what it gives matters here.
 ALIKE = (
-    "test_analyses", "test_main", "test_run", "test_anchors_experiment", "test_trained",
-    "test_blind_present", "test_blind_scores", "test_blind_spaces", "test_blind_trust",
+    "test_metrics", "test_paper_experiment", "test_paper_measure", "test_benches",
+    "test_anchors_experiment", "test_blind_present", "test_blind_scores",
+    "test_blind_spaces", "test_blind_trust",
 )  # fmt: skip
 
 

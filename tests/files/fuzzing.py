@@ -190,11 +190,11 @@ def head() -> list[dict[str, bytes]]:
 def weights() -> list[dict[str, bytes]]:
     """Files as torch writes them, made without it."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "experiments" / "encoders"))
-    import test_tensors
+    import test_weights_files
 
     return [
-        {"a.pth": form(test_tensors.TENSORS)}
-        for form in (test_tensors.legacy_file, test_tensors.archive_file)
+        {"a.pth": form(test_weights_files.TENSORS)}
+        for form in (test_weights_files.legacy_file, test_weights_files.archive_file)
     ]
 
 

@@ -129,7 +129,7 @@ def test_masked_arrays_and_traced_ones_are_refused():
         check_anchors(np.array([1]), np.ma.array(everywhere))
     with refused("seen is a masked array"):
         check_anchors(np.array([1]), everywhere, seen=np.ma.array(everywhere))
-    with refused("pool has no values yet: this function runs on the host"):
+    with refused("this function runs on the host and reads the values of pool"):
         jax.jit(lambda pool: choose_anchors(0, pool, 3))(POOL)
 
 

@@ -1,9 +1,20 @@
-from functools import cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cka_references import (
+    ALL,
+    FORMS,
+    both_references,
+    both_values,
+    compiled,
+    reference,
+    related,
+    streamed,
+    value_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -13,95 +24,12 @@ from jatlas.metrics.alignment import cka
 from jatlas.metrics.rbf import check_kernel
 from jatlas.running import cka as running_cka
 
-FORMS = [("linear", False), ("linear", True), ("rbf", False), ("rbf", True)]
-ALL = np.ones(40, bool)
 few = settings(max_examples=15, deadline=None)
-
-
-# ------------------------------------------------- the definition, in NumPy float64
-
-
-def hsic(k, l, debiased):  # noqa: E741
-    """Gretton et al. (2005), and Song et al. (2012), equation 5, term by term."""
-    n = len(k)
-    if not debiased:
-        h = np.eye(n) - 1 / n
-        return np.sum((k @ h) * (h @ l))
-    k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))  # noqa: E741
-    ones = np.ones(n)
-    square = (ones @ k @ ones) * (ones @ l @ ones) / ((n - 1) * (n - 2))
-    return np.sum(k * l) + square - 2 / (n - 2) * (ones @ k @ l @ ones)
-
-
-def squared_distances(x):
-    return np.sum((x[:, None] - x) ** 2, axis=-1)
-
-
-def gram(x, kernel, sigma):
-    x = np.asarray(x, np.float64)
-    if kernel == "linear":
-        x = x - x.mean(0)  # changes no value, and saves the digits of a large mean
-        return x @ x.T
-    squares = squared_distances(x)
-    if sigma is None:
-        nonzero = np.sort(squares[squares != 0])
-        sigma = np.sqrt(nonzero[(len(nonzero) - 1) // 2])
-    return np.exp(-squares / (2 * sigma**2))
-
-
-def reference(x, y, kernel="linear", debiased=False, sigma=(None, None)):
-    k, l = gram(x, kernel, sigma[0]), gram(y, kernel, sigma[1])  # noqa: E741
-    across, own_x, own_y = (hsic(a, b, debiased) for a, b in ((k, l), (k, k), (l, l)))
-    return across / np.sqrt(own_x * own_y)
-
-
-# ------------------------------------------------- spaces, and ours compiled once
-
-
-def related(seed=0, n=40, offset=0.0):
-    """Two spaces of 6 and 4 features that have something to do with each other."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, 6)) * np.arange(1, 7)
-    y = x[:, :4] @ rng.normal(size=(4, 4)) + rng.normal(size=(n, 4))
-    return np.float32(x + offset), np.float32(y - offset)
-
-
-@cache
-def compiled(kernel, debiased):
-    form = partial(cka, kernel=kernel, debiased=debiased)
-    return jax.jit(
-        jax.value_and_grad(lambda x, y, where: form(x, y, where=where), (0, 1))
-    )
-
-
-def value_of(form, x, y, where=ALL):
-    return float(compiled(*form)(x, y, where)[0])
-
-
-@partial(jax.jit, static_argnums=2)
-def streamed(x, y, size):
-    chunks = [a.reshape(-1, size, a.shape[1]) for a in (x, y)]
-    start = running_cka.empty(x.shape[1], y.shape[1], x.dtype)
-    return jax.lax.scan(lambda s, c: (running_cka.add(s, *c), None), start, chunks)[0]
-
-
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, np.float32])
-def test_an_empty_state_is_float32_at_least(dtype):
-    state = running_cka.empty(3, 2, dtype)
-    assert {leaf.dtype for leaf in state} == {jnp.dtype(jnp.float32)}
-
-
-def both_values(state):
-    return [float(running_cka.value(state, debiased)) for debiased in (False, True)]
 
 
 @jax.jit
 def both_whole(x, y, where=None):
     return [cka(x, y, debiased=debiased, where=where) for debiased in (False, True)]
-
-
-def both_references(x, y):
-    return [reference(x, y, debiased=debiased) for debiased in (False, True)]
 
 
 # ------------------------------------------------- values of others
@@ -287,111 +215,6 @@ def test_masked_equals_dropped_whatever_the_masked_rows_hold(form):
             assert np.any(grad[kept])
 
 
-# ------------------------------------------------- streaming
-
-
-def test_streamed_equals_whole_for_any_chunks_in_any_order():
-    x, y = related()
-    # Sorted and stretched: the mean moves far between chunks of very unlike spread.
-    x = x[np.argsort(x[:, 0])] * np.linspace(0.1, 5, 40, dtype=np.float32)[:, None]
-    y = y + np.linspace(-20, 20, 40, dtype=np.float32)[:, None] ** 2 / 20
-    exact = both_references(x, y)
-    whole = [value_of(("linear", debiased), x, y) for debiased in (False, True)]
-    assert whole == pytest.approx(exact, abs=1e-6)
-    states = [streamed(x, y, size) for size in (1, 4, 10)]
-    states += [streamed(x[::-1], y[::-1], 10)]
-    empty = running_cka.empty(6, 4)
-    parts = [
-        running_cka.add(empty, x[i : i + 10], y[i : i + 10]) for i in (20, 0, 30, 10)
-    ]
-    pairs = (
-        running_cka.combine(parts[0], parts[1]),
-        running_cka.combine(parts[2], parts[3]),
-    )
-    chain = running_cka.combine(
-        running_cka.combine(parts[3], empty), running_cka.combine(empty, parts[2])
-    )
-    states += [
-        running_cka.combine(*pairs),
-        running_cka.combine(running_cka.combine(chain, parts[0]), parts[1]),
-    ]
-    for state in states:
-        assert both_values(state) == pytest.approx(whole, abs=1e-6)
-
-
-def test_the_state_holds_the_moments_about_the_mean():
-    x, y = related(offset=100.0)
-    state = streamed(x, y, 4)
-    spaces = np.float64(x), np.float64(y)
-    rests = [s - s.mean(0) for s in spaces]
-    z = np.hstack(rests)
-    e = np.stack([np.sum(rest**2, axis=1) for rest in rests])
-    assert state.count == 40
-    for space, mean in zip(spaces, (state.mean_x, state.mean_y), strict=True):
-        exactly = np.float64(mean).sum(0)
-        np.testing.assert_allclose(exactly, space.mean(0), atol=2e-6)
-    exact = {"scatter": z.T @ z, "energy_rows": e @ z, "energies": e @ e.T}
-    for name, value in exact.items():
-        error = 1e-6 * np.abs(value).max()
-        np.testing.assert_allclose(getattr(state, name), value, atol=error, rtol=0)
-
-
-def test_masked_rows_and_empty_chunks_add_nothing():
-    x, y = related()
-    state = streamed(x, y, 10)
-    bad = np.full_like(x, np.nan), np.full_like(y, np.inf)
-    for one, other in zip(state, running_cka.add(state, *bad, ~ALL), strict=True):
-        np.testing.assert_array_equal(one, other)
-    kept = np.arange(40) % 2 == 0
-    masked = [np.where(kept[:, None], s, b) for s, b in zip((x, y), bad, strict=True)]
-    values = both_values(running_cka.add(running_cka.empty(6, 4), *masked, kept))
-    assert values == pytest.approx(both_references(x[::2], y[::2]), abs=1e-6)
-
-
-def test_a_constant_stays_constant_through_chunks():
-    _, y = related()
-    constant = np.full((40, 6), 1e4 / 3, np.float32)
-    constant[30:] = np.nextafter(constant[30:], np.float32(1e9))
-    assert np.isnan(value_of(FORMS[0], constant, y))
-    state = streamed(constant, y, 10)
-    assert all(np.isnan(both_values(state)))
-    changed = running_cka.add(state, np.full((40, 6), 3.0, np.float32), y)
-    assert all(np.isfinite(both_values(changed)))
-
-
-def test_few_rows_have_no_value():
-    x, y = related()
-    state = running_cka.empty(6, 4)
-    for count in range(5):
-        known = [np.isfinite(value) for value in both_values(state)]
-        assert known == [count > 1, count > 3]
-        state = running_cka.add(state, x[[count]], y[[count]])
-
-
-def test_states_of_large_and_small_spaces_give_the_biased_value():
-    x, y = related()
-    state = running_cka.add(
-        running_cka.empty(6, 4), x * np.float32(1e12), y * np.float32(1e-12)
-    )
-    exact = reference(x, y)
-    assert float(running_cka.value(state)) == pytest.approx(exact, abs=1e-6)
-
-
-def test_gradients_through_a_stream_are_those_of_the_whole():
-    x, y = related()
-
-    @jax.jit
-    @jax.grad
-    def gradient(x):
-        state = running_cka.add(running_cka.empty(6, 4), x[:20], y[:20])
-        return running_cka.value(running_cka.add(state, x[20:], y[20:]), True)
-
-    whole = compiled("linear", True)(x, y, ALL)[1][0]
-    np.testing.assert_allclose(gradient(x), whole, atol=2e-6)
-    assert np.abs(whole).max() > 1e-3
-    assert np.all(np.isfinite(gradient(np.full_like(x, 0.1))))
-
-
 # ------------------------------------------------- where undefined
 
 
@@ -491,14 +314,6 @@ def test_two_dtypes_are_computed_in_the_wider():
             value = cka(x, y.astype(np.float64), kernel=kernel, debiased=debiased)
             exact = reference(x, y, kernel, debiased)
             assert float(value) == pytest.approx(exact, abs=1e-12)
-
-
-def test_float64_streams_are_exact():
-    with jax.enable_x64(True):
-        x, y = map(np.float64, related(offset=1e4))
-        state = streamed(x, y, 4)
-        assert {leaf.dtype for leaf in state} == {np.dtype("float64")}
-        assert both_values(state) == pytest.approx(both_references(x, y), abs=1e-12)
 
 
 @pytest.mark.slow
@@ -634,14 +449,6 @@ def test_spaces_that_are_no_pair_are_refused():
             take(x, y, where=ALL[:30])
         with pytest.raises(ValueError, match="where must be boolean"):
             take(x, y, where=ALL.astype(np.float32))
-
-
-def test_states_and_rows_of_other_dimensions_are_refused():
-    x, y = related()
-    with pytest.raises(ValueError, match=r"\(D1, D2\).*\[\(6, 4\), \(4, 6\)\]"):
-        running_cka.add(running_cka.empty(6, 4), y, x)
-    with pytest.raises(ValueError, match=r"\(D1, D2\).*\[\(6, 4\), \(4, 6\)\]"):
-        running_cka.combine(running_cka.empty(6, 4), running_cka.empty(4, 6))
 
 
 def test_a_width_that_is_none_gives_no_number_and_of_linear_is_refused():

@@ -119,7 +119,30 @@ def test_other_options_do_not_go_into_the_same_folder(counted, tmp_path):
 
 
 def test_the_default_folder_of_small_sizes_is_another():
-    assert job.Options().folder != job.Options(quick=True).folder
+    folders = [job.Options(quick=quick).folder for quick in (False, True)]
+    assert [folder.as_posix() for folder in folders] == [
+        "results/benchmarks/full",
+        "results/benchmarks/quick",
+    ]
+
+
+def test_the_command_writes_what_every_experiment_writes(counted, tmp_path, capsys):
+    job.command(["--only", "first", "second", "--out", str(tmp_path), "--force"])
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "parts", "results.json", "settings.json", "table.md",
+    }  # fmt: skip
+    assert f"The table is in {tmp_path / 'table.md'}." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--no-force", "--repeat=x", "--other"])
+def test_flags_that_there_are_not_are_refused_in_a_line(flag, capsys):
+    with pytest.raises(SystemExit) as ending:
+        job.command([flag])
+    assert ending.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.endswith("; see python -m experiments.benchmarks --help\n")
+    assert said.count("\n") == 1
 
 
 # What is run and written
@@ -129,7 +152,7 @@ def test_every_timing_is_in_the_results_and_the_tables_are_made_of_them(
     counted, tmp_path
 ):
     said = start(tmp_path)
-    results = json.loads((tmp_path / "benchmarks.json").read_text())
+    results = json.loads((tmp_path / "results.json").read_text())
     assert list(results["jobs"]) == ["first", "second"]
     assert set(results["jobs"]["second"]) == {"took", "others", "rows"}
     (row,) = results["jobs"]["second"]["rows"]
@@ -138,7 +161,7 @@ def test_every_timing_is_in_the_results_and_the_tables_are_made_of_them(
     assert results["settings"]["machine"]["threads"]["xla"] == machine.num_threads()
     titles = {"first": "Job first", "second": "Job second"}
     shown = report.text(results, titles)
-    assert (tmp_path / "benchmarks.md").read_text() == shown
+    assert (tmp_path / "table.md").read_text() == shown
     assert "first; about 20 s left" in said
     assert "second; about 10 s left" in said
 
@@ -152,11 +175,11 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(counted, monkeypatch, tmp_p
     monkeypatch.setitem(job.JOBS, "second", second._replace(rows=stopped))
     with pytest.raises(KeyboardInterrupt):
         start(tmp_path)
-    assert not (tmp_path / "benchmarks.json").exists()
+    assert not (tmp_path / "results.json").exists()
     monkeypatch.setitem(job.JOBS, "second", second)
     assert "1 of 2 were done before" in start(tmp_path)
     assert counted == ["first", "second"]
-    assert list(storage.read_json(tmp_path / "benchmarks.json")["jobs"]) == [
+    assert list(storage.read_json(tmp_path / "results.json")["jobs"]) == [
         "first",
         "second",
     ]
@@ -164,11 +187,11 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(counted, monkeypatch, tmp_p
 
 def test_jobs_that_were_left_out_are_added(counted, tmp_path):
     start(tmp_path, only=("second",))
-    assert "Not run: Job first." in (tmp_path / "benchmarks.md").read_text()
+    assert "Not run: Job first." in (tmp_path / "table.md").read_text()
     start(tmp_path, only=("first",))
     assert counted == ["second", "first"]
-    assert "Not run" not in (tmp_path / "benchmarks.md").read_text()
-    assert list(storage.read_json(tmp_path / "benchmarks.json")["jobs"]) == [
+    assert "Not run" not in (tmp_path / "table.md").read_text()
+    assert list(storage.read_json(tmp_path / "results.json")["jobs"]) == [
         "first",
         "second",
     ]
@@ -177,7 +200,7 @@ def test_jobs_that_were_left_out_are_added(counted, tmp_path):
 @pytest.mark.slow
 def test_small_sizes_of_merge_from_the_command_to_the_table(tmp_path):
     start(tmp_path, only=("merge",), quick=True, repeats=1)
-    results = storage.read_json(tmp_path / "benchmarks.json")
+    results = storage.read_json(tmp_path / "results.json")
     rows = results["jobs"]["merge"]["rows"]
     assert [row["name"].split(",")[0] for row in rows] == ["merge"] * 5
     for row in rows:
@@ -192,7 +215,7 @@ def test_small_sizes_of_merge_from_the_command_to_the_table(tmp_path):
     errors = rows[-1]["values"]
     assert errors["largest error in float32"] < 1e-6
     assert 1e-6 < errors["largest error against float64"] < 1e-2
-    text = (tmp_path / "benchmarks.md").read_text()
+    text = (tmp_path / "table.md").read_text()
     assert text.count("not judged") == 6
     assert ("is not measured, for it is not installed" in text) == (torch is None)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from experiments.data import modules
 from experiments.encoders import features, pretrained
 from experiments.encoders.features import frozen_features
 
@@ -177,11 +178,22 @@ def test_other_images_weights_sizes_and_code_are_computed_anew(
     weights.write_bytes(b"two")
     frozen(**runs[-1])
     assert len(computed) == 3 * 6
-    newer = tmp_path / "features.py"
-    newer.write_text("new code")
-    monkeypatch.setattr(features, "__file__", str(newer))
-    frozen(images)
-    assert len(computed) == 3 * 7
+    name, path_of = features.__name__, modules._path
+    source = path_of(name).read_text()
+    efficientnet = "jatlas.charts.efficientnet"
+    for changed, text, is_new in (
+        (name, f"# A comment.\n{source}", False),
+        (name, f"{source}\n_BATCH = 7\n", True),
+        (efficientnet, f"{path_of(efficientnet).read_text()}\n_EPS = 7\n", True),
+        ("experiments.data.storage", "import zipfile\n", False),
+    ):
+        newer = tmp_path / f"{len(list(tmp_path.iterdir()))}.py"
+        newer.write_text(text)
+        paths = {changed: newer}
+        monkeypatch.setattr(modules, "_path", lambda n, p=paths: p.get(n) or path_of(n))
+        before = len(computed)
+        frozen(images)
+        assert len(computed) == before + 3 * is_new
 
 
 def test_what_was_stopped_goes_on(images, computed, frozen, tmp_path):

@@ -19,7 +19,7 @@ import pytest
 import jatlas
 from experiments.data import storage
 from experiments.data.catalog import load
-from experiments.multihost import host, launcher
+from experiments.multihost import host, launcher, report
 from experiments.multihost.launcher import MultihostOptions
 
 ROOT = Path(launcher.__file__).parents[2]
@@ -144,7 +144,15 @@ def test_each_process_says_the_same_results(two):
     said = re.findall(r"process (\d) of 2: (\d+) rows, (CKA .*)", two[1])
     assert sorted(line[:2] for line in said) == [("0", "490"), ("1", "511")]
     assert said[0][2] == said[1][2]
-    assert "results.json" in two[1].splitlines()[-1]
+    assert "table.md" in two[1].splitlines()[-1]
+
+
+def test_the_table_is_that_of_the_results(two):
+    ours = storage.read_json(two[0] / "results.json")
+    shown = (two[0] / "table.md").read_text()
+    assert shown == f"{report.table(ours)}\n"
+    assert f"| CKA | {ours['cka']:.6f} |" in shown
+    assert "| rows of process 1 | 511 |" in shown
 
 
 # A process that is lost
@@ -157,7 +165,7 @@ class Host:
         join = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2"]
         join += ["--process-id", str(process_id), "--timeout", str(TIMEOUT)]
         self.process = subprocess.Popen(
-            [*COMMAND, *join, "--repeat", "1000000", "--out", str(folder)],
+            [*COMMAND, *join, "--repeats", "1000000", "--out", str(folder)],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,

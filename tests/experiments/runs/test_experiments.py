@@ -8,6 +8,7 @@ import pytest
 from experiments.anchors.experiment import EXPERIMENT as ANCHORS
 from experiments.blind.experiment import EXPERIMENT as BLIND
 from experiments.continual.experiment import EXPERIMENT as CONTINUAL
+from experiments.data import modules
 from experiments.federated.experiment import EXPERIMENT as FEDERATED
 from experiments.paper.experiment import EXPERIMENT as PAPER
 from experiments.runs import options, provenance, runner
@@ -58,7 +59,7 @@ def test_the_defaults_are_a_run(experiment):
 def test_nothing_that_draws_or_prints_is_part_of_what_a_run_is(experiment):
     """So that another table or picture does not void what was measured."""
     roots = {function.__module__ for function in experiment.makers}
-    found = provenance.closure(roots)
+    found = modules.closure(roots, provenance.SHOWN)
     assert f"experiments.{experiment.name}.measure" in found
     assert f"experiments.{experiment.name}.experiment" not in found
     for name, path in found.items():

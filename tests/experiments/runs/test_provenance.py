@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.data import modules
 from experiments.paper.experiment import EXPERIMENT
 from experiments.paper.published_tables import PaperOptions as Options
 from experiments.runs import provenance, runner
@@ -95,7 +96,7 @@ def test_which_cells_there_are_is_no_matter_of_a_cell(tiny):
 
 
 def test_what_a_function_depends_on_is_found_through_packages():
-    found = provenance.closure(["experiments.measures.metrics"])
+    found = modules.closure(["experiments.measures.metrics"])
     for name in (
         "jatlas.metrics.alignment",  # of `jatlas.cka`, which two packages pass on
         "jatlas.probes.probe",
@@ -126,7 +127,7 @@ def test_of_the_main_job_neither_tables_nor_pictures_count():
 def hashes(tmp_path, text):
     file = tmp_path / f"{len(list(tmp_path.iterdir()))}.py"
     file.write_text(text)
-    return provenance._hash_of(file)
+    return modules.hash_of_file(file)
 
 
 def test_comments_docstrings_and_layout_are_no_part_of_a_hash(tmp_path):
@@ -156,6 +157,6 @@ def test_a_module_of_the_users_own_counts(tmp_path, monkeypatch):
 
 
 def test_data_are_hashed_as_they_lie(tiny):
-    whole = provenance._hash([tiny.images, tiny.labels])
-    copied = provenance._hash([tiny.images.tobytes(), tiny.labels.tobytes()])
+    whole = modules.hash_of_parts([tiny.images, tiny.labels])
+    copied = modules.hash_of_parts([tiny.images.tobytes(), tiny.labels.tobytes()])
     assert whole == copied

@@ -134,12 +134,15 @@ def test_what_a_run_shows_may_be_other_than_its_table(tmp_path):
     drawn = []
     shown = SUMS._replace(
         show=lambda results: ["one", "two"],
-        draw=lambda run, results, text: drawn.append((run.folder, text)),
+        draw=lambda run, results: drawn.append((run.folder, results["rows"])),
     )
     _, said = run(replace(SUMS.options, out=tmp_path / "out"), shown)
     assert said.splitlines()[-2:] == ["one", "two"]
     assert "sum:" not in said
-    assert drawn == [(tmp_path / "out", "sum: 10\n")]
+    ((folder, rows),) = drawn
+    assert folder == tmp_path / "out"
+    assert rows == storage.read_json(folder / "results.json")["rows"] != []
+    assert (folder / "table.md").read_text() == "sum: 10\n"
 
 
 def test_a_run_that_cannot_go_on_ends_in_a_line(tmp_path, capsys):

@@ -357,3 +357,38 @@ def test_a_run_is_published_with_what_the_tables_need_and_shown(house):
     assert pages.renew() == []
     assert "| atlas, `merged` | 0.750 |" in page.read_text()
     assert pages.check() == []
+
+
+def test_all_faults_of_a_page_are_named(house, monkeypatch):
+    monkeypatch.setattr(pages, "table", made)
+    page = house / "experiments" / "paper" / "README.md"
+    right = TEXT + "".join(
+        f"\nline {number} has 0.986<!-- = x.y: atlas, merged: 1 -->.\n"
+        for number in (1, 2)
+    )
+    page.write_text(right)
+    assert pages.check() == []
+    wrong = right.replace("has 0.986", "has 0.987").replace("| 1 | 2 |", "| 1 |")
+    wrong += "0.5<!-- = x.y: nobody: 1 --> and 0.5<!-- = x.y: atlas, merged: 9 -->\n"
+    page.write_text(wrong + "<!-- /table -->\n")
+    faults = pages.check()
+    assert all(f.startswith("experiments/paper/README.md: ") for f in faults)
+    assert len(faults) == 7
+    for part in (
+        "no figure before it", "'nobody' is not one of", "'9' is not one of",
+        "line 4, '| tasks so far | 1 |' should be '| tasks so far | 1 | 2 |'",
+        "line 10, 'The atlas has 0.987<", "'line 1 has 0.987<", "'line 2 has 0.987<",
+    ):  # fmt: skip
+        assert sum(part in fault for fault in faults) == 1, part
+    assert len(pages.renew()) == 3
+    assert page.read_text() == wrong + "<!-- /table -->\n"
+
+
+def test_a_table_that_gets_more_rows_is_one_fault(house, monkeypatch):
+    monkeypatch.setattr(pages, "table", made)
+    page = house / "experiments" / "paper" / "README.md"
+    first, *_, last = TABLE.splitlines(keepends=True)
+    page.write_text(TEXT.replace(TABLE, first + last))
+    (fault,) = pages.check()
+    assert "line 5" in fault
+    assert "0.883" in fault
