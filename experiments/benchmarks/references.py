@@ -41,6 +41,22 @@ def merge(xp: ModuleType, embeddings: Any, anchors: Any, presence: Array) -> Arr
     return kept.sum(axis=0) / presence.sum(axis=0, dtype=kept.dtype)[:, None]
 
 
+def consensus(xp: ModuleType, embeddings: Any, presence: Array) -> Array:
+    """The agreements of consensus coordinates of ridge 1, largest first."""
+    presence = presence & (presence.sum(axis=0) > 1)
+    parts = xp.sqrt(1 / xp.clip(presence.sum(axis=0), 1, None))[:, None]
+    sides = []
+    for x, mine in zip(embeddings, presence, strict=True):
+        rows = xp.where(mine[:, None], x - x[mine].mean(axis=0), 0)
+        rows = rows * xp.sqrt(mine.sum() / (rows**2).sum())
+        inner = rows.T @ rows + xp.eye(rows.shape[1], dtype=rows.dtype)
+        inverse = xp.linalg.inv(xp.linalg.cholesky(inner))
+        sides.append((rows * parts) @ inverse.T)
+    side_by_side = xp.concatenate(sides, axis=1)
+    values, _ = xp.linalg.eigh(side_by_side.T @ side_by_side)
+    return xp.flip(values, (0,))
+
+
 def cka_by_products(xp: ModuleType, x: Array, y: Array) -> Array:
     """Linear CKA of (N, N) kernels, centred as H K H, H = 1 - 1/N.
 

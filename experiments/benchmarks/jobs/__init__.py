@@ -7,6 +7,7 @@ from experiments.benchmarks import measure
 from experiments.benchmarks.jobs import (
     charts,
     cka,
+    consensus,
     geometry,
     growth,
     limits,
@@ -51,6 +52,7 @@ def _charts(bench: Bench) -> list[Row]:
 JOBS = {
     "machine": Job("The machine", limits.rows, 5, 2),
     "merge": Job("Merge", merge.rows, 60, 8),
+    "consensus": Job("Consensus", consensus.rows, 90, 10),
     "cka": Job("Linear CKA", cka.linear, 140, 6),
     "rbf": Job("RBF CKA", cka.rbf, 90, 6),
     "geometry": Job("Geometry", geometry.rows, 50, 5),
