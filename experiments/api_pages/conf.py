@@ -40,7 +40,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 
 
 def as_written(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, *found: str | None
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, *signature: str | None
 ) -> tuple[str, str | None]:
     """The signature of a public object as it stands in the source.
 

@@ -98,12 +98,12 @@ def others() -> Iterator[dict[str, float | None]]:
 
     What is yielded says it afterwards, under "busy"; None where the system does not.
     """
-    found: dict[str, float | None] = {"busy": None}
+    load: dict[str, float | None] = {"busy": None}
     began, before = time.perf_counter(), _seconds_of_others()
-    yield found
+    yield load
     after, took = _seconds_of_others(), time.perf_counter() - began
     if before is not None and after is not None:
-        found["busy"] = max(0.0, (after - before) / took)
+        load["busy"] = max(0.0, (after - before) / took)
 
 
 def _seconds_of_others() -> float | None:
@@ -112,8 +112,8 @@ def _seconds_of_others() -> float | None:
         return None
     user, nice, system = (int(n) for n in _STAT.read_text().split()[1:4])
     whole = (user + nice + system) / os.sysconf("SC_CLK_TCK")
-    own = os.times()
-    return whole - sum(own[:4])
+    times = os.times()
+    return whole - sum(times[:4])
 
 
 def _width() -> int:

@@ -110,17 +110,17 @@ def by_formula(
     **more: Any,
 ) -> dict[str, Reference]:
     """A formula of `references` in torch, if there is torch, and in NumPy."""
-    found = {}
+    baselines = {}
     if bench.torch is not None:
         call = bench.in_torch(function, *arrays)
-        found["torch"] = Reference(f"{what}, torch", call, tolerance, **more)
+        baselines["torch"] = Reference(f"{what}, torch", call, tolerance, **more)
 
     def in_numpy() -> Any:
         with np.errstate(all="ignore"):
             return function(np, *arrays)
 
-    found["numpy"] = Reference(f"{what}, NumPy", in_numpy, tolerance, **more)
-    return found
+    baselines["numpy"] = Reference(f"{what}, NumPy", in_numpy, tolerance, **more)
+    return baselines
 
 
 def compare(
@@ -128,7 +128,7 @@ def compare(
     name: str,
     size: Mapping[str, int],
     ours: Callable[[], Any],
-    found: Mapping[str, Reference],
+    baselines: Mapping[str, Reference],
     *,
     work: Work | None = None,
     repeats: int | None = None,
@@ -141,7 +141,7 @@ def compare(
         name: what is compared, in words.
         size: its axes.
         ours: the call of jatlas.
-        found: the references, by short names.
+        baselines: the references, by short names.
         work: a model of the job, to set beside the rates of the machine.
         repeats: other than the bench's.
         sample_memory: whether the memory of a call of ours is looked at.
@@ -151,7 +151,7 @@ def compare(
     """
     subjects = {
         "ours": Subject(ours),
-        **{key: Subject(one.call, one.warm) for key, one in found.items()},
+        **{key: Subject(one.call, one.warm) for key, one in baselines.items()},
         **machine.rates(),
     }
     rounds = bench.repeats if repeats is None else repeats
@@ -160,7 +160,7 @@ def compare(
         "name": name,
         "size": dict(size),
         "seconds": seconds,
-        "references": _checked(f"{name} {dict(size)}", values, found),
+        "references": _checked(f"{name} {dict(size)}", values, baselines),
         "work": None if work is None else work._asdict(),
         "machine_work": machine.work(),
         "memory": {"peak_bytes": memory.peak(ours) if sample_memory else None},
@@ -171,11 +171,11 @@ def compare(
 
 
 def _checked(
-    job: str, values: Mapping[str, Any], found: Mapping[str, Reference]
+    job: str, values: Mapping[str, Any], baselines: Mapping[str, Reference]
 ) -> dict[str, Any]:
     """What the references do, and by how much their results differ from ours."""
     described = {}
-    for key, one in found.items():
+    for key, one in baselines.items():
         error = None
         if one.tolerance is not None:
             error = _difference(values["ours"], values[key])

@@ -17,9 +17,9 @@ def gcca(cell: Cell, width: int) -> list[np.ndarray]:
     fitted = GCCA(width, shrinkage=SHRINKAGE).fit([x[cell.train] for x in charts])
     # A chart's row may be NaN where it is absent, and scikit-learn takes none.
     known = [np.isfinite(x).all(axis=1)[:, None] for x in charts]
-    whole = [np.where(own, x, 0) for own, x in zip(known, charts, strict=True)]
+    whole = [np.where(present, x, 0) for present, x in zip(known, charts, strict=True)]
     canonical = zip(known, fitted.transform(whole), strict=True)
-    return [np.float32(np.where(own, x, np.nan)) for own, x in canonical]
+    return [np.float32(np.where(present, x, np.nan)) for present, x in canonical]
 
 
 def procrustes(cell: Cell) -> list[np.ndarray]:
@@ -40,5 +40,5 @@ def procrustes(cell: Cell) -> list[np.ndarray]:
 
 def _centred(x: np.ndarray, where: np.ndarray) -> np.ndarray:
     """In float64, with mean 0 and mean variance 1 on these rows."""
-    rest = np.float64(x) - np.float64(x)[where].mean(axis=0)
-    return rest / np.sqrt(np.mean(rest[where] ** 2))
+    residual = np.float64(x) - np.float64(x)[where].mean(axis=0)
+    return residual / np.sqrt(np.mean(residual[where] ** 2))

@@ -60,7 +60,7 @@ class Cell:
     def white_by_task(self) -> list[np.ndarray]:
         """The charts, each whitened on what it has learnt from."""
         both = zip(self.charts, self.tasks.seen, strict=True)
-        return [evidence.white(x, own) for x, own in both]
+        return [evidence.white(x, seen) for x, seen in both]
 
     @cached_property
     def beside(self) -> np.ndarray:

@@ -49,5 +49,5 @@ def fit(
 
 def roots(fitted: CrossFit, rows: np.ndarray) -> np.ndarray:
     """(N, C), square roots of class probabilities, by probes that have not learnt x."""
-    found = jatlas.probes.crossfit_probabilities(fitted, rows, fitted.fold)
-    return np.sqrt(np.asarray(found))
+    probabilities = jatlas.probes.crossfit_probabilities(fitted, rows, fitted.fold)
+    return np.sqrt(np.asarray(probabilities))

@@ -49,7 +49,7 @@ def measured(
     num_charts, size = len(cell.charts), cell.labels.size
     everywhere = np.ones((num_charts, size), bool)
     learnt_from = {"all": everywhere, "some": drawn(num_charts, size, key)}
-    found = []
+    result = []
     for done, (learnt, presence) in enumerate(learnt_from.items()):
         makers = _makers(cell, width, key, presence)
         for number, (method, rows) in enumerate(makers.items()):
@@ -60,7 +60,7 @@ def measured(
                 tested = rows(np.broadcast_to(charts[:, None], everywhere.shape))
                 logits = np.asarray(jatlas.probe_logits(probe, tested))
                 guess = guesses.likely(logits)
-                found.append(
+                result.append(
                     {
                         "method": method,
                         "learnt_from": learnt,
@@ -68,7 +68,7 @@ def measured(
                         "value": scores.accuracy(cell, guess, cell.test),
                     }
                 )
-    return found
+    return result
 
 
 def subsets(num_charts: int) -> list[np.ndarray]:
@@ -100,7 +100,7 @@ def _makers(
 
     def mean(charts: list[np.ndarray], presence: np.ndarray) -> np.ndarray:
         both = zip(charts, presence, strict=True)
-        total = sum(np.where(own[:, None], x, 0) for x, own in both)
+        total = sum(np.where(mask[:, None], x, 0) for x, mask in both)
         return np.float32(total / presence.sum(axis=0)[:, None])
 
     def merged(
@@ -111,7 +111,9 @@ def _makers(
     def present(charts: np.ndarray, presence: np.ndarray) -> np.ndarray:
         parts = np.split(charts, len(presence), axis=1)
         both = zip(parts, presence, strict=True)
-        return np.concatenate([np.where(own[:, None], x, 0) for x, own in both], axis=1)
+        return np.concatenate(
+            [np.where(mask[:, None], x, 0) for x, mask in both], axis=1
+        )
 
     # The anchors are embedded by all charts, whoever embeds a sample: the kernel of the
     # anchors, and so the coordinates, are the same for every set of charts.

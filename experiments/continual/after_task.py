@@ -39,8 +39,8 @@ def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
     known = deal.tasks.classes[: t + 1].any(axis=0)
     guess = guesses.likely(np.where(known, left.logits, -np.inf))
     values["both", "finetuned_head"] = accuracies(guess, labels, scored)
-    for where, found in costs(bench, deal, t, left).items():
-        values[where] = values.get(where, {}) | found
+    for where, numbers in costs(bench, deal, t, left).items():
+        values[where] = values.get(where, {}) | numbers
     return [
         {
             "protocol": protocol,
@@ -49,8 +49,8 @@ def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
             "metric": metric,
             "value": value,
         }
-        for (protocol, space), found in values.items()
-        for metric, value in found.items()
+        for (protocol, space), numbers in values.items()
+        for metric, value in numbers.items()
     ]
 
 
@@ -65,7 +65,7 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
     relative = jatlas.relativize(absolute, absolute[anchors])
     blind = jatlas.running.atlas.value(state.blind)
     known = zip(deal.presence, state.concatenated, strict=False)
-    own = [jnp.where(present[:, None], rows, 0) for present, rows in known]
+    masked = [jnp.where(present[:, None], rows, 0) for present, rows in known]
     pixels = bench.dataset.images[deal.kept].reshape(deal.kept.size, -1)
     return {
         ("both", "end_to_end"): (absolute, None),
@@ -79,7 +79,7 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
         ),
         ("oracle", "atlas"): (jatlas.running.atlas.value(state.oracle), relative),
         ("blind", "concat"): (jnp.hstack(state.concatenated), absolute),
-        ("oracle", "concat"): (jnp.hstack(own), absolute),
+        ("oracle", "concat"): (jnp.hstack(masked), absolute),
     }
 
 

@@ -176,13 +176,13 @@ def _values(
     rows: Rows, metric: str, protocols: tuple[str, ...], space: str
 ) -> dict[int, list[float]]:
     """By step, those of all seeds."""
-    found: dict[int, list[float]] = {}
+    by_step: dict[int, list[float]] = {}
     for row in rows:
         mine = row["metric"] == metric and row["space"] == space
         if mine and row["protocol"] in protocols:
             value = np.nan if row["value"] is None else row["value"]
-            found.setdefault(row["step"], []).append(value)
-    return found
+            by_step.setdefault(row["step"], []).append(value)
+    return by_step
 
 
 def _draw(
@@ -203,8 +203,8 @@ def _draw(
     several = min(map(len, of_steps)) > 1
     axes.errorbar(
         steps,
-        [np.mean(own) for own in of_steps],
-        [np.std(own, ddof=1) for own in of_steps] if several else None,
+        [np.mean(step) for step in of_steps],
+        [np.std(step, ddof=1) for step in of_steps] if several else None,
         linestyle=line.dashes, color=line.colour, marker=line.marker, markersize=4,
         linewidth=1.2, elinewidth=0.7, label=label,
     )  # fmt: skip

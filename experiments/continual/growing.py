@@ -174,15 +174,15 @@ def step(
         report: called with what is being done, and how much of the step is done.
     """
     kinds, tasks, key = bench.options.charts, deal.tasks, benches.key(seed, setting)
-    own_kind, kind = kinds[t % len(kinds)], kinds[0]
+    task_kind, kind = kinds[t % len(kinds)], kinds[0]
     tell = partial(_tell, bench, report)
-    own, training_it = _clocked(
-        lambda: _fit(bench, own_kind, key, tasks, t, tell(t, "its chart", 0))
+    chart, training_it = _clocked(
+        lambda: _fit(bench, task_kind, key, tasks, t, tell(t, "its chart", 0))
     )
     state, joining = _joined(
-        state, own, bench.encoders[own_kind].inputs[deal.kept], deal, t
+        state, chart, bench.encoders[task_kind].inputs[deal.kept], deal, t
     )
-    tuned = own  # of the first task
+    tuned = chart  # of the first task
     if state.finetuned is not None:
         tuned = _fit(
             bench, kind, key, tasks, t, tell(t, "fine-tuning", 1), begin=state.finetuned
@@ -235,7 +235,7 @@ def _fit(
     max_epochs: int | None = None,
 ) -> Charts:
     """A chart of this kind, trained on task t as the charts of a run are."""
-    own = bench.encoders[kind].chart
+    chart = bench.encoders[kind].chart
     fitted = benches.fit(
         bench,
         kind,
@@ -243,10 +243,10 @@ def _fit(
         key,
         [t],
         tell,
-        chart=own if begin is None else going_on(own, begin),
+        chart=chart if begin is None else going_on(chart, begin),
         max_epochs=max_epochs,
     )
-    return replace(fitted, chart=own)
+    return replace(fitted, chart=chart)
 
 
 def _tell(
@@ -263,13 +263,13 @@ def _tell(
 
 
 def _joined(
-    state: State, own: Charts, inputs: np.ndarray, deal: Deal, t: int
+    state: State, chart: Charts, inputs: np.ndarray, deal: Deal, t: int
 ) -> tuple[State, float]:
     """The state after a chart has joined, and how many seconds that took."""
     anchors, present = jnp.asarray(deal.anchors), jnp.asarray(deal.presence[t])
 
     def join() -> State:
-        (rows,) = jatlas.charts.embed(own, inputs)
+        (rows,) = jatlas.charts.embed(chart, inputs)
         relative = jatlas.relativize(rows, rows[anchors])
         return State(
             jatlas.running.atlas.add(state.blind, relative, jnp.ones_like(present)),

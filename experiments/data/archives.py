@@ -79,10 +79,10 @@ def missing(builder: Any, manual: Path | None, reason: str) -> str:
 
 def _by_hand(builder: Any, manual: Path | None) -> str:
     instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
-    found = "none was given" if manual is None else f"{manual} is empty"
+    state = "none was given" if manual is None else f"{manual} is empty"
     return (
         f"{builder.name} has not been prepared yet, and its files are not downloaded "
-        f"by themselves: a manual_dir (--manual-dir) must have them, and {found}. "
+        f"by themselves: a manual_dir (--manual-dir) must have them, and {state}. "
         f"{instructions}"
     )
 
@@ -110,8 +110,8 @@ def _mend(name: str, file: Path, info: Any, folder: Path) -> bool:
     A header without a name, as `gzip -n` writes it, has ten bytes; flag 8 says that a
     name follows, ended by a zero byte (RFC 1952).
     """
-    own = len(Path(info.filename).stem) + 1
-    if name not in GZIP_TIMES or file.stat().st_size + own != int(info.size):
+    name_length = len(Path(info.filename).stem) + 1
+    if name not in GZIP_TIMES or file.stat().st_size + name_length != int(info.size):
         return False
     content = file.read_bytes()
     if content[:4] != b"\x1f\x8b\x08\x00":

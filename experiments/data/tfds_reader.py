@@ -161,7 +161,7 @@ def _read(
     labels, groups = np.empty((2, sum(sizes)), np.int32)
     images, ids = None, []
     for split, size, start in zip(splits, sizes, (0, sizes[0]), strict=True):
-        own_ids = []
+        split_ids = []
         for row, example in enumerate(_examples(builder, split, keys.image)):
             image = example[keys.image]
             if images is None:
@@ -174,14 +174,14 @@ def _read(
             images[start + row], labels[start + row] = image, example[keys.label]
             groups[start + row] = example[keys.superclass] if keys.superclass else 0
             number = example.get("id", row)
-            own_ids.append(number.decode() if isinstance(number, bytes) else number)
+            split_ids.append(number.decode() if isinstance(number, bytes) else number)
         order, part = (
-            np.argsort(np.array(own_ids), kind="stable"),
+            np.argsort(np.array(split_ids), kind="stable"),
             slice(start, start + size),
         )
         _permute(images[part], order)
         labels[part], groups[part] = labels[part][order], groups[part][order]
-        ids += [f"{split}/{own_ids[row]}" for row in order]
+        ids += [f"{split}/{split_ids[row]}" for row in order]
     return {
         "images": images,
         "labels": labels,
@@ -239,8 +239,8 @@ def _examples(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
         with _readable(folder), quiet():
             examples = source.__getitems__(rows)
             pixels = [_pixels(example[image], mode) for example in examples]
-        for example, own in zip(examples, pixels, strict=True):
-            yield example | {image: own}
+        for example, decoded in zip(examples, pixels, strict=True):
+            yield example | {image: decoded}
 
 
 def _pixels(content: bytes, mode: str) -> np.ndarray:

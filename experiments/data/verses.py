@@ -28,8 +28,8 @@ def verses(file: Path | None = None) -> tuple[str, ...]:
     """
     file = _file() if file is None else file
     parts = file.read_text(encoding="utf-8").split('"""')
-    found = _NUMBER.split(_BRACKETS.sub("", parts[1]))[1:] if len(parts) == 3 else []
-    texts = dict.fromkeys(" ".join(verse.split()) for verse in found)
+    numbered = _NUMBER.split(_BRACKETS.sub("", parts[1]))[1:] if len(parts) == 3 else []
+    texts = dict.fromkeys(" ".join(verse.split()) for verse in numbered)
     if not texts:
         raise ValueError(f"{file} holds no numbered verses; is {PACKAGE} another?")
     return tuple(texts)

@@ -95,7 +95,7 @@ def kind(name: str) -> Kind:
     Raises:
         KeyError: if it is neither.
     """
-    if not plugins.is_own(name):
+    if not plugins.is_plugin(name):
         return KINDS[name]
     title = f"chart of your own, {name}"
     return Kind(title, 6, partial(plugins.make_chart, name), _adam)

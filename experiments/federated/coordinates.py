@@ -17,19 +17,19 @@ SHRINKAGE = 0.3  # of the covariance of a chart's own rows
 
 
 def relative(
-    recipe: Recipe, embeddings: np.ndarray, own: np.ndarray, anchors: np.ndarray
+    recipe: Recipe, embeddings: np.ndarray, trained_on: np.ndarray, anchors: np.ndarray
 ) -> np.ndarray:
     """(n, A), a chart's rows relative to the anchors.
 
     Args:
         recipe: of the round.
         embeddings: (n, D), by the chart.
-        own: (n,), the samples that it was trained on; it is whitened by these.
+        trained_on: (n,), the samples it was trained on; it is whitened by these.
         anchors: (A,), which of the n are anchors.
     """
     if recipe.coordinates == "white-nystroem":
         fitted = jatlas.fit_whiten(
-            jnp.asarray(embeddings), where=jnp.asarray(own), shrinkage=SHRINKAGE
+            jnp.asarray(embeddings), where=jnp.asarray(trained_on), shrinkage=SHRINKAGE
         )
         embeddings = np.asarray(jatlas.apply_transform(fitted, embeddings))
     return np.asarray(jatlas.relativize(embeddings, embeddings[anchors]))

@@ -86,7 +86,7 @@ def keep_out(tasks: Tasks, public: np.ndarray, labels: np.ndarray) -> Tasks:
     return kept
 
 
-def own_part(dataset: Dataset, tasks: Tasks, client: int) -> tuple[Dataset, Tasks]:
+def client_part(dataset: Dataset, tasks: Tasks, client: int) -> tuple[Dataset, Tasks]:
     """What a client holds: its private samples, the public ones and the test split.
 
     Its tasks are one, its own.
@@ -94,8 +94,8 @@ def own_part(dataset: Dataset, tasks: Tasks, client: int) -> tuple[Dataset, Task
     m = slice(client - 1, client)
     rows = np.flatnonzero(tasks.presence[m][0] | tasks.held_out | tasks.test)
     samples = ("images", "labels", "ids", "test")
-    own = dataset._replace(**{name: getattr(dataset, name)[rows] for name in samples})
-    return own, Tasks(
+    held = dataset._replace(**{name: getattr(dataset, name)[rows] for name in samples})
+    return held, Tasks(
         tasks.classes[m],
         tasks.shared,
         tasks.presence[m, rows],

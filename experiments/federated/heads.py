@@ -75,8 +75,8 @@ def scores(
         classes: (C,), the client's own.
     """
     guess = guesses.likely(np.asarray(jatlas.probe_logits(probe, rows)))
-    own = classes[labels]
-    groups = {"unseen": test & ~own, "seen": test & own, "all": test}
+    trained_on = classes[labels]
+    groups = {"unseen": test & ~trained_on, "seen": test & trained_on, "all": test}
     return {
         group: guesses.accuracy(guess, labels, chosen)
         for group, chosen in groups.items()

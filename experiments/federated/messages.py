@@ -117,7 +117,7 @@ def contribution(
         relative: (P, A), its relative coordinates of the public samples.
         presence: (P,), those of which it sends a row.
     """
-    own = jatlas.running.atlas.add(
+    state = jatlas.running.atlas.add(
         jatlas.running.atlas.empty(*recipe.shape), relative, presence
     )
     return _pack(
@@ -125,8 +125,8 @@ def contribution(
             "client": np.int32(client),
             "round": np.int32(recipe.round),
             "recipe": _digest(recipe),
-            "total": np.asarray(own.total),
-            "count": np.asarray(own.count),
+            "total": np.asarray(state.total),
+            "count": np.asarray(state.count),
         }
     )
 

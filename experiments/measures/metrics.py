@@ -25,18 +25,26 @@ Classifier = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 def probe(
-    key: jax.Array, rows: jax.Array, labels: np.ndarray, num_classes: int, **told: Any
+    key: jax.Array,
+    rows: jax.Array,
+    labels: np.ndarray,
+    num_classes: int,
+    **options: Any,
 ) -> tuple[jax.Array, jax.Array]:
     """The paper's classifier, of any space."""
-    fitted = jatlas.fit_probe(key, rows, labels, num_classes, **told)
+    fitted = jatlas.fit_probe(key, rows, labels, num_classes, **options)
     return jatlas.probe_logits(fitted, rows), fitted.best_epoch
 
 
 def probe_with_task_embedding(
-    key: jax.Array, rows: jax.Array, labels: np.ndarray, num_classes: int, **told: Any
+    key: jax.Array,
+    rows: jax.Array,
+    labels: np.ndarray,
+    num_classes: int,
+    **options: Any,
 ) -> tuple[jax.Array, jax.Array]:
     """The control's, of `original_abs_task_embedding`: learns what the tasks are."""
-    fitted = task_embedding.fit(key, rows, labels, num_classes, num_classes, **told)
+    fitted = task_embedding.fit(key, rows, labels, num_classes, num_classes, **options)
     return task_embedding.logits(fitted, rows), fitted.best_epoch
 
 
@@ -134,9 +142,9 @@ def by_classifier(
     """
 
     def classify(parts: Cut) -> dict[tuple[str, str], float]:
-        told = {"max_epochs": max_epochs, "patience": patience}
+        options = {"max_epochs": max_epochs, "patience": patience}
         rows, parts = _of_cut(space, parts, labels)
-        return accuracies(rows, parts, tasks, key, classifier, **told)
+        return accuracies(rows, parts, tasks, key, classifier, **options)
 
     return _for_each_cut(cuts, classify)
 
@@ -155,7 +163,7 @@ def accuracies(
     tasks: Tasks,
     key: jax.Array,
     classifier: Classifier,
-    **told: int,
+    **options: int,
 ) -> dict[tuple[str, str], float]:
     """The accuracy of a classifier, on how many rows it is, and after how many epochs.
 
@@ -168,7 +176,7 @@ def accuracies(
         tasks.shared.size,
         where=parts.train,
         validation=parts.validation,
-        **told,
+        **options,
     )
     guess = guesses.likely(np.asarray(logits))
     values = {
@@ -209,8 +217,8 @@ def alignment(
         for group, rows in _groups(tasks, space.labels).items():
             value = jatlas.cka(space.rows, of_same, where=rows & real)
             values[f"cka{ending}{group}"] = float(value)
-        found = _of_pairs(some, reference, tasks) if of_pairs else {}
-        for (metric, group), value in found.items():
+        by_pair = _of_pairs(some, reference, tasks) if of_pairs else {}
+        for (metric, group), value in by_pair.items():
             values[f"{metric}{ending}{group}"] = value
     return values
 
@@ -267,13 +275,13 @@ def _for_each_cut(
     cuts: Mapping[str, Cut], classify: Callable[[Cut], dict[tuple[str, str], float]]
 ) -> Values:
     """The values with the endings of the cuts, each different cut measured once."""
-    found: dict[str, dict[tuple[str, str], float]] = {}
+    measured: dict[str, dict[tuple[str, str], float]] = {}
     for ending, parts in cuts.items():
-        same = [e for e in found if all(map(np.array_equal, cuts[e], parts))]
-        found[ending] = found[same[0]] if same else classify(parts)
+        same = [e for e in measured if all(map(np.array_equal, cuts[e], parts))]
+        measured[ending] = measured[same[0]] if same else classify(parts)
     return {
         f"{metric}{ending}{group}": value
-        for ending, values in found.items()
+        for ending, values in measured.items()
         for (metric, group), value in values.items()
     }
 

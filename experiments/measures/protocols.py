@@ -142,7 +142,7 @@ def shifts(
         (M, A), the mean over these samples of (mean over charts - this chart).
     """
     centre = merged[common].mean(axis=0)
-    return np.stack([centre - own[common].mean(axis=0) for own in relative])
+    return np.stack([centre - chart[common].mean(axis=0) for chart in relative])
 
 
 def _jumbles(embedded: Embedded, presence: np.ndarray) -> Spaces:
@@ -159,7 +159,7 @@ def _jumble(
     embedded: Embedded, presence: np.ndarray, charts: Sequence[np.ndarray]
 ) -> Space:
     present = presence & embedded.used
-    rows = [chart[own] for chart, own in zip(charts, present, strict=True)]
+    rows = [chart[mask] for chart, mask in zip(charts, present, strict=True)]
     sample = np.nonzero(present)[1]
     # Sample by sample, as other spaces are: where each has one row (B, C) the rows that
     # are drawn of them are then the same.

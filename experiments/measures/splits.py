@@ -33,13 +33,13 @@ def cuts(seed: int, space: Space, tasks: Tasks, *, on_test: bool) -> dict[str, C
     """
     if not on_test:
         return {"": training_split(seed, space, tasks)}
-    found = {
+    splits = {
         "": by_rows(seed, space, tasks),
         "_leakfree": by_samples(seed, space, tasks),
     }
     if len(space.sample) <= 4 * tasks.test.size:
-        found["_train_split"] = training_split(seed, space, tasks)
-    return found
+        splits["_train_split"] = training_split(seed, space, tasks)
+    return splits
 
 
 def by_rows(seed: int, space: Space, tasks: Tasks) -> Cut:

@@ -33,7 +33,7 @@ from experiments.runs.options import described, from_json
 _CHUNK = 1024
 
 
-class Own(NamedTuple):
+class HostSamples(NamedTuple):
     """The samples of one process, on the host.
 
     Attributes:
@@ -83,7 +83,9 @@ def embed(images: jax.Array, num_charts: int, num_features: int) -> jax.Array:
     return jnp.tanh(jnp.einsum("np,mpd->mnd", x, kernels, precision="highest"))
 
 
-def own(options: MultihostOptions, dataset: Dataset) -> tuple[Own, np.ndarray]:
+def host_samples(
+    options: MultihostOptions, dataset: Dataset
+) -> tuple[HostSamples, np.ndarray]:
     """The samples of this process, and (M, n), their presence."""
     samples, presence, _, cuts = deal(options, dataset)
     numbers = np.arange(*cuts[options.process_id : options.process_id + 2])
@@ -91,14 +93,16 @@ def own(options: MultihostOptions, dataset: Dataset) -> tuple[Own, np.ndarray]:
     test, held = dataset.test[rows], numbers % 10 == 0
     real = np.ones(rows.size, bool)
     split = (real, ~test & ~held, ~test & held, test)
-    return Own(dataset.images[rows], dataset.labels[rows], *split), presence[:, numbers]
+    return HostSamples(dataset.images[rows], dataset.labels[rows], *split), presence[
+        :, numbers
+    ]
 
 
 def place(
     mesh: jax.sharding.Mesh, options: MultihostOptions, dataset: Dataset
 ) -> Placed:
     """This process's samples, and those of the others, over all devices."""
-    here, presence = own(options, dataset)
+    here, presence = host_samples(options, dataset)
     images, labels, *masks = jatlas.devices.place(mesh, here)
     presence = jatlas.devices.place(mesh, presence, axis=1)
     spaces = embed(images, options.num_charts + 1, options.num_features)

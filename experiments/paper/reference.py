@@ -44,10 +44,10 @@ def published(
         >>> published("cifar100", "cnn", "A", "S80_N10", "merged", "accuracy")
         0.434
     """
-    found: Any = FIGURES
+    figure: Any = FIGURES
     for name in (dataset, _kind(chart), scenario, setting, space, metric):
-        found = found.get(name, {})
-    return found if isinstance(found, float) else None
+        figure = figure.get(name, {})
+    return figure if isinstance(figure, float) else None
 
 
 def chart_of(options: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ SPACES = {
     "merged": "atlas",
     "merged_nystroem": "atlas, Nystroem",
     "merged_shift": "atlas, novel samples shifted",
-    "original_abs_task": "end-to-end + task told",
+    "original_abs_task": "end-to-end + task known",
     "original_abs_task_embedding": "end-to-end + task learnt",
 }
 # In the tables in which they stand. That of one cut or one group is there in A only.
@@ -175,8 +175,10 @@ def _section(setting: tuple[str, str], title: str, rows: Rows) -> Section:
 
 def _columns(rows: Rows, metrics: dict[str, str]) -> Table | None:
     """One table, of those of these metrics that there are; None if there are none."""
-    found = {(r["space"], r["metric"]) for r in rows}
-    metrics = {m: name for m, name in metrics.items() if any(m == x for _, x in found)}
+    measured = {(r["space"], r["metric"]) for r in rows}
+    metrics = {
+        m: name for m, name in metrics.items() if any(m == x for _, x in measured)
+    }
     if not metrics:
         return None
     columns = [(m, protocol) for m in metrics for protocol in PROTOCOLS]
@@ -185,7 +187,7 @@ def _columns(rows: Rows, metrics: dict[str, str]) -> Table | None:
         [f"{name}, `{space}`"]
         + [in_cell(select(rows, p, space, m).values()) for m, p in columns]
         for space, name in SPACES.items()
-        if any((space, m) in found for m in metrics)
+        if any((space, m) in measured for m in metrics)
     ]
     return Table(["space", *head], lines)
 
@@ -198,19 +200,19 @@ def _summary(values: Sequence[float]) -> tuple[float, float]:
 def _in_words(rows: Rows) -> str:
     """What the table shows and what it does not, from its own numbers."""
     gain = _apart(rows, "oracle", "merged", "original_abs")
-    told = _apart(rows, "oracle", "original_abs_task", "original_abs")
+    with_task = _apart(rows, "oracle", "original_abs_task", "original_abs")
     beyond = _apart(rows, "oracle", "merged", "original_abs_task")
     if " above" in gain:
         link = (
-            "That is not the merge's alone: merely told the task, with nothing merged,"
+            "The gain is not from merging alone: given only the task, without merging,"
         )
     else:
-        link = "Merely told the task, with nothing merged,"
+        link = "Given only the task, without merging,"
     return (
-        "told by which charts a sample is to be embedded (`oracle`), the "
-        f"atlas is {gain} the end-to-end space. {link} the end-to-end space is {told} "
-        f"where it was, and the atlas {beyond} that.{_learnt(rows)} "
-        "Told nothing (`blind`), the atlas "
+        "with an oracle, which knows the charts that a sample belongs to (`oracle`), "
+        f"the atlas is {gain} the end-to-end space. {link} the end-to-end space is "
+        f"{with_task} where it was, and the atlas {beyond} that.{_learnt(rows)} "
+        "Without an oracle (`blind`), the atlas "
         f"is {_apart(rows, 'blind', 'merged', 'original_abs')} end-to-end, "
         f"{_apart(rows, 'blind', 'merged', 'mean_abs')} the mean of the embeddings and "
         f"{_apart(rows, 'blind', 'merged', 'concat_abs')} their concatenation. "

@@ -8,7 +8,12 @@ from experiments.blind.methods import METHODS
 from experiments.blind.present import LEARNT_FROM
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.report import goals, tables
-from experiments.blind.report.values import Rows, own_probe, present_curve, values
+from experiments.blind.report.values import (
+    Rows,
+    present_curve,
+    single_chart_probe,
+    values,
+)
 from experiments.readmes.files import Runs
 from experiments.runs.rows import in_cell, markdown_table, settings_of
 
@@ -60,7 +65,7 @@ def present(rows: Rows) -> str:
         ]
         cells = (in_cell(v) for curve in curves.values() for v in curve.values())
         lines.append([title, *cells])
-    alone = ["each chart's own probe", own_probe(rows, SETTING)]
+    alone = ["each chart's own probe", single_chart_probe(rows, SETTING)]
     lines.append([*alone, *[""] * (len(heads) - 1)])
     return markdown_table([" ".join(SETTING), *heads], lines)
 

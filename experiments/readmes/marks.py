@@ -117,8 +117,8 @@ def cell(markdown: str, row: str, column: str) -> str:
 def _figure(match: re.Match[str], make: Make) -> str:
     """What should stand before a mark."""
     address = " ".join(match["address"].split())
-    name, _, rest = address.partition(": ")
-    row, _, column = rest.rpartition(": ")
+    name, _, place = address.partition(": ")
+    row, _, column = place.rpartition(": ")
     if not row:
         raise BadMark(f"{address!r} is not 'table: row: column'")
     try:
@@ -130,10 +130,10 @@ def _figure(match: re.Match[str], make: Make) -> str:
 
 def _like(shown: str, value: str, minus: str) -> str:
     """The number in a cell, written as the figure was: decimals, sign, spread."""
-    found = re.match(rf"({_NUMBER})(?: ± ({_NUMBER}))?", value)
-    if found is None:
+    match = re.match(rf"({_NUMBER})(?: ± ({_NUMBER}))?", value)
+    if match is None:
         raise BadMark(f"the cell {value!r} does not begin with a number")
-    numbers = [part for part in found.groups() if part is not None]
+    numbers = [part for part in match.groups() if part is not None]
     written = shown.split(" ± ")
     if len(written) > len(numbers):
         raise BadMark(f"{shown!r} has a spread, the cell {value!r} has none")

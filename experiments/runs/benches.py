@@ -144,8 +144,8 @@ def _embeddings(
     for group in _groups(missing, kinds):
         kind = kinds[group[0] % len(kinds)]
         rows = _embedded(bench, kind, tasks, key, group, name, report)
-        for m, own in zip(group, rows, strict=True):
-            storage.write_arrays(files[m], {"embeddings": own})
+        for m, embeddings in zip(group, rows, strict=True):
+            storage.write_arrays(files[m], {"embeddings": embeddings})
     return [storage.read_arrays(file)["embeddings"] for file in files]
 
 

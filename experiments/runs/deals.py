@@ -47,7 +47,7 @@ def units(options: Options, dataset: Dataset) -> list[Unit]:
         ValueError: if a setting is unknown, or the data are too few for one, or a chart
             of the user's own does not fit them.
     """
-    for name in filter(plugins.is_own, options.charts):
+    for name in filter(plugins.is_plugin, options.charts):
         plugins.make_chart(name, dataset.images.shape[1:], len(dataset.class_names))
     made, bench = chosen(options, dataset), bare(options, dataset)
     for each in made:

@@ -93,9 +93,9 @@ def _difference(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") 
     for name in sorted(set(ours) | set(theirs)):
         a, b = ours.get(name), theirs.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found = _difference(a, b, f"{prefix}{name}.")
-            if found:
-                return found
+            difference = _difference(a, b, f"{prefix}{name}.")
+            if difference:
+                return difference
         elif a != b:
             return f"{prefix}{name} is {b!r} there and {a!r} here"
     return ""

@@ -23,8 +23,8 @@ SHOWN = ("experiments.plots", "experiments.runs.terminal")
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Of the packages, and of Python."""
-    found = {name: metadata.version(name) for name in packages}
-    return found | {"python": platform.python_version()}
+    installed = {name: metadata.version(name) for name in packages}
+    return installed | {"python": platform.python_version()}
 
 
 def device() -> str:

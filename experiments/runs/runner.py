@@ -50,8 +50,8 @@ def parse(
 ) -> Any:
     """The options of a command line; of the arguments of `command`."""
     prog = prog or f"python -m experiments.{experiment.name}"
-    own = experiment.options, experiment.unused
-    return parse_options(*own, experiment.about, prog, args)
+    accepted = experiment.options, experiment.unused
+    return parse_options(*accepted, experiment.about, prog, args)
 
 
 def parse_options(

@@ -92,7 +92,7 @@ def atlas(a: Side, b: Side) -> Joined:
 def nystroem(a: Side, b: Side) -> Joined:
     """Rows of the atlas, in orthonormal coordinates of its kernel."""
     *rows, of_anchors = _atlas(a, b)
-    first, second = (orthonormal(own, of_anchors) for own in rows)
+    first, second = (orthonormal(relative, of_anchors) for relative in rows)
     return first, second
 
 
@@ -148,7 +148,7 @@ def sides(
     spaces: dict[str, np.ndarray], pool: np.ndarray, anchors: np.ndarray
 ) -> dict[str, Side]:
     """What a chart knows in each of its spaces: anchors, and who must be found."""
-    return {name: Side(own[anchors], own[~pool]) for name, own in spaces.items()}
+    return {name: Side(space[anchors], space[~pool]) for name, space in spaces.items()}
 
 
 def measure(
@@ -168,16 +168,20 @@ def measure(
         _one_way(method, a[method.space], b[method.space], a["raw"].rows)
         for a, b in ((first, second), (second, first))
     ]
-    return {name: float(np.mean([own[name] for own in both])) for name in both[0]}
+    return {name: float(np.mean([values[name] for values in both])) for name in both[0]}
 
 
-def _one_way(method: Method, a: Side, b: Side, own: np.ndarray) -> dict[str, float]:
+def _one_way(
+    method: Method, a: Side, b: Side, original: np.ndarray
+) -> dict[str, float]:
     queries, gallery = (jnp.asarray(rows) for rows in method.join(a, b))
-    found = jatlas.metrics.retrieval(queries, gallery, K)
-    kept = jatlas.metrics.mutual_neighbors(arrays.unit(own), arrays.unit(queries), K)
+    scores = jatlas.metrics.retrieval(queries, gallery, K)
+    kept = jatlas.metrics.mutual_neighbors(
+        arrays.unit(original), arrays.unit(queries), K
+    )
     return {
-        "mrr": float(found.mean_reciprocal_rank),
-        "recall_1": float(found.recall_at_1),
-        f"recall_{K}": float(found.recall_at_k),
+        "mrr": float(scores.mean_reciprocal_rank),
+        "recall_1": float(scores.recall_at_1),
+        f"recall_{K}": float(scores.recall_at_k),
         "neighbours": float(kept),
     }

@@ -75,8 +75,8 @@ def combined(a: CkaState, b: CkaState) -> CkaState:
     gap = jnp.where(constant, 0, gap)
     # A value of the larger part, untouched: no sum whose rounding would matter.
     near = jnp.where(b.count > a.count, mean_b[0], mean_a[0])
-    rest_a, rest_b = ((mean[0] - near) + mean[1] for mean in (mean_a, mean_b))
-    mean = jnp.stack([near, (1 - share) * rest_a + share * rest_b])
+    offset_a, offset_b = ((mean[0] - near) + mean[1] for mean in (mean_a, mean_b))
+    mean = jnp.stack([near, (1 - share) * offset_a + share * offset_b])
     moments_a, moments_b = _about(a, share * gap), _about(b, (share - 1) * gap)
     moments = (one + other for one, other in zip(moments_a, moments_b, strict=True))
     split = a.mean_x.shape[1]
@@ -114,8 +114,8 @@ def value_of_grams(
         arrays.matmul(space, space.T) / one
         for space, one in zip(spaces, unit, strict=True)
     )
-    own, across = [jnp.sum(k * k), jnp.sum(l * l)], jnp.sum(k * l)
-    hsic = jnp.stack([jnp.stack([own[0], across]), jnp.stack([across, own[1]])])
+    squares, across = [jnp.sum(k * k), jnp.sum(l * l)], jnp.sum(k * l)
+    hsic = jnp.stack([jnp.stack([squares[0], across]), jnp.stack([across, squares[1]])])
     energies = arrays.matmul(e, e.T) / unit[:, None] / unit
     count = jnp.sum(rows, dtype=x.dtype)
     return _value(hsic, energy / unit, energies, count, debiased)
@@ -151,9 +151,9 @@ def _value(
 
 def alignment(hsic: Float[Array, "2 2"], rounding: Float[Array, "2"]) -> Array:
     """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); NaN if one of these is rounding."""
-    own = jnp.diag(hsic)
-    own = jnp.where(own <= rounding, 0, own)
-    lengths = arrays.safe_sqrt(own)
+    energies = jnp.diag(hsic)
+    energies = jnp.where(energies <= rounding, 0, energies)
+    lengths = arrays.safe_sqrt(energies)
     return arrays.safe_divide(hsic[0, 1], lengths[0] * lengths[1])
 
 
@@ -175,8 +175,8 @@ def _centred(
         x = x * factor
     near, count = ends[0], jnp.sum(rows)
     beyond = arrays.safe_divide(arrays.masked_sum(x - near, rows), count, 0.0)
-    rest = arrays.masked_sum((x - near) - beyond, rows)
-    beyond += arrays.safe_divide(rest, count, 0.0)
+    residual = arrays.masked_sum((x - near) - beyond, rows)
+    beyond += arrays.safe_divide(residual, count, 0.0)
     rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(near + beyond)
     constant = jnp.max(jnp.abs(ends - near - beyond), axis=0) <= rounding
     x = jnp.where(constant | ~rows[:, None], 0, (x - near) - beyond)

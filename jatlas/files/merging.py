@@ -203,16 +203,17 @@ def _recipe(
 
 
 def _orthonormal(
-    found: Survey,
+    samples: Survey,
     recipe: Recipe,
     merged: Float[np.ndarray, "N A"],
 ) -> Transform:
     """Nystroem's map; by the charts' own kernels if samples differ in their charts."""
-    rows = jnp.asarray(merged[found.anchors])
-    if found.presence.all():
+    rows = jnp.asarray(merged[samples.anchors])
+    if samples.presence.all():
         return fit_nystroem(rows)
     kernels = [
-        similar_to_anchors(recipe, m, own) for m, own in enumerate(recipe.anchors)
+        similar_to_anchors(recipe, m, anchors)
+        for m, anchors in enumerate(recipe.anchors)
     ]
     return fit_nystroem(rows, by_chart=jnp.stack(kernels))
 

@@ -129,8 +129,8 @@ def _products_by_tiles(moving: Any, still: Any, debiased: bool) -> Float[Array, 
         grams = _grams(kernels, group, block, debiased)
         sides = zip(grams, group.means, block.means, totals, strict=True)
         k, l = (  # noqa: E741
-            jnp.where(pairs, gram - (own[:, None] + other - total), 0)
-            for gram, own, other, total in sides
+            jnp.where(pairs, gram - (row_means[:, None] + other - total), 0)
+            for gram, row_means, other, total in sides
         )
         return [jnp.sum(a * b, axis=0) for a, b in ((k, k), (k, l), (l, l))]
 

@@ -38,8 +38,10 @@ def _charts(bench: Bench) -> list[Row]:
     for number, case in enumerate(cases):
         bench.tell(case["name"], number / len(cases))
         what = f"ours, {case['what']}"
-        found = {"other": Reference(what, case["reference"])}
-        row = measure.compare(bench, case["name"], case["size"], case["ours"], found)
+        baselines = {"other": Reference(what, case["reference"])}
+        row = measure.compare(
+            bench, case["name"], case["size"], case["ours"], baselines
+        )
         speed = measure.ratio(row, "other")
         # Never slower; five percent are chance.
         figure = f"times as fast as {case['what']}"

@@ -71,14 +71,14 @@ def _training(
 ) -> Callable[..., jatlas.charts.Charts]:
     """One epoch of each chart, on its own equal share of the samples."""
     number = np.arange(len(images))
-    own = number % num_charts == np.arange(num_charts)[:, None]
+    presence = number % num_charts == np.arange(num_charts)[:, None]
     every, none = np.ones(_CLASSES, bool), np.zeros(len(images), bool)
     tasks = jatlas.scenarios.Tasks(
         classes=np.tile(every, (num_charts, 1)),
         shared=every,
-        presence=own,
-        seen=own,
-        validation=np.zeros_like(own),
+        presence=presence,
+        seen=presence,
+        validation=np.zeros_like(presence),
         held_out=none,
         test=none,
     )

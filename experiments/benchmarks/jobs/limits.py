@@ -21,14 +21,14 @@ def rows(bench: Bench) -> list[Row]:
     subjects = {**machine.rates(), "new": Subject(lambda: copied(x))}
     seconds, _ = timing.in_turns(subjects, bench.repeats, bench.budget)
     work = {**machine.work(), "new": 2.0 * x.nbytes}
-    found = {
+    rates = {
         name: timing.middle([work[name] / s for s in timing.known(seconds[name])])
         for name in subjects
     }
     values = {
-        "matmul, GFLOP/s": found["matmul"] / 1e9,
-        "copy in place, GB/s": found["copy"] / 1e9,
-        "copy to new memory, GB/s": found["new"] / 1e9,
+        "matmul, GFLOP/s": rates["matmul"] / 1e9,
+        "copy in place, GB/s": rates["copy"] / 1e9,
+        "copy to new memory, GB/s": rates["new"] / 1e9,
     }
     return [
         {

@@ -78,19 +78,19 @@ def _references(
     right = jnp.ones((case.m * case.d, case.a))
     product = jax.jit(partial(jnp.dot, precision="highest"))
     formula = "normalised products stacked to (M, N, A), masked mean"
-    found = measure.by_formula(bench, formula, references.merge, arrays, 1e-5)
+    baselines = measure.by_formula(bench, formula, references.merge, arrays, 1e-5)
     what = "jnp.dot, (N, M D) by (M D, A)"
-    return {"dot": Reference(what, lambda: product(left, right)), **found}
+    return {"dot": Reference(what, lambda: product(left, right)), **baselines}
 
 
 def _stacked(bench: Bench, case: Case) -> Row:
     """M charts of one dimension: the three bars."""
     arrays = data(case)
     x, a, p = (jnp.asarray(array) for array in arrays)
-    found = _references(bench, case, arrays)
+    baselines = _references(bench, case, arrays)
     ours = partial(jatlas.merge, x, a, p)
     row = measure.compare(
-        bench, "merge", case.size, ours, found, work=case.work, sample_memory=True
+        bench, "merge", case.size, ours, baselines, work=case.work, sample_memory=True
     )
     temporaries = memory.temporaries(jatlas.merge, x, a, p)
     row["memory"]["temporary_bytes"] = temporaries
@@ -115,10 +115,10 @@ def _list(bench: Bench, case: Case) -> Row:
     arrays = data(case, dims)
     x, a = ([jnp.asarray(chart) for chart in charts] for charts in arrays[:2])
     p = jnp.asarray(arrays[2])
-    found = _references(bench, case, arrays)
+    baselines = _references(bench, case, arrays)
     name = f"merge, D from {dims[0]} to {dims[-1]}"
     ours = partial(jatlas.merge, x, a, p)
-    row = measure.compare(bench, name, case.size, ours, found, work=case.work)
+    row = measure.compare(bench, name, case.size, ours, baselines, work=case.work)
     row["memory"]["temporary_bytes"] = memory.temporaries(jatlas.merge, x, a, p)
     return row
 
@@ -142,10 +142,10 @@ def _streamed(bench: Bench, case: Case) -> Row:
             kept = np.ascontiguousarray(p[:, :count])
             return jatlas.merge(mapped[:, :count], a, kept, batch_size=batch)
 
-        found = {"whole": Reference("ours, in memory and whole", whole, 1e-5)}
+        baselines = {"whole": Reference("ours, in memory and whole", whole, 1e-5)}
         row = measure.compare(
             bench, "merge, from a mapped file", case.size | {"batch": batch}, streamed,
-            found, work=case.work, sample_memory=True,
+            baselines, work=case.work, sample_memory=True,
         )  # fmt: skip
         for count in (case.n // 2, case.n):
             taken = memory.peak(partial(streamed, count))
@@ -160,9 +160,9 @@ def _narrow(bench: Bench, case: Case) -> Row:
     wide = [jnp.asarray(array) for array in arrays]
     narrow = [array.astype(jnp.bfloat16) for array in wide[:2]] + wide[2:]
     ours, single = partial(jatlas.merge, *narrow), partial(jatlas.merge, *wide)
-    found = {"float32": Reference("ours, in float32", single, 2e-2)}
+    baselines = {"float32": Reference("ours, in float32", single, 2e-2)}
     row = measure.compare(
-        bench, "merge, bfloat16", case.size, ours, found, work=case.work
+        bench, "merge, bfloat16", case.size, ours, baselines, work=case.work
     )
     some = slice(0, _ROWS)
     exact, rounded = (

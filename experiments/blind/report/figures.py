@@ -87,16 +87,16 @@ def _by_width(
     rows: Rows, setting: tuple[str, str], name: str
 ) -> dict[int, list[float]]:
     """By width, the accuracies of all seeds on the test split."""
-    found: dict[int, dict[int, float]] = {}
+    accuracies: dict[int, dict[int, float]] = {}
     for row in _of(rows, "accuracy", setting):
         if (row["method"], row["probe"], row["part"]) == (name, "probe", "test"):
-            found.setdefault(row["width"], {})[row["seed"]] = row["value"]
-    return {width: list(found[width].values()) for width in sorted(found)}
+            accuracies.setdefault(row["width"], {})[row["seed"]] = row["value"]
+    return {width: list(accuracies[width].values()) for width in sorted(accuracies)}
 
 
 def _of(rows: Rows, of: str, setting: tuple[str, str]) -> list[dict[str, Any]]:
-    own = (r for r in rows if (r["scenario"], r["setting"]) == setting)
-    return [r for r in own if r["of"] == of]
+    matching = (r for r in rows if (r["scenario"], r["setting"]) == setting)
+    return [r for r in matching if r["of"] == of]
 
 
 def _line(

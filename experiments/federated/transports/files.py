@@ -73,21 +73,21 @@ def work() -> None:
     children.live(_work)
 
 
-def _work(told: dict[str, Any]) -> None:
+def _work(assignment: dict[str, Any]) -> None:
     compilation.keep_compiled()
-    options = from_json(FederatedOptions, told["options"])
-    number, place = told["client"], Places(*map(Path, told["places"]))
+    options = from_json(FederatedOptions, assignment["options"])
+    number, place = assignment["client"], Places(*map(Path, assignment["places"]))
     recipe = messages.unpack_recipe((place.outbox / "recipe.json").read_bytes())
     dataset = benches.read(options)
     dealt = deal.deal(options, dataset, recipe.round)
     folder = place.private / f"client_{number}"
-    own = client.train(options, dataset, dealt, number, folder)
-    post(place, number, client.send(options, own, recipe))
-    found, version = client.alone(options, own, recipe), -1
+    trained = client.train(options, dataset, dealt, number, folder)
+    post(place, number, client.send(options, trained, recipe))
+    alone, version = client.alone(options, trained, recipe), -1
     while version < 0 or not closed(place, version):
         head = newest(place, version)
         if head is not None:
-            scores = found | client.with_head(own, head)
+            scores = alone | client.with_head(trained, head)
             write_report(place, number, head.version, scores)
             version = head.version
         time.sleep(_PAUSE)
@@ -125,20 +125,22 @@ def run(
     team = {number: start(options, place, number) for number in clients}
     try:
         polls = {number: child.process.poll for number, child in team.items()}
-        found = serve(options, recipe, place, polls, report)
-        return found._replace(received={"recipe": len(content), **found.received})
+        outcome = serve(options, recipe, place, polls, report)
+        return outcome._replace(received={"recipe": len(content), **outcome.received})
     finally:
         children.end(list(team.values()))
 
 
 def start(options: FederatedOptions, place: Places, number: int) -> Child:
     """The process of a client."""
-    told = {
+    assignment = {
         "options": to_json(options),
         "client": number,
         "places": list(map(str, place)),
     }
-    return children.start("experiments.federated.transports.files", told, Member())
+    return children.start(
+        "experiments.federated.transports.files", assignment, Member()
+    )
 
 
 def clear(place: Places) -> None:
@@ -252,13 +254,13 @@ def take(state: State, place: Places) -> State:
     """The state after the files of the inbox that were not looked at yet."""
     names = {f.name for f in place.inbox.iterdir() if not f.name.startswith(".")}
     for name in sorted(names - state.read):
-        found = re.fullmatch(r"client_(\d+)_\d+\.npz", name)
+        match = re.fullmatch(r"client_(\d+)_\d+\.npz", name)
         state = state._replace(read=state.read | {name})
-        if found is None:
+        if match is None:
             line = f"{name} refused: files of clients are named client_1_1.npz"
             state = state._replace(lines=(*state.lines, line))
             continue
-        number, file = int(found[1]), place.inbox / name
+        number, file = int(match[1]), place.inbox / name
         size, most = file.stat().st_size, messages.most_bytes(state.server.recipe)
         if size > most:
             line = f"client {number} refused: it is of {size} bytes, not read"

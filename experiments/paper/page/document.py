@@ -108,8 +108,8 @@ def _held(protocol: str, facts: Sequence[claims.Fact]) -> str:
         if not f.holds
     )
     held = sum(map(bool, (f.holds for f in facts)))
-    rest = f"; these do not:<ul>{against}</ul>" if against else "."
-    return f"<li>Under {protocol}, {held} of {len(facts)} hold{rest}</li>"
+    exceptions = f"; these do not:<ul>{against}</ul>" if against else "."
+    return f"<li>Under {protocol}, {held} of {len(facts)} hold{exceptions}</li>"
 
 
 def _tables(report: Report) -> str:
@@ -172,7 +172,7 @@ def _settings(settings: Mapping[str, Any]) -> str:
         of = values if isinstance(values, Mapping) else {name: values}
         lines = "".join(
             f"<tr><th scope=row>{html.escape(str(key))}</th>"
-            f"<td>{html.escape(_said(value))}</td></tr>"
+            f"<td>{html.escape(_in_words(value))}</td></tr>"
             for key, value in of.items()
         )
         heading = html.escape(name.capitalize())
@@ -182,11 +182,11 @@ def _settings(settings: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _said(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_said(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {_in_words(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_said, value))
+        return ", ".join(map(_in_words, value))
     return "unset" if value is None else str(value)
 
 

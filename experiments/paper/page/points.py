@@ -107,10 +107,10 @@ def sprites(images: np.ndarray) -> tuple[bytes, dict[str, int]]:
     return whole, {"columns": columns, "width": size[0], "height": size[1]}
 
 
-def encoded(image: Image.Image, **told: Any) -> bytes:
+def encoded(image: Image.Image, **options: Any) -> bytes:
     """The image as a WebP."""
     stream = io.BytesIO()
-    image.save(stream, "WEBP", **told)
+    image.save(stream, "WEBP", **options)
     return stream.getvalue()
 
 

@@ -14,8 +14,8 @@ from experiments.paper import tables
 from experiments.plots.saving import WIDTH
 
 PROTOCOLS = {
-    "oracle": "oracle (task told)",
-    "blind": "blind (task not told)",
+    "oracle": "oracle (task known)",
+    "blind": "blind (task not known)",
 }
 _SAME_IN_BOTH = ("original_abs", "original_rel")
 # Protocols differ in hue (Okabe and Ito), in lightness when printed grey, and by hatch.
@@ -105,19 +105,19 @@ def _panels(
 
 def _lines(rows: tables.Rows) -> list[Line]:
     """The lines from top to bottom: what is the same in both protocols, then each."""
-    found = {(r["protocol"], r["space"]) for r in rows}
+    measured = {(r["protocol"], r["space"]) for r in rows}
     order = [
         *tables.SPACES,
-        *sorted({space for _, space in found} - set(tables.SPACES)),
+        *sorted({space for _, space in measured} - set(tables.SPACES)),
     ]
-    lines = [Line("", s) for s in _SAME_IN_BOTH if any(s == b for _, b in found)]
+    lines = [Line("", s) for s in _SAME_IN_BOTH if any(s == b for _, b in measured)]
     for protocol in PROTOCOLS:
-        own = [
+        section = [
             Line(protocol, space)
             for space in order
-            if (protocol, space) in found and space not in _SAME_IN_BOTH
+            if (protocol, space) in measured and space not in _SAME_IN_BOTH
         ]
-        lines += [Line(protocol, ""), *own] if own else []
+        lines += [Line(protocol, ""), *section] if section else []
     return lines
 
 

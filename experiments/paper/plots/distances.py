@@ -38,8 +38,10 @@ def distances_figure(
     labels = samples.labels[chosen]
     pairs = np.triu_indices(chosen.size, 1)
     same = labels[pairs[0]] == labels[pairs[1]]
-    found = {name: _distances(x[chosen])[pairs] for name, x in samples.spaces.items()}
-    highest = max((d.max() for d in found.values() if d.size), default=0.0) or 1.0
+    distances = {
+        name: _distances(x[chosen])[pairs] for name, x in samples.spaces.items()
+    }
+    highest = max((d.max() for d in distances.values() if d.size), default=0.0) or 1.0
     figure = Figure((WIDTH, 3.0), layout="constrained")
     figure.suptitle(
         f"{title}\nDistances of pairs of samples{samples.note}", fontsize=10
@@ -47,7 +49,7 @@ def distances_figure(
     grid = figure.subplots(1, len(DRAWN), sharex=True, sharey=True)
     bins = np.linspace(0.0, highest, _NUM_BINS + 1)
     for axes, (name, heading) in zip(grid, DRAWN.items(), strict=True):
-        _histograms(axes, found[name], same, bins)
+        _histograms(axes, distances[name], same, bins)
         axes.set_title(heading, fontsize=9)
         axes.set_xlabel("Euclidean distance", fontsize=8)
         axes.tick_params(labelsize=7)

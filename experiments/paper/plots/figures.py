@@ -26,8 +26,8 @@ from experiments.plots.styles import look
 
 DRAWN = {
     "both/original_rel": "end-to-end, relative",
-    "oracle/merged": "atlas, oracle (task told)",
-    "blind/merged": "atlas, blind (task not told)",
+    "oracle/merged": "atlas, oracle (task known)",
+    "blind/merged": "atlas, blind (task not known)",
 }
 MOST_NAMES = 20  # of classes, beside a picture
 MOST_TSNE = 400  # of samples: half a second a space

@@ -56,8 +56,8 @@ def planes(
             name: Plane(part, _axes(shares, " in all"))
             for name, part in zip(spaces, parts, strict=True)
         }
-    found = {name: principal_axes(rows) for name, rows in spaces.items()}
-    return {name: Plane(p, _axes(shares)) for name, (p, shares) in found.items()}
+    projections = {name: principal_axes(rows) for name, rows in spaces.items()}
+    return {name: Plane(p, _axes(shares)) for name, (p, shares) in projections.items()}
 
 
 def _axes(shares: np.ndarray, where: str = "") -> tuple[str, str]:

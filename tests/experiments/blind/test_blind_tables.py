@@ -14,7 +14,7 @@ from experiments.blind.report.tables import PROBE_TITLES
 from experiments.blind.scores import PROBES
 from experiments.blind.trust import DOUBTS
 
-TOLD = {
+SETTINGS = {
     "options": {"dataset": "tiny", "seeds": [0, 1, 2]},
     "notes": ["Only the first 240 training samples."],
 }
@@ -63,7 +63,7 @@ def test_the_head_says_which_data_and_seeds_and_what_must_be_known(rows):
 
 
 def text_of(rows):
-    return tables.text({"settings": TOLD, "rows": rows})
+    return tables.text({"settings": SETTINGS, "rows": rows})
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -128,11 +128,11 @@ def test_accuracy_by_charts_is_a_mean_over_sets_then_over_seeds(rows):
                 ]
         own = lines.pop()
         assert own[:2] == ["each chart's own probe", "the chart"]
-        assert own[2:] == [own_probe(rows, setting), *[""] * (most - 1)]
+        assert own[2:] == [single_chart_probe(rows, setting), *[""] * (most - 1)]
         assert {(line[0], line[1]): line[2:] for line in lines} == expected
 
 
-def own_probe(rows, setting):
+def single_chart_probe(rows, setting):
     """Of each seed the mean over charts of what a chart's own probe is on it."""
     charts = {A: 3, C: 2}[setting]
     of = [on_test(rows, setting, f"chart{m}", "probe") for m in range(charts)]

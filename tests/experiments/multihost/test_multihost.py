@@ -115,7 +115,7 @@ def test_two_processes_train_the_probe_that_one_trains(one, two, monkeypatch):
         return np.pad(x, widths)
 
     both = [
-        host.own(replace(OPTIONS, num_processes=2, process_id=i), dataset)
+        host.host_samples(replace(OPTIONS, num_processes=2, process_id=i), dataset)
         for i in (0, 1)
     ]
     rows = jax.tree.map(
