@@ -1,4 +1,7 @@
-"""How many anchors, and which? On the embedded data and 2 cores a minute a unit."""
+"""How many anchors, and which?
+
+On the embedded data and 2 cores a unit takes a minute.
+"""
 
 from typing import Any
 

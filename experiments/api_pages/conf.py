@@ -78,7 +78,7 @@ def _text(tree: ast.AST, names: dict[str, Any]) -> str:
 def as_meant(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Two things in our docstrings that Sphinx would take for markup are text.
+    """Escape two things in our docstrings that Sphinx takes for markup.
 
     "num_classes: C." begins no list whose items are A, B and C, and in "Returns: A
     `Tasks`: samples .." no type stands before the colon.

@@ -1,4 +1,4 @@
-"""One job measured: ours beside its references and beside the machine's own rates."""
+"""One job measured beside its references and the machine's rates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Bench:
         return jax.default_backend() == "gpu" and self.torch.cuda.is_available()
 
     def tensor(self, array: Any) -> Any:
-        """A tensor of it, on the kind of device that JAX computes on."""
+        """The array as a tensor, on JAX's kind of device."""
         assert self.torch is not None
         if isinstance(array, list):
             return [self.tensor(part) for part in array]
@@ -109,7 +109,7 @@ def by_formula(
     tolerance: float | None,
     **more: Any,
 ) -> dict[str, Reference]:
-    """A formula of `references` in torch, if there is torch, and in NumPy."""
+    """A formula of `references` in torch, if installed, and in NumPy."""
     baselines = {}
     if bench.torch is not None:
         call = bench.in_torch(function, *arrays)
@@ -134,7 +134,7 @@ def compare(
     repeats: int | None = None,
     sample_memory: bool = False,
 ) -> Row:
-    """The row of a job: all timings, and what they are timings of.
+    """The row of a job: all timings and their descriptions.
 
     Args:
         bench: what every job is given.
@@ -202,7 +202,9 @@ def add_bar(
     least: float | None = None,
     most: float | None = None,
 ) -> None:
-    """Hold a figure of the row to a bar; on the small sizes of --quick none is judged.
+    """Compare a figure of the row with a bar.
+
+    On the small sizes of --quick none is judged.
 
     Args:
         bench: what every job is given.
@@ -229,7 +231,7 @@ def ratio(row: Row, name: str, under: str = "ours") -> float:
 
 
 def barred(row: Row) -> str:
-    """The reference that a bar is of: the faster of the formula in torch and NumPy."""
+    """The bar's reference: the faster of torch and NumPy."""
     names = [name for name in ("torch", "numpy") if name in row["references"]]
     return min(names, key=lambda name: ratio(row, name))
 

@@ -141,7 +141,7 @@ def _compared(row: Row) -> list[list[str]]:
 
 
 def growth(rows: list[Row]) -> str:
-    """The exponents of time in a size, and the least time of each."""
+    """The exponents of time by size, and the minimum times."""
     lines = []
     for row in rows:
         if "exponent" in row:
@@ -219,7 +219,7 @@ def billion(paper: dict[str, Any]) -> str:
 
 
 def share(row: Row, rate: str, kind: str) -> str:
-    """What ours reaches of a rate of the machine, in percent; of no model, nothing."""
+    """Our share of a machine's rate in percent; empty without a model."""
     work = row["work"]
     if not work:
         return ""
@@ -237,7 +237,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes, in the decimal unit in which they are between 1 and 1000."""
+    """Bytes in the decimal unit that gives 1 to 1000."""
     if count is None:
         return "not measured"
     for power, unit in ((15, "PB"), (12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):

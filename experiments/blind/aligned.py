@@ -11,7 +11,10 @@ _ROUNDS = 10  # of Procrustes: the mean then moves by less than 1e-4 of its leng
 
 
 def gcca(cell: Cell, width: int) -> list[np.ndarray]:
-    """What generalised CCA (MAXVAR) makes of each chart, (N, width); at most D wide."""
+    """Every chart's generalized CCA (MAXVAR) coordinates, (N, width).
+
+    The width is at most D.
+    """
     width = min(width, *(x.shape[1] for x in cell.charts))
     charts = [_centred(x, cell.train) for x in cell.charts]
     fitted = GCCA(width, shrinkage=SHRINKAGE).fit([x[cell.train] for x in charts])

@@ -1,4 +1,4 @@
-"""All that is measured of one setting and seed when nothing is known of a sample."""
+"""All measurements of one setting and seed without an oracle."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -59,7 +59,7 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
 
 
 def check(options: BlindOptions) -> None:
-    """Raise ValueError for widths or charts of which no run can be made."""
+    """Raise ValueError for widths or charts that cannot be run."""
     widths = options.all_widths
     if min(widths) < 2 or len(set(widths)) < len(widths):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Accuracy when only some charts embed a sample, of a probe that is trained once.
+"""Accuracy of a fixed probe when only some charts embed a sample.
 
 As where clients have a chart each, or modalities may be missing. The probe learns from
 rows of all charts, or from rows of charts drawn anew for each sample, which a presence
@@ -38,7 +38,7 @@ METHODS = {
 def measured(
     cell: Cell, width: int, key: jax.Array, report: Report
 ) -> list[dict[str, Any]]:
-    """Accuracies on the test split, a row for each method, probe and set of charts.
+    """Test accuracies by method, probe and set of charts.
 
     Args:
         cell: charts and samples.
@@ -72,13 +72,16 @@ def measured(
 
 
 def subsets(num_charts: int) -> list[np.ndarray]:
-    """All sets of charts but the empty one, each (M,), the small ones first."""
+    """All nonempty sets of charts, each (M,), by size."""
     every = [np.array(s) for s in product([False, True], repeat=num_charts)]
     return sorted((s for s in every if s.any()), key=lambda s: int(s.sum()))
 
 
 def drawn(num_charts: int, size: int, key: jax.Array) -> np.ndarray:
-    """(M, N): of each sample a number of charts from 1 to M, and so many of them."""
+    """(M, N), random charts for every sample.
+
+    The number of charts, from 1 to M, is drawn too.
+    """
     rng = seeds.rng(seeds.integer(key), seeds.PRESENCE)
     count = rng.integers(1, num_charts + 1, size)
     return rng.random((num_charts, size)).argsort(axis=0).argsort(axis=0) < count

@@ -1,4 +1,7 @@
-"""What three classifiers make of a space: the paper's, ridge, and class means."""
+"""Three classifiers' scores of a space.
+
+They are the paper's, ridge, and class means.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +61,10 @@ def ridge(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
 
 
 def class_means(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
-    """The class whose mean is nearest: it sees where the classes lie, and no more."""
+    """The class with the nearest mean.
+
+    It sees where the classes lie, and no more.
+    """
     del key
     space = jnp.asarray(rows)
     means = jatlas.probes.class_means(

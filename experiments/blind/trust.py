@@ -1,4 +1,4 @@
-"""When not to trust the merged space: calibration, doubts, samples no chart knows."""
+"""Trust in the merged space: calibration, doubts, unknown classes."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ COVERAGE = tuple(np.linspace(0.05, 1.0, 20).round(2).tolist())
 
 
 def measured(cell: Cell, width: int, key: jax.Array) -> Values:
-    """What is known of errors before they are made, on the test split.
+    """Calibration and error prediction on the test split.
 
     Args:
         cell: charts and samples.
@@ -60,7 +60,7 @@ def measured(cell: Cell, width: int, key: jax.Array) -> Values:
 def doubts(
     cell: Cell, probabilities: np.ndarray, width: int, key: jax.Array
 ) -> dict[str, np.ndarray]:
-    """What may say that a sample is not to be trusted, each (N,), larger where less so.
+    """Scores of doubt, each (N,), larger for less trusted samples.
 
     Args:
         cell: charts and samples.
@@ -96,7 +96,7 @@ def disagreement(charts: list[np.ndarray], anchors: np.ndarray) -> np.ndarray:
 
 
 def unknown(cell: Cell, width: int, key: jax.Array) -> dict[str, float]:
-    """How well samples of classes that no chart knows are told from the others.
+    """How well doubts separate samples of classes unknown to all charts.
 
     Each chart in turn is left out, where two at least remain, and with it all training
     samples of the classes that it alone knows. Its test samples are then unknown.
@@ -152,7 +152,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Expected calibration error of the most likely class, in 15 bins; NaN of NaN."""
+    """Expected calibration error in 15 bins; NaN for NaN.
+
+    It is of the most likely class.
+    """
     if np.isnan(probabilities).any():
         return float("nan")
     certain = probabilities.max(axis=1)

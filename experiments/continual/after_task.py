@@ -1,4 +1,4 @@
-"""What is measured after each task of those that come one after another."""
+"""The measurements after each task of a sequence."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ Spaces = dict[tuple[str, str], tuple[jax.Array, jax.Array | None]]
 
 
 def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
-    """The rows of one step: every method's accuracies and CKA, bytes and seconds.
+    """The rows of one step: accuracies, CKA, bytes and seconds.
 
     Args:
         bench: from `benches.prepare`.
@@ -86,7 +86,7 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
 def accuracies(
     guess: np.ndarray, labels: np.ndarray, scored: dict[str, np.ndarray]
 ) -> dict[str, float]:
-    """The share that is right, by the ending of each group of rows."""
+    """Accuracies by the ending of each group of rows."""
     right = guess == labels
     return {
         f"accuracy{name}": float(right[rows].mean()) for name, rows in scored.items()
@@ -96,7 +96,7 @@ def accuracies(
 def costs(
     bench: Bench, deal: Deal, t: int, left: Step
 ) -> dict[tuple[str, str], dict[str, float]]:
-    """Bytes that are kept from task to task, and seconds of the step.
+    """Bytes kept from task to task, and seconds of the step.
 
     `charts` are the weights of all charts so far, which the atlas and the concatenation
     need for a sample that comes later. The public images, `pixels`, every method needs:

@@ -1,4 +1,4 @@
-"""Curves over tasks that come one after another: forgetting, the table, the figure."""
+"""Curves over a sequence of tasks: forgetting, table, figure."""
 
 from typing import Any, NamedTuple
 
@@ -89,7 +89,9 @@ def table(settings: dict[str, Any], rows: Rows) -> str:
 
 
 def by_task(rows: Rows, metric: str) -> str:
-    """A metric in Markdown: a line a method and protocol, a column a task.
+    """A metric in Markdown.
+
+    A line is a method and protocol, a column a task.
 
     Args:
         rows: of the results file.
@@ -109,7 +111,7 @@ def by_task(rows: Rows, metric: str) -> str:
 
 
 def figure(rows: Rows) -> Figure:
-    """The curves: mean over seeds, a band of one standard deviation, both protocols.
+    """The curves of both protocols: mean and standard deviation over seeds.
 
     Args:
         rows: of the results file.

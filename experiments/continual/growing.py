@@ -1,4 +1,4 @@
-"""An atlas that grows: tasks come one after another, and the chart of each joins.
+"""An atlas that grows: each task's chart joins in turn.
 
 What goes from one task to the next is a `State`, and a `step` is one task. In a step
 the images of that task, of the public samples and of the test split are looked at, and
@@ -125,7 +125,7 @@ def deal(bench: Bench, setting: Setting, seed: int) -> Deal:
 
 
 def end_to_end(tasks: Tasks) -> Tasks:
-    """M tasks, of which each has what this one and those before it have."""
+    """M tasks, each with the samples of all tasks up to it."""
     seen = np.logical_or.accumulate(tasks.seen)
     return tasks._replace(
         classes=np.logical_or.accumulate(tasks.classes),
@@ -136,7 +136,7 @@ def end_to_end(tasks: Tasks) -> Tasks:
 
 
 def cut(seed: int, deal: Deal, t: int) -> Cut:
-    """Which of the K rows classifiers learn from, stop by and are scored on.
+    """The K rows split for training, early stopping and scoring.
 
     Public samples of tasks 0..t, a tenth of these, and test samples of the same tasks.
     """
@@ -162,7 +162,9 @@ def step(
     state: State,
     report: Report,
 ) -> Step:
-    """Task t: a chart is trained on it and joins; the others learn of it too.
+    """Train a chart on task t and let it join the atlas.
+
+    The baselines learn the task too.
 
     Args:
         bench: from `benches.prepare`.
@@ -203,7 +205,7 @@ def step(
 
 
 def going_on(chart: Chart, state: ChartState) -> Chart:
-    """The chart, its training beginning with this state and not with a random one.
+    """The chart, with training that begins with this state.
 
     `fit_charts` takes no state, but a chart's `init` may give any. Adam begins anew.
     """
@@ -211,7 +213,10 @@ def going_on(chart: Chart, state: ChartState) -> Chart:
 
 
 def warm(bench: Bench, deal: Deal) -> None:
-    """Compile what is clocked: a chart of each kind, after an epoch, joins."""
+    """Compile the timed functions before the clock runs.
+
+    A chart of each kind, after an epoch, joins.
+    """
     for kind in bench.options.charts:
         chart = _fit(bench, kind, jax.random.key(0), deal.tasks, 0, max_epochs=1)
         inputs = bench.encoders[kind].inputs[deal.kept]

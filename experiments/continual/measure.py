@@ -89,7 +89,7 @@ def units(options: ContinualOptions, dataset: Dataset) -> list[Unit]:
 
 
 def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
-    """The rows of all tasks of a seed; those of tasks that are done from the disk.
+    """The rows of all tasks of a seed; finished tasks are read.
 
     Args:
         bench: from `benches.prepare`.

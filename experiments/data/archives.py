@@ -1,4 +1,4 @@
-"""The files that a TFDS data set is made from: found, checked, or said to be missing.
+"""Source files of TFDS data sets: located, checked, or reported missing.
 
 All this comes before anything is prepared, so that who has neither the files nor a
 network learns at once which files to get and where to put them.

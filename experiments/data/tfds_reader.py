@@ -43,10 +43,10 @@ def read(
     manual: Path | None = None,
     tensorflow: bool = False,
 ) -> Dataset:
-    """The splits "train" and "test" of a TFDS builder, prepared first if need be.
+    """Read the splits "train" and "test" of a TFDS builder.
 
-    The images are read straight into the one array that is given back: nothing of
-    their size is held beside it.
+    It is prepared first if need be. The images are read straight into the one array
+    that is given back: nothing of their size is held beside it.
 
     Args:
         name: of the builder, as TFDS has it.

@@ -1,4 +1,4 @@
-"""TFDS data sets prepared: written once as array_record, whole or not at all.
+"""TFDS data sets written once as array_record, whole or not.
 
 TFDS writes into a folder beside and renames it when all is there, so that a killed
 preparation leaves nothing that is read later; a lock lets one process prepare while

@@ -14,9 +14,10 @@ _BRACKETS = re.compile(r"[\[\]]")
 
 
 def verses(file: Path | None = None) -> tuple[str, ...]:
-    """The verses in their order; of those that are the same word for word, the first.
+    """The distinct verses in order.
 
-    The package's code is not run: the text is read out of it.
+    Of verses that are the same word for word the first stays. The package's code is not
+    run: the text is read out of it.
 
     Args:
         file: the module that holds the text; default is that of the package.

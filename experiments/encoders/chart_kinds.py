@@ -1,4 +1,4 @@
-"""The kinds of charts: what they are made of, look at, and are trained by."""
+"""The kinds of charts: encoders, inputs, and training."""
 
 from collections.abc import Callable
 from functools import partial
@@ -109,7 +109,9 @@ def prepare(
     cache_dir: Path | None,
     report: Callable[[str, float], None],
 ) -> Encoder:
-    """A kind of chart on a data set; features of a frozen encoder are computed or read.
+    """Prepare a kind of chart on a data set.
+
+    Features of a frozen encoder are computed or read.
 
     Raises:
         ValueError: if the images are too small for it, the encoder's weights are not
@@ -136,7 +138,7 @@ def prepare(
 
 
 def chart(name: str, dataset: Dataset) -> Chart:
-    """A chart of a kind for a data set, made without looking at an image."""
+    """A chart of a kind for a data set, from shapes alone."""
     kind = KINDS[name]
     shape = dataset.images.shape[1:]
     if kind.variant is not None:

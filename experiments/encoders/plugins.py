@@ -53,7 +53,7 @@ def function(name: str, flag: str = "--similarity") -> Callable[..., Any]:
 
 
 def file_of(name: str) -> Path | None:
-    """The file of the module of a MODULE:FUNCTION that was found, if it has one."""
+    """The file of an imported MODULE:FUNCTION's module, if it has one."""
     module = sys.modules.get(name.split(":")[0])
     path = getattr(module, "__file__", None)
     return None if path is None else Path(path)

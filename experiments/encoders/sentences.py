@@ -90,7 +90,7 @@ def in_batches(
     tokens: Sequence[Sequence[int]],
     report: Callable[[float], None] = lambda share: None,
 ) -> np.ndarray:
-    """What `forward` gives of texts, made of those of like length at once.
+    """Apply `forward` to texts, in batches of similar length.
 
     Args:
         forward: (ids (B, L), mask (B, L)) to (B, D).

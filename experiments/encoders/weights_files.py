@@ -1,4 +1,4 @@
-"""Weights files of torch, read without torch and without running what is in them.
+"""Torch weights files, read without torch and without running code.
 
 A pickle is a program that can call anything. This reader knows tensors by name, and
 refuses every other name: it builds dictionaries of arrays and nothing else.
@@ -33,7 +33,10 @@ _DTYPES = {
 
 
 class Refused(ValueError):
-    """A file that holds something other than tensors; nothing of it was run."""
+    """A file that holds something other than tensors.
+
+    Nothing of it was run.
+    """
 
 
 class _Storage(NamedTuple):

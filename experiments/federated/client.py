@@ -1,4 +1,4 @@
-"""A client: its private samples, its chart, and what it makes of a head.
+"""A client: its private samples, chart, and scores of a head.
 
 What leaves it is `send`; the accuracies are for the table of the experiment, and are
 measured on the test split.
@@ -43,7 +43,7 @@ class Client(NamedTuple):
 def train(
     options: FederatedOptions, dataset: Dataset, deal: Deal, number: int, folder: Path
 ) -> Client:
-    """Train a client's chart on its private samples, or find it where it was kept.
+    """Train a client's chart on its private samples, or load it.
 
     Args:
         options: of the run.
@@ -76,7 +76,7 @@ def with_embeddings(
 
 
 def send(options: FederatedOptions, client: Client, recipe: Recipe) -> bytes:
-    """The one message of a client: its part of the atlas of the public samples."""
+    """A client's one message: its part of the public atlas."""
     presence = np.ones(len(client.public), bool)
     if options.sends == "own":
         presence = client.tasks.classes[0][list(recipe.labels)]
@@ -85,7 +85,7 @@ def send(options: FederatedOptions, client: Client, recipe: Recipe) -> bytes:
 
 
 def alone(options: FederatedOptions, client: Client, recipe: Recipe) -> Scores:
-    """What a client reaches by itself: on its private labels, and on the public ones.
+    """A client's scores without others, by private and public labels.
 
     The heads, of one kind with the atlas's, are one of its embeddings, trained on its
     private samples, and one of its relative coordinates, on the public samples.
@@ -129,7 +129,7 @@ def with_head(client: Client, head: Head) -> Scores:
 
 
 def shift(client: Client, head: Head) -> np.ndarray:
-    """(A,), how far the client's chart lies from the mean of the charts.
+    """(A,), the client's chart less the mean of the charts.
 
     The mean over the public samples that all have sent of (mean over charts - this
     chart): the client has its own rows of them, and the server sends the other mean.

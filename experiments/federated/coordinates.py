@@ -1,10 +1,11 @@
-"""The coordinates that heads are learnt in: relative ones, or these made better.
+"""The coordinates in which heads are trained.
 
-`plain`: a chart's cosines to the anchors, as the paper has them. `white-nystroem`: a
-chart is whitened by its own samples before the cosines are made, and what they are
-merged to is brought into orthonormal coordinates of the atlas's kernel. A client sends
-nothing more for it; the server sends, with the head, a matrix that it makes of the
-merged rows of the anchors, which are public samples.
+They are relative ones, or these made better. `plain`: a chart's cosines to the anchors,
+as the paper has them. `white-nystroem`: a chart is whitened by its own samples before
+the cosines are made, and what they are merged to is brought into orthonormal
+coordinates of the atlas's kernel. A client sends nothing more for it; the server sends,
+with the head, a matrix that it makes of the merged rows of the anchors, which are
+public samples.
 """
 
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ def relative(
 
 
 def scale(recipe: Recipe, rows: np.ndarray, known: np.ndarray) -> np.ndarray | None:
-    """(A, A), what rows are multiplied by before a head sees them; None if by nothing.
+    """(A, A), a matrix for rows before a head, or None.
 
     Args:
         recipe: of the round.

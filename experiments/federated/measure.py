@@ -1,4 +1,4 @@
-"""A round: clients and a server at work, and what their heads get right."""
+"""A round of clients and a server, and their heads' accuracy."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,7 +97,7 @@ def rows_of(
 
 
 def weights(kind: str, dataset: Dataset) -> int:
-    """The bytes of a chart's weights: what a client would send if it sent these."""
+    """The bytes of a chart's weights, to compare with messages."""
     chart = chart_kinds.chart(kind, dataset)
     leaves = jax.tree.leaves(jax.eval_shape(chart.init, jax.random.key(0)))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)

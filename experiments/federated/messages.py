@@ -1,4 +1,4 @@
-"""All that is sent between the clients and the server: arrays and JSON, never code.
+"""The messages of clients and server: arrays and JSON, no code.
 
 A client sends one thing, a `contribution`: its number, the round, the digest of the
 recipe, and over the P public samples the sums (P, A) of its relative coordinates and
@@ -26,7 +26,7 @@ _HEAD = 1 << 30  # of a head's numbers
 
 
 class Refused(ValueError):
-    """A message that is not what it should be; nothing of it is used."""
+    """An invalid message; nothing of it is used."""
 
 
 class Recipe(NamedTuple):
@@ -132,7 +132,7 @@ def contribution(
 
 
 def read_contribution(content: bytes, sender: int, recipe: Recipe) -> AtlasState:
-    """A client's part of the atlas, once every number of it has been looked at.
+    """A client's part of the atlas, with every number checked.
 
     Args:
         content: as from `contribution`, or anything at all.

@@ -1,4 +1,4 @@
-"""What a round is compared with, by one who has all samples and all charts."""
+"""Baselines of a round, with all samples and charts at hand."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def together(
     accepted: Sequence[int],
     folder: Path,
 ) -> Scores:
-    """The accuracies of the atlas's head where it belongs: on rows of the atlas.
+    """The accuracies of the atlas's head on rows of the atlas.
 
     Every client that is in the atlas embeds every test sample, and the mean of their
     rows is looked at: each sample would have to be shown to all of them.

@@ -38,7 +38,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def rounds_of(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is known of each round; older results have it under another name."""
+    """The records of each round, under their present or older name."""
     return results["units"] if "units" in results else results["rounds"]
 
 
@@ -68,7 +68,7 @@ def by_seed(rows: list[dict[str, Any]]) -> list[float]:
 
 
 def bytes_table(rounds: list[dict[str, Any]]) -> str:
-    """What a client sends and is sent, against its weights, of the last round."""
+    """Bytes sent and received in the last round, against the weights."""
     last = rounds[-1]
     head = ("bytes", "sent", "received", "its chart's weights, once", "sent / weights")
     lines = []

@@ -1,4 +1,4 @@
-"""What k-means finds in a space, and how that goes with the classes."""
+"""K-means clusters of a space, compared with the classes."""
 
 import numpy as np
 from sklearn import metrics

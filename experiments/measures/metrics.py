@@ -1,4 +1,4 @@
-"""What is measured on each space: by classifiers, by CKA, by how its classes lie."""
+"""Metrics of each space: classifiers, CKA, and class geometry."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -59,7 +59,7 @@ CONTROLS: dict[str, Classifier] = {
 def compared_with(
     name: str, references: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The references of a space: neither it itself nor, of these two, both pairs."""
+    """The references of a space, without itself or repeated pairs."""
     without = {"original_rel": references.keys(), "original_abs": {"_original_abs"}}
     return {k: v for k, v in references.items() if k not in without.get(name, ())}
 
@@ -70,7 +70,7 @@ def key_of(seed: int) -> jax.Array:
 
 
 class Rows(NamedTuple):
-    """A space on the device, and the label of each row, 0 where padded."""
+    """A space on the device, with labels, 0 where padded."""
 
     rows: jax.Array
     sample: np.ndarray
@@ -78,7 +78,7 @@ class Rows(NamedTuple):
 
 
 def on_device(space: Space, labels: np.ndarray) -> Rows:
-    """The rows of a space, and of the labels, (N,), those of the rows."""
+    """A space's rows and their labels from (N,) labels."""
     of_rows = np.where(space.sample >= 0, labels[space.sample], 0).astype(np.int32)
     return Rows(jnp.asarray(space.rows), space.sample, of_rows)
 
@@ -136,7 +136,7 @@ def by_classifier(
     *,
     classifier: Classifier = probe,
 ) -> Values:
-    """The accuracies of one classifier, and what they rest on; no other metric.
+    """The accuracies of one classifier, and their row counts and epochs.
 
     `classifier` is the paper's probe, or a control's own; all else as for `measure`.
     """
@@ -165,7 +165,7 @@ def accuracies(
     classifier: Classifier,
     **options: int,
 ) -> dict[tuple[str, str], float]:
-    """The accuracy of a classifier, on how many rows it is, and after how many epochs.
+    """A classifier's accuracies, row counts and epochs.
 
     By metric and group of classes.
     """
@@ -189,7 +189,7 @@ def accuracies(
 
 
 def class_mean_accuracy(space: Rows, parts: Cut, tasks: Tasks) -> float:
-    """Of the nearest class mean, that of the rows that the probe learns from."""
+    """Accuracy of the nearest class mean of the probe's training rows."""
     means = jatlas.probes.class_means(
         space.rows, space.labels, tasks.shared.size, where=parts.train
     )

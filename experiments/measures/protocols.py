@@ -1,4 +1,4 @@
-"""The spaces that are compared: the end-to-end chart's, the task charts', the atlas."""
+"""The spaces compared: end-to-end, task charts, and the atlas."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,9 @@ PROTOCOLS = ("oracle", "blind")
 
 
 class Space(NamedTuple):
-    """Rows of one space, padded to N or to whole 4 N, so that few shapes are compiled.
+    """Rows of one space, padded so that few shapes are compiled.
+
+    There are N of them, or whole 4 N.
 
     Attributes:
         rows: (R, A); zero where padded.
@@ -64,7 +66,7 @@ def reference_spaces(embedded: Embedded) -> Spaces:
 
 
 def oracle_spaces(embedded: Embedded, test: np.ndarray) -> Spaces:
-    """The paper's protocol: each sample is embedded by the charts of its own tasks.
+    """The paper's protocol: each sample's task charts embed it.
 
     `merged_shift` is there if some training sample (not of `test`, (N,)) is in every
     task, `jumble_abs` if the charts have one dimension: else its rows are of unequal
@@ -119,7 +121,7 @@ def of_test_split(space: Space, tasks: Tasks) -> np.ndarray:
 
 
 def only(space: Space, chosen: np.ndarray, size: int) -> Space:
-    """These rows, (R,), by themselves, padded to `size` rows or to whole 4 times."""
+    """These rows, (R,), alone, padded to `size` or whole 4 times."""
     return _space(space.rows[chosen], space.sample[chosen], size)
 
 
@@ -131,7 +133,7 @@ def rows_of_test(space: Space, tasks: Tasks) -> Space:
 def shifts(
     relative: Sequence[np.ndarray], merged: np.ndarray, common: np.ndarray
 ) -> np.ndarray:
-    """How far each chart lies from the mean of the charts, where all have a say.
+    """Each chart's offset from the mean chart, on common samples.
 
     Args:
         relative: M arrays (N, A), the charts' relative representations.

@@ -1,4 +1,7 @@
-"""The control that learns what it is told: a task embedding, trained with the probe."""
+"""The control that knows the task: a trained task embedding.
+
+It is trained with the probe.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -54,7 +57,7 @@ def fit(
     max_epochs: int = 100,
     patience: int = 10,
 ) -> Fitted:
-    """Train a probe and a table of task embeddings together, from the labels.
+    """Train a probe and task embeddings together from the labels.
 
     The probe is that of `jatlas.fit_probe` (rows standardised each by itself, linear,
     ReLU, linear; Adam, early stopping), on the embedding with the mean of the sample's
@@ -105,7 +108,7 @@ def fit(
 
 @jax.jit
 def logits(fitted: Fitted, space: jax.Array) -> jax.Array:
-    """(R, C), of rows made as those that the classifier was fitted on."""
+    """(R, C), for rows made as those of the fit."""
     return _logits(fitted.weights, fitted.scale, space)
 
 

@@ -76,7 +76,10 @@ class Placed(NamedTuple):
 
 @partial(jax.jit, static_argnames=("num_charts", "num_features"))
 def embed(images: jax.Array, num_charts: int, num_features: int) -> jax.Array:
-    """(N, height, width, channels) to (M, N, D): random projections, and a tanh."""
+    """(N, height, width, channels) to (M, N, D) by random projections.
+
+    A tanh follows.
+    """
     x = normalise(images).reshape(len(images), -1)
     shape = (num_charts, x.shape[1], num_features)
     kernels = jax.random.normal(jax.random.key(0), shape) / np.sqrt(x.shape[1])
@@ -221,7 +224,10 @@ def say(options: MultihostOptions, text: str) -> None:
 
 
 def work() -> None:
-    """The child: options from standard input, and alive as long as that is open."""
+    """Run a child process while its standard input is open.
+
+    The options come from there.
+    """
     children.live(_work)
 
 

@@ -88,7 +88,7 @@ nothing = np.zeros_like(tasks.presence)
 
 
 def accuracy_in(space: jax.Array, known_tasks: np.ndarray = nothing) -> float:
-    """The share of the test samples that a classifier on the space gets right."""
+    """The test accuracy of a classifier on the space."""
     space = np.concatenate([space, known_tasks.T.astype(np.float32)], axis=1)
     probe = jatlas.fit_probe(jax.random.key(2), space, labels, C, **rows)
     right = np.argmax(jatlas.probe_logits(probe, space), axis=1) == labels

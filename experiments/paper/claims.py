@@ -1,4 +1,7 @@
-"""What held in every cell that the paper published: does it hold in a run?"""
+"""The paper's claims, checked against a run.
+
+They are what held in every published cell.
+"""
 
 import re
 from typing import NamedTuple
@@ -113,7 +116,7 @@ def check(rows: Rows) -> list[Fact]:
 
 
 def section(facts: list[Fact]) -> Section | None:
-    """How many hold, and a table of each with its figures; None if there are none."""
+    """The number of claims that hold, and their table, if any."""
     if not facts:
         return None
     held = {

@@ -1,4 +1,4 @@
-"""What does merging gain? The main job, and the tables of the paper made by it.
+"""What does merging gain? The main job and the paper's tables.
 
 Source: Crisostomi et al., "From Charts to Atlas" (2023).
 """

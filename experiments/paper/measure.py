@@ -1,4 +1,7 @@
-"""From a data set to the rows of the results, one (setting, seed) at a time."""
+"""From a data set to rows of results, unit by unit.
+
+A unit is a (setting, seed).
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +23,7 @@ PICTURED = (("both", "original_rel"), ("oracle", "merged"), ("blind", "merged"))
 
 
 def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
-    """The rows of one setting and seed; beside them the arrays of the pictures.
+    """The rows of one setting and seed, with the pictures' arrays.
 
     Args:
         bench: from `benches.prepare`.

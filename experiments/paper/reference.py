@@ -51,13 +51,13 @@ def published(
 
 
 def chart_of(options: Mapping[str, Any]) -> str:
-    """The kind of the charts by the options of a run; "" if there are several."""
+    """The kind of a run's charts; "" for several."""
     different = set(kinds(options))
     return different.pop() if len(different) == 1 else ""
 
 
 def kinds(options: Mapping[str, Any]) -> list[str]:
-    """The kinds of the charts; older results have them in one string, by commas."""
+    """The kinds of charts, also from older results' comma lists."""
     charts = options.get("charts", ["cnn"])
     return charts.split(",") if isinstance(charts, str) else list(charts)
 

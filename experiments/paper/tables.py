@@ -1,4 +1,4 @@
-"""The rows of the results as a table that a stranger can read."""
+"""The rows of the results as a readable table."""
 
 from collections.abc import Sequence
 from typing import Any

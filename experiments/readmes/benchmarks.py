@@ -31,7 +31,7 @@ def machine(results: Results) -> str:
 
 
 def ratios(results: Results) -> str:
-    """Each reference's time over ours, with a first cell that is unlike the others."""
+    """Each reference's time over ours, with unique first cells."""
     lines = []
     for row in rows_of(results):
         for name, one in row.get("references", {}).items():

@@ -24,7 +24,7 @@ SETTING = ("A", "S2_N2")  # of the tables of some charts only
 
 
 def keep(row: dict[str, Any]) -> bool:
-    """What is neither a point of a curve over widths nor of samples that choose."""
+    """Drop rows of width curves and of the selection split."""
     if row["of"] == "present":
         return (row["scenario"], row["setting"]) == SETTING
     if row["of"] == "accuracy":
@@ -51,7 +51,7 @@ def accuracies(rows: Rows, probe: str) -> str:
 
 
 def present(rows: Rows) -> str:
-    """A line a method, a column a number of charts that embed a test sample."""
+    """Accuracies by method and number of charts for a test sample."""
     lines, heads = [], []
     for method, title in PRESENT.items():
         curves = {

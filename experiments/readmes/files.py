@@ -75,7 +75,7 @@ def about(results: Results) -> About:
 
 
 def runs_table(runs: Runs) -> str:
-    """Which files the tables of an experiment are made of, and how they came about."""
+    """The files behind an experiment's tables, and their provenance."""
     lines = []
     for name in runs.names():
         results = runs[name]

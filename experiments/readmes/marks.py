@@ -1,4 +1,4 @@
-"""Marks in a Markdown text: where a table or a figure stands, and which it is.
+"""Marks for tables and figures in a Markdown text.
 
 A table stands between two marks, and is written anew as a whole::
 
@@ -38,7 +38,7 @@ _MEASURED = re.compile(
 
 
 class BadMark(ValueError):
-    """A mark that names what there is not, or that has no figure or no end."""
+    """A mark without a known name, a figure, or an end."""
 
 
 def renewed(text: str, make: Make) -> str:
@@ -82,7 +82,7 @@ def renewal(text: str, make: Make) -> tuple[str, list[str]]:
 
 
 def unmarked(text: str) -> list[str]:
-    """Measured figures that no mark vouches for, each with the words around it."""
+    """Measured figures without a mark, with the words around them."""
     bare = _EITHER.sub(_blank, _CODE.sub(_blank, text))
     return [
         " ".join(bare[max(0, m.start() - 40) : m.end() + 20].split())

@@ -66,7 +66,7 @@ def check() -> list[str]:
 
 
 def table(name: str, folder: Path | None = None) -> str:
-    """The Markdown of a table; a sentence if its run is not published yet.
+    """The Markdown of a table, or a sentence if it is unpublished.
 
     Args:
         name: EXPERIMENT.TABLE.

@@ -85,7 +85,9 @@ def differences(rows: Rows) -> str:
 
 
 def whole(runs: Runs, kind: str) -> Rows:
-    """The rows of the paper's tables of a kind of chart, of the runs that there are.
+    """The rows of the paper's tables for a kind of chart.
+
+    They are of the runs that there are.
 
     Raises:
         NotPublished: if there is none.

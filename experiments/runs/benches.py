@@ -1,4 +1,4 @@
-"""Charts trained for tasks, and what they make of every sample: kept until measured.
+"""Charts trained for tasks, and their embeddings, kept until measured.
 
 Each chart's embeddings are a file, written whole or not at all, so that a run that is
 killed goes on with the next chart.
@@ -67,7 +67,7 @@ def read(options: Options, report: Report = terminal.silent) -> Dataset:
 def prepare(
     options: Options, dataset: Dataset, folder: Path, report: Report = terminal.silent
 ) -> Bench:
-    """What all units of a run share; features of frozen encoders are computed first.
+    """Prepare what all units share; frozen features are computed first.
 
     Args:
         options: of the run.
@@ -106,7 +106,7 @@ def reference(bench: Bench, seed: int, report: Report) -> np.ndarray:
 def charts(
     bench: Bench, setting: Setting, seed: int, tasks: Tasks, report: Report
 ) -> list[np.ndarray]:
-    """M arrays (N, D_m): every sample's embeddings, by the charts of all tasks."""
+    """M arrays (N, D_m): all task charts' embeddings of every sample."""
     files = chart_files(bench, setting, seed, len(tasks.seen))
     return _embeddings(bench, tasks, key(seed, setting), files, "chart", report)
 
@@ -119,13 +119,13 @@ def unit_name(setting: Setting, seed: int) -> str:
 def chart_files(
     bench: Bench, setting: Setting, seed: int, num_charts: int
 ) -> list[Path]:
-    """Where the embeddings of a unit's charts are kept until it has been measured."""
+    """The files of a unit's chart embeddings until it is measured."""
     name = unit_name(setting, seed)
     return [bench.folder / f"{name}_chart{m}.npz" for m in range(num_charts)]
 
 
 def key(seed: int, setting: Setting) -> jax.Array:
-    """The key of a setting's charts: other than those of other settings and seeds."""
+    """The key of a setting's charts, unique by setting and seed."""
     number = zlib.crc32(f"{setting.scenario}_{setting.name}".encode())
     return jax.random.fold_in(jax.random.key(seed), number)
 

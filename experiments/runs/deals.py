@@ -1,4 +1,4 @@
-"""The units of a run on images, and which samples its charts and anchors are given."""
+"""Units of a run on images, with their samples and anchors."""
 
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -71,7 +71,7 @@ def bare(options: Options, dataset: Dataset) -> Bench:
 
 
 def deal(bench: Bench, setting: Setting, seed: int) -> tuple[Tasks, np.ndarray]:
-    """The tasks of one setting and seed, and (N,), who may be an anchor.
+    """The tasks of one setting and seed, and possible anchors, (N,).
 
     Raises:
         ValueError: if the data set is too small for them, or has other classes.

@@ -1,4 +1,4 @@
-"""A folder belongs to one run: taken by its settings, gone on with by the same."""
+"""A folder belongs to one run, and only its settings resume it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ FORCED = "forced"
 
 
 def claim(folder: Path, settings: dict[str, Any], *, force: bool = False) -> list[str]:
-    """Take a folder for a run with these settings, or find it taken by the same.
+    """Take a folder for these settings, or resume the same.
 
     Hidden files do not count: a run that was killed while it wrote leaves one. Those of
     the same run are deleted.

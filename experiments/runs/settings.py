@@ -1,4 +1,4 @@
-"""The cells of the three scenarios' grids, by names that say what is in them."""
+"""The cells of the three scenarios' grids, by descriptive names."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -58,7 +58,10 @@ def parse(name: str) -> Setting:
 
 
 def grid(dataset: str, num_classes: int, scenario: Scenario) -> tuple[str, ...]:
-    """The settings of a scenario: the paper's, or of other data as many that fill C."""
+    """The settings of a scenario: the paper's, or as many that fit.
+
+    With other data they fill C.
+    """
     paper = PAPER.get(dataset, {}).get(scenario)
     if paper is not None:
         return paper

@@ -1,4 +1,4 @@
-"""Does a sample that one chart knows find its copy that only another chart knows?
+"""Retrieval of a sample's copy that only another chart knows.
 
 Two charts have anchors in common. Of all other samples each chart has its own
 embedding, and what is compared is made of that chart alone. By several methods both
@@ -23,7 +23,7 @@ SHRINKAGE = 0.1  # of the white spaces' covariances: that of the published table
 
 
 class Side(NamedTuple):
-    """What a chart knows: its embeddings of the anchors, and of its other samples."""
+    """A chart's embeddings of the anchors and of its other samples."""
 
     anchors: np.ndarray
     rows: np.ndarray
@@ -48,7 +48,7 @@ class Method(NamedTuple):
 
 
 def unmerged(a: Side, b: Side) -> Joined:
-    """As they are; the narrower rows are padded with zeros, to have one width."""
+    """The rows as they are; narrower ones are padded with zeros."""
     width = max(a.rows.shape[1], b.rows.shape[1])
     padded = [
         np.pad(side.rows, ((0, 0), (0, width - side.rows.shape[1]))) for side in (a, b)
@@ -57,7 +57,7 @@ def unmerged(a: Side, b: Side) -> Joined:
 
 
 def procrustes(a: Side, b: Side) -> Joined:
-    """Both centred on the anchors, and the rotation that brings these the nearest.
+    """Both charts centered on the anchors, and the best rotation.
 
     Directions in which the anchors do not vary are dropped: nothing says where they go.
     """
@@ -85,7 +85,7 @@ def ridge(a: Side, b: Side) -> Joined:
 
 
 def atlas(a: Side, b: Side) -> Joined:
-    """Rows of the atlas, each made of its own chart's cosines to the anchors."""
+    """Rows of the atlas, each from its chart's cosines to anchors."""
     return _atlas(a, b)[:2]
 
 
@@ -135,7 +135,10 @@ def chance(num_samples: int) -> dict[str, float]:
 
 
 def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
-    """Embeddings (N, D) raw, and centred and white on the pool, (N,) boolean."""
+    """Embeddings (N, D): raw, centered, and whitened on the pool.
+
+    The pool is (N,) boolean.
+    """
     spaces = {"raw": space}
     whiten = partial(jatlas.fit_whiten, shrinkage=SHRINKAGE)
     for name, fit in (("centred", jatlas.fit_center), ("white", whiten)):
@@ -147,14 +150,16 @@ def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
 def sides(
     spaces: dict[str, np.ndarray], pool: np.ndarray, anchors: np.ndarray
 ) -> dict[str, Side]:
-    """What a chart knows in each of its spaces: anchors, and who must be found."""
+    """A chart's anchors and queries in each of its spaces."""
     return {name: Side(space[anchors], space[~pool]) for name, space in spaces.items()}
 
 
 def measure(
     method: Method, first: dict[str, Side], second: dict[str, Side]
 ) -> dict[str, float]:
-    """Retrieval, and how many neighbours of its chart's own space a sample keeps.
+    """Retrieval scores, and the share of kept neighbors.
+
+    These are of the chart's original space.
 
     Args:
         method: how the charts' rows come into one space.

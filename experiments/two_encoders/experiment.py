@@ -1,4 +1,4 @@
-"""Do two encoders that have nothing to do with each other merge, by anchors alone?
+"""Do two unrelated encoders merge by anchors alone?
 
 Two pairs of them; samples that only one chart knows must find their copies that only
 the other knows. Nothing is trained, nothing is downloaded.
@@ -28,7 +28,7 @@ METRICS = {
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results for a reader: a table for each pair and number of anchors."""
+    """The results: a table for each pair and number of anchors."""
     described, rows = results["settings"], results["rows"]
     options, units = described["options"], results["units"]
     num_queries = options["num_samples"] - options["num_pool"]

@@ -1,4 +1,4 @@
-"""Retrieval across two charts, one pair of encoders, number of anchors and seed a unit.
+"""Retrieval across two charts by pair, anchor count and seed.
 
 A chart is an encoder. Some samples both know, the pool, and among them the anchors;
 every other sample is there twice, once as only the first chart knows it and once as
@@ -82,7 +82,7 @@ def prepare(
 def measure(
     bench: Bench, pair: str, num_anchors: int, seed: int, report: Report
 ) -> dict[str, Any]:
-    """Every method in one cell: the rows, and beside them what the charts are."""
+    """All methods' rows in one cell, and the charts' descriptions."""
     if pair not in bench.known:
         bench.known[pair] = embed(bench, pair, part_of(report, 0.0, 0.9))
     about, spaces, pool = bench.known[pair]

@@ -1,4 +1,4 @@
-"""Linear CKA from moments of the rows: taken, combined, and turned into the value."""
+"""Linear CKA from moments of the rows."""
 
 from typing import NamedTuple
 
@@ -11,13 +11,13 @@ from jatlas._src import arrays
 
 
 class CkaState(NamedTuple):
-    """Moments of the rows seen so far, z = (x, y) with D = D1 + D2 features.
+    """Moments of the rows so far, z = (x, y).
 
-    They are taken about the mean, so that a large mean costs no digits. The energy of a
-    row is `e = (|x - mean|^2, |y - mean|^2)`: the diagonals of both Gram matrices,
-    which the debiased value takes out. When the mean moves, the energies change by what
-    `energy_rows` and `scatter` hold, so the state of all rows follows from the states
-    of its parts.
+    There are D = D1 + D2 features. They are taken about the mean, so that a large mean
+    costs no digits. The energy of a row is `e = (|x - mean|^2, |y - mean|^2)`: the
+    diagonals of both Gram matrices, which the debiased value takes out. When the mean
+    moves, the energies change by what `energy_rows` and `scatter` hold, so the state of
+    all rows follows from the states of its parts.
 
     Attributes:
         count: (), the number of rows. In float32 it is whole up to 1.6e7 rows, and
@@ -46,7 +46,7 @@ def moments_of(
     rows: Bool[Array, " N"],
     scaled: bool = False,
 ) -> CkaState:
-    """The state of these rows alone; of both spaces rescaled, if their unit is free."""
+    """The state of these rows, rescaled if their unit is free."""
     dtype = jnp.result_type(x, y, jnp.float32)
     (x, mean_x), (y, mean_y) = (
         _centred(space.astype(dtype), rows, scaled) for space in (x, y)
@@ -102,7 +102,7 @@ def value_of_grams(
     rows: Bool[Array, " N"],
     debiased: bool,
 ) -> Float[Array, ""]:
-    """Linear CKA of these rows by their Gram matrices: (N, N), and nothing of (D, D).
+    """Linear CKA of these rows by their (N, N) Gram matrices.
 
     |X'Y|^2 is the sum of the products of the entries of XX' and YY'.
     """
@@ -150,7 +150,7 @@ def _value(
 
 
 def alignment(hsic: Float[Array, "2 2"], rounding: Float[Array, "2"]) -> Array:
-    """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); NaN if one of these is rounding."""
+    """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); NaN below rounding."""
     energies = jnp.diag(hsic)
     energies = jnp.where(energies <= rounding, 0, energies)
     lengths = arrays.safe_sqrt(energies)

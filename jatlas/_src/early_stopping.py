@@ -48,7 +48,7 @@ def train(
     max_epochs: int | Int[Array, ""],
     patience: int | Int[Array, ""],
 ) -> Best:
-    """Train until the loss has not fallen for some epochs, and keep the best one.
+    """Train until the loss stops falling; keep the best weights.
 
     Args:
         key: a JAX key; each epoch has one of its own.

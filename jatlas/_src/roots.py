@@ -19,7 +19,7 @@ ZERO = 64
 def inverse_sqrt(
     matrix: Float[Array, "D D"], precision: Precision, added: Number = 0.0
 ) -> Float[Array, "D D"]:
-    """(S + added I)^(-1/2), S a matrix's symmetric part; to 0 what is not known.
+    """(S + added I)^(-1/2), S a symmetric part; unknown directions give 0.
 
     What is added keeps a direction: an eigenvalue of S is known to rounding, `8 eps`
     times the largest, and one that is zero up to it counts as zero at least. With

@@ -101,7 +101,7 @@ def compare_files(
     seed: int = 0,
     progress: Progress = unseen,
 ) -> Comparison:
-    """How alike two files of embeddings are on the samples that both have.
+    """Compare two files of embeddings on the samples that both have.
 
     Args:
         x: path of a file as `read_embeddings` reads it; an atlas is one too.

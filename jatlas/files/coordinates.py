@@ -1,4 +1,4 @@
-"""The coordinates of a file's rows in an atlas, made some rows at a time."""
+"""The coordinates of a file's rows in an atlas, in batches."""
 
 import inspect
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ SHRINKAGE: float = (
 
 
 class Taken(NamedTuple):
-    """Some rows of a file, and what a look at all of its rows has shown.
+    """Some rows of a file, with the statistics of all its rows.
 
     Attributes:
         rows: (n, D), those that were wanted.
@@ -46,7 +46,7 @@ class Taken(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What a chart knows of the anchors, and what a look at its rows has shown.
+    """A chart's anchors and transform, with the statistics of its rows.
 
     Attributes:
         anchors: (A, D), its embeddings of the anchors.
@@ -66,7 +66,7 @@ def fit_chart(
     batch_size: int,
     advance: Advance,
 ) -> Fitted:
-    """A chart's embeddings of the anchors, and its transform, if there is to be one.
+    """A chart's embeddings of the anchors, and its transform, if any.
 
     Args:
         source: an open file.

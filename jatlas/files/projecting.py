@@ -1,4 +1,4 @@
-"""Put more samples into an atlas, of its charts or of a new one."""
+"""New samples for an atlas, from its charts or a new one."""
 
 from pathlib import Path
 
@@ -28,11 +28,11 @@ def project_file(
     say: Say | None = None,
     progress: Progress = unseen,
 ) -> AtlasFile:
-    """Put new samples into an atlas: of one of its charts, or of a new one.
+    """Put new samples into an atlas, from any chart.
 
-    A sample of one chart gets the coordinates that the merge would have given it, to
-    the last bit on one machine and with one batch_size. One that several charts have is
-    the mean of its projections.
+    It is one of the atlas's charts, or a new one. A sample of one chart gets the
+    coordinates that the merge would have given it, to the last bit on one machine and
+    with one batch_size. One that several charts have is the mean of its projections.
 
     Args:
         recipe: of the atlas, from `load_recipe`.

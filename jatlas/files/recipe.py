@@ -1,4 +1,4 @@
-"""What is kept of an atlas: its rows, and the recipe that makes more of them."""
+"""The rows of an atlas, and the recipe that extends it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from jatlas.merging.transforms import Transform
 
 
 class Recipe(NamedTuple):
-    """What it takes to put more samples, or more charts, into an atlas.
+    """All that new samples or charts need to join an atlas.
 
     A row x of chart m has the coordinates n(s(t(x), t(anchors[m]))): t is transforms[m]
     if there are any, s the similarity, n is nystroem if there is one.
@@ -43,7 +43,7 @@ class Recipe(NamedTuple):
 
 
 class AtlasFile(NamedTuple):
-    """A merged space of N samples as it is saved, and how it was made.
+    """A saved merged space of N samples, with its provenance.
 
     Attributes:
         ids: (N,), integers or text.
@@ -141,7 +141,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_shrinkage(shrinkage: Any) -> None:
-    """Raise ValueError unless it is a number from 0 to 1, or None."""
+    """Raise ValueError unless it is None or from 0 to 1."""
     if shrinkage is None:
         return
     number = isinstance(shrinkage, int | float | np.floating | np.integer)

@@ -1,4 +1,4 @@
-"""What a merge of files has before it: their samples, what they share, the anchors."""
+"""The samples, overlaps and anchors of files before their merge."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,7 +71,7 @@ def redrawn(
     batch_size: int,
     say: Say,
 ) -> Survey:
-    """The survey; with other anchors if some that were drawn are zero in a chart.
+    """The survey, with new anchors for drawn ones that are zero.
 
     Args:
         survey: of the files.
@@ -120,7 +120,7 @@ def _drawn(seed: int, pool: Bool[np.ndarray, " N"], spec: str) -> np.ndarray:
 
 
 def describe(survey: Survey) -> str:
-    """A table of the charts, of how many samples each two share, and the anchors."""
+    """A table of the charts, their overlaps, and the anchors."""
     charts = range(len(survey.sources))
     both = _overlap(survey)
     head = ["chart", "file", "samples", "dimension", "numbers", *map(str, charts)]
@@ -224,7 +224,7 @@ def _anchors_in(
 
 
 def missing_anchors(path: Path, missing: np.ndarray) -> str:
-    """The message about anchors that a chart does not have, the first ten by name."""
+    """The message about a chart's missing anchors, the first ten named."""
     return (
         f"{missing.size} anchors are not in {path}: {missing[:10].tolist()}. Every "
         "chart must have every anchor."

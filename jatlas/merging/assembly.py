@@ -39,7 +39,9 @@ class Spaces(NamedTuple):
 
 @border.short
 def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
-    """Line up the samples of M charts, and check every value. Runs on the host.
+    """Line up the samples of M charts, and check every value.
+
+    It runs on the host.
 
     Args:
         charts: M pairs (ids, embeddings): (N_m,) integers, text or bytes that name the
@@ -189,7 +191,7 @@ def _union(
 def union(
     ids: Sequence[np.ndarray],
 ) -> tuple[np.ndarray, tuple[Int[np.ndarray, " _"], ...]]:
-    """All ids in order of first appearance, and where each chart's stand among them."""
+    """All ids by first appearance, and each chart's positions among them."""
     every = np.concatenate(ids)
     values, first, which = np.unique(every, return_index=True, return_inverse=True)
     order = np.argsort(first)

@@ -138,7 +138,10 @@ def _added_up(
 
 
 def check_charts(embeddings: Stacked, anchors: Stacked) -> tuple[int, int]:
-    """N and A; ValueError unless charts share M, N and A, and each has one D."""
+    """N and A, once the shapes of the charts are checked.
+
+    ValueError unless charts share M, N and A, and each has one D.
+    """
     x, a = shapes("embeddings", embeddings), shapes("anchors", anchors)
     arrays.check_equal(
         "the number of charts M of embeddings and anchors",
@@ -169,7 +172,7 @@ def shapes(name: str, charts: Stacked) -> list[Shaped]:
 def dtype_of(
     embeddings: Stacked, anchors: Stacked, dtype: DTypeLike | None
 ) -> jnp.dtype:
-    """The dtype of the result: that asked for, or the widest that was given."""
+    """The result's dtype: the requested one, or the widest given."""
     if dtype is not None:
         return floating(dtype)
     leaves = jax.tree.leaves((embeddings, anchors))

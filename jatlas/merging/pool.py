@@ -92,7 +92,9 @@ def check_anchors(
     seen: Bool[AnyArray, "M N"] | None = None,
     ids: AnyArray | None = None,
 ) -> None:
-    """Raise unless these samples can be the anchors of all charts. Runs on the host.
+    """Raise unless these samples can be the anchors of all charts.
+
+    It runs on the host.
 
     Args:
         anchors: (A,), indices into the N samples.

@@ -1,4 +1,4 @@
-"""Merge: embeddings of many charts to the atlas, at the speed of a matrix product."""
+"""Merge charts into the atlas at the speed of matrix products."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -34,12 +34,13 @@ def merge(
     batch_size: int | None = None,
     dtype: DTypeLike | None = None,
 ) -> Float[Array, "N A"]:
-    """Embeddings to the atlas: relativize, then masked_mean, with no (M, N, A) formed.
+    """Merge embeddings into the atlas.
 
-    r(x) = (1/K) sum over the K charts k that have x of s(E_k(x), E_k(anchors)). With
-    the cosine this is one product, of unit rows over K with unit anchors, contracted
-    over charts and features: at the speed of a matrix product. It is made some samples
-    at a time, so that memory beyond the inputs and the result does not grow with N.
+    It is relativize, then masked_mean, with no (M, N, A) formed. r(x) = (1/K) sum over
+    the K charts k that have x of s(E_k(x), E_k(anchors)). With the cosine this is one
+    product, of unit rows over K with unit anchors, contracted over charts and features:
+    at the speed of a matrix product. It is made some samples at a time, so that memory
+    beyond the inputs and the result does not grow with N.
 
     Args:
         embeddings: (M, N, D), or M arrays (N, D_m) where the charts' dimensions differ;

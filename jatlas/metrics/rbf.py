@@ -1,4 +1,4 @@
-"""HSIC of rbf kernels of N rows, in tiles: no array of (N, N)."""
+"""HSIC of RBF kernels in tiles, with no (N, N) array."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +35,7 @@ def rbf_hsic(
     rule: str,
     debiased: bool,
 ) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
-    """HSIC of the kernels of two spaces, each with each, and the rounding of its own.
+    """The (2, 2) HSIC of two spaces' kernels, and its rounding.
 
     Up to a factor for each kernel, which CKA does not see; zero if it has no width. The
     kernels are centred before they are multiplied, lest digits be lost: by the means of
@@ -155,7 +155,7 @@ def _grams(
 
 
 def check_kernel(kernel: str, sigma: object, median: str) -> None:
-    """Raise ValueError unless the names are known and sigma is a number or two."""
+    """Raise ValueError for an unknown kernel or an invalid sigma."""
     if kernel not in KERNELS:
         raise ValueError(f"unknown kernel {kernel!r}; known are {', '.join(KERNELS)}.")
     check_median(median)

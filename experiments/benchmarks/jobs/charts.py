@@ -1,4 +1,4 @@
-"""M charts as the library chooses to run them, beside the other way of doing so."""
+"""M charts as the library runs them, beside the alternative."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +40,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
 
 
 def jobs(num_charts: int, side: int) -> list[dict[str, Any]]:
-    """The comparisons for this many charts and images of this height and width."""
+    """The comparisons for these charts and images of this size."""
     chart = jatlas.charts.from_module(
         partial(jatlas.charts.CNN, (side, side, 1), _CLASSES)
     )

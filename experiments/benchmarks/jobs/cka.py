@@ -1,4 +1,4 @@
-"""CKA: in feature space and streamed, beside (N, N) forms; RBF in tiles."""
+"""CKA beside its (N, N) forms: in features, streamed, in tiles."""
 
 import time
 from functools import partial
@@ -124,7 +124,7 @@ def _streamed(bench: Bench, d: int) -> Row:
 
 
 def rbf(bench: Bench) -> list[Row]:
-    """RBF CKA: beside the (N, N) form, and at an N that would not fit in it."""
+    """RBF CKA: beside the (N, N) form, and at a larger N."""
     n, d = (300, 32) if bench.quick else (2000, 128)
     many = 600 if bench.quick else 20_000
     bench.tell(f"N={n:,}", 0.0)

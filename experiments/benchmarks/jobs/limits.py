@@ -11,10 +11,11 @@ _NUMBERS = 2**23  # copied to new memory: 32 MB
 
 
 def rows(bench: Bench) -> list[Row]:
-    """The one row: rates of products, of copies in place, of copies to new memory.
+    """The one row: rates of products and of copies.
 
-    New memory is what most results are written to. On some machines, virtual ones
-    above all, its first use takes much longer than the copying.
+    Copies are in place, and to new memory. New memory is what most results are written
+    to. On some machines, virtual ones above all, its first use takes much longer than
+    the copying.
     """
     x = jnp.ones(_NUMBERS, jnp.float32)
     copied = jax.jit(jnp.copy)

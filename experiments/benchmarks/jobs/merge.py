@@ -1,4 +1,4 @@
-"""Merge: beside a plain matrix product of its size, and beside the paper's formula."""
+"""Merge, beside a plain matrix product and the paper's formula."""
 
 import tempfile
 from functools import partial
@@ -32,7 +32,10 @@ class Case(NamedTuple):
 
     @property
     def work(self) -> Work:
-        """A product of (N, M D) and (M D, A); all is read once, the atlas written."""
+        """A model of the work: a product, one read, one write.
+
+        The product is of (N, M D) and (M D, A); all is read once, the atlas written.
+        """
         inputs = self.m * self.d * (self.n + self.a)
         product = 2.0 * self.n * self.m * self.d * self.a
         return Work(product, 4.0 * (inputs + self.n * self.a) + self.m * self.n)
@@ -54,9 +57,10 @@ def rows(bench: Bench) -> list[Row]:
 
 
 def data(case: Case, dims: list[int] | None = None) -> tuple[Any, Any, np.ndarray]:
-    """Random embeddings and anchors in NumPy, and presence; nobody is in no chart.
+    """Random embeddings and anchors in NumPy, and presence.
 
-    Stacked, or lists if each chart has a dimension of its own.
+    No sample is without a chart. Stacked, or lists if each chart has a dimension of its
+    own.
     """
     rng = np.random.default_rng(0)
     presence = rng.random((case.m, case.n)) < _PRESENT

@@ -25,10 +25,10 @@ Draw = Callable[[Axes, tuple[str, str]], None]
 
 
 def width_figure(rows: Rows) -> Figure:
-    """Accuracy against the width of the space, a line a method, a panel a setting.
+    """Accuracy against the width of the space.
 
-    The band is the end-to-end space, mean ± standard deviation over seeds; the crosses
-    are spaces of one width.
+    A line is a method, a panel a setting. The band is the end-to-end space, mean ±
+    standard deviation over seeds; the crosses are spaces of one width.
     """
 
     def draw(axes: Axes, setting: tuple[str, str]) -> None:

@@ -89,7 +89,7 @@ _WORDS = (
 
 
 def goals(rows: Rows) -> str:
-    """What was to be reached, by how much it was, setting by setting."""
+    """The goals, and the measured differences by setting."""
     keys = settings_of(rows)
 
     def gap(goal: Goal, setting: tuple[str, str]) -> Difference:

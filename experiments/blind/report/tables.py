@@ -1,4 +1,4 @@
-"""The results in words and tables, goal by goal; all of it from the file of a run."""
+"""The results in words and tables, from a run's file."""
 
 from typing import Any
 

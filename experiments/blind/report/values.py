@@ -1,4 +1,4 @@
-"""What a run has found, out of its rows: by method and seed, on the test split."""
+"""A run's values on the test split, by method and seed."""
 
 from typing import Any
 
@@ -55,7 +55,10 @@ def _best_chart(rows: Rows) -> dict[int, float]:
 def present_curve(
     rows: Rows, setting: tuple[str, str], method: str, learnt: str
 ) -> dict[int, list[float]]:
-    """By number of charts, accuracies: of each seed the mean over sets of charts."""
+    """Accuracies by number of charts.
+
+    Of each seed it is the mean over sets of charts.
+    """
     mine = [
         r
         for r in rows
@@ -82,7 +85,7 @@ def present_curve(
 
 
 def single_chart_probe(rows: Rows, setting: tuple[str, str]) -> str:
-    """What a probe that is trained for one chart alone is on it, mean over charts."""
+    """The accuracy of probes for single charts, mean over charts."""
     accuracies: dict[int, list[float]] = {}
     for r in rows:
         if r["of"] == "accuracy" and (r["scenario"], r["setting"]) == setting:

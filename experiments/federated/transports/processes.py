@@ -1,4 +1,4 @@
-"""The same messages over jax.distributed: the server is process 0, clients the others.
+"""The messages over jax.distributed: process 0 is the server.
 
 All processes gather all messages, each of which the server alone opens. (So a client
 could look at the others' rows of public samples, as it could not with files between.)

@@ -56,7 +56,7 @@ def write_report(place: Places, client: int, version: int, scores: Any) -> None:
 
 
 def read_reports(place: Places, num_clients: int, version: int) -> dict[int, Any]:
-    """What clients have measured with the head of this version, by their numbers."""
+    """Clients' scores with the head of this version, by number."""
     scores = {}
     for client in range(1, num_clients + 1):
         file = place.reports / f"client_{client}.json"

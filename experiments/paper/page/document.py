@@ -1,7 +1,8 @@
-"""The page of a run: one file that opens from disk, without a network or a server.
+"""The page of a run: one file that opens from disk.
 
-Tables, pictures and an interactive view of the spaces, drawn by Plotly, which is in the
-page, packed. Nothing that is read from data becomes markup.
+It needs neither a network nor a server. Tables, pictures and an interactive view of the
+spaces, drawn by Plotly, which is in the page, packed. Nothing that is read from data
+becomes markup.
 """
 
 import base64
@@ -38,7 +39,9 @@ def write(
     dataset: Dataset,
     pictures: Mapping[str, Path],
 ) -> None:
-    """Write the page, in full or not at all: the same bytes every time.
+    """Write the page in full or not at all.
+
+    The bytes are the same every time.
 
     Args:
         path: of the page.

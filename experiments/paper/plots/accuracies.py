@@ -24,7 +24,7 @@ _HATCHES = {"": "", "oracle": "", "blind": "////"}
 
 
 class Line(NamedTuple):
-    """A line of the picture of the accuracies; a heading, if it is of no space.
+    """A line of the accuracy picture; a heading without a space.
 
     Attributes:
         protocol: empty for what is the same in both.
@@ -38,7 +38,7 @@ class Line(NamedTuple):
 def accuracy_figure(
     rows: tables.Rows, settings_titles: Mapping[tuple[str, str], str]
 ) -> Figure:
-    """Probe accuracy of each space, as bars that start at the end-to-end space's.
+    """Probe accuracies as bars from the end-to-end space's accuracy.
 
     A panel for each setting; a line for each space, those of one protocol together. A
     bar ends at the mean over seeds, a dot is a seed. What bars show is so the distance

@@ -1,4 +1,4 @@
-"""The pictures of distances: of pairs of samples, and how class means have moved."""
+"""Pictures of pairwise distances and of moved class means."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ _SAME, _OTHER = "#E69F00", "#0072B2"
 def distances_figure(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
 ) -> Figure:
-    """Histograms of the Euclidean distances of pairs of samples, on the same axes.
+    """Histograms of samples' pairwise distances on the same axes.
 
     Pairs of one class, and pairs of two; the area under each is 1. Of more than 600
     samples, as many are taken, of each class its share.
@@ -64,9 +64,10 @@ def distances_figure(
 def class_means_figure(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
 ) -> Figure:
-    """Class means on shared principal axes, and from where in the end-to-end space.
+    """Class means on shared principal axes, with their displacements.
 
-    A line leads to a class's mean from where it is in the end-to-end space.
+    These begin in the end-to-end space. A line leads to a class's mean from where it is
+    in the end-to-end space.
 
     Args:
         arrays: as for `figures.spaces_figure`.

@@ -94,7 +94,7 @@ def spaces_figure(
 def panels(
     title: str, class_names: Sequence[str], shared: bool
 ) -> tuple[Figure, Sequence[Axes]]:
-    """A figure of a panel for each of `DRAWN`, and a legend of all classes.
+    """A figure with a panel per `DRAWN` space and a legend.
 
     Args:
         title: of the figure.
@@ -122,7 +122,7 @@ def panels(
 def with_tsne(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The arrays, and of each space the t-SNE: "tsne/" and its name, (T, 2).
+    """The arrays, and each space's t-SNE as "tsne/NAME", (T, 2).
 
     Of 400 samples, 8 a class where that is more, but 1000 at most; of each class its
     share. NaN of all others.
@@ -145,10 +145,10 @@ def with_tsne(
 def self_similarity_figure(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
 ) -> Figure:
-    """Cosines between the samples of a space, sorted by class; one colour scale.
+    """Cosines between a space's samples, sorted by class.
 
-    At most 300 evenly spaced samples are shown. Samples are left out as in
-    `spaces_figure`.
+    All have one color scale. At most 300 evenly spaced samples are shown. Samples are
+    left out as in `spaces_figure`.
 
     Args:
         arrays: as for `spaces_figure`.

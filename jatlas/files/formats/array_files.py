@@ -34,7 +34,7 @@ _PICKLE = (
 def open_npz(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an .npz; rows that were not compressed are mapped.
+    """Ids and rows of an .npz; uncompressed rows are mapped.
 
     That bytes changed since is seen by the archive's CRC-32, once all are read.
     """
@@ -73,7 +73,7 @@ def _read_member(
 def open_npy(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an .npy, mapped; the ids are in a file of their own.
+    """Ids and mapped rows of an .npy; another file has the ids.
 
     That file is `ids` itself, or, of x.npy and the name id, x.id.npy or x.id.txt.
     """
@@ -95,7 +95,7 @@ def open_npy(
 
 
 def read_ids(file: Path) -> np.ndarray:
-    """The ids in an .npy, or in a text file: text, one a line."""
+    """The ids in an .npy, or in a text file by line."""
     if file.suffix == ".npy":
         with file.open("rb") as stream:
             shape, _, dtype = _npy_head(stream, str(file))

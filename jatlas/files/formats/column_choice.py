@@ -1,4 +1,4 @@
-"""Which columns of a table are the embeddings, by their types and their names."""
+"""Choice of a table's embedding columns, by types and names."""
 
 import json
 import re

@@ -21,7 +21,7 @@ _LEAVE_OUT = "leave the row out: the sample is then absent."
 def open_parquet(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of a Parquet file; the rows are read when they are looked at.
+    """Ids and rows of a Parquet file; rows are read on access.
 
     The embeddings are a column of lists, or columns of numbers if there is none.
     """
@@ -75,7 +75,7 @@ def open_dataset(
 
 
 def dataset_files(folder: Path) -> list[Path]:
-    """The files of a folder of `datasets` that hold its rows, in order.
+    """The files with the rows of a `datasets` folder, in order.
 
     Raises:
         ValueError: if the folder is not one data set in the order of its files.

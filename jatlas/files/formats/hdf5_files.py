@@ -1,4 +1,4 @@
-"""Embeddings in HDF5 files, and what its library takes on trust in them."""
+"""Embeddings in HDF5 files, with checks that its library omits."""
 
 import mmap
 from pathlib import Path
@@ -28,7 +28,7 @@ _HEAD = 16
 def open_hdf5(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an HDF5 file, read when they are looked at."""
+    """Ids and rows of an HDF5 file, read on access."""
     h5py = package("h5py", "HDF5")
     file = h5py.File(path, "r")
     arrays = {name: x for name, x in file.items() if isinstance(x, h5py.Dataset)}

@@ -1,4 +1,4 @@
-"""What the pages of a Parquet file promise, before a reader takes memory for them.
+"""Checks of the sizes that a Parquet file's pages claim.
 
 A page begins with its header in Thrift's compact protocol; its second and third field
 are the sizes of its data, unpacked and as stored. A reader takes the first on trust.
@@ -30,7 +30,7 @@ class Chunk(NamedTuple):
 
 
 def check_pages(path: Path, columns: Sequence[str]) -> None:
-    """Raise ValueError if a page of these columns promises more than it can hold.
+    """Raise ValueError if a page claims more than it can hold.
 
     Args:
         path: of the file.
@@ -43,7 +43,7 @@ def check_pages(path: Path, columns: Sequence[str]) -> None:
 
 
 def chunks(stream: IO[bytes], columns: set[str]) -> Iterator[Chunk]:
-    """The chunks of these columns, in all groups of rows, from the footer."""
+    """The chunks of these columns in all row groups, from the footer."""
     size = stream.seek(0, 2)
     stream.seek(max(size - 8, 0))
     tail = stream.read(8)

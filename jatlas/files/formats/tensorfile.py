@@ -1,4 +1,4 @@
-"""Safetensors files, by NumPy alone: arrays by name behind a JSON header, no code."""
+"""Safetensors files by NumPy alone: a JSON header, then arrays."""
 
 import json
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Tensors(NamedTuple):
     others: dict[str, str]
 
     def array(self, name: str) -> np.ndarray:
-        """The array of that name; ValueError if its dtype is not one of those read."""
+        """The array of that name; ValueError for an unsupported dtype."""
         if name in self.others:
             raise ValueError(
                 f"{name} is {self.others[name]}, which is not read here; known are "
@@ -57,7 +57,9 @@ class Tensors(NamedTuple):
 def write_tensors(
     stream: IO[bytes], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Write arrays in the safetensors format: 8 bytes length, JSON, then the numbers.
+    """Write arrays in the safetensors format.
+
+    That is 8 bytes of length, JSON, then the numbers.
 
     Raises:
         ValueError: if an array is of a dtype that the format does not have.
