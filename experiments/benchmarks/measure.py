@@ -27,7 +27,7 @@ class Bench:
         quick: small sizes, on which no bar is judged.
         repeats: rounds of a comparison.
         torch: the module, or None where it is not installed.
-        tell: is told what is being measured, and what share of the job is done.
+        tell: called with what is being measured, and the share of the job done.
     """
 
     quick: bool

@@ -47,12 +47,12 @@ def cka_by_products(xp: ModuleType, x: Array, y: Array) -> Array:
     H is 1 - 1/N. The paper's code centres both kernels anew for each of the three HSIC;
     here it is done once for each, a third of its work.
     """
-    return kernel_cka(xp, x @ x.T, y @ y.T, centred_by_products)
+    return kernel_cka(xp, x @ x.T, y @ y.T, centered_by_products)
 
 
 def cka_by_means(xp: ModuleType, x: Array, y: Array) -> Array:
-    """The same, centred by taking off the means of rows and columns."""
-    return kernel_cka(xp, x @ x.T, y @ y.T, centred_by_means)
+    """The same, centered by taking off the means of rows and columns."""
+    return kernel_cka(xp, x @ x.T, y @ y.T, centered_by_means)
 
 
 def rbf_cka(xp: ModuleType, x: Array, y: Array) -> Array:
@@ -62,23 +62,23 @@ def rbf_cka(xp: ModuleType, x: Array, y: Array) -> Array:
     the distances that are not zero.
     """
     k, ell = (_rbf(xp, space) for space in (x, y))
-    return kernel_cka(xp, k, ell, centred_by_products)
+    return kernel_cka(xp, k, ell, centered_by_products)
 
 
-def kernel_cka(xp: ModuleType, k: Array, ell: Array, centred: Any) -> Array:
+def kernel_cka(xp: ModuleType, k: Array, ell: Array, centered: Any) -> Array:
     """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))."""
-    k, ell = centred(xp, k), centred(xp, ell)
+    k, ell = centered(xp, k), centered(xp, ell)
     norms = xp.sqrt((k * k).sum()) * xp.sqrt((ell * ell).sum())
     return (k * ell).sum() / norms
 
 
-def centred_by_products(xp: ModuleType, k: Array) -> Array:
+def centered_by_products(xp: ModuleType, k: Array) -> Array:
     """H K H."""
     h = xp.eye(len(k), dtype=k.dtype, device=k.device) - 1 / len(k)
     return h @ k @ h
 
 
-def centred_by_means(xp: ModuleType, k: Array) -> Array:
+def centered_by_means(xp: ModuleType, k: Array) -> Array:
     """K less its row and column means, plus the overall mean."""
     return k - k.mean(axis=0) - k.mean(axis=1)[:, None] + k.mean()
 
@@ -99,7 +99,7 @@ def _rbf(xp: ModuleType, x: Array) -> Array:
 def moments(xp: ModuleType, x: Array, y: Array) -> Array:
     """Products of a chunk's features; their sums give linear CKA.
 
-    Not centred, so that a large mean costs all digits, and not to be debiased.
+    Not centered, so that a large mean costs all digits, and not to be debiased.
     """
     both = xp.concatenate([x, y], axis=1)
     return both.T @ both

@@ -16,7 +16,7 @@ def gcca(cell: Cell, width: int) -> list[np.ndarray]:
     The width is at most D.
     """
     width = min(width, *(x.shape[1] for x in cell.charts))
-    charts = [_centred(x, cell.train) for x in cell.charts]
+    charts = [_centered(x, cell.train) for x in cell.charts]
     fitted = GCCA(width, shrinkage=SHRINKAGE).fit([x[cell.train] for x in charts])
     # A chart's row may be NaN where it is absent, and scikit-learn takes none.
     known = [np.isfinite(x).all(axis=1)[:, None] for x in charts]
@@ -27,7 +27,7 @@ def gcca(cell: Cell, width: int) -> list[np.ndarray]:
 
 def procrustes(cell: Cell) -> list[np.ndarray]:
     """The charts, each turned towards the mean of all."""
-    charts = [_centred(x, cell.train) for x in cell.charts]
+    charts = [_centered(x, cell.train) for x in cell.charts]
     # Rotations depend on the inner products of features alone. A root of those has
     # M D rows in place of N.
     beside = np.hstack([x[cell.train] for x in charts])
@@ -41,7 +41,7 @@ def procrustes(cell: Cell) -> list[np.ndarray]:
     return [np.float32(x @ turn) for x, turn in zip(charts, turns, strict=True)]
 
 
-def _centred(x: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _centered(x: np.ndarray, where: np.ndarray) -> np.ndarray:
     """In float64, with mean 0 and mean variance 1 on these rows."""
     residual = np.float64(x) - np.float64(x)[where].mean(axis=0)
     return residual / np.sqrt(np.mean(residual[where] ** 2))

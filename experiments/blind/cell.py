@@ -58,7 +58,7 @@ class Cell:
 
     @cached_property
     def white_by_task(self) -> list[np.ndarray]:
-        """The charts, each whitened on what it has learnt from."""
+        """The charts, each whitened on what it has learned from."""
         both = zip(self.charts, self.tasks.seen, strict=True)
         return [evidence.white(x, seen) for x, seen in both]
 
@@ -83,7 +83,7 @@ class Cell:
 def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:
     """The cell of one setting and seed; missing charts are trained.
 
-    No task's chart has learnt from a sample of `stop` and `choose`. (The end-to-end
+    No task's chart has learned from a sample of `stop` and `choose`. (The end-to-end
     chart, whose validation samples are drawn over all classes, has from some.) A chart
     knows its own training samples too well, and a space that is chosen on them is one
     that shows it.

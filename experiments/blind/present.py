@@ -21,7 +21,7 @@ from experiments.runs.terminal import Report
 
 # (M, N), which charts embed a sample, to (N, K), its rows.
 Rows = Callable[[np.ndarray], np.ndarray]
-LEARNT_FROM = {"all": "all charts", "some": "charts drawn for each sample"}
+LEARNED_FROM = {"all": "all charts", "some": "charts drawn for each sample"}
 METHODS = {
     "mean": "mean of embeddings",
     "concat": "concatenation, zeros where absent",
@@ -48,12 +48,12 @@ def measured(
     """
     num_charts, size = len(cell.charts), cell.labels.size
     everywhere = np.ones((num_charts, size), bool)
-    learnt_from = {"all": everywhere, "some": drawn(num_charts, size, key)}
+    learned_from = {"all": everywhere, "some": drawn(num_charts, size, key)}
     result = []
-    for done, (learnt, presence) in enumerate(learnt_from.items()):
+    for done, (learned, presence) in enumerate(learned_from.items()):
         makers = _makers(cell, width, key, presence)
         for number, (method, rows) in enumerate(makers.items()):
-            report(f"{method}, of {learnt}", (done + number / len(makers)) / 2)
+            report(f"{method}, of {learned}", (done + number / len(makers)) / 2)
             space = rows(presence)
             probe = scores.fit(cell, space, key)
             for charts in subsets(num_charts):
@@ -63,7 +63,7 @@ def measured(
                 result.append(
                     {
                         "method": method,
-                        "learnt_from": learnt,
+                        "learnt_from": learned,
                         "charts": np.flatnonzero(charts).tolist(),
                         "value": scores.accuracy(cell, guess, cell.test),
                     }
@@ -88,18 +88,18 @@ def drawn(num_charts: int, size: int, key: jax.Array) -> np.ndarray:
 
 
 def _makers(
-    cell: Cell, width: int, key: jax.Array, learnt: np.ndarray
+    cell: Cell, width: int, key: jax.Array, learned: np.ndarray
 ) -> dict[str, Rows]:
     """Each method's rows by presence.
 
-    The evidence is learnt from the charts that have a sample in `learnt`. What needs no
-    labels, whitening, generalised CCA and Procrustes, is fitted on all training rows,
-    and all charts embed the anchors.
+    The evidence is learned from the charts that have a sample in `learned`. What needs
+    no labels, whitening, generalised CCA and Procrustes, is fitted on all training
+    rows, and all charts embed the anchors.
     """
     rule = spaces.anchors_by_rule(cell, width, key)
     anchors = spaces.anchors_of_all(cell, width, key)
     white, beside = cell.white, cell.beside
-    everywhere = np.ones_like(learnt)
+    everywhere = np.ones_like(learned)
 
     def mean(charts: list[np.ndarray], presence: np.ndarray) -> np.ndarray:
         both = zip(charts, presence, strict=True)
@@ -121,8 +121,8 @@ def _makers(
     # The anchors are embedded by all charts, whoever embeds a sample: the kernel of the
     # anchors, and so the coordinates, are the same for every set of charts.
     root = jatlas.fit_nystroem(merged(white, anchors, everywhere)[anchors])
-    everyone = learnt.all()
-    fitted = cell.crossfit(key) if everyone else cell.fit(key, present(beside, learnt))
+    everyone = learned.all()
+    fitted = cell.crossfit(key) if everyone else cell.fit(key, present(beside, learned))
     all_know = evidence.roots(fitted, beside)
     with_all = spaces.with_evidence(white, all_know, all_know[anchors], anchors)
     evident = jatlas.fit_nystroem(with_all[anchors])

@@ -28,8 +28,8 @@ The state is also shown in other coordinates, `jatlas.fit_nystroem` of the ancho
 rows, which it holds: a classifier learns those sooner.
 
 Compared with: one chart that is trained on task after task (fine-tuning), by the same
-classifiers, and by its own head, which has learnt from no public sample and, as that of
-every chart here, scores the classes of one task at a time in training; plain
+classifiers, and by its own head, which has learned from no public sample and, as that
+of every chart here, scores the classes of one task at a time in training; plain
 concatenation of the charts' embeddings, whose width grows; and the end-to-end chart,
 trained anew after each task on the training data of all tasks so far, which nobody in
 this place would still have.

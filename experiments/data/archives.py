@@ -32,7 +32,7 @@ def gather(builder: Any, manual: Path | None, scratch: Path) -> Path:
 
     Returns:
         The user's folder where the builder has instructions of its own for it, else a
-        folder of links into it, and of files mended from it.
+        folder of links into it, and of files repaired from it.
 
     Raises:
         ValueError: if a file in the user's folder has the name but not the checksum of
@@ -52,7 +52,7 @@ def gather(builder: Any, manual: Path | None, scratch: Path) -> Path:
             lacking.append(url)
         elif _matches(file, info):
             (links / info.filename).symlink_to(file.absolute())
-        elif not _mend(builder.name, file, info, links):
+        elif not _repair(builder.name, file, info, links):
             raise ValueError(_other_file(builder.name, file, url, info))
     # The files of one config are enough for it; which are whose, only TFDS knows.
     if lacking and not (builder.BUILDER_CONFIGS and any(links.iterdir())):
@@ -104,7 +104,7 @@ def _matches(file: Path, info: Any) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == info.checksum
 
 
-def _mend(name: str, file: Path, info: Any, folder: Path) -> bool:
+def _repair(name: str, file: Path, info: Any, folder: Path) -> bool:
     """Put the original gzip header back, in a copy; whether that gave the right file.
 
     A header without a name, as `gzip -n` writes it, has ten bytes; flag 8 says that a
@@ -116,14 +116,14 @@ def _mend(name: str, file: Path, info: Any, folder: Path) -> bool:
     content = file.read_bytes()
     if content[:4] != b"\x1f\x8b\x08\x00":
         return False
-    mended = folder / info.filename
+    repaired = folder / info.filename
     named = Path(info.filename).stem.encode() + b"\0"
     for time in GZIP_TIMES[name]:
         header = b"\x1f\x8b\x08\x08" + struct.pack("<I", time) + content[8:10]
-        mended.write_bytes(header + named + content[10:])
-        if _matches(mended, info):
+        repaired.write_bytes(header + named + content[10:])
+        if _matches(repaired, info):
             return True
-    mended.unlink()
+    repaired.unlink()
     return False
 
 

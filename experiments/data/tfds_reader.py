@@ -1,7 +1,7 @@
 """TFDS data sets, read back from array_record without TensorFlow.
 
 `experiments.data.tfds_writer` has made them, once. A cache that cannot be read back is
-never mended in silence: the error names the folder to delete.
+never repaired in silence: the error names the folder to delete.
 
 TFDS is imported on use: it takes a third of a second, and data that need no preparation
 go without it.

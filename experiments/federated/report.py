@@ -8,7 +8,7 @@ from experiments.runs.rows import in_cell, markdown_table
 
 HEADS = {
     "own": "own chart, own head",
-    "own_public": "own chart, head learnt alone from the public samples",
+    "own_public": "own chart, head learned alone from the public samples",
     "atlas": "own chart, head of the atlas",
     "atlas_shift": "own chart, head of the atlas, shifted",
     "together": "all charts together, head of the atlas",

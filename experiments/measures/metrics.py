@@ -48,8 +48,8 @@ def probe_with_task_embedding(
     return task_embedding.logits(fitted, rows), fitted.best_epoch
 
 
-# The controls that are told the task. Of these only accuracies are measured: the other
-# metrics would say how long what they are told was made.
+# The controls that know the task. Only their accuracies are measured: the other metrics
+# would depend on the length that the task's part was given.
 CONTROLS: dict[str, Classifier] = {
     "original_abs_task": probe,
     "original_abs_task_embedding": probe_with_task_embedding,

@@ -70,7 +70,7 @@ def oracle_spaces(embedded: Embedded, test: np.ndarray) -> Spaces:
 
     `merged_shift` is there if some training sample (not of `test`, (N,)) is in every
     task, `jumble_abs` if the charts have one dimension: else its rows are of unequal
-    length. Both controls are the end-to-end space, told the task.
+    length. Both controls are the end-to-end space with the task known.
     """
     presence, used = embedded.presence, embedded.used
     common = presence.all(axis=0) & used & ~test
@@ -89,11 +89,11 @@ def oracle_spaces(embedded: Embedded, test: np.ndarray) -> Spaces:
 
 
 def blind_spaces(embedded: Embedded) -> Spaces:
-    """Nothing is known of a sample: every chart embeds every sample.
+    """Spaces without an oracle: every chart embeds every sample.
 
     `mean_abs` (if the charts have one dimension) and `concat_abs` are what the jumbles
     of the other protocol are there: a row for each chart and sample would be M times
-    the rows, of which a classifier is not told by which chart one is.
+    the rows, and a classifier does not know the chart of a row.
     """
     used, charts = embedded.used, embedded.charts
     everywhere = np.ones_like(embedded.presence)
@@ -222,7 +222,7 @@ def _with_task(embedded: Embedded) -> np.ndarray:
 
     The one-hot (of a sample in several tasks, as many ones) is as long as an embedding
     is on the average, which favours the control: a single one among 128 features of
-    that size is learnt late, and a control must get every chance. It has a place for C
+    that size is learned late, and a control must get every chance. It has a place for C
     tasks, however many there are: one program then serves all settings.
     """
     reference = embedded.reference

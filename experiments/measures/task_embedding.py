@@ -63,9 +63,9 @@ def fit(
     ReLU, linear; Adam, early stopping), on the embedding with the mean of the sample's
     own task embeddings beside it. Which these are is said row by row: the published
     control with the task's one-hot looked its table up by the task's number, not by the
-    row, and so seems to have told every row the same. A task embedding is as long as an
-    embedding is on the average when it is drawn, and as wide: like the one-hot of the
-    other control, it must be heard beside it.
+    row, and so seems to have given every row the same task. A task embedding is as long
+    as an embedding is on the average when it is drawn, and as wide: like the one-hot of
+    the other control, it must count beside it.
 
     Args:
         key: a JAX key.
@@ -100,9 +100,9 @@ def fit(
         max_epochs=max_epochs,
         patience=patience,
     )
-    learnt = where.any() & jnp.isfinite(space).all()
-    learnt &= jnp.isfinite(best.loss) | ~validation.any()
-    weights = jax.tree.map(lambda leaf: jnp.where(learnt, leaf, jnp.nan), best.weights)
+    learned = where.any() & jnp.isfinite(space).all()
+    learned &= jnp.isfinite(best.loss) | ~validation.any()
+    weights = jax.tree.map(lambda leaf: jnp.where(learned, leaf, jnp.nan), best.weights)
     return Fitted(weights, data.scale, best.epoch)
 
 

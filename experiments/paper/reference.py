@@ -21,7 +21,7 @@ _FILE = json.loads(Path(__file__).with_suffix(".json").read_text())
 # but the charts as in our results.
 FIGURES: dict[str, Any] = _FILE["figures"]
 # Accuracies on 30 classes of CIFAR-100, with the published names: of a chart trained on
-# these alone, and of the end-to-end one told which classes it may choose from.
+# these alone, and of the end-to-end one that may choose from these only.
 CLASS_SUBSETS: list[dict[str, Any]] = _FILE["class_subsets"]
 
 PROTOCOL = "oracle"

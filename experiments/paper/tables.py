@@ -22,7 +22,7 @@ SPACES = {
     "merged_nystroem": "atlas, Nystroem",
     "merged_shift": "atlas, novel samples shifted",
     "original_abs_task": "end-to-end + task known",
-    "original_abs_task_embedding": "end-to-end + task learnt",
+    "original_abs_task_embedding": "end-to-end + task learned",
 }
 # In the tables in which they stand. That of one cut or one group is there in A only.
 METRICS: tuple[dict[str, str], ...] = (
@@ -100,7 +100,7 @@ deviation over seeds.
   jumble under `oracle`: there `jumble_rel` and `merged` are the same space.
 - `original_abs_task` is the control: the end-to-end embedding, and beside it the task's
   one-hot (in A a one for each task of the sample), as long as an embedding.
-  `original_abs_task_embedding` is the other: beside it a task embedding, learnt with
+  `original_abs_task_embedding` is the other: beside it a task embedding, learned with
   the probe (in A the mean of those of the sample's tasks). Only their accuracies are
   shown; the other metrics would measure that length.
 - CKA is against `original_rel`, the end-to-end chart's relative space; "absolute" is
@@ -211,7 +211,7 @@ def _in_words(rows: Rows) -> str:
     return (
         "with an oracle, which knows the charts that a sample belongs to (`oracle`), "
         f"the atlas is {gain} the end-to-end space. {link} the end-to-end space is "
-        f"{with_task} where it was, and the atlas {beyond} that.{_learnt(rows)} "
+        f"{with_task} where it was, and the atlas {beyond} that.{_learned(rows)} "
         "Without an oracle (`blind`), the atlas "
         f"is {_apart(rows, 'blind', 'merged', 'original_abs')} end-to-end, "
         f"{_apart(rows, 'blind', 'merged', 'mean_abs')} the mean of the embeddings and "
@@ -221,7 +221,7 @@ def _in_words(rows: Rows) -> str:
     )
 
 
-def _learnt(rows: Rows) -> str:
+def _learned(rows: Rows) -> str:
     """What the other control says; nothing if it was not measured."""
     control = "original_abs_task_embedding"
     if not select(rows, "oracle", control, "accuracy"):

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from experiments.blind.methods import METHODS
-from experiments.blind.present import LEARNT_FROM
+from experiments.blind.present import LEARNED_FROM
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.report import goals, tables
 from experiments.blind.report.values import (
@@ -55,12 +55,12 @@ def present(rows: Rows) -> str:
     lines, heads = [], []
     for method, title in PRESENT.items():
         curves = {
-            learnt: present_curve(rows, SETTING, method, learnt)
-            for learnt in LEARNT_FROM
+            learned: present_curve(rows, SETTING, method, learned)
+            for learned in LEARNED_FROM
         }
         heads = [
-            f"{size} of {max(curve)}{', drawn' if learnt == 'some' else ''}"
-            for learnt, curve in curves.items()
+            f"{size} of {max(curve)}{', drawn' if learned == 'some' else ''}"
+            for learned, curve in curves.items()
             for size in curve
         ]
         cells = (in_cell(v) for curve in curves.values() for v in curve.values())

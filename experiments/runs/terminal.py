@@ -78,6 +78,6 @@ def endings(console: Console) -> Iterator[None]:
         console.print("stopped; the same command goes on from here")
         sys.exit(130)
     except (OSError, storage.Damaged) as error:
-        fail(f"{error}; the same command goes on once that is mended")
+        fail(f"{error}; the same command goes on once that is fixed")
     except Stopped as error:
         fail(error)

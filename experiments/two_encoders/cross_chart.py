@@ -39,7 +39,7 @@ class Method(NamedTuple):
         title: in words.
         join: (side of the queries, side of the gallery) to both sides' rows in one
             space.
-        space: what it is given: "raw" embeddings, "centred" or "white" ones.
+        space: what it is given: "raw" embeddings, "centered" or "white" ones.
     """
 
     title: str
@@ -72,16 +72,16 @@ def procrustes(a: Side, b: Side) -> Joined:
 
 
 def ridge(a: Side, b: Side) -> Joined:
-    """The linear map that ridge regression learns from the anchors; both centred.
+    """The linear map that ridge regression learns from the anchors; both centered.
 
     Its strength is chosen by leaving out one anchor after another.
     """
     centre_a, centre_b = a.anchors.mean(axis=0), b.anchors.mean(axis=0)
     known, wanted = np.float64(a.anchors - centre_a), np.float64(b.anchors - centre_b)
     scale = np.sqrt(np.mean(np.sum(known**2, axis=1)))
-    learnt = RidgeCV(np.logspace(-5, 2, 15), fit_intercept=False)
-    learnt.fit(known / scale, wanted)
-    return np.float32(learnt.predict((a.rows - centre_a) / scale)), b.rows - centre_b
+    learned = RidgeCV(np.logspace(-5, 2, 15), fit_intercept=False)
+    learned.fit(known / scale, wanted)
+    return np.float32(learned.predict((a.rows - centre_a) / scale)), b.rows - centre_b
 
 
 def atlas(a: Side, b: Side) -> Joined:
@@ -114,11 +114,11 @@ METHODS = {
     "procrustes_white": Method("Procrustes, whitened", procrustes, "white"),
     "ridge": Method("ridge map from the anchors", ridge),
     "atlas": Method("**atlas**, plain", atlas),
-    "atlas_centred": Method("**atlas**, centred", atlas, "centred"),
+    "atlas_centred": Method("**atlas**, centered", atlas, "centered"),
     "atlas_white": Method("**atlas**, whitened", atlas, "white"),
     "atlas_nystroem": Method("**atlas**, Nystroem", nystroem),
     "atlas_centred_nystroem": Method(
-        "**atlas**, centred, Nystroem", nystroem, "centred"
+        "**atlas**, centered, Nystroem", nystroem, "centered"
     ),
     "atlas_white_nystroem": Method("**atlas**, whitened, Nystroem", nystroem, "white"),
 }
@@ -141,7 +141,7 @@ def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
     """
     spaces = {"raw": space}
     whiten = partial(jatlas.fit_whiten, shrinkage=SHRINKAGE)
-    for name, fit in (("centred", jatlas.fit_center), ("white", whiten)):
+    for name, fit in (("centered", jatlas.fit_center), ("white", whiten)):
         transform = fit(space, where=pool)
         spaces[name] = np.asarray(jatlas.apply_transform(transform, space))
     return spaces

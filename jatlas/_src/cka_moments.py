@@ -49,7 +49,7 @@ def moments_of(
     """The state of these rows, rescaled if their unit is free."""
     dtype = jnp.result_type(x, y, jnp.float32)
     (x, mean_x), (y, mean_y) = (
-        _centred(space.astype(dtype), rows, scaled) for space in (x, y)
+        _centered(space.astype(dtype), rows, scaled) for space in (x, y)
     )
     across = arrays.matmul(x.T, y)
     scatter = [[arrays.matmul(x.T, x), across], [across.T, arrays.matmul(y.T, y)]]
@@ -106,7 +106,7 @@ def value_of_grams(
 
     |X'Y|^2 is the sum of the products of the entries of XX' and YY'.
     """
-    spaces = [_centred(space, rows, True)[0] for space in (x, y)]
+    spaces = [_centered(space, rows, True)[0] for space in (x, y)]
     e = jnp.stack([jnp.sum(space**2, axis=1) for space in spaces])
     energy = jnp.sum(e, axis=1)
     unit = _unit(energy)
@@ -157,7 +157,7 @@ def alignment(hsic: Float[Array, "2 2"], rounding: Float[Array, "2"]) -> Array:
     return arrays.safe_divide(hsic[0, 1], lengths[0] * lengths[1])
 
 
-def _centred(
+def _centered(
     x: Float[Array, "N D"], rows: Bool[Array, " N"], scaled: bool
 ) -> tuple[Float[Array, "N D"], Float[Array, "2 D"]]:
     """The rows less their mean, and the mean in two parts; zero of no rows.

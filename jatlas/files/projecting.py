@@ -82,7 +82,7 @@ def project_file(
         say(f"chart {number}: {source.ids.size} samples, {known} anchors among them")
         if not known:
             say(
-                "warning: with no anchor among them it cannot be told if the encoder "
+                "warning: with no anchor among them nobody can check if the encoder "
                 "is the same"
             )
     merged = np.empty((source.ids.size, recipe.anchor_ids.size), np.float32)

@@ -14,7 +14,7 @@ SAME = 1e-2
 # nothing of the samples: those of real encoders vary ten times as much and more.
 _HARDLY = 1e-3
 
-# A feature has to vary by so many steps of float32 to be told from rounding.
+# A feature has to vary by so many steps of float32 to differ from rounding.
 _STEPS = 64
 
 

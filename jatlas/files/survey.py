@@ -79,7 +79,7 @@ def redrawn(
         anchors: M arrays (A, D_m), the charts' embeddings of the survey's anchors.
         seed: of the draw.
         batch_size: rows that are read at once.
-        say: is told what was done.
+        say: called with lines about what was done.
 
     Raises:
         ValueError: if too few samples are zero nowhere.

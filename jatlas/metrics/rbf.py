@@ -15,10 +15,10 @@ KERNELS = ("linear", "rbf")
 
 
 class _Kernel(NamedTuple):
-    """exp(-scale d^2), or that less one, times factor; x less middle is centred.
+    """exp(-scale d^2), or that less one, times factor; x less middle is centered.
 
     Of a wide kernel what counts is how far it is below one, of a narrow one how far
-    above zero: so the smaller is given, which has digits. Centred, it is the same.
+    above zero: so the smaller is given, which has digits. Centered, it is the same.
     """
 
     x: Float[Array, "N D"]
@@ -38,9 +38,9 @@ def rbf_hsic(
     """The (2, 2) HSIC of two spaces' kernels, and its rounding.
 
     Up to a factor for each kernel, which CKA does not see; zero if it has no width. The
-    kernels are centred before they are multiplied, lest digits be lost: by the means of
-    their rows, from a first pass over the tiles. Debiased, they are centred without the
-    diagonal, by sums over n - 2 (Székely and Rizzo, 2014): HSIC is then an inner
+    kernels are centered before they are multiplied, lest digits be lost: by the means
+    of their rows, from a first pass over the tiles. Debiased, they are centered without
+    the diagonal, by sums over n - 2 (Székely and Rizzo, 2014): HSIC is then an inner
     product of two such matrices, too.
     """
     both = zip(spaces, sigmas, strict=True)
@@ -102,7 +102,7 @@ def _sums(
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _products(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
-    """Sums over all pairs of K K, K L and L L, the kernels centred."""
+    """Sums over all pairs of K K, K L and L L, the kernels centered."""
     return _products_by_tiles(moving, still, debiased)
 
 
@@ -112,8 +112,8 @@ def _products_jvp(
 ) -> tuple[Array, Array]:
     """The means depend on x too, and yet have no part in the derivative.
 
-    What multiplies their change is the sum of a row of a centred kernel, which is zero:
-    so the gradient takes one pass backwards, not two.
+    What multiplies their change is the sum of a row of a centered kernel, which is
+    zero: so the gradient takes one pass backwards, not two.
     """
     moving, still = primals
     fixed = partial(_products_by_tiles, still=still, debiased=debiased)

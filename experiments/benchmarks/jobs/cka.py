@@ -41,7 +41,7 @@ def _work(n: int, d: int) -> Work:
 
 
 def _linear(bench: Bench, n: int, d: int) -> Row:
-    """Beside kernels centred by products, as in the paper's code, and by means.
+    """Beside kernels centered by products, as in the paper's code, and by means.
 
     A product form takes minutes: it is warmed up on a part of the rows, and run once in
     the one of torch and NumPy that a bar is of.

@@ -38,7 +38,7 @@ def _work(n: int, d: int) -> Work:
 
 
 def _one(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
-    """Ten epochs of one probe: what is learnt is to be the same."""
+    """Ten epochs of one probe: what is learned is to be the same."""
     n, d = space.shape
     x, y = jnp.asarray(space), jnp.asarray(labels)
     same = 2 / n**0.5  # networks that start elsewhere differ by chance
@@ -80,7 +80,7 @@ def _one(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
 
 
 def _accuracy(logits: Any, labels: np.ndarray) -> np.ndarray:
-    """On the rows that were learnt from, by a network that started elsewhere."""
+    """On the rows that were learned from, by a network that started elsewhere."""
     return np.mean(guesses.likely(np.asarray(logits)) == labels)
 
 

@@ -57,15 +57,15 @@ def present_figure(rows: Rows) -> Figure:
     """
 
     def draw(axes: Axes, setting: tuple[str, str]) -> None:
-        for learnt, style in {"all": "-", "some": "--"}.items():
+        for learned, style in {"all": "-", "some": "--"}.items():
             for name, title in PRESENT.items():
-                curve = values.present_curve(rows, setting, name, learnt)
-                label = title if learnt == "all" else f"{title} (charts drawn)"
+                curve = values.present_curve(rows, setting, name, learned)
+                label = title if learned == "all" else f"{title} (charts drawn)"
                 _line(axes, name, label, curve, linestyle=style)
         axes.set_xticks(list(curve))
         axes.set_xlabel("charts present")
 
-    what = "accuracy on all test samples (dashes: learnt from charts drawn for each)"
+    what = "accuracy on all test samples (dashes: learned from charts drawn for each)"
     return _panels(rows, draw, what)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.blind.methods import METHODS
-from experiments.blind.present import LEARNT_FROM
+from experiments.blind.present import LEARNED_FROM
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.report.goals import goals
 from experiments.blind.report.values import (
@@ -31,7 +31,7 @@ def text(results: dict[str, Any]) -> str:
         f"# Blind: {options['dataset']}\n",
         " ".join(
             [
-                "Every chart embeds every sample; of a test sample nothing is known.",
+                "Without an oracle: every chart embeds every sample.",
                 f"Accuracy on the test split, mean ± standard deviation over seeds "
                 f"{', '.join(map(str, options['seeds']))}.",
                 *about["notes"],
@@ -77,9 +77,9 @@ def _present(rows: Rows) -> str:
     ]
     for setting in settings_of(rows):
         lines = []
-        for learnt, words in LEARNT_FROM.items():
+        for learned, words in LEARNED_FROM.items():
             for method, title in PRESENT.items():
-                curve = present_curve(rows, setting, method, learnt)
+                curve = present_curve(rows, setting, method, learned)
                 lines.append([title, words, *map(in_cell, curve.values())])
         lines.append(
             ["each chart's own probe", "the chart", single_chart_probe(rows, setting)]
@@ -87,7 +87,7 @@ def _present(rows: Rows) -> str:
         lines[-1] += [""] * (len(curve) - 1)
         sizes = [f"{size} of {max(curve)}" for size in curve]
         parts.append(
-            markdown_table([" ".join(setting), "learnt from rows of", *sizes], lines)
+            markdown_table([" ".join(setting), "learned from rows of", *sizes], lines)
         )
     return "\n\n".join(parts)
 

@@ -53,7 +53,7 @@ def _best_chart(rows: Rows) -> dict[int, float]:
 
 
 def present_curve(
-    rows: Rows, setting: tuple[str, str], method: str, learnt: str
+    rows: Rows, setting: tuple[str, str], method: str, learned: str
 ) -> dict[int, list[float]]:
     """Accuracies by number of charts.
 
@@ -64,7 +64,7 @@ def present_curve(
         for r in rows
         if r["of"] == "present"
         and (r["scenario"], r["setting"]) == setting
-        and (r["method"], r["learnt_from"]) == (method, learnt)
+        and (r["method"], r["learnt_from"]) == (method, learned)
     ]
     sizes = sorted({len(r["charts"]) for r in mine})
     return {

@@ -32,7 +32,7 @@ from experiments.runs.terminal import Report
 
 
 class Assignment(NamedTuple):
-    """What a process is told.
+    """The part of a process in a round.
 
     Attributes:
         options: of the run.
@@ -81,7 +81,7 @@ def start(assignment: Assignment) -> Child:
 
 
 def to_json(assignment: Assignment) -> dict[str, Any]:
-    """What a process is told, as it is told it."""
+    """An assignment as JSON."""
     return {
         "options": options.to_json(assignment.options),
         "member": assignment.member._asdict(),

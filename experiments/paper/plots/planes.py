@@ -74,7 +74,7 @@ def principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows: (T, A), finite.
 
     Returns:
-        (T, 2), centred, an axis pointing where its largest loading is positive; and
+        (T, 2), centered, an axis pointing where its largest loading is positive; and
         (2,), shares of the variance in 0..1, zero where nothing varies.
     """
     x = rows.astype(np.float64)

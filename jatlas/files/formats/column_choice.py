@@ -223,7 +223,7 @@ def _scalars(types: dict[str, Any], kinds: dict[str, str]) -> list[str]:
 
 
 def _note(taken: Sequence[str], left: Iterable[str]) -> str:
-    """What is told of the choice, in a line."""
+    """A line about the choice."""
     if len(taken) == 1:
         which = f"the column {taken[0]!r}"
     else:

@@ -7,7 +7,7 @@ import pytest
 from blind_cells import made_up
 
 from experiments.blind.methods import METHODS
-from experiments.blind.present import LEARNT_FROM
+from experiments.blind.present import LEARNED_FROM
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.report import tables, values
 from experiments.blind.report.tables import PROBE_TITLES
@@ -111,12 +111,12 @@ def test_the_best_chart_is_chosen_by_one_part_and_reported_on_the_other(rows):
 def test_accuracy_by_charts_is_a_mean_over_sets_then_over_seeds(rows):
     text = text_of(rows)
     for setting, most in ((A, 3), (C, 2)):
-        head, *lines = table(text, f"{' '.join(setting)} | learnt from rows of")
+        head, *lines = table(text, f"{' '.join(setting)} | learned from rows of")
         assert head[2:] == [f"{size} of {most}" for size in range(1, most + 1)]
         expected = {}
         for method, title in PRESENT.items():
-            for learnt, words in LEARNT_FROM.items():
-                about = {"of": "present", "method": method, "learnt_from": learnt}
+            for learned, words in LEARNED_FROM.items():
+                about = {"of": "present", "method": method, "learnt_from": learned}
                 expected[title, words] = [
                     over_seeds(
                         [
