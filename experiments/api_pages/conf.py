@@ -64,7 +64,7 @@ def as_written(
 
 
 def _text(tree: ast.AST, names: dict[str, Any]) -> str:
-    """The source; but what only has the name of something public is spelled out."""
+    """The source, with public names spelled out."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = node.value.strip()  # " N" is one axis, for linters' sake

@@ -108,7 +108,7 @@ def others() -> Iterator[dict[str, float | None]]:
 
 
 def _seconds_of_others() -> float | None:
-    """Seconds that processors have worked since the start, but not for this process."""
+    """Processor seconds since the start, without this process."""
     if not _STAT.exists():
         return None
     user, nice, system = (int(n) for n in _STAT.read_text().split()[1:4])

@@ -173,7 +173,7 @@ def compare(
 def _checked(
     job: str, values: Mapping[str, Any], baselines: Mapping[str, Reference]
 ) -> dict[str, Any]:
-    """What the references do, and by how much their results differ from ours."""
+    """The references' descriptions, and their differences from ours."""
     described = {}
     for key, one in baselines.items():
         error = None
@@ -237,7 +237,7 @@ def barred(row: Row) -> str:
 
 
 def _difference(ours: Any, theirs: Any) -> float:
-    """The largest difference; NaN if one is NaN where the other is not.
+    """The largest difference; NaN if only one is NaN.
 
     A reference may give the leading part of ours.
     """

@@ -275,7 +275,7 @@ def named(row: Row) -> str:
 
 
 def _table(head: tuple[str, ...], lines: list[Any]) -> str:
-    """A Markdown table; a first cell like the one above it is left empty."""
+    """A Markdown table, with repeated first cells left empty."""
     shown, before = [], None
     for first, *others in lines:
         shown.append(["" if first == before else first, *others])

@@ -97,7 +97,7 @@ def from_results(jobs: dict[str, Any], plan: Plan | None = None) -> dict[str, An
 
 
 def _rate(job: dict[str, Any], name: str) -> float:
-    """Flops a second at the largest size of a row of this name, by its median."""
+    """Median flops a second at a named row's largest size."""
     rows = [row for row in job["rows"] if row["name"] == name]
     largest = max(rows, key=lambda row: row["size"]["N"])
     took = sorted(s for s in largest["seconds"]["ours"] if s is not None)

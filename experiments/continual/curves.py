@@ -196,7 +196,7 @@ def _draw(
     unit: float = 1,
     label: str = "",
 ) -> None:
-    """A line, if there are values; its bars, if there are several seeds."""
+    """Draw a line, with bars for several seeds."""
     values = _values(rows, metric, protocols, space)
     if not values:
         return

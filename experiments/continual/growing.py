@@ -239,7 +239,7 @@ def _fit(
     begin: ChartState | None = None,
     max_epochs: int | None = None,
 ) -> Charts:
-    """A chart of this kind, trained on task t as the charts of a run are."""
+    """Train a chart of this kind on task t."""
     chart = bench.encoders[kind].chart
     fitted = benches.fit(
         bench,
@@ -257,7 +257,7 @@ def _fit(
 def _tell(
     bench: Bench, report: Report, t: int, what: str, number: int
 ) -> Callable[[Progress], None]:
-    """What reports the progress of the first, second or third chart of a step."""
+    """A progress callback for one of a step's three charts."""
     epochs = max(map(bench.options.epochs, bench.options.charts))
 
     def tell(progress: Progress) -> None:
@@ -270,7 +270,7 @@ def _tell(
 def _joined(
     state: State, chart: Charts, inputs: np.ndarray, deal: Deal, t: int
 ) -> tuple[State, float]:
-    """The state after a chart has joined, and how many seconds that took."""
+    """The state with a chart joined, and the seconds it took."""
     anchors, present = jnp.asarray(deal.anchors), jnp.asarray(deal.presence[t])
 
     def join() -> State:

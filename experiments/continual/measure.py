@@ -124,7 +124,10 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
 def _step_files(
     bench: Bench, setting: Setting, seed: int, num_tasks: int
 ) -> list[Path]:
-    """The rows of each step of a unit; beside the last is the state, an .npz."""
+    """The files of each step's rows; the last has the state.
+
+    It is an .npz.
+    """
     name = benches.unit_name(setting, seed)
     return [bench.folder / f"{name}_task{t + 1}.json" for t in range(num_tasks)]
 

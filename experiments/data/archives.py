@@ -105,7 +105,7 @@ def _matches(file: Path, info: Any) -> bool:
 
 
 def _repair(name: str, file: Path, info: Any, folder: Path) -> bool:
-    """Put the original gzip header back, in a copy; whether that gave the right file.
+    """Restore the gzip header in a copy; return whether it matches.
 
     A header without a name, as `gzip -n` writes it, has ten bytes; flag 8 says that a
     name follows, ended by a zero byte (RFC 1952).
@@ -128,7 +128,7 @@ def _repair(name: str, file: Path, info: Any, folder: Path) -> bool:
 
 
 def _unreachable(urls: list[str]) -> str:
-    """Why no host of these answers; empty if one does, whatever it says."""
+    """Why no host answers; empty if one does."""
     import requests
 
     reason = ""

@@ -133,7 +133,7 @@ def check(dataset: Dataset) -> None:
 
 
 def _check_superclasses(dataset: Dataset) -> None:
-    """Either there are none, or each class has one, and none is empty."""
+    """Check for no superclasses, or one per class, none empty."""
     name, names = dataset.name, dataset.superclass_names
     num_classes, groups = len(dataset.class_names), dataset.superclasses
     if groups is None:

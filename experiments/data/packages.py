@@ -99,7 +99,7 @@ def check(path: Path, carried: Carried) -> None:
 
 @cache
 def _sha256(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file; once, as long as it stays as it is."""
+    """The SHA-256 of a file, cached while it is unchanged."""
     del size, changed
     digest = hashlib.sha256()
     with path.open("rb") as stream:

@@ -115,7 +115,7 @@ def _prepared(wanted: Wanted) -> tuple[Any, _Keys]:
 
 
 def _splits(name: str, known: list[str]) -> tuple[tuple[str, str], tuple[str, ...]]:
-    """The training and the test split, and what is to be said about them."""
+    """The training and test splits, and notes about them."""
     test = "test" if "test" in known or "validation" not in known else "validation"
     missing = [split for split in ("train", test) if split not in known]
     if missing:
@@ -127,7 +127,7 @@ def _splits(name: str, known: list[str]) -> tuple[tuple[str, str], tuple[str, ..
 
 
 def _keys(name: str, info: Any) -> _Keys:
-    """The names of the image and of the label features of a TFDS data set."""
+    """The names of the image and label features of a data set."""
     import tensorflow_datasets as tfds
 
     image, label = (info.supervised_keys or (None, None))[:2]
@@ -219,7 +219,7 @@ def _of_classes(
 
 
 def _examples(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
-    """The examples of a split, decoded, in the order in which they are written.
+    """The decoded examples of a split, in written order.
 
     The images are decoded here: TFDS takes twice the time, and OpenCV where it is
     installed, which does not give the same pixels of a JPEG.
@@ -254,11 +254,12 @@ def _pixels(content: bytes, mode: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Say of any error in here that the folder is damaged, and what to do.
+    """Turn any error into one about a damaged folder.
 
-    Only calls of TFDS belong in here. What they raise over a damaged file is of many
-    kinds (RuntimeError, KeyError, AssertionError, protobuf's, pillow's), hence all.
-    Flipped and missing bytes are found out: the format keeps hashes of its blocks.
+    It says what to do. Only calls of TFDS belong in here. What they raise over a
+    damaged file is of many kinds (RuntimeError, KeyError, AssertionError, protobuf's,
+    pillow's), hence all. Flipped and missing bytes are found out: the format keeps
+    hashes of its blocks.
     """
     try:
         yield

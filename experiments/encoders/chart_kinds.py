@@ -60,7 +60,7 @@ def _adam(num_steps: int) -> optax.GradientTransformation:
 
 
 def _of_images(module: Callable) -> Callable[[tuple[int, ...], int], Chart]:
-    """Images stay bytes; a batch of them becomes numbers in the compiled program."""
+    """Keep images as bytes; the compiled program converts each batch."""
 
     def make(image_shape: tuple[int, ...], num_classes: int) -> Chart:
         chart = jatlas.charts.from_module(partial(module, image_shape, num_classes))

@@ -120,7 +120,7 @@ def _key(
 
 
 def _read(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """The features of a chunk, or None if they are not there, whole."""
+    """The features of a chunk, or None if incomplete."""
     try:
         rows = storage.read_arrays(file)["features"]
     except (FileNotFoundError, KeyError, storage.Damaged):

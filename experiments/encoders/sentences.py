@@ -128,7 +128,10 @@ def _shape(config: Mapping[str, Any]) -> Shape:
 def _forward(
     shape: Shape, weights: Mapping[str, jax.Array], ids: jax.Array, mask: jax.Array
 ) -> jax.Array:
-    """Tokens (B, L) to embeddings (B, D): BERT, then the mean over the tokens."""
+    """Tokens (B, L) to embeddings (B, D): BERT and a mean.
+
+    The mean is over the tokens.
+    """
 
     def linear(x: jax.Array, name: str) -> jax.Array:
         return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]

@@ -238,7 +238,7 @@ def _pack(arrays: dict[str, Any]) -> bytes:
 
 
 def _unpack(content: bytes, most: int) -> dict[str, np.ndarray]:
-    """The arrays of an .npz of at most so many bytes of numbers, and no pickles.
+    """The arrays of an .npz of limited size, without pickles.
 
     What it promises is held against what is there before any memory is taken.
     """

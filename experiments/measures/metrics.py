@@ -150,7 +150,7 @@ def by_classifier(
 
 
 def _of_cut(space: Space, parts: Cut, labels: np.ndarray) -> tuple[Rows, Cut]:
-    """The rows that are in some part of a cut, and the cut of these."""
+    """The rows in any part of a cut, and their cut."""
     chosen = np.any(parts, axis=0)
     rows = on_device(only(space, chosen, labels.size), labels)
     short = (0, len(rows.sample) - int(chosen.sum()))
@@ -240,7 +240,10 @@ def _of_pairs(
 
 
 def _drawn(space: Rows, most: int, seed: int) -> Rows:
-    """So many rows of a space, all if there are few; alike for spaces of one order."""
+    """A sample of rows, alike for spaces of one order.
+
+    If there are few it is all.
+    """
     if len(space.sample) <= most:
         return space
     real = np.flatnonzero(space.sample >= 0)
@@ -274,7 +277,7 @@ def clusters(space: Rows, tasks: Tasks, seed: int) -> Values:
 def _for_each_cut(
     cuts: Mapping[str, Cut], classify: Callable[[Cut], dict[tuple[str, str], float]]
 ) -> Values:
-    """The values with the endings of the cuts, each different cut measured once."""
+    """The values by cut ending, with equal cuts measured once."""
     measured: dict[str, dict[tuple[str, str], float]] = {}
     for ending, parts in cuts.items():
         same = [e for e in measured if all(map(np.array_equal, cuts[e], parts))]

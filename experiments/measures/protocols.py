@@ -148,7 +148,7 @@ def shifts(
 
 
 def _jumbles(embedded: Embedded, presence: np.ndarray) -> Spaces:
-    """The naive merges: a row for each sample and chart in which it is present.
+    """The naive merges: a row per sample and present chart.
 
     As they are, and each relative to the anchors by its own chart.
     """
@@ -231,7 +231,7 @@ def _with_task(embedded: Embedded) -> np.ndarray:
 
 
 def _with_shares(embedded: Embedded) -> np.ndarray:
-    """The embedding, and the sample's share in each task: 1 / K in each of its K.
+    """The embedding, and 1 / K for each of K tasks.
 
     What the control with a learned task embedding is made from (`task_embedding`).
     """
@@ -241,7 +241,10 @@ def _with_shares(embedded: Embedded) -> np.ndarray:
 
 
 def _places(embedded: Embedded) -> np.ndarray:
-    """(N, C), one for each task of a sample; a row a sample, not a row a task."""
+    """(N, C), a place for each task of a sample.
+
+    A row is a sample, not a task.
+    """
     presence = embedded.presence
     places = max(embedded.num_classes, len(presence))
     return np.pad(np.float32(presence.T), ((0, 0), (0, places - len(presence))))

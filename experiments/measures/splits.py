@@ -77,7 +77,7 @@ def training_split(seed: int, space: Space, tasks: Tasks) -> Cut:
 
 
 def _drawn(seed: int, samples: np.ndarray, tasks: Tasks) -> np.ndarray:
-    """These samples, each once, in an order that depends on nothing but the seed."""
+    """These samples in an order that depends only on the seed."""
     priority = seeds.rng(seed, seeds.CUT).random(tasks.test.size)
     samples = np.unique(samples)
     return samples[np.argsort(priority[samples])]

@@ -119,7 +119,7 @@ def _epoch(
     weights: Weights,
     moments: optax.OptState,
 ) -> tuple[Weights, optax.OptState]:
-    """A step for each batch of the rows to learn from, in a random order."""
+    """A step per batch of training rows, in random order."""
     drawn = jax.random.uniform(key, data.where.shape)
     order = jnp.argsort(jnp.where(data.where, drawn, 2))  # the others last
     count = jnp.sum(data.where)

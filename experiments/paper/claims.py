@@ -155,9 +155,9 @@ def _of_cell(setting: tuple[str, str], protocol: str, rows: Rows) -> list[Fact]:
 
 
 def _fewer_shared(setting: tuple[str, str], protocol: str, rows: Rows) -> list[Fact]:
-    """In A: the CKA is lower than where more classes are shared, as many being novel.
+    """In A, CKA is lower where fewer classes are shared.
 
-    With fewer shared classes there are more charts, too.
+    As many classes are novel. With fewer shared classes there are more charts, too.
     """
     sizes_here = _sizes(setting)
     others = {key: _sizes(key) for key in settings_of(rows)}

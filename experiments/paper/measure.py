@@ -58,7 +58,7 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
 def _measure(
     bench: Bench, setting: Setting, seed: int, tasks: Tasks, embedded: Embedded
 ) -> tuple[dict[str, dict[str, metrics.Values]], dict[str, np.ndarray]]:
-    """Metrics by protocol and space, and the arrays that pictures are drawn from."""
+    """Metrics by protocol and space, and the pictures' arrays."""
     spaces = {
         "both": protocols.reference_spaces(embedded),
         "oracle": protocols.oracle_spaces(embedded, tasks.test),

@@ -99,7 +99,7 @@ def _of(
 
 
 def _as_published(options: Mapping[str, Any], scenario: str) -> bool:
-    """Whether the anchors are as many, and drawn of as many, as the paper's."""
+    """Whether anchors and their pool are as large as the paper's."""
     anchors, held_out = options.get("num_anchors"), options.get("num_held_out")
     return anchors == 128 if scenario == "A" else (anchors, held_out) == (256, 1000)
 

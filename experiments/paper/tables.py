@@ -174,7 +174,7 @@ def _section(setting: tuple[str, str], title: str, rows: Rows) -> Section:
 
 
 def _columns(rows: Rows, metrics: dict[str, str]) -> Table | None:
-    """One table, of those of these metrics that there are; None if there are none."""
+    """One table of those of these metrics that exist, or None."""
     measured = {(r["space"], r["metric"]) for r in rows}
     metrics = {
         m: name for m, name in metrics.items() if any(m == x for _, x in measured)
@@ -198,7 +198,7 @@ def _summary(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _in_words(rows: Rows) -> str:
-    """What the table shows and what it does not, from its own numbers."""
+    """The table's findings and limits, from its numbers."""
     gain = _apart(rows, "oracle", "merged", "original_abs")
     with_task = _apart(rows, "oracle", "original_abs_task", "original_abs")
     beyond = _apart(rows, "oracle", "merged", "original_abs_task")
@@ -231,7 +231,7 @@ def _learned(rows: Rows) -> str:
 
 
 def _noise(rows: Rows) -> str:
-    """On how many rows an accuracy is, and what that makes of a small difference."""
+    """An accuracy's number of rows, and its standard error."""
     scored = select(rows, "oracle", "original_abs", "scored_rows")
     accuracy = select(rows, "oracle", "original_abs", "accuracy")
     share = float(np.mean([accuracy[seed] for seed in scored])) if scored else np.nan
@@ -246,7 +246,7 @@ def _noise(rows: Rows) -> str:
 
 
 def _apart(rows: Rows, protocol: str, space: str, other: str) -> str:
-    """How far the accuracy of a space is above or below another's, seed by seed."""
+    """A space's accuracy above or below another's, by seed."""
     ours = select(rows, protocol, space, "accuracy")
     theirs = select(rows, protocol, other, "accuracy")
     gaps = [100 * (ours[seed] - theirs[seed]) for seed in ours if seed in theirs]

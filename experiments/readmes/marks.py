@@ -129,7 +129,7 @@ def _figure(match: re.Match[str], make: Make) -> str:
 
 
 def _like(shown: str, value: str, minus: str) -> str:
-    """The number in a cell, written as the figure was: decimals, sign, spread."""
+    """A cell's number in a figure's format: decimals, sign, spread."""
     match = re.match(rf"({_NUMBER})(?: ± ({_NUMBER}))?", value)
     if match is None:
         raise BadMark(f"the cell {value!r} does not begin with a number")

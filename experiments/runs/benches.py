@@ -138,7 +138,7 @@ def _embeddings(
     name: str,
     report: Report,
 ) -> list[np.ndarray]:
-    """What every chart makes of every sample; those that are missing are trained."""
+    """Every chart's embeddings of all samples; missing charts are trained."""
     kinds = bench.options.charts
     missing = [m for m, file in enumerate(files) if not file.exists()]
     for group in _groups(missing, kinds):
@@ -150,7 +150,7 @@ def _embeddings(
 
 
 def _groups(numbers: list[int], kinds: tuple[str, ...]) -> list[list[int]]:
-    """Charts that are trained in one call: of one kind; on a CPU each by itself.
+    """Charts trained in one call: one kind, singly on a CPU.
 
     There they are trained one after another anyway, and each is kept when it is done.
     """
@@ -210,7 +210,10 @@ def _embedded(
     name: str,
     report: Report,
 ) -> np.ndarray:
-    """(G, N, D), embeddings by charts of one kind, trained for these of the tasks."""
+    """(G, N, D), embeddings by charts trained for these tasks.
+
+    The charts are of one kind.
+    """
     epochs, num_charts = bench.options.epochs(kind), len(tasks.seen)
 
     def tell(progress: Progress) -> None:

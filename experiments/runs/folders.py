@@ -89,7 +89,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _difference(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> str:
-    """The first setting in which the two differ, in words; empty if none."""
+    """The first setting that differs, in words; empty if none."""
     for name in sorted(set(ours) | set(theirs)):
         a, b = ours.get(name), theirs.get(name)
         if isinstance(a, dict) and isinstance(b, dict):

@@ -253,7 +253,7 @@ def _of_unit(report: Report, unit: Unit, number: int) -> Report:
 
 
 def _claimed(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
-    """Of the settings, that on which what is measured of a unit depends.
+    """The settings on which a unit's measurements depend.
 
     Not on which units there are: to a folder more may be added. The hash of all code is
     that of the modules, which stand beside it.
@@ -266,7 +266,10 @@ def _claimed(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]
 
 
 def _message(box: str) -> str:
-    """What tyro says in a box, up to the first line across, without its heading."""
+    """The text of tyro's error box, without its heading.
+
+    It ends at the first line across.
+    """
 
     def across(line: str) -> bool:
         return re.match("[─-]{5}", line) is not None

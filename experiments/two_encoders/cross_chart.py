@@ -97,7 +97,7 @@ def nystroem(a: Side, b: Side) -> Joined:
 
 
 def _atlas(a: Side, b: Side) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Rows of the samples that only a has, of those that only b has, of the anchors."""
+    """Atlas rows of a's samples, of b's samples, of the anchors."""
     n, num_anchors = len(a.rows), len(a.anchors)
     presence = np.zeros((2, 2 * n + num_anchors), bool)
     presence[0, :n] = presence[1, n : 2 * n] = presence[:, 2 * n :] = True

@@ -138,7 +138,10 @@ def _value(
     count: Float[Array, ""],
     debiased: bool,
 ) -> Float[Array, ""]:
-    """CKA from sums over pairs of rows: K L, tr K and tr L, and k_ii l_ii."""
+    """CKA from sums over pairs of rows.
+
+    They are K L, tr K and tr L, and k_ii l_ii.
+    """
     if not debiased:
         return alignment(hsic, jnp.zeros(2, hsic.dtype))
     n = jnp.where(count > 3, count, 4)
@@ -160,11 +163,12 @@ def alignment(hsic: Float[Array, "2 2"], rounding: Float[Array, "2"]) -> Array:
 def _centered(
     x: Float[Array, "N D"], rows: Bool[Array, " N"], scaled: bool
 ) -> tuple[Float[Array, "N D"], Float[Array, "2 D"]]:
-    """The rows less their mean, and the mean in two parts; zero of no rows.
+    """The centered rows, and the mean in two parts.
 
-    The mean is that of the differences from a value that the feature takes, in two
-    sums, as in `arrays.center`. The ends of a feature tell the rest without a look at
-    all rows: the scale, and whether it is constant up to rounding; then it is zero.
+    Both are zero for no rows. The mean is that of the differences from a value that the
+    feature takes, in two sums, as in `arrays.center`. The ends of a feature tell the
+    rest without a look at all rows: the scale, and whether it is constant up to
+    rounding; then it is zero.
     """
     high = jnp.max(jnp.where(rows[:, None], x, -jnp.inf), axis=0, initial=-jnp.inf)
     low = jnp.min(jnp.where(rows[:, None], x, jnp.inf), axis=0, initial=jnp.inf)
@@ -206,6 +210,6 @@ def _about(
 
 
 def _blocks(state: CkaState) -> Float[Array, "2 D"]:
-    """Ones where a feature is of x, and where it is of y."""
+    """Ones for the features of x, and for those of y."""
     sizes = [state.mean_x.shape[1], state.mean_y.shape[1]]
     return jnp.asarray(np.repeat(np.eye(2), sizes, axis=1), state.scatter.dtype)

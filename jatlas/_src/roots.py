@@ -50,7 +50,7 @@ def _root(
 def _eigen(
     matrix: Array, added: Array, precision: Precision
 ) -> tuple[Array, Array, Array, Array]:
-    """The root, and of S + added I eigenvalues, eigenvectors and their roots."""
+    """The root, and S + added I's eigenvalues, eigenvectors and roots."""
     eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
     values, vectors = jnp.linalg.eigh(matrix + added * eye, symmetrize_input=True)
     eps = jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values), initial=0)

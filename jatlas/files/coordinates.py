@@ -166,7 +166,7 @@ def relative_rows(
 def _centered(
     transform: Transform | None,
 ) -> tuple[Float[np.ndarray, " D"] | None, Transform | None]:
-    """A mean in float64, that is taken off on the host, and what is then left to do.
+    """A float64 mean taken off on the host, and the remaining transform.
 
     Values near 1e7 that differ by less than 1 are the same in float32; less their mean
     they are not.
@@ -212,7 +212,7 @@ def through_nystroem(
 
 
 def _filled(x: np.ndarray, size: int) -> np.ndarray:
-    """The rows, and zeros up to so many: one program, and one rounding, for all."""
+    """The rows padded with zeros: one program and one rounding."""
     if len(x) == size:
         return x
     return np.concatenate([x, np.zeros((size - len(x), x.shape[1]), x.dtype)])

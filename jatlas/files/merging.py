@@ -171,7 +171,7 @@ def _recipe(
     advance: Advance,
     say: Say,
 ) -> Recipe:
-    """What the charts know of the anchors, from a first reading of all rows."""
+    """The charts' anchors and transforms, from a first reading."""
     charts: list[Fitted] = []
     for source, place in zip(samples.sources, samples.places, strict=True):
         where = np.full(samples.ids.size, -1)
@@ -207,7 +207,7 @@ def _orthonormal(
     recipe: Recipe,
     merged: Float[np.ndarray, "N A"],
 ) -> Transform:
-    """Nystroem's map; by the charts' own kernels if samples differ in their charts."""
+    """Nystroem's map, by chart kernels if samples differ in charts."""
     rows = jnp.asarray(merged[samples.anchors])
     if samples.presence.all():
         return fit_nystroem(rows)

@@ -98,7 +98,7 @@ def project_file(
 
 
 def _number(recipe: Recipe, chart: int | str) -> int:
-    """The number of a chart of the recipe, from its name or number."""
+    """The number of a recipe's chart, from its name or number."""
     size = len(recipe.anchors)
     meant = {recipe.charts.index(chart)} if chart in recipe.charts else set()
     if str(chart).isdecimal() and int(chart) < size:
@@ -124,7 +124,7 @@ def _check_encoder(
     advance: Advance,
     say: Say,
 ) -> int:
-    """How many anchors the file has; ValueError if it is of another encoder."""
+    """The file's number of anchors; ValueError for another encoder."""
     anchors = recipe.anchors[chart]
     width, wanted = source.rows.shape[1], anchors.shape[1]
     if width != wanted:

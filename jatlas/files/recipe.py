@@ -170,7 +170,10 @@ def _check(
     kinds: str,
     where: np.ndarray | None = None,
 ) -> None:
-    """Raise ValueError unless x is an array of these axes (None: any) and finite."""
+    """Raise ValueError unless x is finite and has these axes.
+
+    An axis of None may be any.
+    """
     names.check_unmasked(name, x)
     if not hasattr(x, "dtype"):
         raise ValueError(f"{name} must be an array, got {_kind(x)}.")

@@ -155,7 +155,7 @@ def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
 
 
 def _is_table(path: str | Path) -> bool:
-    """Whether the suffix is that of a table; ValueError if it is of no atlas."""
+    """Whether the suffix is a table's; ValueError for no atlas."""
     path = Path(path)
     suffix = path.suffix.lower()
     with faults_of(path):

@@ -166,7 +166,7 @@ def warnings(survey: Survey) -> list[str]:
 
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:
-    """Short names of the files, or their paths if two of those are the same."""
+    """Short names of the files, or paths if two agree."""
     short = [source.path.stem for source in sources]
     paths = [str(source.path) for source in sources]
     if len({source.path.resolve() for source in sources}) < len(paths):
@@ -201,7 +201,7 @@ def _anchors(
 def _anchors_in(
     file: Path, survey: Survey, id_type: str | None
 ) -> Int[np.ndarray, " A"]:
-    """The anchors whose ids a file lists, all of them in every chart."""
+    """The anchors that a file lists, all in every chart."""
     if not file.is_file():
         raise ValueError(
             "anchors are shared:NUMBER, of samples in every file, or a file of ids, "

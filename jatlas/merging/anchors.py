@@ -13,7 +13,7 @@ from jatlas._src.seeds import Seed, generator
 
 
 class _Pool(NamedTuple):
-    """What the methods choose from: indices of A or more samples, and what is known."""
+    """The candidates of the methods: A or more indices, with statistics."""
 
     members: np.ndarray
     labels: AnyArray | None
@@ -144,7 +144,7 @@ def _kmeans(rng: np.random.Generator, pool: _Pool, num: int) -> np.ndarray:
 
 
 def _spread(rng: np.random.Generator, x: np.ndarray, num: int) -> list[int]:
-    """Rows drawn one after another with odds of 1 - cosine to the nearest drawn.
+    """Draw rows in turn, with odds 1 - cosine to the nearest.
 
     This is k-means++, as |x - y|^2 = 2 (1 - cosine) here. A start from the farthest
     rows ends in worse clusters: outliers keep a centre each.

@@ -167,7 +167,7 @@ def _chart(m: int, chart: tuple[Ids, AnyArray]) -> tuple[np.ndarray, np.ndarray]
 def _zeros(
     num_samples: int, widths: list[int], dtype: np.dtype
 ) -> np.ndarray | tuple[np.ndarray, ...]:
-    """(M, N, D) if all charts have one D, or else M arrays (N, D_m)."""
+    """(M, N, D) for one common D, else M arrays (N, D_m)."""
     if len(set(widths)) == 1:
         return np.zeros((len(widths), num_samples, widths[0]), dtype)
     return tuple(np.zeros((num_samples, width), dtype) for width in widths)
@@ -202,7 +202,7 @@ def union(
 
 
 def _ids(ids: Ids, whose: str) -> np.ndarray:
-    """Ids as a vector of integers, text or bytes, none of them quietly converted."""
+    """Ids as a vector of integers, text or bytes, without conversion."""
     # NumPy would make a list of 1 and "1" into twice the text "1".
     kind = None if hasattr(ids, "dtype") else object
     names = on_host(f"the ids of {whose}", ids, kind)
@@ -222,7 +222,7 @@ def _ids(ids: Ids, whose: str) -> np.ndarray:
 
 
 def _check_lengths(names: np.ndarray, whose: str) -> None:
-    """Raise ValueError if one long id would make all of them take much memory."""
+    """Raise ValueError if one long id would enlarge all of them."""
     lengths = [len(name) if isinstance(name, str | bytes) else 0 for name in names]
     longest = int(np.argmax(lengths))
     if lengths[longest] * names.size > MOST_CHARACTERS:

@@ -70,7 +70,7 @@ def merged_rows(
 
 
 def _rows_at_once(embeddings: Stacked, anchors: Stacked) -> int:
-    """A chunk that keeps a device busy, and its cache on a CPU, in little memory.
+    """A chunk size that keeps a device busy in little memory.
 
     A chunk of n rows takes some 2 n (M D + A) numbers, which are kept to about a tenth
     of the M N A of the charts' relative representations.
@@ -94,7 +94,7 @@ def _contracted(
     presence: Bool[Array, "M n"],
     shares: Float[Array, "M n"],
 ) -> Float[Array, "n A"]:
-    """The charts side by side, (n, D_1 + ... + D_M), times their anchors.
+    """The charts side by side, (n, sum of D_m), times their anchors.
 
     Written next to each other chart by chart: transposing (M, n, D) is slower on a CPU.
     """
@@ -119,7 +119,7 @@ def _added_up(
     presence: Bool[Array, "M n"],
     shares: Float[Array, "M n"],
 ) -> Float[Array, "n A"]:
-    """Sum over the charts of share times similarity, one chart's (n, A) at a time."""
+    """Sum of share times similarity over the charts, one at a time."""
 
     def add(merged: Array, chart: tuple) -> tuple[Array, None]:
         x, a, present, share = chart

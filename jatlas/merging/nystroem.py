@@ -100,10 +100,11 @@ def _agreed(
     root: Float[Array, "A A"],
     precision: Precision,
 ) -> Float[Array, "A A"]:
-    """(L^2 + V)^(-1) L^(3/2): L is K + t I, V the charts' variance about the kernel.
+    """(L^2 + V)^(-1) L^(3/2) for L = K + t I.
 
-    With R = L^(-1/2) it is R H^(-1) L, where H = L + R V R is as well conditioned as L:
-    no eigenvalue is squared, whose small ones float32 would lose.
+    V is the charts' variance about the kernel. With R = L^(-1/2) it is R H^(-1) L,
+    where H = L + R V R is as well conditioned as L: no eigenvalue is squared, whose
+    small ones float32 would lose.
     """
     arrays.check_equal(
         "the number of axes of by_chart", [3, by_chart.ndim], "Give (M, A, A)."

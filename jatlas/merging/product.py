@@ -128,7 +128,7 @@ def _on_devices(
     empty: Number,
     **options: Any,
 ) -> Float[Array, "N A"]:
-    """The atlas of sharded samples; all is put where it is needed, if not there yet."""
+    """The atlas of sharded samples, with all inputs placed first."""
     _check_samples(samples, anchors)
     inputs = (*samples, anchors, empty)
     if own.is_fully_addressable:  # across hosts, all must have put it there already
@@ -148,7 +148,7 @@ def _specs(
     weights: Weights | None,
     anchors: Stacked,
 ) -> tuple[Any, ...]:
-    """How all that a merge takes lies: samples as they are, the rest on all devices."""
+    """Partition specs of a merge: sharded samples, the others replicated."""
     everywhere, of_charts = PartitionSpec(), PartitionSpec(None, own.spec[0])
     return (
         jax.tree.map(lambda x: of_charts if x.ndim == 3 else own.spec, embeddings),
@@ -185,7 +185,7 @@ def _from_host(
     batch_size: int,
     dtype: DTypeLike | None,
 ) -> Float[Array, "N A"]:
-    """`of_rows` of samples on the host, `batch_size` of them on the device at once."""
+    """`of_rows` of samples on the host, in batches of `batch_size`."""
     embeddings, presence, weights = samples
     num_samples, num_anchors = _check_samples(samples, anchors)
     anchors = jax.tree.map(jnp.asarray, anchors)

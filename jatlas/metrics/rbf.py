@@ -15,10 +15,11 @@ KERNELS = ("linear", "rbf")
 
 
 class _Kernel(NamedTuple):
-    """exp(-scale d^2), or that less one, times factor; x less middle is centered.
+    """A kernel exp(-scale d^2), or that less one, times factor.
 
-    Of a wide kernel what counts is how far it is below one, of a narrow one how far
-    above zero: so the smaller is given, which has digits. Centered, it is the same.
+    x less middle is centered. Of a wide kernel what counts is how far it is below one,
+    of a narrow one how far above zero: so the smaller is given, which has digits.
+    Centered, it is the same.
     """
 
     x: Float[Array, "N D"]
@@ -68,7 +69,7 @@ def _kernel(
     sigma: float | Array | None,
     rule: str,
 ) -> _Kernel:
-    """The kernel of width sigma, or of the median distance; zero unless that is > 0."""
+    """The kernel of a given or median width; zero unless positive."""
     x, factor = arrays.rescaled(x, rows)
     if sigma is None:
         width = median_square(x, rule, rows)
@@ -89,7 +90,7 @@ def _kernel(
 def _sums(
     kernels: Sequence[_Kernel], rows: Bool[Array, " N"], debiased: bool
 ) -> tuple[list[Float[Array, " N"]], Float[Array, "2"]]:
-    """The sum of every row of both kernels, and the sum of all squares of each."""
+    """Row sums of both kernels, and sums of their squares."""
 
     def tile(group: tiles.Samples, block: tiles.Samples) -> list[tuple[Array, Array]]:
         grams = _grams(kernels, group, block, debiased)
@@ -102,7 +103,7 @@ def _sums(
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _products(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
-    """Sums over all pairs of K K, K L and L L, the kernels centered."""
+    """Sums over pairs of K K, K L and L L, centered."""
     return _products_by_tiles(moving, still, debiased)
 
 
@@ -110,10 +111,10 @@ def _products(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
 def _products_jvp(
     debiased: bool, primals: tuple[Any, Any], tangents: tuple[Any, Any]
 ) -> tuple[Array, Array]:
-    """The means depend on x too, and yet have no part in the derivative.
+    """The derivative, in which the means have no part.
 
-    What multiplies their change is the sum of a row of a centered kernel, which is
-    zero: so the gradient takes one pass backwards, not two.
+    The means depend on x too. What multiplies their change is the sum of a row of a
+    centered kernel, which is zero: so the gradient takes one pass backwards, not two.
     """
     moving, still = primals
     fixed = partial(_products_by_tiles, still=still, debiased=debiased)
@@ -144,7 +145,7 @@ def _grams(
     block: tiles.Samples,
     debiased: bool,
 ) -> list[Float[Array, "R B"]]:
-    """A tile of each kernel, zero for the pairs that do not count."""
+    """A tile of each kernel, zero for uncounted pairs."""
     pairs = tiles.pairs_of(group, block, debiased)
     grams = []
     for kernel, x, y in zip(kernels, group.spaces, block.spaces, strict=True):

@@ -33,7 +33,7 @@ class Job(NamedTuple):
 
 
 def _charts(bench: Bench) -> list[Row]:
-    """Charts as the library chooses to run them, beside either way of doing so."""
+    """Charts as the library runs them, beside either alternative."""
     cases, rows = charts.measure(bench.quick), []
     for number, case in enumerate(cases):
         bench.tell(case["name"], number / len(cases))

@@ -69,7 +69,7 @@ def jobs(num_charts: int, side: int) -> list[dict[str, Any]]:
 def _training(
     chart: jatlas.charts.Chart, images: jax.Array, num_charts: int
 ) -> Callable[..., jatlas.charts.Charts]:
-    """One epoch of each chart, on its own equal share of the samples."""
+    """One epoch of each chart on an equal share of samples."""
     number = np.arange(len(images))
     presence = number % num_charts == np.arange(num_charts)[:, None]
     every, none = np.ones(_CLASSES, bool), np.zeros(len(images), bool)

@@ -41,10 +41,10 @@ def _work(n: int, d: int) -> Work:
 
 
 def _linear(bench: Bench, n: int, d: int) -> Row:
-    """Beside kernels centered by products, as in the paper's code, and by means.
+    """Linear CKA beside kernels centered by products and by means.
 
-    A product form takes minutes: it is warmed up on a part of the rows, and run once in
-    the one of torch and NumPy that a bar is of.
+    The paper's code does it by products. A product form takes minutes: it is warmed up
+    on a part of the rows, and run once in the one of torch and NumPy that a bar is of.
     """
     arrays = spaces(n, d)
     x, y = (jnp.asarray(space) for space in arrays)
@@ -76,7 +76,10 @@ def _linear(bench: Bench, n: int, d: int) -> Row:
 
 
 def _streamed(bench: Bench, d: int) -> Row:
-    """`running.cka.add`, a chunk a turn; each is drawn from its key when it is due."""
+    """`running.cka.add`, a chunk a turn.
+
+    Each chunk is drawn from its key when it is due.
+    """
     chunk, counts = (1000, (5, 10)) if bench.quick else (10_000, (10, 100))
 
     @jax.jit

@@ -72,7 +72,7 @@ def _self_similarity(bench: Bench) -> Row:
 
 
 def _neighbors(bench: Bench) -> Row:
-    """Beside two (N, N) arrays of inner products, and the k largest of each row."""
+    """Mutual neighbors, beside (N, N) inner products and top k."""
     n, d = (500, 32) if bench.quick else (10_000, 128)
     arrays = spaces(n, d)
     x, y = (jnp.asarray(space) for space in arrays)

@@ -109,7 +109,7 @@ def fit(sizes: Sequence[float], seconds: Sequence[float]) -> Fit:
 
 
 def _swept(bench: Bench, sweep: Sweep) -> Row:
-    """All sizes in turns, so that what else the machine does hits all alike.
+    """All sizes in turns, so that other load affects all alike.
 
     The least time of each size is fitted: what adds to it is not the job's.
     """

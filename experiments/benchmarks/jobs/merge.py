@@ -128,7 +128,7 @@ def _list(bench: Bench, case: Case) -> Row:
 
 
 def _streamed(bench: Bench, case: Case) -> Row:
-    """Embeddings in a file, mapped to memory, a batch of samples at a time.
+    """Embeddings in a mapped file, a batch of samples at a time.
 
     Its memory above the atlas is taken for half the samples too: it should not grow.
     """

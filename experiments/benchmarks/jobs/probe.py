@@ -38,7 +38,7 @@ def _work(n: int, d: int) -> Work:
 
 
 def _one(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
-    """Ten epochs of one probe: what is learned is to be the same."""
+    """Ten epochs of one probe, with the same training throughout."""
     n, d = space.shape
     x, y = jnp.asarray(space), jnp.asarray(labels)
     same = 2 / n**0.5  # networks that start elsewhere differ by chance
@@ -80,7 +80,7 @@ def _one(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
 
 
 def _accuracy(logits: Any, labels: np.ndarray) -> np.ndarray:
-    """On the rows that were learned from, by a network that started elsewhere."""
+    """Accuracy on the training rows, for another initialization."""
     return np.mean(guesses.likely(np.asarray(logits)) == labels)
 
 

@@ -112,7 +112,10 @@ def _line(
 
 
 def _panels(rows: Rows, draw: Draw, what: str) -> Figure:
-    """A panel a setting, two in a row, on one scale; one legend below."""
+    """A panel a setting, two in a row, with one legend.
+
+    All have one scale.
+    """
     keys = settings_of(rows)
     columns = min(2, len(keys))
     lines = -(-len(keys) // columns)

@@ -35,7 +35,7 @@ def values(
 
 
 def _best_chart(rows: Rows) -> dict[int, float]:
-    """By seed, of the chart that is best on `choose`, what it is on `test`."""
+    """By seed, the test accuracy of the chart best on `choose`."""
     accuracies = {}
     for seed in dict.fromkeys(r["seed"] for r in rows):
         charts = [

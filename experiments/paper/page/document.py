@@ -85,7 +85,7 @@ def page(
 
 
 def _summary(sections: Sequence[Section], rows: Rows) -> str:
-    """What the tables say, section by section, and how many direction facts hold."""
+    """The tables in words by section, and the facts that hold."""
     parts = [
         f"<h3>{_inline(s.title)}</h3>\n{_markdown(s.words[:1].upper() + s.words[1:])}"
         for s in sections
@@ -103,7 +103,7 @@ def _summary(sections: Sequence[Section], rows: Rows) -> str:
 
 
 def _held(protocol: str, facts: Sequence[claims.Fact]) -> str:
-    """How many facts hold under a protocol, and a list of those that do not."""
+    """The number of facts that hold, and a list of others."""
     against = "".join(
         f"<li>{html.escape(f'{f.scenario} {f.setting}: {f.statement}')} "
         f"({f.more:.3f} against {f.less:.3f})</li>"
@@ -157,7 +157,7 @@ def _pictures(pictures: Mapping[str, Path], cells: Sequence[Cell]) -> str:
 
 
 def _picture(words: str, file: Path) -> str:
-    """A picture as it was saved, but in a third of the bytes."""
+    """A saved picture in a third of the bytes."""
     with Image.open(file) as image:
         width, height = image.size
         source = _uri(encoded(image.convert("RGB"), quality=75))

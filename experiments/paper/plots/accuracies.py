@@ -104,7 +104,7 @@ def _panels(
 
 
 def _lines(rows: tables.Rows) -> list[Line]:
-    """The lines from top to bottom: what is the same in both protocols, then each."""
+    """The lines from top to bottom: common ones, then by protocol."""
     measured = {(r["protocol"], r["space"]) for r in rows}
     order = [
         *tables.SPACES,
@@ -150,7 +150,7 @@ def _accuracies(axes: Axes, lines: list[Line], rows: tables.Rows, title: str) ->
 
 
 def _bar(axes: Axes, y: int, line: Line, start: float, values: np.ndarray) -> None:
-    """A bar from start to the values' mean, the values, and how far that is.
+    """A bar to the values' mean, the values, and its length.
 
     With no end-to-end space to start from (NaN) the number is the mean itself.
     """
@@ -179,7 +179,7 @@ def _bar(axes: Axes, y: int, line: Line, start: float, values: np.ndarray) -> No
 
 
 def _scale(axes: Axes, percents: list[float], num_columns: int) -> float:
-    """Limits that hold all values and the numbers beside them; gives the lower one."""
+    """Set limits around values and numbers; return the lower limit."""
     low, high = min(percents), max(percents)
     margin = 0.125 * num_columns * max(high - low, 1.0)
     low, high = max(0.0, math.floor(low - margin)), high + 1.25 * margin

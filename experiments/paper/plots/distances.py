@@ -108,7 +108,7 @@ def _distances(rows: np.ndarray) -> np.ndarray:
 def _histograms(
     axes: Axes, distances: np.ndarray, same: np.ndarray, bins: np.ndarray
 ) -> None:
-    """Those of either kind of pairs; none of a kind of which there is no pair."""
+    """Histograms of both kinds of pairs, where there are any."""
     if same.any():
         axes.hist(
             distances[same], bins, density=True, label="two samples of one class",

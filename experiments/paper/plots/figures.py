@@ -221,7 +221,7 @@ def _flat(
     class_names: Sequence[str],
     projection: Projection,
 ) -> tuple[dict[str, Plane], np.ndarray, str]:
-    """The spaces in 2-D, the labels of their points, and what a reader is to know."""
+    """The spaces in 2-D, the points' labels, and a note."""
     if projection != "tsne":
         return planes(samples.spaces, projection), samples.labels, samples.note
     if any(f"tsne/{name}" not in arrays for name in DRAWN):
@@ -236,7 +236,10 @@ def _flat(
 
 
 def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    """Small points, in four rounds so that no class covers all others; class means."""
+    """Small points in four rounds, so no class covers others.
+
+    Then class means.
+    """
     shown = evenly(len(points), _MOST_POINTS)
     for part in range(4):
         mine = shown[part::4]
@@ -257,7 +260,7 @@ def _cosines(rows: np.ndarray) -> np.ndarray:
 
 
 def _name_blocks(axes: Axes, labels: np.ndarray, class_names: Sequence[str]) -> None:
-    """Class names at the middle of blocks and lines between them; fewer, if many."""
+    """Class names at blocks with lines between; fewer, if many."""
     present, starts = np.unique(labels, return_index=True)
     edges = np.append(starts, labels.size)
     for edge in edges[1:-1] if present.size <= MOST_NAMES else ():

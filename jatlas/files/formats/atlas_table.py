@@ -103,5 +103,5 @@ def _write(
 
 
 def _native(x: np.ndarray) -> np.ndarray:
-    """The array in the machine's order of bytes, the only one that Arrow takes."""
+    """The array in the machine's byte order, as Arrow needs."""
     return x.astype(x.dtype.newbyteorder("="), copy=False)

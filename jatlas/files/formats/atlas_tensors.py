@@ -79,7 +79,7 @@ def _rows(atlas: AtlasFile) -> dict[str, np.ndarray]:
 def _contents(
     recipe: Recipe, arrays: Mapping[str, np.ndarray], table: str | None = None
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """The arrays and those of the recipe, and before them what is no array, as JSON."""
+    """The arrays, and the other contents as JSON before them."""
     about = {
         "version": VERSION,
         "anchors": len(recipe.anchors),

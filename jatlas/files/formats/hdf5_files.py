@@ -47,14 +47,14 @@ def open_hdf5(
 
 
 def _check_stored(name: str, dataset: Any) -> None:
-    """Raise ValueError if it promises far more numbers than the file can hold."""
+    """Raise ValueError if it claims far more than the file holds."""
     if not dataset.shape:
         raise ValueError(f"{name} has no rows: its shape is {dataset.shape}.")
     check_promise(name, dataset.nbytes, dataset.id.get_storage_size())
 
 
 def _check_heaps(path: Path, width: int) -> None:
-    """Raise ValueError if a heap of texts has an object that leads nowhere.
+    """Raise ValueError for a text heap with a dangling object.
 
     The library would go round in it for ever, and no signal stops that.
     """

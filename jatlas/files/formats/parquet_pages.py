@@ -65,7 +65,10 @@ def chunks(stream: IO[bytes], columns: set[str]) -> Iterator[Chunk]:
 
 
 def _chunk(name: str, about: dict[int, Any], size: int) -> Chunk:
-    """From the metadata of a column: field 7 its length, 9 and 11 where it begins."""
+    """A chunk's length (field 7) and offsets (9 and 11).
+
+    They are from the metadata of a column.
+    """
     offsets = [about.get(field) for field in (9, 11)]
     starts = [offset for offset in offsets if type(offset) is int and offset]
     length = about.get(7)
@@ -139,7 +142,7 @@ class _Compact:
         return fields
 
     def value(self, kind: int, depth: int) -> Any:
-        """A value of a kind: a number, bytes, a list or a struct."""
+        """A value by kind: a number, bytes, a list or a struct."""
         if depth > _DEPTH:
             raise ValueError(_NO_END)
         if kind in _WHOLE:

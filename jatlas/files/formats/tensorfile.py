@@ -127,7 +127,7 @@ _Place = tuple[np.dtype | str, tuple[int, ...], int, int]
 
 
 def _place(name: str, entry: dict[str, Any]) -> _Place:
-    """Where an array stands among the numbers, from its entry in the header."""
+    """The place of an array's numbers, from its header entry."""
     begin, end = entry["data_offsets"]
     sizes = [*entry["shape"], begin, end]
     if not all(type(n) is int and n >= 0 for n in sizes):

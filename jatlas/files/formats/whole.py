@@ -46,7 +46,7 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """The system's errors with the file that is wanted, not the hidden one, or none."""
+    """System errors, renamed from the hidden file to the wanted one."""
     try:
         yield
     except OSError as error:
