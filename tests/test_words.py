@@ -37,10 +37,11 @@ def vague(tree):
 def long_summaries(tree):
     """The docstrings whose first paragraph is too long, by their owners."""
     owners = [("the module", tree), *_owners(tree)]
-    paragraphs = {
-        name: (ast.get_docstring(node) or "").split("\n\n")[0] for name, node in owners
-    }
-    return [name for name, text in paragraphs.items() if _length(text) > MOST_WORDS]
+    summaries = [
+        (name, (ast.get_docstring(node) or "").split("\n\n")[0])
+        for name, node in owners
+    ]
+    return [name for name, text in summaries if _length(text) > MOST_WORDS]
 
 
 def _length(summary):

@@ -108,5 +108,5 @@ def ratios(
 
 
 def middle(values: list[float]) -> float:
-    """The median; NaN of none."""
+    """The median; NaN if there are none."""
     return float(np.median(values)) if values else float("nan")

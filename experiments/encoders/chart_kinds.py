@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
     Attributes:
         title: in words.
-        epochs: the most epochs, if nothing else is said.
+        epochs: the most epochs by default.
         make: (shape of an input, C) to the chart.
         optimizer: the number of steps of all epochs to the optimizer.
         variant: of the frozen encoder whose features the chart looks at; None if it

@@ -64,7 +64,7 @@ class Head(NamedTuple):
         clients: the numbers of those whose rows are in the atlas.
         probe: the classifier trained on the atlas of the public samples.
         common: (P,), the public samples of which each of these clients sent a row.
-        centre: (A,), the mean of the atlas over them, for the shift; NaN of none.
+        centre: (A,), the mean of the atlas over them, for the shift; NaN for none.
         scale: (A, A), what rows are multiplied by before the probe sees them; None if
             they are left as they are.
     """

@@ -61,7 +61,7 @@ def fit(
 
     The probe is that of `jatlas.fit_probe` (rows standardised each by itself, linear,
     ReLU, linear; Adam, early stopping), on the embedding with the mean of the sample's
-    own task embeddings beside it. Which these are is said row by row: the published
+    own task embeddings beside it. They are given row by row: the published
     control with the task's one-hot looked its table up by the task's number, not by the
     row, and so seems to have given every row the same task. A task embedding is as long
     as an embedding is on the average when it is drawn, and as wide: like the one-hot of

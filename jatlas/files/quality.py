@@ -26,7 +26,7 @@ class Reach(NamedTuple):
 
     @classmethod
     def empty(cls, width: int) -> "Reach":
-        """That of no rows."""
+        """The value for no rows."""
         return cls(np.full(width, np.inf), np.full(width, -np.inf))
 
     def with_rows(self, x: Float[np.ndarray, "n D"]) -> "Reach":
@@ -72,7 +72,7 @@ class Variation:
         return float(deviation), float(np.sqrt(((self.first + mean) ** 2).mean()))
 
     def text(self, similarity: str) -> str:
-        """What is said of similarities that hardly vary."""
+        """The warning about similarities that hardly vary."""
         deviation, size = self.values()
         return (
             f"its {similarity} similarities to the anchors hardly vary over its "

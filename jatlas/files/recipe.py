@@ -51,7 +51,8 @@ class AtlasFile(NamedTuple):
         count: (N,), how many charts have the sample.
         disagreement: (N,), how far the charts are apart about the sample: the root of
             the mean over the anchors of the variance over the charts of the relative
-            representation, before any Nystroem transform. NaN of a sample in one chart.
+            representation, before any Nystroem transform. NaN for a sample in one
+            chart.
         recipe: a `Recipe`.
     """
 
@@ -91,7 +92,7 @@ def check_atlas(atlas: AtlasFile) -> None:
     _check("disagreement", spread, (size,), "f", where=~alone)
     if not np.isnan(spread[alone]).all() or (spread[~alone] < 0).any():
         raise ValueError(
-            "disagreement must be NaN of a sample in one chart, 0 or more of others; "
+            "disagreement must be NaN for a sample in one chart, 0 or more for others; "
             f"got {spread[alone][:3].tolist()} and {spread[~alone][:3].tolist()}."
         )
 

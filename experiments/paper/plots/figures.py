@@ -125,7 +125,7 @@ def with_tsne(
     """The arrays, and each space's t-SNE as "tsne/NAME", (T, 2).
 
     Of 400 samples, 8 a class where that is more, but 1000 at most; of each class its
-    share. NaN of all others.
+    share. NaN for all others.
 
     Raises:
         ValueError: as `spaces_figure`.

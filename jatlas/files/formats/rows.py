@@ -20,7 +20,7 @@ class Rows(NamedTuple):
         batches: of a size n, gives the rows in order, n at a time; fewer in the last,
             and wherever the file's own pieces end.
         whole: gives them all; mapped from the file where its format allows.
-        note: which columns of the file they are, if it has to be said; or empty.
+        note: which columns of the file they are, if a reader must know; or empty.
     """
 
     shape: tuple[int, int]
