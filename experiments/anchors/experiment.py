@@ -1,4 +1,7 @@
-"""How many anchors, and which? On the embedded data and 2 cores a minute a unit."""
+"""How many anchors, and which?
+
+On the embedded data and 2 cores a unit takes a minute.
+"""
 
 from typing import Any
 
@@ -28,8 +31,8 @@ def table(results: dict[str, Any]) -> str:
         columns = [(m, p) for m in ("accuracy", "cka") for p in PROTOCOLS]
         cells = []
         for cell in dict.fromkeys((r["anchors"], r["choice"]) for r in mine):
-            own = [r for r in mine if (r["anchors"], r["choice"]) == cell]
-            cells.append([*map(str, cell), *(_cell(own, *c) for c in columns)])
+            matching = [r for r in mine if (r["anchors"], r["choice"]) == cell]
+            cells.append([*map(str, cell), *(_cell(matching, *c) for c in columns)])
         head = ["anchors", "choice", *(f"{m}, {p}" for m, p in columns)]
         lines += [f"## {', '.join(setting)}\n", markdown_table(head, cells), ""]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The atlas with other numbers of anchors, chosen in each of four ways.
+"""The atlas with other numbers and choices of anchors.
 
 The charts of a unit are trained once; then the atlas is made and measured again.
 """
@@ -34,7 +34,7 @@ class AnchorOptions(Options):
 
 
 def resolve(options: AnchorOptions) -> AnchorOptions:
-    """The options, with twice as many samples held out as the most anchors.
+    """The options, with twice the most anchors held out.
 
     Of fewer there would not be enough of every class for a balanced choice.
     """

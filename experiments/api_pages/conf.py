@@ -40,7 +40,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 
 
 def as_written(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, *found: str | None
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, *signature: str | None
 ) -> tuple[str, str | None]:
     """The signature of a public object as it stands in the source.
 
@@ -64,7 +64,7 @@ def as_written(
 
 
 def _text(tree: ast.AST, names: dict[str, Any]) -> str:
-    """The source; but what only has the name of something public is spelled out."""
+    """The source, with public names spelled out."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = node.value.strip()  # " N" is one axis, for linters' sake
@@ -78,7 +78,7 @@ def _text(tree: ast.AST, names: dict[str, Any]) -> str:
 def as_meant(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Two things in our docstrings that Sphinx would take for markup are text.
+    """Escape two things in our docstrings that Sphinx takes for markup.
 
     "num_classes: C." begins no list whose items are A, B and C, and in "Returns: A
     `Tasks`: samples .." no type stands before the colon.

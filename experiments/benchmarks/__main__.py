@@ -123,8 +123,8 @@ def _measure(made: Plan, console: Console) -> None:
     """The jobs that are missing, each written when it is done."""
     folder, quick = made.options.folder, made.bench.quick
     missing = [name for name in made.names if not _part(folder, name).exists()]
-    if found := len(made.names) - len(missing):
-        console.print(f"{found} of {len(made.names)} were done before")
+    if finished := len(made.names) - len(missing):
+        console.print(f"{finished} of {len(made.names)} were done before")
     expected = {n: JOBS[n].quick if quick else JOBS[n].seconds for n in missing}
     with terminal.bar(console, sum(expected.values())) as update:
         before = 0.0

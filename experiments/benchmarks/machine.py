@@ -1,4 +1,4 @@
-"""The machine that the figures are of: its name, its rates, its threads."""
+"""The machine behind the figures: its name, rates and threads."""
 
 import functools
 import os
@@ -24,7 +24,7 @@ _STAT = Path("/proc/stat")
 
 
 def num_threads() -> int:
-    """The processors that this process may run on: as many threads has XLA."""
+    """The processors available to this process; XLA uses as many threads."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -32,7 +32,7 @@ def num_threads() -> int:
 
 @functools.cache
 def rates() -> dict[str, Subject]:
-    """What the machine can do at best, as subjects to be timed beside a job.
+    """The machine's best rates, as subjects timed beside a job.
 
     "matmul" multiplies square float32 matrices. "copy" reads an array larger than the
     caches and writes it in place, in memory that the process has already.
@@ -54,9 +54,10 @@ def rates() -> dict[str, Subject]:
 
 
 def work() -> dict[str, float]:
-    """What one call of each of `rates` does: flops of the first, bytes of the second.
+    """The work of one call of each of `rates`.
 
-    Of a copy, every number counts twice: once read, once written.
+    Flops of the first, bytes of the second. Of a copy, every number counts twice: once
+    read, once written.
     """
     return {"matmul": 2.0 * _width() ** 3, "copy": 2.0 * 4 * _NUMBERS}
 
@@ -98,22 +99,22 @@ def others() -> Iterator[dict[str, float | None]]:
 
     What is yielded says it afterwards, under "busy"; None where the system does not.
     """
-    found: dict[str, float | None] = {"busy": None}
+    load: dict[str, float | None] = {"busy": None}
     began, before = time.perf_counter(), _seconds_of_others()
-    yield found
+    yield load
     after, took = _seconds_of_others(), time.perf_counter() - began
     if before is not None and after is not None:
-        found["busy"] = max(0.0, (after - before) / took)
+        load["busy"] = max(0.0, (after - before) / took)
 
 
 def _seconds_of_others() -> float | None:
-    """Seconds that processors have worked since the start, but not for this process."""
+    """Processor seconds since the start, without this process."""
     if not _STAT.exists():
         return None
     user, nice, system = (int(n) for n in _STAT.read_text().split()[1:4])
     whole = (user + nice + system) / os.sysconf("SC_CLK_TCK")
-    own = os.times()
-    return whole - sum(own[:4])
+    times = os.times()
+    return whole - sum(times[:4])
 
 
 def _width() -> int:

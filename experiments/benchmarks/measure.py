@@ -1,4 +1,4 @@
-"""One job measured: ours beside its references and beside the machine's own rates."""
+"""One job measured beside its references and the machine's rates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Bench:
         quick: small sizes, on which no bar is judged.
         repeats: rounds of a comparison.
         torch: the module, or None where it is not installed.
-        tell: is told what is being measured, and what share of the job is done.
+        tell: called with what is being measured, and the share of the job done.
     """
 
     quick: bool
@@ -61,7 +61,7 @@ class Bench:
         return jax.default_backend() == "gpu" and self.torch.cuda.is_available()
 
     def tensor(self, array: Any) -> Any:
-        """A tensor of it, on the kind of device that JAX computes on."""
+        """The array as a tensor, on JAX's kind of device."""
         assert self.torch is not None
         if isinstance(array, list):
             return [self.tensor(part) for part in array]
@@ -109,18 +109,18 @@ def by_formula(
     tolerance: float | None,
     **more: Any,
 ) -> dict[str, Reference]:
-    """A formula of `references` in torch, if there is torch, and in NumPy."""
-    found = {}
+    """A formula of `references` in torch, if installed, and in NumPy."""
+    baselines = {}
     if bench.torch is not None:
         call = bench.in_torch(function, *arrays)
-        found["torch"] = Reference(f"{what}, torch", call, tolerance, **more)
+        baselines["torch"] = Reference(f"{what}, torch", call, tolerance, **more)
 
     def in_numpy() -> Any:
         with np.errstate(all="ignore"):
             return function(np, *arrays)
 
-    found["numpy"] = Reference(f"{what}, NumPy", in_numpy, tolerance, **more)
-    return found
+    baselines["numpy"] = Reference(f"{what}, NumPy", in_numpy, tolerance, **more)
+    return baselines
 
 
 def compare(
@@ -128,20 +128,20 @@ def compare(
     name: str,
     size: Mapping[str, int],
     ours: Callable[[], Any],
-    found: Mapping[str, Reference],
+    baselines: Mapping[str, Reference],
     *,
     work: Work | None = None,
     repeats: int | None = None,
     sample_memory: bool = False,
 ) -> Row:
-    """The row of a job: all timings, and what they are timings of.
+    """The row of a job: all timings and their descriptions.
 
     Args:
         bench: what every job is given.
         name: what is compared, in words.
         size: its axes.
         ours: the call of jatlas.
-        found: the references, by short names.
+        baselines: the references, by short names.
         work: a model of the job, to set beside the rates of the machine.
         repeats: other than the bench's.
         sample_memory: whether the memory of a call of ours is looked at.
@@ -151,7 +151,7 @@ def compare(
     """
     subjects = {
         "ours": Subject(ours),
-        **{key: Subject(one.call, one.warm) for key, one in found.items()},
+        **{key: Subject(one.call, one.warm) for key, one in baselines.items()},
         **machine.rates(),
     }
     rounds = bench.repeats if repeats is None else repeats
@@ -160,7 +160,7 @@ def compare(
         "name": name,
         "size": dict(size),
         "seconds": seconds,
-        "references": _checked(f"{name} {dict(size)}", values, found),
+        "references": _checked(f"{name} {dict(size)}", values, baselines),
         "work": None if work is None else work._asdict(),
         "machine_work": machine.work(),
         "memory": {"peak_bytes": memory.peak(ours) if sample_memory else None},
@@ -171,11 +171,11 @@ def compare(
 
 
 def _checked(
-    job: str, values: Mapping[str, Any], found: Mapping[str, Reference]
+    job: str, values: Mapping[str, Any], baselines: Mapping[str, Reference]
 ) -> dict[str, Any]:
-    """What the references do, and by how much their results differ from ours."""
+    """The references' descriptions, and their differences from ours."""
     described = {}
-    for key, one in found.items():
+    for key, one in baselines.items():
         error = None
         if one.tolerance is not None:
             error = _difference(values["ours"], values[key])
@@ -202,7 +202,9 @@ def add_bar(
     least: float | None = None,
     most: float | None = None,
 ) -> None:
-    """Hold a figure of the row to a bar; on the small sizes of --quick none is judged.
+    """Compare a figure of the row with a bar.
+
+    On the small sizes of --quick none is judged.
 
     Args:
         bench: what every job is given.
@@ -229,13 +231,13 @@ def ratio(row: Row, name: str, under: str = "ours") -> float:
 
 
 def barred(row: Row) -> str:
-    """The reference that a bar is of: the faster of the formula in torch and NumPy."""
+    """The bar's reference: the faster of torch and NumPy."""
     names = [name for name in ("torch", "numpy") if name in row["references"]]
     return min(names, key=lambda name: ratio(row, name))
 
 
 def _difference(ours: Any, theirs: Any) -> float:
-    """The largest difference; NaN if one is NaN where the other is not.
+    """The largest difference; NaN if only one is NaN.
 
     A reference may give the leading part of ours.
     """

@@ -28,7 +28,7 @@ def temporaries(function: Callable, *args: Any) -> int | None:
 
 
 def peak(call: Callable[[], Any]) -> int | None:
-    """Bytes that are allocated at most during a call, above those before it.
+    """The most bytes allocated during a call, above those before it.
 
     Looked at each millisecond; the result is in it, a mapped file is not. What is
     counted is in use: pages that the allocator keeps for later would hide what grows.

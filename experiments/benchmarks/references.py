@@ -18,7 +18,7 @@ Array = Any  # of the module that is given
 
 
 def load_torch(threads: int) -> ModuleType | None:
-    """Torch, set to as many threads as XLA has; None where it is not installed."""
+    """Torch with as many threads as XLA, or None without it."""
     try:
         import torch
     except ImportError:
@@ -33,7 +33,7 @@ def unit(xp: ModuleType, x: Array) -> Array:
 
 
 def merge(xp: ModuleType, embeddings: Any, anchors: Any, presence: Array) -> Array:
-    """The atlas by the paper's formula: all relative spaces, then the masked mean."""
+    """The atlas by the paper's formula: relative spaces, masked mean."""
     relative = xp.stack(
         [unit(xp, x) @ unit(xp, a).T for x, a in zip(embeddings, anchors, strict=True)]
     )
@@ -58,43 +58,44 @@ def consensus(xp: ModuleType, embeddings: Any, presence: Array) -> Array:
 
 
 def cka_by_products(xp: ModuleType, x: Array, y: Array) -> Array:
-    """Linear CKA of (N, N) kernels, centred as H K H, H = 1 - 1/N.
+    """Linear CKA of (N, N) kernels, centered as H K H.
 
-    The paper's code centres both kernels anew for each of the three HSIC; here it is
-    done once for each, a third of its work.
+    H is 1 - 1/N. The paper's code centres both kernels anew for each of the three HSIC;
+    here it is done once for each, a third of its work.
     """
-    return kernel_cka(xp, x @ x.T, y @ y.T, centred_by_products)
+    return kernel_cka(xp, x @ x.T, y @ y.T, centered_by_products)
 
 
 def cka_by_means(xp: ModuleType, x: Array, y: Array) -> Array:
-    """The same, centred by taking off the means of rows and columns."""
-    return kernel_cka(xp, x @ x.T, y @ y.T, centred_by_means)
+    """The same, centered by taking off the means of rows and columns."""
+    return kernel_cka(xp, x @ x.T, y @ y.T, centered_by_means)
 
 
 def rbf_cka(xp: ModuleType, x: Array, y: Array) -> Array:
-    """RBF CKA of (N, N) kernels, the squared width being the median squared distance.
+    """RBF CKA of (N, N) kernels.
 
-    The median is the lower one, of the distances that are not zero.
+    The squared width is the median squared distance. The median is the lower one, of
+    the distances that are not zero.
     """
     k, ell = (_rbf(xp, space) for space in (x, y))
-    return kernel_cka(xp, k, ell, centred_by_products)
+    return kernel_cka(xp, k, ell, centered_by_products)
 
 
-def kernel_cka(xp: ModuleType, k: Array, ell: Array, centred: Any) -> Array:
+def kernel_cka(xp: ModuleType, k: Array, ell: Array, centered: Any) -> Array:
     """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))."""
-    k, ell = centred(xp, k), centred(xp, ell)
+    k, ell = centered(xp, k), centered(xp, ell)
     norms = xp.sqrt((k * k).sum()) * xp.sqrt((ell * ell).sum())
     return (k * ell).sum() / norms
 
 
-def centred_by_products(xp: ModuleType, k: Array) -> Array:
+def centered_by_products(xp: ModuleType, k: Array) -> Array:
     """H K H."""
     h = xp.eye(len(k), dtype=k.dtype, device=k.device) - 1 / len(k)
     return h @ k @ h
 
 
-def centred_by_means(xp: ModuleType, k: Array) -> Array:
-    """K less the means of its rows and of its columns, plus that of all."""
+def centered_by_means(xp: ModuleType, k: Array) -> Array:
+    """K less its row and column means, plus the overall mean."""
     return k - k.mean(axis=0) - k.mean(axis=1)[:, None] + k.mean()
 
 
@@ -112,9 +113,9 @@ def _rbf(xp: ModuleType, x: Array) -> Array:
 
 
 def moments(xp: ModuleType, x: Array, y: Array) -> Array:
-    """Products of all features of a chunk: their sums over chunks give linear CKA.
+    """Products of a chunk's features; their sums give linear CKA.
 
-    Not centred, so that a large mean costs all digits, and not to be debiased.
+    Not centered, so that a large mean costs all digits, and not to be debiased.
     """
     both = xp.concatenate([x, y], axis=1)
     return both.T @ both
@@ -123,7 +124,10 @@ def moments(xp: ModuleType, x: Array, y: Array) -> Array:
 def separability(
     xp: ModuleType, space: Array, labels: Array, num_classes: int, first: int
 ) -> Array:
-    """Of the ordered pairs of classes, as two loops; those of the `first` classes."""
+    """Separability of ordered pairs of classes, as two loops.
+
+    Only pairs of the `first` classes are taken.
+    """
     shape = (first, num_classes)
     values = xp.full(shape, math.nan, dtype=space.dtype, device=space.device)
     for i in range(first):
@@ -140,7 +144,10 @@ def separability(
 
 
 def self_similarity(xp: ModuleType, x: Array, y: Array) -> Array:
-    """The mean correlation of the rows of two (N, N) matrices of cosines."""
+    """The mean correlation of the rows of two cosine matrices.
+
+    These are (N, N).
+    """
 
     def rows(space: Array) -> Array:
         cosines = unit(xp, space) @ unit(xp, space).T
@@ -150,9 +157,9 @@ def self_similarity(xp: ModuleType, x: Array, y: Array) -> Array:
 
 
 def mutual_neighbors(xp: ModuleType, x: Array, y: Array, k: int) -> Array:
-    """The mean share of the k nearest, by (N, N) inner products, that two spaces share.
+    """The mean share of common k nearest neighbors in two spaces.
 
-    A sample is not its own neighbour.
+    It is made by (N, N) inner products. A sample is not its own neighbour.
     """
 
     def nearest(space: Array) -> Array:

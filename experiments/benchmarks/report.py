@@ -38,7 +38,7 @@ def text(results: dict[str, Any], titles: dict[str, str]) -> str:
         titles: of the jobs, in the order to be shown.
     """
     jobs = {n: results["jobs"][n]["rows"] for n in titles if n in results["jobs"]}
-    rows = [row for own in jobs.values() for row in own]
+    rows = [row for lines in jobs.values() for row in lines]
     sections = [
         _head(results, [title for n, title in titles.items() if n not in jobs]),
         bars(rows, results["settings"]["options"]["quick"]),
@@ -110,8 +110,8 @@ def times(rows: list[Row]) -> str:
             share(row, "matmul", "flops"),
             share(row, "copy", "bytes"),
         ]
-        first, *rest = _compared(row)
-        lines += [[*ours, *first], *([ours[0], "", "", "", *cells] for cells in rest)]
+        first, *others = _compared(row)
+        lines += [[*ours, *first], *([ours[0], "", "", "", *cells] for cells in others)]
     if not lines:
         return ""
     notes = [
@@ -130,10 +130,10 @@ def _compared(row: Row) -> list[list[str]]:
     for name, one in row["references"].items():
         scale = one["scale"]
         seconds = [None if s is None else scale * s for s in row["seconds"][name]]
-        found = timing.ratios(row["seconds"], name, scale=scale)
-        ratio = timing.middle(found)
-        cell = f"{number(ratio)} ({number(min(found))} to {number(max(found))}; "
-        cell += f"{len(found)})"
+        ratios = timing.ratios(row["seconds"], name, scale=scale)
+        ratio = timing.middle(ratios)
+        cell = f"{number(ratio)} ({number(min(ratios))} to {number(max(ratios))}; "
+        cell += f"{len(ratios)})"
         scaled = f", scaled by {number(scale)}" if scale != 1 else ""
         cell = f"**{cell}**" if ratio < 1 else cell
         lines.append([one["what"], _spread(seconds) + scaled, cell])
@@ -141,7 +141,7 @@ def _compared(row: Row) -> list[list[str]]:
 
 
 def growth(rows: list[Row]) -> str:
-    """The exponents of time in a size, and the least time of each."""
+    """The exponents of time by size, and the minimum times."""
     lines = []
     for row in rows:
         if "exponent" in row:
@@ -163,10 +163,10 @@ def memory(rows: list[Row]) -> str:
     """What is allocated beside the inputs."""
     lines = []
     for row in rows:
-        found = row.get("memory", {})
-        if any(value is not None for value in found.values()):
+        sizes = row.get("memory", {})
+        if any(value is not None for value in sizes.values()):
             names = ("temporary_bytes", "peak_bytes", "output_bytes")
-            lines.append((named(row), *(size(found.get(name)) for name in names)))
+            lines.append((named(row), *(size(sizes.get(name)) for name in names)))
     if not lines:
         return ""
     return f"## Memory\n\n{_table(('job', 'temporaries', 'peak', 'output'), lines)}"
@@ -219,7 +219,7 @@ def billion(paper: dict[str, Any]) -> str:
 
 
 def share(row: Row, rate: str, kind: str) -> str:
-    """What ours reaches of a rate of the machine, in percent; of no model, nothing."""
+    """Our share of a machine's rate in percent; empty without a model."""
     work = row["work"]
     if not work:
         return ""
@@ -237,7 +237,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes, in the decimal unit in which they are between 1 and 1000."""
+    """Bytes in the decimal unit that gives 1 to 1000."""
     if count is None:
         return "not measured"
     for power, unit in ((15, "PB"), (12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
@@ -248,11 +248,11 @@ def size(count: float | None) -> str:
 
 def _spread(seconds: list[float | None]) -> str:
     """The median time, and the least and the greatest."""
-    found = timing.known(seconds)
-    middle = duration(timing.middle(found))
-    if len(found) == 1:
+    measured = timing.known(seconds)
+    middle = duration(timing.middle(measured))
+    if len(measured) == 1:
         return middle
-    return f"{middle} ({duration(min(found))} to {duration(max(found))})"
+    return f"{middle} ({duration(min(measured))} to {duration(max(measured))})"
 
 
 def number(value: float | None) -> str:
@@ -275,9 +275,9 @@ def named(row: Row) -> str:
 
 
 def _table(head: tuple[str, ...], lines: list[Any]) -> str:
-    """A Markdown table; a first cell like the one above it is left empty."""
+    """A Markdown table, with repeated first cells left empty."""
     shown, before = [], None
-    for first, *rest in lines:
-        shown.append(["" if first == before else first, *rest])
+    for first, *others in lines:
+        shown.append(["" if first == before else first, *others])
         before = first
     return markdown_table(head, shown) + "\n"

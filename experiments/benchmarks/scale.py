@@ -1,4 +1,4 @@
-"""On paper: what a billion samples would take, at the rates that were measured."""
+"""An estimate for a billion samples, from the measured rates."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ _HOUR = 3600
 
 
 class Plan(NamedTuple):
-    """What is to be merged, and on how many devices, each with its share of samples."""
+    """A merge to estimate, on devices with equal shares of samples."""
 
     samples: int = 10**9
     charts: int = 64
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
 
 def on_paper(plan: Plan, flops: float, copied: float, of_cka: float) -> list[Line]:
-    """Memory, traffic and device-hours of a merge, and of linear CKA of its atlas.
+    """Memory, traffic and device-hours of a merge and its linear CKA.
 
     Args:
         plan: the sizes.
@@ -76,7 +76,7 @@ def on_paper(plan: Plan, flops: float, copied: float, of_cka: float) -> list[Lin
 
 
 def from_results(jobs: dict[str, Any], plan: Plan | None = None) -> dict[str, Any]:
-    """`on_paper` at the rates in the results; empty if one of them is not there.
+    """`on_paper` at the rates in the results; empty without them.
 
     Merge is taken to run at the rate of its largest measured size, CKA at that of a
     chunk of rows.
@@ -97,7 +97,7 @@ def from_results(jobs: dict[str, Any], plan: Plan | None = None) -> dict[str, An
 
 
 def _rate(job: dict[str, Any], name: str) -> float:
-    """Flops a second at the largest size of a row of this name, by its median."""
+    """Median flops a second at a named row's largest size."""
     rows = [row for row in job["rows"] if row["name"] == name]
     largest = max(rows, key=lambda row: row["size"]["N"])
     took = sorted(s for s in largest["seconds"]["ours"] if s is not None)

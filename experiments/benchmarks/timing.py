@@ -1,4 +1,4 @@
-"""Timings that can be compared: functions that take turns, on the same arrays."""
+"""Comparable timings: functions take turns on the same arrays."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ class Subject(NamedTuple):
 def in_turns(
     subjects: Mapping[str, Subject], repeats: int, budget: float
 ) -> tuple[Seconds, dict[str, Any]]:
-    """Seconds a call of every subject, in every round, and each one's first result.
+    """Seconds per call of every subject and round, and first results.
 
     In a round everyone has a turn, and every round another begins: what else the
     machine does then hits all alike, and the ratio of two of one round is fair. The
@@ -108,5 +108,5 @@ def ratios(
 
 
 def middle(values: list[float]) -> float:
-    """The median; NaN of none."""
+    """The median; NaN if there are none."""
     return float(np.median(values)) if values else float("nan")

@@ -1,1 +1,1 @@
-"""How well merged spaces hold up when nothing is known of a sample."""
+"""Merged spaces without an oracle: how well do they hold up?"""

@@ -1,4 +1,4 @@
-"""What the merged spaces of one setting and seed are made of, and who learns what."""
+"""The inputs and splits of one setting and seed."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,9 +58,9 @@ class Cell:
 
     @cached_property
     def white_by_task(self) -> list[np.ndarray]:
-        """The charts, each whitened on what it has learnt from."""
+        """The charts, each whitened on what it has learned from."""
         both = zip(self.charts, self.tasks.seen, strict=True)
-        return [evidence.white(x, own) for x, own in both]
+        return [evidence.white(x, seen) for x, seen in both]
 
     @cached_property
     def beside(self) -> np.ndarray:
@@ -68,22 +68,22 @@ class Cell:
         return evidence.side_by_side(self.white)
 
     def crossfit(self, key: jax.Array) -> CrossFit:
-        """The probes of `beside` that are the evidence; trained once for a key."""
+        """The evidence probes of `beside`; trained once for a key."""
         name = np.asarray(jax.random.key_data(key)).tobytes()
         if name not in self._fitted:
             self._fitted[name] = self.fit(key, self.beside)
         return self._fitted[name]
 
     def fit(self, key: jax.Array, rows: np.ndarray) -> CrossFit:
-        """Cross-fitted probes of any rows, (N, K), that are made of these samples."""
+        """Cross-fitted probes of rows, (N, K), made from these samples."""
         of = self.labels, self.num_classes, self.train, self.stop
         return evidence.fit(key, rows, *of)
 
 
 def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:
-    """The cell of one setting and seed; charts that are missing are trained.
+    """The cell of one setting and seed; missing charts are trained.
 
-    No task's chart has learnt from a sample of `stop` and `choose`. (The end-to-end
+    No task's chart has learned from a sample of `stop` and `choose`. (The end-to-end
     chart, whose validation samples are drawn over all classes, has from some.) A chart
     knows its own training samples too well, and a space that is chosen on them is one
     that shows it.

@@ -1,4 +1,4 @@
-"""What spaces are made of before they are merged: whitened charts, and evidence."""
+"""Inputs of merged spaces: whitened charts, and evidence."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def white(x: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def side_by_side(charts: Sequence[np.ndarray]) -> np.ndarray:
-    """(N, M D), unit rows of every chart: what the evidence is learnt from."""
+    """(N, M D), unit rows of every chart: the evidence's input."""
     unit = [
         x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in charts
     ]
@@ -35,7 +35,7 @@ def fit(
     train: np.ndarray,
     stop: np.ndarray,
 ) -> CrossFit:
-    """Probes of rows, (N, K), each of which has not learnt from a fold of `train`."""
+    """Cross-fitted probes of rows, (N, K), over folds of `train`."""
     return jatlas.probes.fit_crossfit(
         key,
         rows,
@@ -48,6 +48,6 @@ def fit(
 
 
 def roots(fitted: CrossFit, rows: np.ndarray) -> np.ndarray:
-    """(N, C), square roots of class probabilities, by probes that have not learnt x."""
-    found = jatlas.probes.crossfit_probabilities(fitted, rows, fitted.fold)
-    return np.sqrt(np.asarray(found))
+    """(N, C), square roots of out-of-fold class probabilities."""
+    probabilities = jatlas.probes.crossfit_probabilities(fitted, rows, fitted.fold)
+    return np.sqrt(np.asarray(probabilities))

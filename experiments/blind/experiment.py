@@ -1,7 +1,7 @@
 """What is merging worth without an oracle?
 
-The question of the paper without its oracle: every chart embeds every sample, and of a
-test sample nothing is known. Spaces of one width, whatever the number of charts, are
+The question of the paper without its oracle: every chart embeds every sample, whatever
+its task. Spaces of one width, whatever the number of charts, are
 measured against the end-to-end chart's, the mean, the concatenation and others. What
 was tried and what came of it is in README.md.
 """
@@ -30,7 +30,7 @@ def draw(run: Run, results: dict[str, Any]) -> None:
 EXPERIMENT = Experiment(
     name="blind",
     about=(
-        "Measure merged spaces when nothing is known of a sample, against all others. "
+        "Measure merged spaces without an oracle against all others. "
         "Writes results.json, table.md and three pictures; on the embedded data and 2 "
         "cores about a minute a setting and seed. If it is interrupted, the same "
         "command goes on where it was."

@@ -1,4 +1,4 @@
-"""All that is measured of one setting and seed when nothing is known of a sample."""
+"""All measurements of one setting and seed without an oracle."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -44,20 +44,22 @@ class BlindOptions(Options):
 def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
     """All that is measured of one setting and seed."""
     options = bench.options
-    own = cell.embed(bench, setting, seed, part_of(report, 0.0, 0.3))
+    embedded = cell.embed(bench, setting, seed, part_of(report, 0.0, 0.3))
     key = seeds.fold(benches.key(seed, setting), seeds.MERGED_SPACES)
     named = {"scenario": setting.scenario, "setting": setting.name, "seed": seed}
-    found = accuracies(own, options, key, part_of(report, 0.3, 0.7))
-    rows = [{"of": "accuracy", **row} for row in found]
-    charts = present.measured(own, options.num_anchors, key, part_of(report, 0.7, 0.9))
+    measured = accuracies(embedded, options, key, part_of(report, 0.3, 0.7))
+    rows = [{"of": "accuracy", **row} for row in measured]
+    charts = present.measured(
+        embedded, options.num_anchors, key, part_of(report, 0.7, 0.9)
+    )
     rows += [{"of": "present", **row} for row in charts]
     report("calibration and doubt", 0.9)
-    rows.append({"of": "trust", **trust.measured(own, options.num_anchors, key)})
+    rows.append({"of": "trust", **trust.measured(embedded, options.num_anchors, key)})
     return [named | row for row in rows]
 
 
 def check(options: BlindOptions) -> None:
-    """Raise ValueError for widths or charts of which no run can be made."""
+    """Raise ValueError for widths or charts that cannot be run."""
     widths = options.all_widths
     if min(widths) < 2 or len(set(widths)) < len(widths):
         raise ValueError(
@@ -118,23 +120,23 @@ def _width(options: BlindOptions, dataset: Dataset) -> int:
 
 
 def accuracies(
-    own: Cell, options: BlindOptions, key: jax.Array, report: Report
+    embedded: Cell, options: BlindOptions, key: jax.Array, report: Report
 ) -> list[dict[str, Any]]:
     """A row for each method, width, classifier, and part of the samples.
 
     Besides the methods each chart alone, of which the best is for `choose` to say.
     """
-    full = sum(x.shape[1] for x in own.charts)
+    full = sum(x.shape[1] for x in embedded.charts)
     jobs: list[tuple[str, str, int]] = [(m, "at", options.num_anchors) for m in METHODS]
     jobs += [(name, "full", full) for name, m in METHODS.items() if m.wide]
     jobs += [(name, "curve", w) for name in CURVES for w in options.widths if w != full]
     rows = []
     for done, (name, role, width) in enumerate(jobs):
         report(f"{METHODS[name].title}, {width} wide", done / len(jobs))
-        space = METHODS[name].make(own, width, key)
+        space = METHODS[name].make(embedded, width, key)
         about = {"method": name, "role": role, "width": space.shape[1]}
-        rows += [about | row for row in scores.scored(own, space, key)]
-    for m, chart in enumerate(own.charts):
+        rows += [about | row for row in scores.scored(embedded, space, key)]
+    for m, chart in enumerate(embedded.charts):
         about = {"method": f"chart{m}", "role": "at", "width": chart.shape[1]}
-        rows += [about | row for row in scores.scored(own, chart, key)]
+        rows += [about | row for row in scores.scored(embedded, chart, key)]
     return rows

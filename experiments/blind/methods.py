@@ -1,4 +1,4 @@
-"""The spaces that are compared when nothing is known of a sample, by name."""
+"""The spaces compared without an oracle, by name."""
 
 from collections.abc import Callable
 from typing import NamedTuple

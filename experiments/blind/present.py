@@ -1,4 +1,4 @@
-"""Accuracy when only some charts embed a sample, of a probe that is trained once.
+"""Accuracy of a fixed probe when only some charts embed a sample.
 
 As where clients have a chart each, or modalities may be missing. The probe learns from
 rows of all charts, or from rows of charts drawn anew for each sample, which a presence
@@ -21,7 +21,7 @@ from experiments.runs.terminal import Report
 
 # (M, N), which charts embed a sample, to (N, K), its rows.
 Rows = Callable[[np.ndarray], np.ndarray]
-LEARNT_FROM = {"all": "all charts", "some": "charts drawn for each sample"}
+LEARNED_FROM = {"all": "all charts", "some": "charts drawn for each sample"}
 METHODS = {
     "mean": "mean of embeddings",
     "concat": "concatenation, zeros where absent",
@@ -38,7 +38,7 @@ METHODS = {
 def measured(
     cell: Cell, width: int, key: jax.Array, report: Report
 ) -> list[dict[str, Any]]:
-    """Accuracies on the test split, a row for each method, probe and set of charts.
+    """Test accuracies by method, probe and set of charts.
 
     Args:
         cell: charts and samples.
@@ -48,59 +48,62 @@ def measured(
     """
     num_charts, size = len(cell.charts), cell.labels.size
     everywhere = np.ones((num_charts, size), bool)
-    learnt_from = {"all": everywhere, "some": drawn(num_charts, size, key)}
-    found = []
-    for done, (learnt, presence) in enumerate(learnt_from.items()):
+    learned_from = {"all": everywhere, "some": drawn(num_charts, size, key)}
+    result = []
+    for done, (learned, presence) in enumerate(learned_from.items()):
         makers = _makers(cell, width, key, presence)
         for number, (method, rows) in enumerate(makers.items()):
-            report(f"{method}, of {learnt}", (done + number / len(makers)) / 2)
+            report(f"{method}, of {learned}", (done + number / len(makers)) / 2)
             space = rows(presence)
             probe = scores.fit(cell, space, key)
             for charts in subsets(num_charts):
                 tested = rows(np.broadcast_to(charts[:, None], everywhere.shape))
                 logits = np.asarray(jatlas.probe_logits(probe, tested))
                 guess = guesses.likely(logits)
-                found.append(
+                result.append(
                     {
                         "method": method,
-                        "learnt_from": learnt,
+                        "learnt_from": learned,
                         "charts": np.flatnonzero(charts).tolist(),
                         "value": scores.accuracy(cell, guess, cell.test),
                     }
                 )
-    return found
+    return result
 
 
 def subsets(num_charts: int) -> list[np.ndarray]:
-    """All sets of charts but the empty one, each (M,), the small ones first."""
+    """All nonempty sets of charts, each (M,), by size."""
     every = [np.array(s) for s in product([False, True], repeat=num_charts)]
     return sorted((s for s in every if s.any()), key=lambda s: int(s.sum()))
 
 
 def drawn(num_charts: int, size: int, key: jax.Array) -> np.ndarray:
-    """(M, N): of each sample a number of charts from 1 to M, and so many of them."""
+    """(M, N), random charts for every sample.
+
+    The number of charts, from 1 to M, is drawn too.
+    """
     rng = seeds.rng(seeds.integer(key), seeds.PRESENCE)
     count = rng.integers(1, num_charts + 1, size)
     return rng.random((num_charts, size)).argsort(axis=0).argsort(axis=0) < count
 
 
 def _makers(
-    cell: Cell, width: int, key: jax.Array, learnt: np.ndarray
+    cell: Cell, width: int, key: jax.Array, learned: np.ndarray
 ) -> dict[str, Rows]:
     """Each method's rows by presence.
 
-    The evidence is learnt from the charts that have a sample in `learnt`. What needs no
-    labels, whitening, generalised CCA and Procrustes, is fitted on all training rows,
-    and all charts embed the anchors.
+    The evidence is learned from the charts that have a sample in `learned`. What needs
+    no labels, whitening, generalised CCA and Procrustes, is fitted on all training
+    rows, and all charts embed the anchors.
     """
     rule = spaces.anchors_by_rule(cell, width, key)
     anchors = spaces.anchors_of_all(cell, width, key)
     white, beside = cell.white, cell.beside
-    everywhere = np.ones_like(learnt)
+    everywhere = np.ones_like(learned)
 
     def mean(charts: list[np.ndarray], presence: np.ndarray) -> np.ndarray:
         both = zip(charts, presence, strict=True)
-        total = sum(np.where(own[:, None], x, 0) for x, own in both)
+        total = sum(np.where(mask[:, None], x, 0) for x, mask in both)
         return np.float32(total / presence.sum(axis=0)[:, None])
 
     def merged(
@@ -111,13 +114,15 @@ def _makers(
     def present(charts: np.ndarray, presence: np.ndarray) -> np.ndarray:
         parts = np.split(charts, len(presence), axis=1)
         both = zip(parts, presence, strict=True)
-        return np.concatenate([np.where(own[:, None], x, 0) for x, own in both], axis=1)
+        return np.concatenate(
+            [np.where(mask[:, None], x, 0) for x, mask in both], axis=1
+        )
 
     # The anchors are embedded by all charts, whoever embeds a sample: the kernel of the
     # anchors, and so the coordinates, are the same for every set of charts.
     root = jatlas.fit_nystroem(merged(white, anchors, everywhere)[anchors])
-    everyone = learnt.all()
-    fitted = cell.crossfit(key) if everyone else cell.fit(key, present(beside, learnt))
+    everyone = learned.all()
+    fitted = cell.crossfit(key) if everyone else cell.fit(key, present(beside, learned))
     all_know = evidence.roots(fitted, beside)
     with_all = spaces.with_evidence(white, all_know, all_know[anchors], anchors)
     evident = jatlas.fit_nystroem(with_all[anchors])

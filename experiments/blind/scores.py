@@ -1,4 +1,7 @@
-"""What three classifiers make of a space: the paper's, ridge, and class means."""
+"""Three classifiers' scores of a space.
+
+They are the paper's, ridge, and class means.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,16 +52,19 @@ def ridge(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
     del key
     x = np.float64(rows) - np.float64(rows)[cell.train].mean(axis=0)
     x /= np.sqrt(np.mean(x[cell.train] ** 2))
-    found: list[tuple[float, np.ndarray]] = []
+    candidates: list[tuple[float, np.ndarray]] = []
     for strength in _STRENGTHS:
         fitted = RidgeClassifier(alpha=strength * cell.train.sum())
         guess = fitted.fit(x[cell.train], cell.labels[cell.train]).predict(x)
-        found.append((accuracy(cell, guess, cell.stop), guess))
-    return max(found, key=lambda each: each[0])[1]
+        candidates.append((accuracy(cell, guess, cell.stop), guess))
+    return max(candidates, key=lambda each: each[0])[1]
 
 
 def class_means(cell: Cell, rows: np.ndarray, key: jax.Array) -> np.ndarray:
-    """The class whose mean is nearest: it sees where the classes lie, and no more."""
+    """The class with the nearest mean.
+
+    It sees where the classes lie, and no more.
+    """
     del key
     space = jnp.asarray(rows)
     means = jatlas.probes.class_means(

@@ -14,12 +14,15 @@ EVIDENCE = 0.3
 
 
 def anchors_by_rule(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
-    """(A,), drawn at random from the paper's pool: seen by every chart, or by none."""
+    """(A,), drawn at random from the paper's anchor pool.
+
+    Each is seen by every chart, or by none.
+    """
     return np.asarray(jatlas.choose_anchors(key, cell.pool, width))
 
 
 def anchors_of_all(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
-    """(A,), as many of each class, of all that spaces may be fitted on.
+    """(A,), as many of each class, of all fitting samples.
 
     The paper's rule keeps what a chart knows of an anchor alike in all charts. As
     landmarks of a kernel the anchors need to lie where the samples are: in all classes.
@@ -48,7 +51,9 @@ def with_evidence(
     anchors: np.ndarray,
     presence: np.ndarray | None = None,
 ) -> jax.Array:
-    """(N, A), the atlas of the charts and of the evidence, which is a chart more.
+    """(N, A), the atlas of the charts and the evidence.
+
+    The evidence is one more chart.
 
     Args:
         charts: M arrays (N, D).

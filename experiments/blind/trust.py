@@ -1,4 +1,4 @@
-"""When not to trust the merged space: calibration, doubts, samples no chart knows."""
+"""Trust in the merged space: calibration, doubts, unknown classes."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ COVERAGE = tuple(np.linspace(0.05, 1.0, 20).round(2).tolist())
 
 
 def measured(cell: Cell, width: int, key: jax.Array) -> Values:
-    """What is known of errors before they are made, on the test split.
+    """Calibration and error prediction on the test split.
 
     Args:
         cell: charts and samples.
@@ -41,7 +41,7 @@ def measured(cell: Cell, width: int, key: jax.Array) -> Values:
     plain, calibrated = _softmax(logits), _softmax(logits * factor)
     test, labels = cell.test, cell.labels[cell.test]
     wrong = guesses.likely(logits)[test] != labels
-    found = {
+    doubt_scores = {
         name: doubt[test]
         for name, doubt in doubts(cell, calibrated, width, key).items()
     }
@@ -49,8 +49,10 @@ def measured(cell: Cell, width: int, key: jax.Array) -> Values:
         "temperature": 1 / factor,
         "calibration_error": calibration_error(plain[test], labels),
         "calibration_error_scaled": calibration_error(calibrated[test], labels),
-        "errors_found": {name: area(wrong, doubt) for name, doubt in found.items()},
-        "risk": {name: risks(wrong, doubt) for name, doubt in found.items()},
+        "errors_found": {
+            name: area(wrong, doubt) for name, doubt in doubt_scores.items()
+        },
+        "risk": {name: risks(wrong, doubt) for name, doubt in doubt_scores.items()},
         "unknown_found": unknown(cell, width, key),
     }
 
@@ -58,7 +60,7 @@ def measured(cell: Cell, width: int, key: jax.Array) -> Values:
 def doubts(
     cell: Cell, probabilities: np.ndarray, width: int, key: jax.Array
 ) -> dict[str, np.ndarray]:
-    """What may say that a sample is not to be trusted, each (N,), larger where less so.
+    """Scores of doubt, each (N,), larger for less trusted samples.
 
     Args:
         cell: charts and samples.
@@ -94,7 +96,7 @@ def disagreement(charts: list[np.ndarray], anchors: np.ndarray) -> np.ndarray:
 
 
 def unknown(cell: Cell, width: int, key: jax.Array) -> dict[str, float]:
-    """How well samples of classes that no chart knows are told from the others.
+    """How well doubts separate samples of classes unknown to all charts.
 
     Each chart in turn is left out, where two at least remain, and with it all training
     samples of the classes that it alone knows. Its test samples are then unknown.
@@ -104,25 +106,25 @@ def unknown(cell: Cell, width: int, key: jax.Array) -> dict[str, float]:
         chart's alone, or there are no two others.
     """
     classes = cell.tasks.classes
-    found: dict[str, list[float]] = {}
+    areas_by_doubt: dict[str, list[float]] = {}
     for m in range(len(classes)):
-        rest = [k for k in range(len(classes)) if k != m]
-        lost = classes[m] & ~classes[rest].any(axis=0)
-        if len(rest) < 2 or not lost.any():
+        others = [k for k in range(len(classes)) if k != m]
+        lost = classes[m] & ~classes[others].any(axis=0)
+        if len(others) < 2 or not lost.any():
             continue
         known = ~lost[cell.labels]
         left = replace(
             cell,
-            charts=[cell.charts[k] for k in rest],
+            charts=[cell.charts[k] for k in others],
             train=cell.train & known,
             stop=cell.stop & known,
             tasks=cell.tasks._replace(held_out=cell.tasks.held_out & known),
         )
         probabilities = _softmax(_logits(left, width, key))
         for name, doubt in doubts(left, probabilities, width, key).items():
-            told = area(~known[cell.test], doubt[cell.test])
-            found.setdefault(name, []).append(told)
-    return {name: float(np.mean(areas)) for name, areas in found.items()}
+            auc = area(~known[cell.test], doubt[cell.test])
+            areas_by_doubt.setdefault(name, []).append(auc)
+    return {name: float(np.mean(areas)) for name, areas in areas_by_doubt.items()}
 
 
 def area(bad: np.ndarray, doubt: np.ndarray) -> float:
@@ -145,12 +147,15 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         likely = _softmax(logits * np.exp(power))[np.arange(labels.size), labels]
         return float(-np.log(np.maximum(likely, 1e-30)).mean())
 
-    found = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
-    return float(np.exp(found.x))
+    minimum = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
+    return float(np.exp(minimum.x))
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Expected calibration error of the most likely class, in 15 bins; NaN of NaN."""
+    """Expected calibration error in 15 bins; NaN for NaN.
+
+    It is of the most likely class.
+    """
     if np.isnan(probabilities).any():
         return float("nan")
     certain = probabilities.max(axis=1)

@@ -1,4 +1,4 @@
-"""What is measured after each task of those that come one after another."""
+"""The measurements after each task of a sequence."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ Spaces = dict[tuple[str, str], tuple[jax.Array, jax.Array | None]]
 
 
 def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
-    """The rows of one step: every method's accuracies and CKA, bytes and seconds.
+    """The rows of one step: accuracies, CKA, bytes and seconds.
 
     Args:
         bench: from `benches.prepare`.
@@ -39,8 +39,8 @@ def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
     known = deal.tasks.classes[: t + 1].any(axis=0)
     guess = guesses.likely(np.where(known, left.logits, -np.inf))
     values["both", "finetuned_head"] = accuracies(guess, labels, scored)
-    for where, found in costs(bench, deal, t, left).items():
-        values[where] = values.get(where, {}) | found
+    for where, numbers in costs(bench, deal, t, left).items():
+        values[where] = values.get(where, {}) | numbers
     return [
         {
             "protocol": protocol,
@@ -49,8 +49,8 @@ def measured(bench: Bench, seed: int, deal: Deal, t: int, left: Step) -> Rows:
             "metric": metric,
             "value": value,
         }
-        for (protocol, space), found in values.items()
-        for metric, value in found.items()
+        for (protocol, space), numbers in values.items()
+        for metric, value in numbers.items()
     ]
 
 
@@ -65,7 +65,7 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
     relative = jatlas.relativize(absolute, absolute[anchors])
     blind = jatlas.running.atlas.value(state.blind)
     known = zip(deal.presence, state.concatenated, strict=False)
-    own = [jnp.where(present[:, None], rows, 0) for present, rows in known]
+    masked = [jnp.where(present[:, None], rows, 0) for present, rows in known]
     pixels = bench.dataset.images[deal.kept].reshape(deal.kept.size, -1)
     return {
         ("both", "end_to_end"): (absolute, None),
@@ -79,14 +79,14 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
         ),
         ("oracle", "atlas"): (jatlas.running.atlas.value(state.oracle), relative),
         ("blind", "concat"): (jnp.hstack(state.concatenated), absolute),
-        ("oracle", "concat"): (jnp.hstack(own), absolute),
+        ("oracle", "concat"): (jnp.hstack(masked), absolute),
     }
 
 
 def accuracies(
     guess: np.ndarray, labels: np.ndarray, scored: dict[str, np.ndarray]
 ) -> dict[str, float]:
-    """The share that is right, by the ending of each group of rows."""
+    """Accuracies by the ending of each group of rows."""
     right = guess == labels
     return {
         f"accuracy{name}": float(right[rows].mean()) for name, rows in scored.items()
@@ -96,7 +96,7 @@ def accuracies(
 def costs(
     bench: Bench, deal: Deal, t: int, left: Step
 ) -> dict[tuple[str, str], dict[str, float]]:
-    """Bytes that are kept from task to task, and seconds of the step.
+    """Bytes kept from task to task, and seconds of the step.
 
     `charts` are the weights of all charts so far, which the atlas and the concatenation
     need for a sample that comes later. The public images, `pixels`, every method needs:

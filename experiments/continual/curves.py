@@ -1,4 +1,4 @@
-"""Curves over tasks that come one after another: forgetting, the table, the figure."""
+"""Curves over a sequence of tasks: forgetting, table, figure."""
 
 from typing import Any, NamedTuple
 
@@ -89,7 +89,9 @@ def table(settings: dict[str, Any], rows: Rows) -> str:
 
 
 def by_task(rows: Rows, metric: str) -> str:
-    """A metric in Markdown: a line a method and protocol, a column a task.
+    """A metric in Markdown.
+
+    A line is a method and protocol, a column a task.
 
     Args:
         rows: of the results file.
@@ -109,7 +111,7 @@ def by_task(rows: Rows, metric: str) -> str:
 
 
 def figure(rows: Rows) -> Figure:
-    """The curves: mean over seeds, a band of one standard deviation, both protocols.
+    """The curves of both protocols: mean and standard deviation over seeds.
 
     Args:
         rows: of the results file.
@@ -176,13 +178,13 @@ def _values(
     rows: Rows, metric: str, protocols: tuple[str, ...], space: str
 ) -> dict[int, list[float]]:
     """By step, those of all seeds."""
-    found: dict[int, list[float]] = {}
+    by_step: dict[int, list[float]] = {}
     for row in rows:
         mine = row["metric"] == metric and row["space"] == space
         if mine and row["protocol"] in protocols:
             value = np.nan if row["value"] is None else row["value"]
-            found.setdefault(row["step"], []).append(value)
-    return found
+            by_step.setdefault(row["step"], []).append(value)
+    return by_step
 
 
 def _draw(
@@ -194,7 +196,7 @@ def _draw(
     unit: float = 1,
     label: str = "",
 ) -> None:
-    """A line, if there are values; its bars, if there are several seeds."""
+    """Draw a line, with bars for several seeds."""
     values = _values(rows, metric, protocols, space)
     if not values:
         return
@@ -203,8 +205,8 @@ def _draw(
     several = min(map(len, of_steps)) > 1
     axes.errorbar(
         steps,
-        [np.mean(own) for own in of_steps],
-        [np.std(own, ddof=1) for own in of_steps] if several else None,
+        [np.mean(step) for step in of_steps],
+        [np.std(step, ddof=1) for step in of_steps] if several else None,
         linestyle=line.dashes, color=line.colour, marker=line.marker, markersize=4,
         linewidth=1.2, elinewidth=0.7, label=label,
     )  # fmt: skip

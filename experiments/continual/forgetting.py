@@ -19,17 +19,17 @@ def forgetting(rows: Rows) -> Rows:
     Args:
         rows: those that are there of accuracies on each task.
     """
-    found: dict[tuple, dict[tuple[int, int], float]] = defaultdict(dict)
+    by_unit: dict[tuple, dict[tuple[int, int], float]] = defaultdict(dict)
     about: dict[tuple, dict[str, Any]] = {}
     names = ("scenario", "setting", "seed", "protocol", "space")
     for row in rows:
         if row["metric"].startswith(_OF_TASK):
             key = tuple(row[name] for name in names)
             task = int(row["metric"].removeprefix(_OF_TASK))
-            found[key][row["step"], task] = row["value"]
+            by_unit[key][row["step"], task] = row["value"]
             about[key] = {name: row[name] for name in names}
     made = []
-    for key, values in found.items():
+    for key, values in by_unit.items():
         for step in range(2, max(step for step, _ in values) + 1):
             lost = [
                 max(values[before, task] for before in range(task, step))

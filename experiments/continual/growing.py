@@ -1,4 +1,4 @@
-"""An atlas that grows: tasks come one after another, and the chart of each joins.
+"""An atlas that grows: each task's chart joins in turn.
 
 What goes from one task to the next is a `State`, and a `step` is one task. In a step
 the images of that task, of the public samples and of the test split are looked at, and
@@ -125,7 +125,7 @@ def deal(bench: Bench, setting: Setting, seed: int) -> Deal:
 
 
 def end_to_end(tasks: Tasks) -> Tasks:
-    """M tasks, of which each has what this one and those before it have."""
+    """M tasks, each with the samples of all tasks up to it."""
     seen = np.logical_or.accumulate(tasks.seen)
     return tasks._replace(
         classes=np.logical_or.accumulate(tasks.classes),
@@ -136,7 +136,7 @@ def end_to_end(tasks: Tasks) -> Tasks:
 
 
 def cut(seed: int, deal: Deal, t: int) -> Cut:
-    """Which of the K rows classifiers learn from, stop by and are scored on.
+    """The K rows split for training, early stopping and scoring.
 
     Public samples of tasks 0..t, a tenth of these, and test samples of the same tasks.
     """
@@ -162,7 +162,9 @@ def step(
     state: State,
     report: Report,
 ) -> Step:
-    """Task t: a chart is trained on it and joins; the others learn of it too.
+    """Train a chart on task t and let it join the atlas.
+
+    The baselines learn the task too.
 
     Args:
         bench: from `benches.prepare`.
@@ -174,15 +176,15 @@ def step(
         report: called with what is being done, and how much of the step is done.
     """
     kinds, tasks, key = bench.options.charts, deal.tasks, benches.key(seed, setting)
-    own_kind, kind = kinds[t % len(kinds)], kinds[0]
+    task_kind, kind = kinds[t % len(kinds)], kinds[0]
     tell = partial(_tell, bench, report)
-    own, training_it = _clocked(
-        lambda: _fit(bench, own_kind, key, tasks, t, tell(t, "its chart", 0))
+    chart, training_it = _clocked(
+        lambda: _fit(bench, task_kind, key, tasks, t, tell(t, "its chart", 0))
     )
     state, joining = _joined(
-        state, own, bench.encoders[own_kind].inputs[deal.kept], deal, t
+        state, chart, bench.encoders[task_kind].inputs[deal.kept], deal, t
     )
-    tuned = own  # of the first task
+    tuned = chart  # of the first task
     if state.finetuned is not None:
         tuned = _fit(
             bench, kind, key, tasks, t, tell(t, "fine-tuning", 1), begin=state.finetuned
@@ -203,7 +205,7 @@ def step(
 
 
 def going_on(chart: Chart, state: ChartState) -> Chart:
-    """The chart, its training beginning with this state and not with a random one.
+    """The chart, with training that begins with this state.
 
     `fit_charts` takes no state, but a chart's `init` may give any. Adam begins anew.
     """
@@ -211,7 +213,10 @@ def going_on(chart: Chart, state: ChartState) -> Chart:
 
 
 def warm(bench: Bench, deal: Deal) -> None:
-    """Compile what is clocked: a chart of each kind, after an epoch, joins."""
+    """Compile the timed functions before the clock runs.
+
+    A chart of each kind, after an epoch, joins.
+    """
     for kind in bench.options.charts:
         chart = _fit(bench, kind, jax.random.key(0), deal.tasks, 0, max_epochs=1)
         inputs = bench.encoders[kind].inputs[deal.kept]
@@ -234,8 +239,8 @@ def _fit(
     begin: ChartState | None = None,
     max_epochs: int | None = None,
 ) -> Charts:
-    """A chart of this kind, trained on task t as the charts of a run are."""
-    own = bench.encoders[kind].chart
+    """Train a chart of this kind on task t."""
+    chart = bench.encoders[kind].chart
     fitted = benches.fit(
         bench,
         kind,
@@ -243,16 +248,16 @@ def _fit(
         key,
         [t],
         tell,
-        chart=own if begin is None else going_on(own, begin),
+        chart=chart if begin is None else going_on(chart, begin),
         max_epochs=max_epochs,
     )
-    return replace(fitted, chart=own)
+    return replace(fitted, chart=chart)
 
 
 def _tell(
     bench: Bench, report: Report, t: int, what: str, number: int
 ) -> Callable[[Progress], None]:
-    """What reports the progress of the first, second or third chart of a step."""
+    """A progress callback for one of a step's three charts."""
     epochs = max(map(bench.options.epochs, bench.options.charts))
 
     def tell(progress: Progress) -> None:
@@ -263,13 +268,13 @@ def _tell(
 
 
 def _joined(
-    state: State, own: Charts, inputs: np.ndarray, deal: Deal, t: int
+    state: State, chart: Charts, inputs: np.ndarray, deal: Deal, t: int
 ) -> tuple[State, float]:
-    """The state after a chart has joined, and how many seconds that took."""
+    """The state with a chart joined, and the seconds it took."""
     anchors, present = jnp.asarray(deal.anchors), jnp.asarray(deal.presence[t])
 
     def join() -> State:
-        (rows,) = jatlas.charts.embed(own, inputs)
+        (rows,) = jatlas.charts.embed(chart, inputs)
         relative = jatlas.relativize(rows, rows[anchors])
         return State(
             jatlas.running.atlas.add(state.blind, relative, jnp.ones_like(present)),

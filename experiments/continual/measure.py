@@ -28,8 +28,8 @@ The state is also shown in other coordinates, `jatlas.fit_nystroem` of the ancho
 rows, which it holds: a classifier learns those sooner.
 
 Compared with: one chart that is trained on task after task (fine-tuning), by the same
-classifiers, and by its own head, which has learnt from no public sample and, as that of
-every chart here, scores the classes of one task at a time in training; plain
+classifiers, and by its own head, which has learned from no public sample and, as that
+of every chart here, scores the classes of one task at a time in training; plain
 concatenation of the charts' embeddings, whose width grows; and the end-to-end chart,
 trained anew after each task on the training data of all tasks so far, which nobody in
 this place would still have.
@@ -89,7 +89,7 @@ def units(options: ContinualOptions, dataset: Dataset) -> list[Unit]:
 
 
 def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
-    """The rows of all tasks of a seed; those of tasks that are done from the disk.
+    """The rows of all tasks of a seed; finished tasks are read.
 
     Args:
         bench: from `benches.prepare`.
@@ -124,7 +124,10 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
 def _step_files(
     bench: Bench, setting: Setting, seed: int, num_tasks: int
 ) -> list[Path]:
-    """The rows of each step of a unit; beside the last is the state, an .npz."""
+    """The files of each step's rows; the last has the state.
+
+    It is an .npz.
+    """
     name = benches.unit_name(setting, seed)
     return [bench.folder / f"{name}_task{t + 1}.json" for t in range(num_tasks)]
 

@@ -1,4 +1,4 @@
-"""The files that a TFDS data set is made from: found, checked, or said to be missing.
+"""Source files of TFDS data sets: located, checked, or reported missing.
 
 All this comes before anything is prepared, so that who has neither the files nor a
 network learns at once which files to get and where to put them.
@@ -32,7 +32,7 @@ def gather(builder: Any, manual: Path | None, scratch: Path) -> Path:
 
     Returns:
         The user's folder where the builder has instructions of its own for it, else a
-        folder of links into it, and of files mended from it.
+        folder of links into it, and of files repaired from it.
 
     Raises:
         ValueError: if a file in the user's folder has the name but not the checksum of
@@ -52,7 +52,7 @@ def gather(builder: Any, manual: Path | None, scratch: Path) -> Path:
             lacking.append(url)
         elif _matches(file, info):
             (links / info.filename).symlink_to(file.absolute())
-        elif not _mend(builder.name, file, info, links):
+        elif not _repair(builder.name, file, info, links):
             raise ValueError(_other_file(builder.name, file, url, info))
     # The files of one config are enough for it; which are whose, only TFDS knows.
     if lacking and not (builder.BUILDER_CONFIGS and any(links.iterdir())):
@@ -79,10 +79,10 @@ def missing(builder: Any, manual: Path | None, reason: str) -> str:
 
 def _by_hand(builder: Any, manual: Path | None) -> str:
     instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
-    found = "none was given" if manual is None else f"{manual} is empty"
+    state = "none was given" if manual is None else f"{manual} is empty"
     return (
         f"{builder.name} has not been prepared yet, and its files are not downloaded "
-        f"by themselves: a manual_dir (--manual-dir) must have them, and {found}. "
+        f"by themselves: a manual_dir (--manual-dir) must have them, and {state}. "
         f"{instructions}"
     )
 
@@ -104,31 +104,31 @@ def _matches(file: Path, info: Any) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == info.checksum
 
 
-def _mend(name: str, file: Path, info: Any, folder: Path) -> bool:
-    """Put the original gzip header back, in a copy; whether that gave the right file.
+def _repair(name: str, file: Path, info: Any, folder: Path) -> bool:
+    """Restore the gzip header in a copy; return whether it matches.
 
     A header without a name, as `gzip -n` writes it, has ten bytes; flag 8 says that a
     name follows, ended by a zero byte (RFC 1952).
     """
-    own = len(Path(info.filename).stem) + 1
-    if name not in GZIP_TIMES or file.stat().st_size + own != int(info.size):
+    name_length = len(Path(info.filename).stem) + 1
+    if name not in GZIP_TIMES or file.stat().st_size + name_length != int(info.size):
         return False
     content = file.read_bytes()
     if content[:4] != b"\x1f\x8b\x08\x00":
         return False
-    mended = folder / info.filename
+    repaired = folder / info.filename
     named = Path(info.filename).stem.encode() + b"\0"
     for time in GZIP_TIMES[name]:
         header = b"\x1f\x8b\x08\x08" + struct.pack("<I", time) + content[8:10]
-        mended.write_bytes(header + named + content[10:])
-        if _matches(mended, info):
+        repaired.write_bytes(header + named + content[10:])
+        if _matches(repaired, info):
             return True
-    mended.unlink()
+    repaired.unlink()
     return False
 
 
 def _unreachable(urls: list[str]) -> str:
-    """Why no host of these answers; empty if one does, whatever it says."""
+    """Why no host answers; empty if one does."""
     import requests
 
     reason = ""

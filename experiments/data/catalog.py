@@ -1,7 +1,8 @@
-"""Image data sets by name: `load(name)` gives one of `DATASETS`, or any that TFDS has.
+"""Image data sets by name, through `load(name)`.
 
-A new set is one function and one line in `DATASETS`; sets of TensorFlow Datasets, and
-those with a builder of ours, come through `experiments.data.tfds_reader`.
+It gives one of `DATASETS`, or any that TFDS has. A new set is one function and one line
+in `DATASETS`; sets of TensorFlow Datasets, and those with a builder of ours, come
+through `experiments.data.tfds_reader`.
 """
 
 import difflib
@@ -169,7 +170,7 @@ def _of_tfds(name: str) -> Callable[[Folders], Dataset]:
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """(x / 255 - mean) / std, with ImageNet's mean and standard deviation by channel.
+    """(x / 255 - mean) / std with ImageNet's statistics by channel.
 
     Images of one channel take the mean over the three channels of both: .449 and .226.
 

@@ -1,4 +1,7 @@
-"""What a data set is here: uint8 images, labels, ids and a fixed split, on the host."""
+"""A data set: uint8 images, labels, ids and a fixed split.
+
+It is on the host.
+"""
 
 from typing import NamedTuple
 
@@ -62,7 +65,9 @@ class Dataset(NamedTuple):
 
 
 def with_first(dataset: Dataset, num_training: int) -> Dataset:
-    """The data set with fewer training samples, the first; all test samples stay.
+    """The data set with only the first training samples.
+
+    All test samples stay.
 
     Raises:
         ValueError: if there are not so many, or a class has none among them.
@@ -128,7 +133,7 @@ def check(dataset: Dataset) -> None:
 
 
 def _check_superclasses(dataset: Dataset) -> None:
-    """Either there are none, or each class has one, and none is empty."""
+    """Check for no superclasses, or one per class, none empty."""
     name, names = dataset.name, dataset.superclass_names
     num_classes, groups = len(dataset.class_names), dataset.superclasses
     if groups is None:

@@ -1,6 +1,7 @@
-"""scikit-learn's digits as a TFDS builder: 1,797 images of 8x8x1 in ten classes.
+"""scikit-learn's digits as a TFDS builder: 1,797 images of 8x8x1.
 
-Imported only when the set is asked for, since TFDS takes its time to import.
+They are of ten classes. Imported only when the set is asked for, since TFDS takes its
+time to import.
 
 Pixels. The source counts the dark points of a 4x4 block, 0..16; here 0..255, as
 `round(v * 255 / 16)`, which keeps the seventeen values apart.
@@ -22,7 +23,10 @@ from PIL import Image
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """The digits as records of image, label and id, the row number in the source."""
+    """The digits as records of image, label and id.
+
+    The id is the row number in the source.
+    """
 
     # Raise it when anything below changes what is written: a cache of an older version
     # is then no longer read.

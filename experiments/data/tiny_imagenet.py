@@ -1,8 +1,9 @@
-"""Tiny ImageNet as a TFDS builder, from the original archive: 200 classes, 64x64x3.
+"""Tiny ImageNet as a TFDS builder: 200 classes, 64x64x3.
 
-Imported only when the set is asked for, since TFDS takes its time to import. TFDS has
-no such set. The archive is read where it lies, packed or unpacked, and its JPEGs are
-written as they are; grey ones become colour when they are read.
+It reads the original archive. Imported only when the set is asked for, since TFDS takes
+its time to import. TFDS has no such set. The archive is read where it lies, packed or
+unpacked, and its JPEGs are written as they are; grey ones become colour when they are
+read.
 
 Split. The archive's test images have no labels; its validation split is the test split.
 
@@ -55,7 +56,7 @@ class Archive(NamedTuple):
             ) from error
 
     def damaged(self, reason: str) -> str:
-        """What to say when it is not the archive that it should be."""
+        """The error message for a wrong or damaged archive."""
         return (
             f"{self.place} is not the whole of Tiny ImageNet: {reason}. Get "
             f"it anew from {URL}."
@@ -117,7 +118,7 @@ class TinyImagenet(tfds.core.GeneratorBasedBuilder):
 
 
 def open_archive(folder: Path) -> Archive:
-    """The archive in this folder: its zip, its unpacked top folder, or that itself.
+    """The archive in this folder: zipped, unpacked, or the folder itself.
 
     Raises:
         ValueError: if there is none, or the zip is damaged.
@@ -144,7 +145,7 @@ def open_archive(folder: Path) -> Archive:
 
 
 def class_names(archive: Archive, wnids: list[str]) -> list[str]:
-    """The first word for each class in words.txt, or all of them where two agree."""
+    """Class names from words.txt: the first word, or all if ambiguous."""
     lines = (line.split("\t", 1) for line in archive.text("words.txt").splitlines())
     words = {line[0]: line[1].strip() for line in lines if len(line) == 2}
     lost = [wnid for wnid in wnids if wnid not in words]
@@ -187,7 +188,7 @@ def val_files(archive: Archive) -> dict[str, str]:
 
 
 def jpeg(archive: Archive, name: str) -> bytes | Image.Image:
-    """The file of an image, once it is known to be a whole one of 64x64.
+    """The file of an image, checked to be whole and 64x64.
 
     One neither grey nor in colour by three channels is made the latter.
     """

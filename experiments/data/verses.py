@@ -14,9 +14,10 @@ _BRACKETS = re.compile(r"[\[\]]")
 
 
 def verses(file: Path | None = None) -> tuple[str, ...]:
-    """The verses in their order; of those that are the same word for word, the first.
+    """The distinct verses in order.
 
-    The package's code is not run: the text is read out of it.
+    Of verses that are the same word for word the first stays. The package's code is not
+    run: the text is read out of it.
 
     Args:
         file: the module that holds the text; default is that of the package.
@@ -28,8 +29,8 @@ def verses(file: Path | None = None) -> tuple[str, ...]:
     """
     file = _file() if file is None else file
     parts = file.read_text(encoding="utf-8").split('"""')
-    found = _NUMBER.split(_BRACKETS.sub("", parts[1]))[1:] if len(parts) == 3 else []
-    texts = dict.fromkeys(" ".join(verse.split()) for verse in found)
+    numbered = _NUMBER.split(_BRACKETS.sub("", parts[1]))[1:] if len(parts) == 3 else []
+    texts = dict.fromkeys(" ".join(verse.split()) for verse in numbered)
     if not texts:
         raise ValueError(f"{file} holds no numbered verses; is {PACKAGE} another?")
     return tuple(texts)

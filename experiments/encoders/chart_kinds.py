@@ -1,4 +1,4 @@
-"""The kinds of charts: what they are made of, look at, and are trained by."""
+"""The kinds of charts: encoders, inputs, and training."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
     Attributes:
         title: in words.
-        epochs: the most epochs, if nothing else is said.
+        epochs: the most epochs by default.
         make: (shape of an input, C) to the chart.
         optimizer: the number of steps of all epochs to the optimizer.
         variant: of the frozen encoder whose features the chart looks at; None if it
@@ -60,7 +60,7 @@ def _adam(num_steps: int) -> optax.GradientTransformation:
 
 
 def _of_images(module: Callable) -> Callable[[tuple[int, ...], int], Chart]:
-    """Images stay bytes; a batch of them becomes numbers in the compiled program."""
+    """Keep images as bytes; the compiled program converts each batch."""
 
     def make(image_shape: tuple[int, ...], num_classes: int) -> Chart:
         chart = jatlas.charts.from_module(partial(module, image_shape, num_classes))
@@ -95,7 +95,7 @@ def kind(name: str) -> Kind:
     Raises:
         KeyError: if it is neither.
     """
-    if not plugins.is_own(name):
+    if not plugins.is_plugin(name):
         return KINDS[name]
     title = f"chart of your own, {name}"
     return Kind(title, 6, partial(plugins.make_chart, name), _adam)
@@ -109,7 +109,9 @@ def prepare(
     cache_dir: Path | None,
     report: Callable[[str, float], None],
 ) -> Encoder:
-    """A kind of chart on a data set; features of a frozen encoder are computed or read.
+    """Prepare a kind of chart on a data set.
+
+    Features of a frozen encoder are computed or read.
 
     Raises:
         ValueError: if the images are too small for it, the encoder's weights are not
@@ -136,7 +138,7 @@ def prepare(
 
 
 def chart(name: str, dataset: Dataset) -> Chart:
-    """A chart of a kind for a data set, made without looking at an image."""
+    """A chart of a kind for a data set, from shapes alone."""
     kind = KINDS[name]
     shape = dataset.images.shape[1:]
     if kind.variant is not None:

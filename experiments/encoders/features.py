@@ -1,4 +1,4 @@
-"""Features of a frozen encoder, computed once for the same images and kept on disk.
+"""Features of a frozen encoder, computed once and kept on disk.
 
 They are kept under a hash of all that they depend on: the images, the weights, the
 size, and what the code does. So they need no name and are never out of date. Each chunk
@@ -120,7 +120,7 @@ def _key(
 
 
 def _read(file: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """The features of a chunk, or None if they are not there, whole."""
+    """The features of a chunk, or None if incomplete."""
     try:
         rows = storage.read_arrays(file)["features"]
     except (FileNotFoundError, KeyError, storage.Damaged):

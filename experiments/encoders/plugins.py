@@ -20,7 +20,7 @@ from jatlas.charts import Chart, with_preprocessing
 from jatlas.merging.relative import SIMILARITIES
 
 
-def is_own(name: str) -> bool:
+def is_plugin(name: str) -> bool:
     """Whether a name is of the form MODULE:FUNCTION."""
     return re.fullmatch(r"\w+(\.\w+)*:\w+", name) is not None
 
@@ -31,7 +31,7 @@ def function(name: str, flag: str = "--similarity") -> Callable[..., Any]:
     Raises:
         ValueError: if the module cannot be imported, or has no such function.
     """
-    if not is_own(name):
+    if not is_plugin(name):
         raise ValueError(f"{flag} {name} is not of the form MODULE:FUNCTION.")
     module_name, attribute = name.split(":")
     try:
@@ -53,7 +53,7 @@ def function(name: str, flag: str = "--similarity") -> Callable[..., Any]:
 
 
 def file_of(name: str) -> Path | None:
-    """The file of the module of a MODULE:FUNCTION that was found, if it has one."""
+    """The file of an imported MODULE:FUNCTION's module, if it has one."""
     module = sys.modules.get(name.split(":")[0])
     path = getattr(module, "__file__", None)
     return None if path is None else Path(path)
@@ -67,7 +67,7 @@ def check_similarity(name: str) -> None:
     """
     if name in SIMILARITIES:
         return
-    if not is_own(name):
+    if not is_plugin(name):
         raise ValueError(
             f"--similarity has the unknown {name!r}; known are "
             f"{', '.join(SIMILARITIES)}, and your own by MODULE:FUNCTION."

@@ -78,10 +78,10 @@ def embed(
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(_MOST)
-    said = json.loads((model / "config.json").read_text())
+    config = json.loads((model / "config.json").read_text())
     weights = load_file(model / "model.safetensors")
-    forward = partial(jax.jit(_forward, static_argnums=0), _shape(said), weights)
-    tokens = [found.ids for found in tokenizer.encode_batch(list(texts))]
+    forward = partial(jax.jit(_forward, static_argnums=0), _shape(config), weights)
+    tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     return in_batches(forward, tokens, report)
 
 
@@ -90,7 +90,7 @@ def in_batches(
     tokens: Sequence[Sequence[int]],
     report: Callable[[float], None] = lambda share: None,
 ) -> np.ndarray:
-    """What `forward` gives of texts, made of those of like length at once.
+    """Apply `forward` to texts, in batches of similar length.
 
     Args:
         forward: (ids (B, L), mask (B, L)) to (B, D).
@@ -104,37 +104,42 @@ def in_batches(
     order = np.argsort(lengths, kind="stable")
     rows: list[np.ndarray] = []
     for start in range(0, len(order), _BATCH):
-        own = order[start : start + _BATCH]
-        longest = -(-int(lengths[own].max()) // _STEP) * _STEP
+        batch = order[start : start + _BATCH]
+        longest = -(-int(lengths[batch].max()) // _STEP) * _STEP
         # What fills up the last batch is cut off again.
-        number = np.resize(own, _BATCH)
+        number = np.resize(batch, _BATCH)
         mask = np.arange(longest) < lengths[number, None]
         ids = np.zeros(mask.shape, np.int32)
         ids[mask] = np.concatenate([tokens[i] for i in number])
-        rows.append(np.asarray(forward(ids, mask))[: len(own)])
+        rows.append(np.asarray(forward(ids, mask))[: len(batch)])
         report(min(1.0, (start + _BATCH) / len(order)))
     out = np.concatenate(rows)
     return out[np.argsort(order)]
 
 
-def _shape(said: Mapping[str, Any]) -> Shape:
+def _shape(config: Mapping[str, Any]) -> Shape:
     return Shape(
-        said["num_hidden_layers"], said["num_attention_heads"], said["layer_norm_eps"]
+        config["num_hidden_layers"],
+        config["num_attention_heads"],
+        config["layer_norm_eps"],
     )
 
 
 def _forward(
     shape: Shape, weights: Mapping[str, jax.Array], ids: jax.Array, mask: jax.Array
 ) -> jax.Array:
-    """Tokens (B, L) to embeddings (B, D): BERT, then the mean over the tokens."""
+    """Tokens (B, L) to embeddings (B, D): BERT and a mean.
+
+    The mean is over the tokens.
+    """
 
     def linear(x: jax.Array, name: str) -> jax.Array:
         return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
 
     def norm(x: jax.Array, name: str) -> jax.Array:
-        rest = x - x.mean(-1, keepdims=True)
-        rest /= jnp.sqrt(jnp.mean(rest**2, -1, keepdims=True) + shape.epsilon)
-        return rest * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        residual = x - x.mean(-1, keepdims=True)
+        residual /= jnp.sqrt(jnp.mean(residual**2, -1, keepdims=True) + shape.epsilon)
+        return residual * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     def table(name: str) -> jax.Array:
         return jnp.asarray(weights[f"embeddings.{name}_embeddings.weight"])
@@ -142,18 +147,18 @@ def _forward(
     x = table("word")[ids] + table("position")[: ids.shape[1]] + table("token_type")[0]
     x = norm(x, "embeddings.LayerNorm")
     for layer in range(shape.num_layers):
-        own = f"encoder.layer.{layer}"
+        prefix = f"encoder.layer.{layer}"
         query, key, value = (
-            linear(x, f"{own}.attention.self.{name}").reshape(
+            linear(x, f"{prefix}.attention.self.{name}").reshape(
                 *ids.shape, shape.num_heads, -1
             )
             for name in ("query", "key", "value")
         )
         seen = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None, None])
-        seen = linear(seen.reshape(x.shape), f"{own}.attention.output.dense")
-        x = norm(x + seen, f"{own}.attention.output.LayerNorm")
-        wide = linear(x, f"{own}.intermediate.dense")
-        wide = linear(jax.nn.gelu(wide, approximate=False), f"{own}.output.dense")
-        x = norm(x + wide, f"{own}.output.LayerNorm")
+        seen = linear(seen.reshape(x.shape), f"{prefix}.attention.output.dense")
+        x = norm(x + seen, f"{prefix}.attention.output.LayerNorm")
+        wide = linear(x, f"{prefix}.intermediate.dense")
+        wide = linear(jax.nn.gelu(wide, approximate=False), f"{prefix}.output.dense")
+        x = norm(x + wide, f"{prefix}.output.LayerNorm")
     total = jnp.sum(jnp.where(mask[..., None], x, 0), axis=1)
     return total / jnp.linalg.norm(total, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Weights files of torch, read without torch and without running what is in them.
+"""Torch weights files, read without torch and without running code.
 
 A pickle is a program that can call anything. This reader knows tensors by name, and
 refuses every other name: it builds dictionaries of arrays and nothing else.
@@ -33,7 +33,10 @@ _DTYPES = {
 
 
 class Refused(ValueError):
-    """A file that holds something other than tensors; nothing of it was run."""
+    """A file that holds something other than tensors.
+
+    Nothing of it was run.
+    """
 
 
 class _Storage(NamedTuple):
@@ -111,7 +114,7 @@ class _TensorsOnly(pickle.Unpickler):
 
 
 def _load(stream: io.BytesIO) -> Any:
-    """The next pickle of a stream, once a look at its opcodes has shown no excess.
+    """The next pickle of a stream, after a check of its opcodes.
 
     The unpickler takes memory for what an opcode says before it reads it: a place in
     its memory of 2^31, or an array of so many bytes, is a length of file to it.
@@ -138,7 +141,10 @@ def _parameter(tensor: _Tensor, *_: Any) -> _Tensor:
 
 
 def _read_archive(data: bytes) -> dict[str, np.ndarray]:
-    """Of torch 1.6 and later: a pickle, and a file for each storage."""
+    """Read a file of torch 1.6 or later.
+
+    It has a pickle, and a file for each storage.
+    """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         (pickled,) = (name for name in names if name.split("/")[1:] == ["data.pkl"])
@@ -201,7 +207,7 @@ def _named(content: Any, size: int) -> list[tuple[str, _Tensor]]:
 
 
 def _array(tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:
-    """The tensor, from the numbers of its storage. Nothing outside them is read."""
+    """The tensor, from its storage's numbers only."""
     _, offset, shape, strides = tensor
     whole = all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides))
     if not whole or len(shape) != len(strides) or len(numbers) != tensor.storage.length:

@@ -1,4 +1,4 @@
-"""A client: its private samples, its chart, and what it makes of a head.
+"""A client: its private samples, chart, and scores of a head.
 
 What leaves it is `send`; the accuracies are for the table of the experiment, and are
 measured on the test split.
@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.data.dataset import Dataset
 from experiments.federated import coordinates, heads, messages
-from experiments.federated.deal import Deal, own_part
+from experiments.federated.deal import Deal, client_part
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import FederatedOptions, of_kind
 from experiments.runs import benches, settings, terminal
@@ -43,7 +43,7 @@ class Client(NamedTuple):
 def train(
     options: FederatedOptions, dataset: Dataset, deal: Deal, number: int, folder: Path
 ) -> Client:
-    """Train a client's chart on its private samples, or find it where it was kept.
+    """Train a client's chart on its private samples, or load it.
 
     Args:
         options: of the run.
@@ -52,16 +52,16 @@ def train(
         number: of the client.
         folder: of the client alone, in which its embeddings are kept.
     """
-    own, tasks = own_part(dataset, deal.tasks, number)
+    samples, tasks = client_part(dataset, deal.tasks, number)
     setting = settings.parse(options.settings[0])
     # The name draws the chart: no two clients start from the same weights.
     mine = setting._replace(name=f"{setting.name}_client{number}")
-    told = of_kind(options, options.kind(number))
-    bench = benches.prepare(told, own, folder / "parts")
+    kind_options = of_kind(options, options.kind(number))
+    bench = benches.prepare(kind_options, samples, folder / "parts")
     (embeddings,) = benches.charts(
         bench, mine, deal.recipe.round, tasks, terminal.silent
     )
-    return with_embeddings(number, own, tasks, embeddings, deal.recipe)
+    return with_embeddings(number, samples, tasks, embeddings, deal.recipe)
 
 
 def with_embeddings(
@@ -76,7 +76,7 @@ def with_embeddings(
 
 
 def send(options: FederatedOptions, client: Client, recipe: Recipe) -> bytes:
-    """The one message of a client: its part of the atlas of the public samples."""
+    """A client's one message: its part of the public atlas."""
     presence = np.ones(len(client.public), bool)
     if options.sends == "own":
         presence = client.tasks.classes[0][list(recipe.labels)]
@@ -85,13 +85,13 @@ def send(options: FederatedOptions, client: Client, recipe: Recipe) -> bytes:
 
 
 def alone(options: FederatedOptions, client: Client, recipe: Recipe) -> Scores:
-    """What a client reaches by itself: on its private labels, and on the public ones.
+    """A client's scores without others, by private and public labels.
 
     The heads, of one kind with the atlas's, are one of its embeddings, trained on its
     private samples, and one of its relative coordinates, on the public samples.
     """
     tasks, labels = client.tasks, client.dataset.labels
-    own = heads.learn(
+    private = heads.learn(
         options,
         recipe.round,
         client.embeddings,
@@ -105,29 +105,31 @@ def alone(options: FederatedOptions, client: Client, recipe: Recipe) -> Scores:
     scale = coordinates.scale(recipe, rows, everywhere)
     seen = coordinates.through(scale, rows)
     public = heads.learn_public(options, recipe, seen, everywhere)
-    told = labels, tasks.test, tasks.classes[0]
+    test_rows = labels, tasks.test, tasks.classes[0]
     return {
-        "own": heads.scores(own, client.embeddings, *told),
+        "own": heads.scores(private, client.embeddings, *test_rows),
         "own_public": heads.scores(
-            public, coordinates.through(scale, client.relative), *told
+            public, coordinates.through(scale, client.relative), *test_rows
         ),
     }
 
 
 def with_head(client: Client, head: Head) -> Scores:
     """What the head of the atlas reaches on this client's encoder alone."""
-    told = client.dataset.labels, client.tasks.test, client.tasks.classes[0]
+    test_rows = client.dataset.labels, client.tasks.test, client.tasks.classes[0]
     spaces = {"atlas": client.relative}
     if head.common.any():
         spaces["atlas_shift"] = client.relative + shift(client, head)
     return {
-        name: heads.scores(head.probe, coordinates.through(head.scale, rows), *told)
+        name: heads.scores(
+            head.probe, coordinates.through(head.scale, rows), *test_rows
+        )
         for name, rows in spaces.items()
     }
 
 
 def shift(client: Client, head: Head) -> np.ndarray:
-    """(A,), how far the client's chart lies from the mean of the charts.
+    """(A,), the client's chart less the mean of the charts.
 
     The mean over the public samples that all have sent of (mean over charts - this
     chart): the client has its own rows of them, and the server sends the other mean.

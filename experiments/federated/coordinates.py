@@ -1,10 +1,11 @@
-"""The coordinates that heads are learnt in: relative ones, or these made better.
+"""The coordinates in which heads are trained.
 
-`plain`: a chart's cosines to the anchors, as the paper has them. `white-nystroem`: a
-chart is whitened by its own samples before the cosines are made, and what they are
-merged to is brought into orthonormal coordinates of the atlas's kernel. A client sends
-nothing more for it; the server sends, with the head, a matrix that it makes of the
-merged rows of the anchors, which are public samples.
+They are relative ones, or these made better. `plain`: a chart's cosines to the anchors,
+as the paper has them. `white-nystroem`: a chart is whitened by its own samples before
+the cosines are made, and what they are merged to is brought into orthonormal
+coordinates of the atlas's kernel. A client sends nothing more for it; the server sends,
+with the head, a matrix that it makes of the merged rows of the anchors, which are
+public samples.
 """
 
 import jax.numpy as jnp
@@ -17,26 +18,26 @@ SHRINKAGE = 0.3  # of the covariance of a chart's own rows
 
 
 def relative(
-    recipe: Recipe, embeddings: np.ndarray, own: np.ndarray, anchors: np.ndarray
+    recipe: Recipe, embeddings: np.ndarray, trained_on: np.ndarray, anchors: np.ndarray
 ) -> np.ndarray:
     """(n, A), a chart's rows relative to the anchors.
 
     Args:
         recipe: of the round.
         embeddings: (n, D), by the chart.
-        own: (n,), the samples that it was trained on; it is whitened by these.
+        trained_on: (n,), the samples it was trained on; it is whitened by these.
         anchors: (A,), which of the n are anchors.
     """
     if recipe.coordinates == "white-nystroem":
         fitted = jatlas.fit_whiten(
-            jnp.asarray(embeddings), where=jnp.asarray(own), shrinkage=SHRINKAGE
+            jnp.asarray(embeddings), where=jnp.asarray(trained_on), shrinkage=SHRINKAGE
         )
         embeddings = np.asarray(jatlas.apply_transform(fitted, embeddings))
     return np.asarray(jatlas.relativize(embeddings, embeddings[anchors]))
 
 
 def scale(recipe: Recipe, rows: np.ndarray, known: np.ndarray) -> np.ndarray | None:
-    """(A, A), what rows are multiplied by before a head sees them; None if by nothing.
+    """(A, A), a matrix for rows before a head, or None.
 
     Args:
         recipe: of the round.

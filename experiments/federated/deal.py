@@ -1,4 +1,4 @@
-"""Who has which samples: private ones, and public ones that no client trained on."""
+"""The deal of private samples, and of untrained public ones."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,9 @@ from jatlas.scenarios import Tasks
 
 
 class Deal(NamedTuple):
-    """What a round deals; in a world without a simulation nobody holds all of it.
+    """The samples that a round deals.
+
+    In a world without a simulation nobody holds all of it.
 
     Attributes:
         tasks: of the clients, M; the public samples are held out of all of them.
@@ -86,16 +88,16 @@ def keep_out(tasks: Tasks, public: np.ndarray, labels: np.ndarray) -> Tasks:
     return kept
 
 
-def own_part(dataset: Dataset, tasks: Tasks, client: int) -> tuple[Dataset, Tasks]:
-    """What a client holds: its private samples, the public ones and the test split.
+def client_part(dataset: Dataset, tasks: Tasks, client: int) -> tuple[Dataset, Tasks]:
+    """A client's data: private and public samples, and the test split.
 
     Its tasks are one, its own.
     """
     m = slice(client - 1, client)
     rows = np.flatnonzero(tasks.presence[m][0] | tasks.held_out | tasks.test)
     samples = ("images", "labels", "ids", "test")
-    own = dataset._replace(**{name: getattr(dataset, name)[rows] for name in samples})
-    return own, Tasks(
+    held = dataset._replace(**{name: getattr(dataset, name)[rows] for name in samples})
+    return held, Tasks(
         tasks.classes[m],
         tasks.shared,
         tasks.presence[m, rows],

@@ -1,4 +1,4 @@
-"""Heads: classifiers of public or of private rows, and what they get right."""
+"""Heads: classifiers of public or private rows, and their accuracy."""
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ def learn(
     where: np.ndarray,
     validation: np.ndarray,
 ) -> Probe:
-    """The paper's probe, alike for every space: the same key, epochs and patience."""
+    """The paper's probe, with one key and schedule for all spaces."""
     return jatlas.fit_probe(
         seeds.fold(jax.random.key(seed), seeds.HEADS),
         rows,
@@ -36,7 +36,7 @@ def learn(
 def learn_public(
     options: FederatedOptions, recipe: Recipe, rows: np.ndarray, known: np.ndarray
 ) -> Probe:
-    """A head trained on rows of the public samples, (P, A), with their labels.
+    """Train a head on the public samples' rows, (P, A), and labels.
 
     Args:
         options: of the run.
@@ -65,7 +65,7 @@ def scores(
     test: np.ndarray,
     classes: np.ndarray,
 ) -> dict[str, float]:
-    """The accuracy on the test split, and on its classes that are not and that are own.
+    """Test accuracies on all, trained and untrained classes.
 
     Args:
         probe: the head.
@@ -75,8 +75,8 @@ def scores(
         classes: (C,), the client's own.
     """
     guess = guesses.likely(np.asarray(jatlas.probe_logits(probe, rows)))
-    own = classes[labels]
-    groups = {"unseen": test & ~own, "seen": test & own, "all": test}
+    trained_on = classes[labels]
+    groups = {"unseen": test & ~trained_on, "seen": test & trained_on, "all": test}
     return {
         group: guesses.accuracy(guess, labels, chosen)
         for group, chosen in groups.items()

@@ -1,4 +1,4 @@
-"""A round: clients and a server at work, and what their heads get right."""
+"""A round of clients and a server, and their heads' accuracy."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,29 +56,29 @@ def measure(
     options, dataset = bench.options, bench.dataset
     dealt, folder = dealing.deal(options, dataset, seed), bench.folder.parent
     run = TRANSPORTS[options.transport]
-    found = run(options, dealt.recipe, folder, part_of(report, 0.0, 0.8))
+    outcome = run(options, dealt.recipe, folder, part_of(report, 0.0, 0.8))
     report("the end-to-end chart", 0.8)
     others = reference.end_to_end(options, bench, dealt)
-    others |= reference.together(options, dataset, dealt, found.accepted, folder)
+    others |= reference.together(options, dataset, dealt, outcome.accepted, folder)
     clients = range(1, dealt.recipe.num_clients + 1)
     return {
         "seed": seed,
-        "complete": found.accepted == list(clients) == sorted(found.reports),
-        "accepted": found.accepted,
-        "lines": found.lines,
-        "sent": found.sent,
-        "received": found.received,
+        "complete": outcome.accepted == list(clients) == sorted(outcome.reports),
+        "accepted": outcome.accepted,
+        "lines": outcome.lines,
+        "sent": outcome.sent,
+        "received": outcome.received,
         "weights": {k: weights(options.kind(k), dataset) for k in clients},
-        "rows": rows_of(seed, clients, found, others),
+        "rows": rows_of(seed, clients, outcome, others),
     }
 
 
 def rows_of(
-    seed: int, clients: Iterable[int], found: Round, others: reference.Scores
+    seed: int, clients: Iterable[int], outcome: Round, others: reference.Scores
 ) -> list[dict[str, Any]]:
     """A row for each client, method and group of classes."""
     scores = {
-        number: found.reports.get(number, {})
+        number: outcome.reports.get(number, {})
         | {method: of[number] for method, of in others.items()}
         for number in clients
     }
@@ -97,7 +97,7 @@ def rows_of(
 
 
 def weights(kind: str, dataset: Dataset) -> int:
-    """The bytes of a chart's weights: what a client would send if it sent these."""
+    """The bytes of a chart's weights, to compare with messages."""
     chart = chart_kinds.chart(kind, dataset)
     leaves = jax.tree.leaves(jax.eval_shape(chart.init, jax.random.key(0)))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)

@@ -1,4 +1,4 @@
-"""All that is sent between the clients and the server: arrays and JSON, never code.
+"""The messages of clients and server: arrays and JSON, no code.
 
 A client sends one thing, a `contribution`: its number, the round, the digest of the
 recipe, and over the P public samples the sums (P, A) of its relative coordinates and
@@ -26,7 +26,7 @@ _HEAD = 1 << 30  # of a head's numbers
 
 
 class Refused(ValueError):
-    """A message that is not what it should be; nothing of it is used."""
+    """An invalid message; nothing of it is used."""
 
 
 class Recipe(NamedTuple):
@@ -64,7 +64,7 @@ class Head(NamedTuple):
         clients: the numbers of those whose rows are in the atlas.
         probe: the classifier trained on the atlas of the public samples.
         common: (P,), the public samples of which each of these clients sent a row.
-        centre: (A,), the mean of the atlas over them, for the shift; NaN of none.
+        centre: (A,), the mean of the atlas over them, for the shift; NaN for none.
         scale: (A, A), what rows are multiplied by before the probe sees them; None if
             they are left as they are.
     """
@@ -117,7 +117,7 @@ def contribution(
         relative: (P, A), its relative coordinates of the public samples.
         presence: (P,), those of which it sends a row.
     """
-    own = jatlas.running.atlas.add(
+    state = jatlas.running.atlas.add(
         jatlas.running.atlas.empty(*recipe.shape), relative, presence
     )
     return _pack(
@@ -125,14 +125,14 @@ def contribution(
             "client": np.int32(client),
             "round": np.int32(recipe.round),
             "recipe": _digest(recipe),
-            "total": np.asarray(own.total),
-            "count": np.asarray(own.count),
+            "total": np.asarray(state.total),
+            "count": np.asarray(state.count),
         }
     )
 
 
 def read_contribution(content: bytes, sender: int, recipe: Recipe) -> AtlasState:
-    """A client's part of the atlas, once every number of it has been looked at.
+    """A client's part of the atlas, with every number checked.
 
     Args:
         content: as from `contribution`, or anything at all.
@@ -238,7 +238,7 @@ def _pack(arrays: dict[str, Any]) -> bytes:
 
 
 def _unpack(content: bytes, most: int) -> dict[str, np.ndarray]:
-    """The arrays of an .npz of at most so many bytes of numbers, and no pickles.
+    """The arrays of an .npz of limited size, without pickles.
 
     What it promises is held against what is there before any memory is taken.
     """

@@ -1,4 +1,4 @@
-"""What a round is compared with, by one who has all samples and all charts."""
+"""Baselines of a round, with all samples and charts at hand."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +30,8 @@ def end_to_end(options: FederatedOptions, bench: Bench, deal: Deal) -> Scores:
     rows = benches.reference(bench, recipe.round, terminal.silent)
     task = scenarios.end_to_end(recipe.round, dataset.labels, test=dataset.test)
     cut = task.seen[0], task.validation[0]
-    told = options, recipe.round, rows, dataset.labels, recipe.num_classes
-    own = heads.learn(*told, *cut)
+    shared_args = options, recipe.round, rows, dataset.labels, recipe.num_classes
+    probe = heads.learn(*shared_args, *cut)
     public = np.flatnonzero(deal.tasks.held_out)
     anchors = public[list(recipe.anchors)]
     relative = coordinates.relative(recipe, rows, task.seen[0], anchors)
@@ -41,7 +41,7 @@ def end_to_end(options: FederatedOptions, bench: Bench, deal: Deal) -> Scores:
     of_public = heads.learn_public(options, recipe, relative[public], everywhere)
     of_test = dataset.labels, dataset.test
     return {
-        "end_to_end": _of_clients(deal, own, rows, *of_test),
+        "end_to_end": _of_clients(deal, probe, rows, *of_test),
         "end_to_end_public": _of_clients(deal, of_public, relative, *of_test),
     }
 
@@ -53,7 +53,7 @@ def together(
     accepted: Sequence[int],
     folder: Path,
 ) -> Scores:
-    """The accuracies of the atlas's head where it belongs: on rows of the atlas.
+    """The accuracies of the atlas's head on rows of the atlas.
 
     Every client that is in the atlas embeds every test sample, and the mean of their
     rows is looked at: each sample would have to be shown to all of them.
@@ -72,8 +72,8 @@ def together(
     space = np.asarray(jatlas.masked_mean(rows, np.ones(rows.shape[:2], bool)))
     space = coordinates.through(head.scale, space)
     labels = dataset.labels[dataset.test]
-    found = _of_clients(deal, head.probe, space, labels, np.ones(labels.size, bool))
-    return {"together": found}
+    scores = _of_clients(deal, head.probe, space, labels, np.ones(labels.size, bool))
+    return {"together": scores}
 
 
 def _of_clients(

@@ -8,7 +8,7 @@ from experiments.runs.rows import in_cell, markdown_table
 
 HEADS = {
     "own": "own chart, own head",
-    "own_public": "own chart, head learnt alone from the public samples",
+    "own_public": "own chart, head learned alone from the public samples",
     "atlas": "own chart, head of the atlas",
     "atlas_shift": "own chart, head of the atlas, shifted",
     "together": "all charts together, head of the atlas",
@@ -20,9 +20,9 @@ GROUPS = {"unseen": "classes never seen", "seen": "classes seen", "all": "all cl
 
 def table(results: dict[str, Any]) -> str:
     """The accuracies, the bytes and what happened, in Markdown."""
-    told, rounds = results["settings"], rounds_of(results)
+    about, rounds = results["settings"], rounds_of(results)
     seeds = ", ".join(str(each["seed"]) for each in rounds)
-    options = told["options"]
+    options = about["options"]
     title = (
         f"# Federated: {options['dataset']}, {setting_of(options)}, over "
         f"{options['transport']}, {options['coordinates']} coordinates"
@@ -32,13 +32,13 @@ def table(results: dict[str, Any]) -> str:
         f"deviation over seeds {seeds}."
     )
     parts = [title, _accuracies(results["rows"]), read, bytes_table(rounds)]
-    parts += ["\n".join(f"- {note}" for note in told["notes"])]
-    parts += ["\n".join(_said(each) for each in rounds)]
+    parts += ["\n".join(f"- {note}" for note in about["notes"])]
+    parts += ["\n".join(_summary(each) for each in rounds)]
     return "\n\n".join(parts) + "\n"
 
 
 def rounds_of(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is known of each round; older results have it under another name."""
+    """The records of each round, under their present or older name."""
     return results["units"] if "units" in results else results["rounds"]
 
 
@@ -52,8 +52,8 @@ def _accuracies(rows: list[dict[str, Any]]) -> str:
     for method, name in HEADS.items():
         cells = []
         for group in GROUPS:
-            own = [r for r in rows if (r["method"], r["group"]) == (method, group)]
-            cells.append(in_cell(by_seed(own)))
+            matching = [r for r in rows if (r["method"], r["group"]) == (method, group)]
+            cells.append(in_cell(by_seed(matching)))
         lines.append([name, *cells])
     return markdown_table(["", *GROUPS.values()], lines)
 
@@ -64,11 +64,11 @@ def by_seed(rows: list[dict[str, Any]]) -> list[float]:
     for row in rows:
         value = np.nan if row["value"] is None else row["value"]
         values.setdefault(row["seed"], []).append(value)
-    return [float(np.mean(own)) for own in values.values()]
+    return [float(np.mean(accuracies)) for accuracies in values.values()]
 
 
 def bytes_table(rounds: list[dict[str, Any]]) -> str:
-    """What a client sends and is sent, against its weights, of the last round."""
+    """Bytes sent and received in the last round, against the weights."""
     last = rounds[-1]
     head = ("bytes", "sent", "received", "its chart's weights, once", "sent / weights")
     lines = []
@@ -76,12 +76,12 @@ def bytes_table(rounds: list[dict[str, Any]]) -> str:
     for number, weights in last["weights"].items():
         sent = last["sent"].get(number)
         share = "n/a" if sent is None else f"{sent / weights:.2f}"
-        said = "nothing" if sent is None else f"{sent:,}"
+        amount = "nothing" if sent is None else f"{sent:,}"
         sizes = (f"{size:,}" for size in (received, weights))
-        lines.append([f"client {number}", said, *sizes, share])
+        lines.append([f"client {number}", amount, *sizes, share])
     return markdown_table(head, lines)
 
 
-def _said(one: dict[str, Any]) -> str:
+def _summary(one: dict[str, Any]) -> str:
     """What happened in a round."""
     return "\n".join([f"- seed {one['seed']}:", *(f"    - {x}" for x in one["lines"])])

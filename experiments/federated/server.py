@@ -1,4 +1,4 @@
-"""The server: what has been accepted, the atlas of it, and the head trained on that."""
+"""The server: accepted parts, their atlas, and its head."""
 
 from functools import reduce
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Server(NamedTuple):
 
 
 def receive(server: Server, sender: int, content: bytes) -> tuple[Server, str]:
-    """The state after a message, and a line that says what became of it.
+    """The state after a message, and a line about it.
 
     A message that is refused changes nothing, and neither does one of a client whose
     part is there: its first stays.
@@ -45,7 +45,7 @@ def receive(server: Server, sender: int, content: bytes) -> tuple[Server, str]:
 
 
 def merged(server: Server) -> AtlasState:
-    """The atlas of all that is accepted, by client: in whatever order they came."""
+    """The atlas of all accepted clients, in any order."""
     parts = [part for _, part in sorted(server.accepted.items())]
     return reduce(
         jatlas.running.atlas.combine,
@@ -55,7 +55,7 @@ def merged(server: Server) -> AtlasState:
 
 
 def head(options: FederatedOptions, server: Server, version: int) -> Head:
-    """The head of those who are in, trained on the atlas of the public samples."""
+    """The accepted clients' head, trained on the public atlas."""
     atlas = merged(server)
     rows, count = np.asarray(jatlas.running.atlas.value(atlas)), np.asarray(atlas.count)
     common = np.all([np.asarray(p.count) > 0 for p in server.accepted.values()], axis=0)

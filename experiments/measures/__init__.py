@@ -1,1 +1,1 @@
-"""Spaces of a unit under each protocol, their splits, and what is measured on them."""
+"""Spaces of a unit by protocol, their splits, and their metrics."""

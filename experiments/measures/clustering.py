@@ -1,4 +1,4 @@
-"""What k-means finds in a space, and how that goes with the classes."""
+"""K-means clusters of a space, compared with the classes."""
 
 import numpy as np
 from sklearn import metrics
@@ -36,17 +36,17 @@ def clustering(
     # Of this thread only: two spaces are measured at a time, and threads that wait for
     # each other on few cores take four times as long.
     with threadpool_limits(1, user_api="openmp"):
-        found = means.fit_predict(rows)
+        clusters = means.fit_predict(rows)
     silhouette = float("nan")
-    if 1 < np.unique(found).size < len(rows):
+    if 1 < np.unique(clusters).size < len(rows):
         size = MOST_ROWS if len(rows) > MOST_ROWS else None
         silhouette = metrics.silhouette_score(
-            rows, found, sample_size=size, random_state=seed % 2**32
+            rows, clusters, sample_size=size, random_state=seed % 2**32
         )
     values = (
         silhouette,
-        metrics.completeness_score(labels, found),
-        metrics.homogeneity_score(labels, found),
-        metrics.mutual_info_score(labels, found),
+        metrics.completeness_score(labels, clusters),
+        metrics.homogeneity_score(labels, clusters),
+        metrics.mutual_info_score(labels, clusters),
     )
     return {name: float(value) for name, value in zip(NAMES, values, strict=True)}

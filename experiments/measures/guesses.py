@@ -1,4 +1,4 @@
-"""The class that a row is taken for, and how often that is right."""
+"""The predicted class of each row, and the accuracy."""
 
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ Logits = TypeVar("Logits", np.ndarray, jax.Array)
 
 
 def likely(logits: Logits) -> Logits:
-    """The class that each row is taken for; -1 for a row with NaN, which is no class.
+    """The most likely class of each row; -1 for NaN.
 
     A bare argmax takes NaN for the largest: such rows would be right wherever the label
     is the place of the first NaN, which is class 0 if all are NaN.
@@ -30,6 +30,6 @@ def likely(logits: Logits) -> Logits:
 
 
 def accuracy(guess: np.ndarray, labels: np.ndarray, scored: np.ndarray) -> float:
-    """The share that is right; NaN of no rows, or if there is no guess (-1) for one."""
+    """The accuracy; NaN for no rows or a missing guess (-1)."""
     known = scored.any() and (guess[scored] >= 0).all()
     return float((guess == labels)[scored].mean()) if known else float("nan")

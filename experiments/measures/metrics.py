@@ -1,4 +1,4 @@
-"""What is measured on each space: by classifiers, by CKA, by how its classes lie."""
+"""Metrics of each space: classifiers, CKA, and class geometry."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -25,23 +25,31 @@ Classifier = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 def probe(
-    key: jax.Array, rows: jax.Array, labels: np.ndarray, num_classes: int, **told: Any
+    key: jax.Array,
+    rows: jax.Array,
+    labels: np.ndarray,
+    num_classes: int,
+    **options: Any,
 ) -> tuple[jax.Array, jax.Array]:
     """The paper's classifier, of any space."""
-    fitted = jatlas.fit_probe(key, rows, labels, num_classes, **told)
+    fitted = jatlas.fit_probe(key, rows, labels, num_classes, **options)
     return jatlas.probe_logits(fitted, rows), fitted.best_epoch
 
 
 def probe_with_task_embedding(
-    key: jax.Array, rows: jax.Array, labels: np.ndarray, num_classes: int, **told: Any
+    key: jax.Array,
+    rows: jax.Array,
+    labels: np.ndarray,
+    num_classes: int,
+    **options: Any,
 ) -> tuple[jax.Array, jax.Array]:
     """The control's, of `original_abs_task_embedding`: learns what the tasks are."""
-    fitted = task_embedding.fit(key, rows, labels, num_classes, num_classes, **told)
+    fitted = task_embedding.fit(key, rows, labels, num_classes, num_classes, **options)
     return task_embedding.logits(fitted, rows), fitted.best_epoch
 
 
-# The controls that are told the task. Of these only accuracies are measured: the other
-# metrics would say how long what they are told was made.
+# The controls that know the task. Only their accuracies are measured: the other metrics
+# would depend on the length that the task's part was given.
 CONTROLS: dict[str, Classifier] = {
     "original_abs_task": probe,
     "original_abs_task_embedding": probe_with_task_embedding,
@@ -51,7 +59,7 @@ CONTROLS: dict[str, Classifier] = {
 def compared_with(
     name: str, references: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The references of a space: neither it itself nor, of these two, both pairs."""
+    """The references of a space, without itself or repeated pairs."""
     without = {"original_rel": references.keys(), "original_abs": {"_original_abs"}}
     return {k: v for k, v in references.items() if k not in without.get(name, ())}
 
@@ -62,7 +70,7 @@ def key_of(seed: int) -> jax.Array:
 
 
 class Rows(NamedTuple):
-    """A space on the device, and the label of each row, 0 where padded."""
+    """A space on the device, with labels, 0 where padded."""
 
     rows: jax.Array
     sample: np.ndarray
@@ -70,7 +78,7 @@ class Rows(NamedTuple):
 
 
 def on_device(space: Space, labels: np.ndarray) -> Rows:
-    """The rows of a space, and of the labels, (N,), those of the rows."""
+    """A space's rows and their labels from (N,) labels."""
     of_rows = np.where(space.sample >= 0, labels[space.sample], 0).astype(np.int32)
     return Rows(jnp.asarray(space.rows), space.sample, of_rows)
 
@@ -128,21 +136,21 @@ def by_classifier(
     *,
     classifier: Classifier = probe,
 ) -> Values:
-    """The accuracies of one classifier, and what they rest on; no other metric.
+    """The accuracies of one classifier, and their row counts and epochs.
 
     `classifier` is the paper's probe, or a control's own; all else as for `measure`.
     """
 
     def classify(parts: Cut) -> dict[tuple[str, str], float]:
-        told = {"max_epochs": max_epochs, "patience": patience}
+        options = {"max_epochs": max_epochs, "patience": patience}
         rows, parts = _of_cut(space, parts, labels)
-        return accuracies(rows, parts, tasks, key, classifier, **told)
+        return accuracies(rows, parts, tasks, key, classifier, **options)
 
     return _for_each_cut(cuts, classify)
 
 
 def _of_cut(space: Space, parts: Cut, labels: np.ndarray) -> tuple[Rows, Cut]:
-    """The rows that are in some part of a cut, and the cut of these."""
+    """The rows in any part of a cut, and their cut."""
     chosen = np.any(parts, axis=0)
     rows = on_device(only(space, chosen, labels.size), labels)
     short = (0, len(rows.sample) - int(chosen.sum()))
@@ -155,9 +163,9 @@ def accuracies(
     tasks: Tasks,
     key: jax.Array,
     classifier: Classifier,
-    **told: int,
+    **options: int,
 ) -> dict[tuple[str, str], float]:
-    """The accuracy of a classifier, on how many rows it is, and after how many epochs.
+    """A classifier's accuracies, row counts and epochs.
 
     By metric and group of classes.
     """
@@ -168,7 +176,7 @@ def accuracies(
         tasks.shared.size,
         where=parts.train,
         validation=parts.validation,
-        **told,
+        **options,
     )
     guess = guesses.likely(np.asarray(logits))
     values = {
@@ -181,7 +189,7 @@ def accuracies(
 
 
 def class_mean_accuracy(space: Rows, parts: Cut, tasks: Tasks) -> float:
-    """Of the nearest class mean, that of the rows that the probe learns from."""
+    """Accuracy of the nearest class mean of the probe's training rows."""
     means = jatlas.probes.class_means(
         space.rows, space.labels, tasks.shared.size, where=parts.train
     )
@@ -209,8 +217,8 @@ def alignment(
         for group, rows in _groups(tasks, space.labels).items():
             value = jatlas.cka(space.rows, of_same, where=rows & real)
             values[f"cka{ending}{group}"] = float(value)
-        found = _of_pairs(some, reference, tasks) if of_pairs else {}
-        for (metric, group), value in found.items():
+        by_pair = _of_pairs(some, reference, tasks) if of_pairs else {}
+        for (metric, group), value in by_pair.items():
             values[f"{metric}{ending}{group}"] = value
     return values
 
@@ -232,7 +240,10 @@ def _of_pairs(
 
 
 def _drawn(space: Rows, most: int, seed: int) -> Rows:
-    """So many rows of a space, all if there are few; alike for spaces of one order."""
+    """A sample of rows, alike for spaces of one order.
+
+    If there are few it is all.
+    """
     if len(space.sample) <= most:
         return space
     real = np.flatnonzero(space.sample >= 0)
@@ -266,14 +277,14 @@ def clusters(space: Rows, tasks: Tasks, seed: int) -> Values:
 def _for_each_cut(
     cuts: Mapping[str, Cut], classify: Callable[[Cut], dict[tuple[str, str], float]]
 ) -> Values:
-    """The values with the endings of the cuts, each different cut measured once."""
-    found: dict[str, dict[tuple[str, str], float]] = {}
+    """The values by cut ending, with equal cuts measured once."""
+    measured: dict[str, dict[tuple[str, str], float]] = {}
     for ending, parts in cuts.items():
-        same = [e for e in found if all(map(np.array_equal, cuts[e], parts))]
-        found[ending] = found[same[0]] if same else classify(parts)
+        same = [e for e in measured if all(map(np.array_equal, cuts[e], parts))]
+        measured[ending] = measured[same[0]] if same else classify(parts)
     return {
         f"{metric}{ending}{group}": value
-        for ending, values in found.items()
+        for ending, values in measured.items()
         for (metric, group), value in values.items()
     }
 

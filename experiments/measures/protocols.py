@@ -1,4 +1,4 @@
-"""The spaces that are compared: the end-to-end chart's, the task charts', the atlas."""
+"""The spaces compared: end-to-end, task charts, and the atlas."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,9 @@ PROTOCOLS = ("oracle", "blind")
 
 
 class Space(NamedTuple):
-    """Rows of one space, padded to N or to whole 4 N, so that few shapes are compiled.
+    """Rows of one space, padded so that few shapes are compiled.
+
+    There are N of them, or whole 4 N.
 
     Attributes:
         rows: (R, A); zero where padded.
@@ -64,11 +66,11 @@ def reference_spaces(embedded: Embedded) -> Spaces:
 
 
 def oracle_spaces(embedded: Embedded, test: np.ndarray) -> Spaces:
-    """The paper's protocol: each sample is embedded by the charts of its own tasks.
+    """The paper's protocol: each sample's task charts embed it.
 
     `merged_shift` is there if some training sample (not of `test`, (N,)) is in every
     task, `jumble_abs` if the charts have one dimension: else its rows are of unequal
-    length. Both controls are the end-to-end space, told the task.
+    length. Both controls are the end-to-end space with the task known.
     """
     presence, used = embedded.presence, embedded.used
     common = presence.all(axis=0) & used & ~test
@@ -87,11 +89,11 @@ def oracle_spaces(embedded: Embedded, test: np.ndarray) -> Spaces:
 
 
 def blind_spaces(embedded: Embedded) -> Spaces:
-    """Nothing is known of a sample: every chart embeds every sample.
+    """Spaces without an oracle: every chart embeds every sample.
 
     `mean_abs` (if the charts have one dimension) and `concat_abs` are what the jumbles
     of the other protocol are there: a row for each chart and sample would be M times
-    the rows, of which a classifier is not told by which chart one is.
+    the rows, and a classifier does not know the chart of a row.
     """
     used, charts = embedded.used, embedded.charts
     everywhere = np.ones_like(embedded.presence)
@@ -119,7 +121,7 @@ def of_test_split(space: Space, tasks: Tasks) -> np.ndarray:
 
 
 def only(space: Space, chosen: np.ndarray, size: int) -> Space:
-    """These rows, (R,), by themselves, padded to `size` rows or to whole 4 times."""
+    """These rows, (R,), alone, padded to `size` or whole 4 times."""
     return _space(space.rows[chosen], space.sample[chosen], size)
 
 
@@ -131,7 +133,7 @@ def rows_of_test(space: Space, tasks: Tasks) -> Space:
 def shifts(
     relative: Sequence[np.ndarray], merged: np.ndarray, common: np.ndarray
 ) -> np.ndarray:
-    """How far each chart lies from the mean of the charts, where all have a say.
+    """Each chart's offset from the mean chart, on common samples.
 
     Args:
         relative: M arrays (N, A), the charts' relative representations.
@@ -142,11 +144,11 @@ def shifts(
         (M, A), the mean over these samples of (mean over charts - this chart).
     """
     centre = merged[common].mean(axis=0)
-    return np.stack([centre - own[common].mean(axis=0) for own in relative])
+    return np.stack([centre - chart[common].mean(axis=0) for chart in relative])
 
 
 def _jumbles(embedded: Embedded, presence: np.ndarray) -> Spaces:
-    """The naive merges: a row for each sample and chart in which it is present.
+    """The naive merges: a row per sample and present chart.
 
     As they are, and each relative to the anchors by its own chart.
     """
@@ -159,7 +161,7 @@ def _jumble(
     embedded: Embedded, presence: np.ndarray, charts: Sequence[np.ndarray]
 ) -> Space:
     present = presence & embedded.used
-    rows = [chart[own] for chart, own in zip(charts, present, strict=True)]
+    rows = [chart[mask] for chart, mask in zip(charts, present, strict=True)]
     sample = np.nonzero(present)[1]
     # Sample by sample, as other spaces are: where each has one row (B, C) the rows that
     # are drawn of them are then the same.
@@ -220,7 +222,7 @@ def _with_task(embedded: Embedded) -> np.ndarray:
 
     The one-hot (of a sample in several tasks, as many ones) is as long as an embedding
     is on the average, which favours the control: a single one among 128 features of
-    that size is learnt late, and a control must get every chance. It has a place for C
+    that size is learned late, and a control must get every chance. It has a place for C
     tasks, however many there are: one program then serves all settings.
     """
     reference = embedded.reference
@@ -229,7 +231,7 @@ def _with_task(embedded: Embedded) -> np.ndarray:
 
 
 def _with_shares(embedded: Embedded) -> np.ndarray:
-    """The embedding, and the sample's share in each task: 1 / K in each of its K.
+    """The embedding, and 1 / K for each of K tasks.
 
     What the control with a learned task embedding is made from (`task_embedding`).
     """
@@ -239,7 +241,10 @@ def _with_shares(embedded: Embedded) -> np.ndarray:
 
 
 def _places(embedded: Embedded) -> np.ndarray:
-    """(N, C), one for each task of a sample; a row a sample, not a row a task."""
+    """(N, C), a place for each task of a sample.
+
+    A row is a sample, not a task.
+    """
     presence = embedded.presence
     places = max(embedded.num_classes, len(presence))
     return np.pad(np.float32(presence.T), ((0, 0), (0, places - len(presence))))

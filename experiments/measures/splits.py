@@ -1,4 +1,4 @@
-"""Which rows of a space a probe learns from, stops by, and is scored on."""
+"""Splits of a space's rows for training, stopping and scoring."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from jatlas.scenarios import Tasks
 
 
 class Cut(NamedTuple):
-    """The rows that a probe learns from, stops by, and is scored on; each (R,)."""
+    """The probe's training, stopping and scoring rows; each (R,)."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -18,7 +18,7 @@ class Cut(NamedTuple):
 
 
 def cuts(seed: int, space: Space, tasks: Tasks, *, on_test: bool) -> dict[str, Cut]:
-    """All the cuts of one space, by the ending of the metrics that are measured on it.
+    """All cuts of one space, by their metrics' ending.
 
     Args:
         seed: draws who is in which part; spaces of the same samples are cut alike.
@@ -33,17 +33,17 @@ def cuts(seed: int, space: Space, tasks: Tasks, *, on_test: bool) -> dict[str, C
     """
     if not on_test:
         return {"": training_split(seed, space, tasks)}
-    found = {
+    splits = {
         "": by_rows(seed, space, tasks),
         "_leakfree": by_samples(seed, space, tasks),
     }
     if len(space.sample) <= 4 * tasks.test.size:
-        found["_train_split"] = training_split(seed, space, tasks)
-    return found
+        splits["_train_split"] = training_split(seed, space, tasks)
+    return splits
 
 
 def by_rows(seed: int, space: Space, tasks: Tasks) -> Cut:
-    """The paper's in A: the rows of the test split, 70 / 15 / 15.
+    """The paper's split in A: test rows, 70 / 15 / 15.
 
     Where a sample has several rows, they may lie on both sides. Where none has, it is
     `by_samples`: all such spaces are cut alike, whatever the order of their rows.
@@ -57,13 +57,16 @@ def by_rows(seed: int, space: Space, tasks: Tasks) -> Cut:
 
 
 def by_samples(seed: int, space: Space, tasks: Tasks) -> Cut:
-    """The samples of the test split, 70 / 15 / 15; all rows of one on one side."""
+    """The test samples split 70 / 15 / 15.
+
+    All rows of one sample are on one side.
+    """
     test = of_test_split(space, tasks)
     return _of_samples(space, _in_three(_drawn(seed, space.sample[test], tasks)))
 
 
 def training_split(seed: int, space: Space, tasks: Tasks) -> Cut:
-    """The paper's in B and C: learn from the training split, tested on the test split.
+    """The paper's split in B and C: train and test splits.
 
     A tenth of the training samples is for validation, with all rows of each.
     """
@@ -74,7 +77,7 @@ def training_split(seed: int, space: Space, tasks: Tasks) -> Cut:
 
 
 def _drawn(seed: int, samples: np.ndarray, tasks: Tasks) -> np.ndarray:
-    """These samples, each once, in an order that depends on nothing but the seed."""
+    """These samples in an order that depends only on the seed."""
     priority = seeds.rng(seed, seeds.CUT).random(tasks.test.size)
     samples = np.unique(samples)
     return samples[np.argsort(priority[samples])]

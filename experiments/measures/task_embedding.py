@@ -1,4 +1,7 @@
-"""The control that learns what it is told: a task embedding, trained with the probe."""
+"""The control that knows the task: a trained task embedding.
+
+It is trained with the probe.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -54,15 +57,15 @@ def fit(
     max_epochs: int = 100,
     patience: int = 10,
 ) -> Fitted:
-    """Train a probe and a table of task embeddings together, from the labels.
+    """Train a probe and task embeddings together from the labels.
 
     The probe is that of `jatlas.fit_probe` (rows standardised each by itself, linear,
     ReLU, linear; Adam, early stopping), on the embedding with the mean of the sample's
-    own task embeddings beside it. Which these are is said row by row: the published
+    own task embeddings beside it. They are given row by row: the published
     control with the task's one-hot looked its table up by the task's number, not by the
-    row, and so seems to have told every row the same. A task embedding is as long as an
-    embedding is on the average when it is drawn, and as wide: like the one-hot of the
-    other control, it must be heard beside it.
+    row, and so seems to have given every row the same task. A task embedding is as long
+    as an embedding is on the average when it is drawn, and as wide: like the one-hot of
+    the other control, it must count beside it.
 
     Args:
         key: a JAX key.
@@ -97,15 +100,15 @@ def fit(
         max_epochs=max_epochs,
         patience=patience,
     )
-    learnt = where.any() & jnp.isfinite(space).all()
-    learnt &= jnp.isfinite(best.loss) | ~validation.any()
-    weights = jax.tree.map(lambda leaf: jnp.where(learnt, leaf, jnp.nan), best.weights)
+    learned = where.any() & jnp.isfinite(space).all()
+    learned &= jnp.isfinite(best.loss) | ~validation.any()
+    weights = jax.tree.map(lambda leaf: jnp.where(learned, leaf, jnp.nan), best.weights)
     return Fitted(weights, data.scale, best.epoch)
 
 
 @jax.jit
 def logits(fitted: Fitted, space: jax.Array) -> jax.Array:
-    """(R, C), of rows made as those that the classifier was fitted on."""
+    """(R, C), for rows made as those of the fit."""
     return _logits(fitted.weights, fitted.scale, space)
 
 
@@ -116,7 +119,7 @@ def _epoch(
     weights: Weights,
     moments: optax.OptState,
 ) -> tuple[Weights, optax.OptState]:
-    """A step for each batch of the rows to learn from, in a random order."""
+    """A step per batch of training rows, in random order."""
     drawn = jax.random.uniform(key, data.where.shape)
     order = jnp.argsort(jnp.where(data.where, drawn, 2))  # the others last
     count = jnp.sum(data.where)

@@ -33,7 +33,7 @@ from experiments.runs.options import described, from_json
 _CHUNK = 1024
 
 
-class Own(NamedTuple):
+class HostSamples(NamedTuple):
     """The samples of one process, on the host.
 
     Attributes:
@@ -76,14 +76,19 @@ class Placed(NamedTuple):
 
 @partial(jax.jit, static_argnames=("num_charts", "num_features"))
 def embed(images: jax.Array, num_charts: int, num_features: int) -> jax.Array:
-    """(N, height, width, channels) to (M, N, D): random projections, and a tanh."""
+    """(N, height, width, channels) to (M, N, D) by random projections.
+
+    A tanh follows.
+    """
     x = normalise(images).reshape(len(images), -1)
     shape = (num_charts, x.shape[1], num_features)
     kernels = jax.random.normal(jax.random.key(0), shape) / np.sqrt(x.shape[1])
     return jnp.tanh(jnp.einsum("np,mpd->mnd", x, kernels, precision="highest"))
 
 
-def own(options: MultihostOptions, dataset: Dataset) -> tuple[Own, np.ndarray]:
+def host_samples(
+    options: MultihostOptions, dataset: Dataset
+) -> tuple[HostSamples, np.ndarray]:
     """The samples of this process, and (M, n), their presence."""
     samples, presence, _, cuts = deal(options, dataset)
     numbers = np.arange(*cuts[options.process_id : options.process_id + 2])
@@ -91,14 +96,16 @@ def own(options: MultihostOptions, dataset: Dataset) -> tuple[Own, np.ndarray]:
     test, held = dataset.test[rows], numbers % 10 == 0
     real = np.ones(rows.size, bool)
     split = (real, ~test & ~held, ~test & held, test)
-    return Own(dataset.images[rows], dataset.labels[rows], *split), presence[:, numbers]
+    return HostSamples(dataset.images[rows], dataset.labels[rows], *split), presence[
+        :, numbers
+    ]
 
 
 def place(
     mesh: jax.sharding.Mesh, options: MultihostOptions, dataset: Dataset
 ) -> Placed:
     """This process's samples, and those of the others, over all devices."""
-    here, presence = own(options, dataset)
+    here, presence = host_samples(options, dataset)
     images, labels, *masks = jatlas.devices.place(mesh, here)
     presence = jatlas.devices.place(mesh, presence, axis=1)
     spaces = embed(images, options.num_charts + 1, options.num_features)
@@ -217,7 +224,10 @@ def say(options: MultihostOptions, text: str) -> None:
 
 
 def work() -> None:
-    """The child: options from standard input, and alive as long as that is open."""
+    """Run a child process while its standard input is open.
+
+    The options come from there.
+    """
     children.live(_work)
 
 

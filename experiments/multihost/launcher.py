@@ -88,7 +88,7 @@ class MultihostOptions(Options):
 
 
 class Deal(NamedTuple):
-    """What every process works out for itself, of all samples: numbers and masks.
+    """Every process's deal of all samples: numbers and masks.
 
     Attributes:
         samples: (N,), their places in the data set, the test split last.

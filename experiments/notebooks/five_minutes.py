@@ -26,7 +26,7 @@ labels = rng.integers(C, size=N)
 samples = rng.normal(size=(C, 16))[labels] + 0.7 * rng.normal(size=(N, 16))
 samples = samples.astype(np.float32)
 maps = [rng.normal(size=(16, D)).astype(np.float32) / 4 for D in (32, 64, 96)]
-embeddings = [np.tanh(samples @ own) for own in maps]
+embeddings = [np.tanh(samples @ weights) for weights in maps]
 presence = rng.random((M, N)) < 0.6
 
 print("embeddings:", [x.shape for x in embeddings])

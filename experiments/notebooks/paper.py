@@ -60,7 +60,7 @@ print("charts' embeddings, (M, N, D):", embeddings.shape)
 # ## The atlas, twice
 #
 # **oracle**, the paper's protocol: a sample, test samples too, is embedded only by the
-# charts whose task has its class. **blind**: nothing is known, and every chart embeds
+# charts whose task has its class. **blind**: without an oracle, every chart embeds
 # every sample. The plain mean of the charts' embeddings is blind as well.
 
 # %%
@@ -77,8 +77,8 @@ spaces = {
 # ## Compare
 #
 # A classifier is trained on each space, on rows of the training split, and tested on
-# the others. It may be told the tasks that have a sample's class, three numbers beside
-# its row; here it is not, and they are zeros. Separability is the distance of two
+# the others. It can be given the tasks that have a sample's class, three numbers beside
+# its row; here they are zeros. Separability is the distance of two
 # classes against their own spread. CKA says how alike a space is to the end-to-end one.
 
 # %%
@@ -87,9 +87,9 @@ rows = {"where": ~test & ~stop_by, "validation": stop_by}
 nothing = np.zeros_like(tasks.presence)
 
 
-def accuracy_in(space: jax.Array, told: np.ndarray = nothing) -> float:
-    """The share of the test samples that a classifier on the space gets right."""
-    space = np.concatenate([space, told.T.astype(np.float32)], axis=1)
+def accuracy_in(space: jax.Array, known_tasks: np.ndarray = nothing) -> float:
+    """The test accuracy of a classifier on the space."""
+    space = np.concatenate([space, known_tasks.T.astype(np.float32)], axis=1)
     probe = jatlas.fit_probe(jax.random.key(2), space, labels, C, **rows)
     right = np.argmax(jatlas.probe_logits(probe, space), axis=1) == labels
     return float(right[test].mean())
@@ -107,19 +107,19 @@ for name, space in spaces.items():
 # ## In honest words
 #
 # When a sample comes nobody knows its class, and so nobody knows which charts to ask.
-# The oracle did. The control has nothing merged and is told the same: the end-to-end
+# The oracle did. The control knows the same without any merging: the end-to-end
 # embedding, with a one beside it for each task that has the class of the sample.
 
 # %%
 control = accuracy_in(original, tasks.presence)
 blind, oracle = accuracy["atlas, blind"], accuracy["atlas, oracle"]
-print("accuracy    told nothing  told the task")
+print("accuracy       no oracle     task known")
 print(f"end-to-end{accuracy['end-to-end']:14.3f}{control:15.3f}")
 print(f"atlas     {blind:14.3f}{oracle:15.3f}")
 print(f"{test.sum()} test images and one seed: 0.02 more or less may be chance")
 
 # %% [markdown]
-# So what the oracle atlas gains is knowledge of the task, of which the end-to-end chart
-# makes as much. An atlas is for where there can be no end-to-end chart, because the
-# data never were in one place, or the charts are not all there yet. Judge it by what it
-# does when it is told nothing, beside the plain mean.
+# So knowing the task gives the end-to-end chart as much as the oracle atlas gains. An
+# atlas is for where there can be no end-to-end chart, because the data never were in
+# one place, or the charts are not all there yet. Judge it by its accuracy without an
+# oracle, beside the plain mean.

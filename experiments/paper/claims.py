@@ -1,4 +1,7 @@
-"""What held in every cell that the paper published: does it hold in a run?"""
+"""The paper's claims, checked against a run.
+
+They are what held in every published cell.
+"""
 
 import re
 from typing import NamedTuple
@@ -113,7 +116,7 @@ def check(rows: Rows) -> list[Fact]:
 
 
 def section(facts: list[Fact]) -> Section | None:
-    """How many hold, and a table of each with its figures; None if there are none."""
+    """The number of claims that hold, and their table, if any."""
     if not facts:
         return None
     held = {
@@ -152,16 +155,19 @@ def _of_cell(setting: tuple[str, str], protocol: str, rows: Rows) -> list[Fact]:
 
 
 def _fewer_shared(setting: tuple[str, str], protocol: str, rows: Rows) -> list[Fact]:
-    """In A: the CKA is lower than where more classes are shared, as many being novel.
+    """In A, CKA is lower where fewer classes are shared.
 
-    With fewer shared classes there are more charts, too.
+    As many classes are novel. With fewer shared classes there are more charts, too.
     """
-    own = _sizes(setting)
+    sizes_here = _sizes(setting)
     others = {key: _sizes(key) for key in settings_of(rows)}
     more_shared = {
         sizes[0]: key
         for key, sizes in others.items()
-        if own and sizes and sizes[0] > own[0] and sizes[1] == own[1]
+        if sizes_here
+        and sizes
+        and sizes[0] > sizes_here[0]
+        and sizes[1] == sizes_here[1]
     }
     if not more_shared:
         return []
@@ -178,8 +184,8 @@ def _fewer_shared(setting: tuple[str, str], protocol: str, rows: Rows) -> list[F
 
 def _sizes(setting: tuple[str, str]) -> tuple[int, int] | None:
     """The numbers of shared classes, and of novel ones a task."""
-    found = re.fullmatch(r"S(\d+)_N(\d+)", setting[1])
-    return (int(found[1]), int(found[2])) if found and setting[0] == "A" else None
+    match = re.fullmatch(r"S(\d+)_N(\d+)", setting[1])
+    return (int(match[1]), int(match[2])) if match and setting[0] == "A" else None
 
 
 def _fact(
@@ -215,6 +221,6 @@ def _chance(rows: Rows, protocol: str, accuracy: float) -> float:
 
 
 def _in_words(fact: Fact) -> str:
-    said = {True: "holds", False: "**does not hold**", None: "not known"}[fact.holds]
+    verdict = {True: "holds", False: "**does not hold**", None: "not known"}[fact.holds]
     chance = f" ± {fact.noise:.3f}" if fact.noise else ""
-    return f"{said}: {fact.more:.3f} against {fact.less:.3f}{chance}"
+    return f"{verdict}: {fact.more:.3f} against {fact.less:.3f}{chance}"

@@ -1,4 +1,4 @@
-"""What does merging gain? The main job, and the tables of the paper made by it.
+"""What does merging gain? The main job and the paper's tables.
 
 Source: Crisostomi et al., "From Charts to Atlas" (2023).
 """
@@ -34,8 +34,8 @@ def accuracies(results: dict[str, Any]) -> list[Table | str]:
         cells = []
         for key in titles:
             mine = of_setting(results["rows"], key)
-            found = [select(mine, p, space, "accuracy").values() for p in PROTOCOLS]
-            means = [f"{sum(v) / len(v):.3f}" if v else "  -  " for v in found]
+            values = [select(mine, p, space, "accuracy").values() for p in PROTOCOLS]
+            means = [f"{sum(v) / len(v):.3f}" if v else "  -  " for v in values]
             cells.append(" / ".join(means))
         table.add_row(name, *cells)
     return [

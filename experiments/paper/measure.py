@@ -1,4 +1,7 @@
-"""From a data set to the rows of the results, one (setting, seed) at a time."""
+"""From a data set to rows of results, unit by unit.
+
+A unit is a (setting, seed).
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +23,7 @@ PICTURED = (("both", "original_rel"), ("oracle", "merged"), ("blind", "merged"))
 
 
 def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
-    """The rows of one setting and seed; beside them the arrays of the pictures.
+    """The rows of one setting and seed, with the pictures' arrays.
 
     Args:
         bench: from `benches.prepare`.
@@ -55,7 +58,7 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
 def _measure(
     bench: Bench, setting: Setting, seed: int, tasks: Tasks, embedded: Embedded
 ) -> tuple[dict[str, dict[str, metrics.Values]], dict[str, np.ndarray]]:
-    """Metrics by protocol and space, and the arrays that pictures are drawn from."""
+    """Metrics by protocol and space, and the pictures' arrays."""
     spaces = {
         "both": protocols.reference_spaces(embedded),
         "oracle": protocols.oracle_spaces(embedded, tasks.test),

@@ -1,4 +1,4 @@
-"""All of a finished run that is to be looked at: the pictures and the page."""
+"""The pictures and the page of a finished run."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from experiments.runs.settings import Setting, titles_of
 
 
 def show(run: Run, results: dict[str, Any]) -> None:
-    """Draw the spaces of the first seed and all accuracies, and write the page.
+    """Draw the first seed's spaces and all accuracies; write the page.
 
     Args:
         run: all of whose units are done.
@@ -50,7 +50,7 @@ def show(run: Run, results: dict[str, Any]) -> None:
 
 
 def cell(bench: Bench, folder: Path, setting: Setting, seed: int) -> Cell:
-    """One setting and seed, as the page shows it; its pictures are drawn."""
+    """One setting and seed for the page, with its pictures drawn."""
     dataset, name = bench.dataset, f"{setting.scenario}_{setting.name}"
     file = bench.folder / f"{deals.unit(setting, seed).name}.npz"
     arrays = figures.with_tsne(storage.read_arrays(file), dataset.class_names)

@@ -21,7 +21,7 @@ _FILE = json.loads(Path(__file__).with_suffix(".json").read_text())
 # but the charts as in our results.
 FIGURES: dict[str, Any] = _FILE["figures"]
 # Accuracies on 30 classes of CIFAR-100, with the published names: of a chart trained on
-# these alone, and of the end-to-end one told which classes it may choose from.
+# these alone, and of the end-to-end one that may choose from these only.
 CLASS_SUBSETS: list[dict[str, Any]] = _FILE["class_subsets"]
 
 PROTOCOL = "oracle"
@@ -44,20 +44,20 @@ def published(
         >>> published("cifar100", "cnn", "A", "S80_N10", "merged", "accuracy")
         0.434
     """
-    found: Any = FIGURES
+    figure: Any = FIGURES
     for name in (dataset, _kind(chart), scenario, setting, space, metric):
-        found = found.get(name, {})
-    return found if isinstance(found, float) else None
+        figure = figure.get(name, {})
+    return figure if isinstance(figure, float) else None
 
 
 def chart_of(options: Mapping[str, Any]) -> str:
-    """The kind of the charts by the options of a run; "" if there are several."""
+    """The kind of a run's charts; "" for several."""
     different = set(kinds(options))
     return different.pop() if len(different) == 1 else ""
 
 
 def kinds(options: Mapping[str, Any]) -> list[str]:
-    """The kinds of the charts; older results have them in one string, by commas."""
+    """The kinds of charts, also from older results' comma lists."""
     charts = options.get("charts", ["cnn"])
     return charts.split(",") if isinstance(charts, str) else list(charts)
 
@@ -99,7 +99,7 @@ def _of(
 
 
 def _as_published(options: Mapping[str, Any], scenario: str) -> bool:
-    """Whether the anchors are as many, and drawn of as many, as the paper's."""
+    """Whether anchors and their pool are as large as the paper's."""
     anchors, held_out = options.get("num_anchors"), options.get("num_held_out")
     return anchors == 128 if scenario == "A" else (anchors, held_out) == (256, 1000)
 

@@ -1,4 +1,4 @@
-"""A report as its parts, from which both the Markdown and the page are made."""
+"""The parts of a report, for Markdown and the page."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of the report with its own heading; all texts are Markdown.
+    """A part of the report with a heading; texts are Markdown.
 
     Attributes:
         title: the heading.
@@ -61,7 +61,7 @@ def report_in_markdown(report: Report) -> str:
 
 
 def in_markdown(section: Section) -> str:
-    """A section as it stands in `table.md`, without an end of line after the last."""
+    """A section as in `table.md`, without the last newline."""
     tables = [markdown_table(*table) for table in section.tables]
     words = section.words and f"*In words:* {section.words}"
     parts = [f"## {section.title}", section.notes, *tables, words]

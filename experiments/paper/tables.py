@@ -1,4 +1,4 @@
-"""The rows of the results as a table that a stranger can read."""
+"""The rows of the results as a readable table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,8 +21,8 @@ SPACES = {
     "merged": "atlas",
     "merged_nystroem": "atlas, Nystroem",
     "merged_shift": "atlas, novel samples shifted",
-    "original_abs_task": "end-to-end + task told",
-    "original_abs_task_embedding": "end-to-end + task learnt",
+    "original_abs_task": "end-to-end + task known",
+    "original_abs_task_embedding": "end-to-end + task learned",
 }
 # In the tables in which they stand. That of one cut or one group is there in A only.
 METRICS: tuple[dict[str, str], ...] = (
@@ -100,7 +100,7 @@ deviation over seeds.
   jumble under `oracle`: there `jumble_rel` and `merged` are the same space.
 - `original_abs_task` is the control: the end-to-end embedding, and beside it the task's
   one-hot (in A a one for each task of the sample), as long as an embedding.
-  `original_abs_task_embedding` is the other: beside it a task embedding, learnt with
+  `original_abs_task_embedding` is the other: beside it a task embedding, learned with
   the probe (in A the mean of those of the sample's tasks). Only their accuracies are
   shown; the other metrics would measure that length.
 - CKA is against `original_rel`, the end-to-end chart's relative space; "absolute" is
@@ -174,9 +174,11 @@ def _section(setting: tuple[str, str], title: str, rows: Rows) -> Section:
 
 
 def _columns(rows: Rows, metrics: dict[str, str]) -> Table | None:
-    """One table, of those of these metrics that there are; None if there are none."""
-    found = {(r["space"], r["metric"]) for r in rows}
-    metrics = {m: name for m, name in metrics.items() if any(m == x for _, x in found)}
+    """One table of those of these metrics that exist, or None."""
+    measured = {(r["space"], r["metric"]) for r in rows}
+    metrics = {
+        m: name for m, name in metrics.items() if any(m == x for _, x in measured)
+    }
     if not metrics:
         return None
     columns = [(m, protocol) for m in metrics for protocol in PROTOCOLS]
@@ -185,7 +187,7 @@ def _columns(rows: Rows, metrics: dict[str, str]) -> Table | None:
         [f"{name}, `{space}`"]
         + [in_cell(select(rows, p, space, m).values()) for m, p in columns]
         for space, name in SPACES.items()
-        if any((space, m) in found for m in metrics)
+        if any((space, m) in measured for m in metrics)
     ]
     return Table(["space", *head], lines)
 
@@ -196,21 +198,21 @@ def _summary(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _in_words(rows: Rows) -> str:
-    """What the table shows and what it does not, from its own numbers."""
+    """The table's findings and limits, from its numbers."""
     gain = _apart(rows, "oracle", "merged", "original_abs")
-    told = _apart(rows, "oracle", "original_abs_task", "original_abs")
+    with_task = _apart(rows, "oracle", "original_abs_task", "original_abs")
     beyond = _apart(rows, "oracle", "merged", "original_abs_task")
     if " above" in gain:
         link = (
-            "That is not the merge's alone: merely told the task, with nothing merged,"
+            "The gain is not from merging alone: given only the task, without merging,"
         )
     else:
-        link = "Merely told the task, with nothing merged,"
+        link = "Given only the task, without merging,"
     return (
-        "told by which charts a sample is to be embedded (`oracle`), the "
-        f"atlas is {gain} the end-to-end space. {link} the end-to-end space is {told} "
-        f"where it was, and the atlas {beyond} that.{_learnt(rows)} "
-        "Told nothing (`blind`), the atlas "
+        "with an oracle, which knows the charts that a sample belongs to (`oracle`), "
+        f"the atlas is {gain} the end-to-end space. {link} the end-to-end space is "
+        f"{with_task} where it was, and the atlas {beyond} that.{_learned(rows)} "
+        "Without an oracle (`blind`), the atlas "
         f"is {_apart(rows, 'blind', 'merged', 'original_abs')} end-to-end, "
         f"{_apart(rows, 'blind', 'merged', 'mean_abs')} the mean of the embeddings and "
         f"{_apart(rows, 'blind', 'merged', 'concat_abs')} their concatenation. "
@@ -219,7 +221,7 @@ def _in_words(rows: Rows) -> str:
     )
 
 
-def _learnt(rows: Rows) -> str:
+def _learned(rows: Rows) -> str:
     """What the other control says; nothing if it was not measured."""
     control = "original_abs_task_embedding"
     if not select(rows, "oracle", control, "accuracy"):
@@ -229,7 +231,7 @@ def _learnt(rows: Rows) -> str:
 
 
 def _noise(rows: Rows) -> str:
-    """On how many rows an accuracy is, and what that makes of a small difference."""
+    """An accuracy's number of rows, and its standard error."""
     scored = select(rows, "oracle", "original_abs", "scored_rows")
     accuracy = select(rows, "oracle", "original_abs", "accuracy")
     share = float(np.mean([accuracy[seed] for seed in scored])) if scored else np.nan
@@ -244,7 +246,7 @@ def _noise(rows: Rows) -> str:
 
 
 def _apart(rows: Rows, protocol: str, space: str, other: str) -> str:
-    """How far the accuracy of a space is above or below another's, seed by seed."""
+    """A space's accuracy above or below another's, by seed."""
     ours = select(rows, protocol, space, "accuracy")
     theirs = select(rows, protocol, other, "accuracy")
     gaps = [100 * (ours[seed] - theirs[seed]) for seed in ours if seed in theirs]

@@ -1,4 +1,4 @@
-"""What all pictures share: their width, their resolution, and how they are saved.
+"""The shared width, resolution and saving of all pictures.
 
 Everything is drawn on `Figure` objects of its own, without pyplot: nothing is shared
 between threads, and nothing is left open.
@@ -15,7 +15,10 @@ DPI = 150
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG, in full or not at all: the same bytes every time."""
+    """Write the figure as a PNG in full or not at all.
+
+    The bytes are the same every time.
+    """
     storage.write(
         path,
         lambda stream: figure.savefig(

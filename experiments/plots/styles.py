@@ -1,6 +1,7 @@
-"""How a class looks in every picture: a colour and a shape, so that grey print will do.
+"""A class's color and shape in every picture.
 
-The same classes look the same on paper (matplotlib) and on the page (Plotly).
+Grey print will do. The same classes look the same on paper (matplotlib) and on the page
+(Plotly).
 """
 
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ class Look(NamedTuple):
 
     @property
     def style(self) -> dict[str, Any]:
-        """What matplotlib is told to draw it, with an outline that sets it apart."""
+        """Matplotlib options to draw it, with an outline around it."""
         return {
             "color": self.colour,
             "marker": self.marker,
@@ -58,7 +59,7 @@ class Look(NamedTuple):
 
 
 def look(number: int) -> Look:
-    """The look of a class, 0 or more; those of the first 220 all differ.
+    """The look of a class number; the first 220 differ.
 
     Example:
         >>> look(0), look(110)

@@ -1,4 +1,4 @@
-"""Accuracy and CKA of the atlas by the number of anchors and how they are chosen."""
+"""The atlas's accuracy and CKA by number and choice of anchors."""
 
 from functools import partial
 from typing import Any

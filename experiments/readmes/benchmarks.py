@@ -31,13 +31,13 @@ def machine(results: Results) -> str:
 
 
 def ratios(results: Results) -> str:
-    """Each reference's time over ours, with a first cell that is unlike the others."""
+    """Each reference's time over ours, with unique first cells."""
     lines = []
     for row in rows_of(results):
         for name, one in row.get("references", {}).items():
-            found = timing.ratios(row["seconds"], name, scale=one["scale"])
+            speedups = timing.ratios(row["seconds"], name, scale=one["scale"])
             what = f"{report.named(row)}, against {one['what']}"
-            lines.append([what, report.number(timing.middle(found))])
+            lines.append([what, report.number(timing.middle(speedups))])
     return markdown_table(["job", "times as fast"], lines)
 
 

@@ -5,10 +5,15 @@ from functools import partial
 from typing import Any
 
 from experiments.blind.methods import METHODS
-from experiments.blind.present import LEARNT_FROM
+from experiments.blind.present import LEARNED_FROM
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.report import goals, tables
-from experiments.blind.report.values import Rows, own_probe, present_curve, values
+from experiments.blind.report.values import (
+    Rows,
+    present_curve,
+    single_chart_probe,
+    values,
+)
 from experiments.readmes.files import Runs
 from experiments.runs.rows import in_cell, markdown_table, settings_of
 
@@ -19,7 +24,7 @@ SETTING = ("A", "S2_N2")  # of the tables of some charts only
 
 
 def keep(row: dict[str, Any]) -> bool:
-    """What is neither a point of a curve over widths nor of samples that choose."""
+    """Drop rows of width curves and of the selection split."""
     if row["of"] == "present":
         return (row["scenario"], row["setting"]) == SETTING
     if row["of"] == "accuracy":
@@ -46,21 +51,21 @@ def accuracies(rows: Rows, probe: str) -> str:
 
 
 def present(rows: Rows) -> str:
-    """A line a method, a column a number of charts that embed a test sample."""
+    """Accuracies by method and number of charts for a test sample."""
     lines, heads = [], []
     for method, title in PRESENT.items():
         curves = {
-            learnt: present_curve(rows, SETTING, method, learnt)
-            for learnt in LEARNT_FROM
+            learned: present_curve(rows, SETTING, method, learned)
+            for learned in LEARNED_FROM
         }
         heads = [
-            f"{size} of {max(curve)}{', drawn' if learnt == 'some' else ''}"
-            for learnt, curve in curves.items()
+            f"{size} of {max(curve)}{', drawn' if learned == 'some' else ''}"
+            for learned, curve in curves.items()
             for size in curve
         ]
         cells = (in_cell(v) for curve in curves.values() for v in curve.values())
         lines.append([title, *cells])
-    alone = ["each chart's own probe", own_probe(rows, SETTING)]
+    alone = ["each chart's own probe", single_chart_probe(rows, SETTING)]
     lines.append([*alone, *[""] * (len(heads) - 1)])
     return markdown_table([" ".join(SETTING), *heads], lines)
 

@@ -19,7 +19,7 @@ HARDER = {
 
 
 def accuracies(runs: Runs, group: str, columns: Mapping[str, str]) -> str:
-    """Of one group of classes: a line a method, a column a run."""
+    """A group of classes: a line a method, a column a run."""
     return _table(runs, {(name, group): title for title, name in columns.items()})
 
 

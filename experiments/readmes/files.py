@@ -68,29 +68,29 @@ def about(results: Results) -> About:
     Raises:
         KeyError: if it does not say one of the three.
     """
-    own = results.get("settings", results)
-    machine = own.get("machine", own)
+    settings = results.get("settings", results)
+    machine = settings.get("machine", settings)
     device = machine["device"] if "device" in machine else ", ".join(machine["devices"])
-    return About(own["options"], own["versions"], device)
+    return About(settings["options"], settings["versions"], device)
 
 
 def runs_table(runs: Runs) -> str:
-    """Which files the tables of an experiment are made of, and how they came about."""
+    """The files behind an experiment's tables, and their provenance."""
     lines = []
     for name in runs.names():
         results = runs[name]
-        own = about(results)
-        seeds = own.options.get("seeds", ())
-        told = results.get("published", {})
-        part = "part" in told
+        described = about(results)
+        seeds = described.options.get("seeds", ())
+        published = results.get("published", {})
+        part = "part" in published
         lines.append(
             [
                 f"[{name}](published/{name}.json)",
-                f"`{told['command']}`" if "command" in told else "",
+                f"`{published['command']}`" if "command" in published else "",
                 ", ".join(map(str, seeds)) + (" (not finished)" if part else ""),
                 _minutes(results),
-                own.device,
-                own.versions["jax"],
+                described.device,
+                described.versions["jax"],
             ]
         )
     head = ("results", "command", "seeds", "minutes", "device", "jax")
@@ -126,8 +126,8 @@ def publish(
     whole = not source.is_dir()
     results = json.loads(source.read_text()) if whole else unfinished(source)
     results = _without_places(results)
-    told = {"command": command, "seconds": seconds}
-    made = {name: value for name, value in told.items() if value is not None}
+    origin = {"command": command, "seconds": seconds}
+    made = {name: value for name, value in origin.items() if value is not None}
     if not whole:
         made["part"] = "the seeds that were done of a run that was not finished"
     rows = results.get("rows")
@@ -156,7 +156,7 @@ def unfinished(folder: Path) -> Results:
     if not cells:
         raise FileNotFoundError(f"{folder} has no parts/*_seed*.json")
     most = max(map(len, cells.values()))
-    seeds = sorted(seed for seed, found in cells.items() if len(found) == most)
+    seeds = sorted(seed for seed, parts in cells.items() if len(parts) == most)
     rows = [row for seed in seeds for part in cells[seed] for row in part]
     options = settings["options"] | {"seeds": seeds}
     return {"settings": settings | {"options": options}, "rows": rows}

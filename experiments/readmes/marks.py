@@ -1,4 +1,4 @@
-"""Marks in a Markdown text: where a table or a figure stands, and which it is.
+"""Marks for tables and figures in a Markdown text.
 
 A table stands between two marks, and is written anew as a whole::
 
@@ -38,7 +38,7 @@ _MEASURED = re.compile(
 
 
 class BadMark(ValueError):
-    """A mark that names what there is not, or that has no figure or no end."""
+    """A mark without a known name, a figure, or an end."""
 
 
 def renewed(text: str, make: Make) -> str:
@@ -82,7 +82,7 @@ def renewal(text: str, make: Make) -> tuple[str, list[str]]:
 
 
 def unmarked(text: str) -> list[str]:
-    """Measured figures that no mark vouches for, each with the words around it."""
+    """Measured figures without a mark, with the words around them."""
     bare = _EITHER.sub(_blank, _CODE.sub(_blank, text))
     return [
         " ".join(bare[max(0, m.start() - 40) : m.end() + 20].split())
@@ -117,8 +117,8 @@ def cell(markdown: str, row: str, column: str) -> str:
 def _figure(match: re.Match[str], make: Make) -> str:
     """What should stand before a mark."""
     address = " ".join(match["address"].split())
-    name, _, rest = address.partition(": ")
-    row, _, column = rest.rpartition(": ")
+    name, _, place = address.partition(": ")
+    row, _, column = place.rpartition(": ")
     if not row:
         raise BadMark(f"{address!r} is not 'table: row: column'")
     try:
@@ -129,11 +129,11 @@ def _figure(match: re.Match[str], make: Make) -> str:
 
 
 def _like(shown: str, value: str, minus: str) -> str:
-    """The number in a cell, written as the figure was: decimals, sign, spread."""
-    found = re.match(rf"({_NUMBER})(?: ± ({_NUMBER}))?", value)
-    if found is None:
+    """A cell's number in a figure's format: decimals, sign, spread."""
+    match = re.match(rf"({_NUMBER})(?: ± ({_NUMBER}))?", value)
+    if match is None:
         raise BadMark(f"the cell {value!r} does not begin with a number")
-    numbers = [part for part in found.groups() if part is not None]
+    numbers = [part for part in match.groups() if part is not None]
     written = shown.split(" ± ")
     if len(written) > len(numbers):
         raise BadMark(f"{shown!r} has a spread, the cell {value!r} has none")

@@ -66,7 +66,7 @@ def check() -> list[str]:
 
 
 def table(name: str, folder: Path | None = None) -> str:
-    """The Markdown of a table; a sentence if its run is not published yet.
+    """The Markdown of a table, or a sentence if it is unpublished.
 
     Args:
         name: EXPERIMENT.TABLE.
@@ -76,14 +76,14 @@ def table(name: str, folder: Path | None = None) -> str:
     Raises:
         marks.BadMark: if there is no table of this name.
     """
-    experiment, _, own = name.partition(".")
+    experiment, _, table_name = name.partition(".")
     if experiment not in TABLES:
         raise marks.BadMark(f"{name}: no experiment of these: {', '.join(TABLES)}")
     known = {"runs": files.runs_table, **TABLES[experiment].TABLES}
-    if own not in known:
-        raise marks.BadMark(f"{name}: {own!r} is not one of {', '.join(known)}")
+    if table_name not in known:
+        raise marks.BadMark(f"{name}: {table_name!r} is not one of {', '.join(known)}")
     try:
-        return known[own](Runs(experiment, folder or files.EXPERIMENTS))
+        return known[table_name](Runs(experiment, folder or files.EXPERIMENTS))
     except NotPublished as error:
         return f"*No results yet: `{error.args[0]}` is not there.*"
 

@@ -85,26 +85,28 @@ def differences(rows: Rows) -> str:
 
 
 def whole(runs: Runs, kind: str) -> Rows:
-    """The rows of the paper's tables of a kind of chart, of the runs that there are.
+    """The rows of the paper's tables for a kind of chart.
+
+    They are of the runs that there are.
 
     Raises:
         NotPublished: if there is none.
     """
-    found = [runs[name]["rows"] for name in WHOLE[kind] if name in runs]
-    if not found:
+    parts = [runs[name]["rows"] for name in WHOLE[kind] if name in runs]
+    if not parts:
         raise NotPublished(f"experiments/paper/published/{WHOLE[kind][0]}.json")
-    return [row for rows in found for row in rows]
+    return [row for rows in parts for row in rows]
 
 
 def facts(rows: Rows) -> str:
     """How many of the paper's facts hold, by protocol."""
-    found = claims.check(rows)
+    checked = claims.check(rows)
     lines = []
-    for protocol in dict.fromkeys(fact.protocol for fact in found):
-        holds = [fact.holds for fact in found if fact.protocol == protocol]
+    for protocol in dict.fromkeys(fact.protocol for fact in checked):
+        holds = [fact.holds for fact in checked if fact.protocol == protocol]
         failing = [
             f"{fact.statement} ({fact.scenario} {fact.setting})"
-            for fact in found
+            for fact in checked
             if fact.protocol == protocol and not fact.holds
         ]
         count = [str(sum(map(bool, holds))), str(len(holds))]

@@ -11,7 +11,7 @@ RUN = "default"
 
 
 def of_pair(runs: Runs, pair: str, num_anchors: int) -> str:
-    """A line a method, a column a metric; mean ± deviation over choices of anchors."""
+    """Mean ± deviation over anchor choices, by method and metric."""
     results = runs[RUN]
     options = results["settings"]["options"]
     known = chance(options["num_samples"] - options["num_pool"])

@@ -1,4 +1,4 @@
-"""Charts trained for tasks, and what they make of every sample: kept until measured.
+"""Charts trained for tasks, and their embeddings, kept until measured.
 
 Each chart's embeddings are a file, written whole or not at all, so that a run that is
 killed goes on with the next chart.
@@ -67,7 +67,7 @@ def read(options: Options, report: Report = terminal.silent) -> Dataset:
 def prepare(
     options: Options, dataset: Dataset, folder: Path, report: Report = terminal.silent
 ) -> Bench:
-    """What all units of a run share; features of frozen encoders are computed first.
+    """Prepare what all units share; frozen features are computed first.
 
     Args:
         options: of the run.
@@ -106,7 +106,7 @@ def reference(bench: Bench, seed: int, report: Report) -> np.ndarray:
 def charts(
     bench: Bench, setting: Setting, seed: int, tasks: Tasks, report: Report
 ) -> list[np.ndarray]:
-    """M arrays (N, D_m): every sample's embeddings, by the charts of all tasks."""
+    """M arrays (N, D_m): all task charts' embeddings of every sample."""
     files = chart_files(bench, setting, seed, len(tasks.seen))
     return _embeddings(bench, tasks, key(seed, setting), files, "chart", report)
 
@@ -119,13 +119,13 @@ def unit_name(setting: Setting, seed: int) -> str:
 def chart_files(
     bench: Bench, setting: Setting, seed: int, num_charts: int
 ) -> list[Path]:
-    """Where the embeddings of a unit's charts are kept until it has been measured."""
+    """The files of a unit's chart embeddings until it is measured."""
     name = unit_name(setting, seed)
     return [bench.folder / f"{name}_chart{m}.npz" for m in range(num_charts)]
 
 
 def key(seed: int, setting: Setting) -> jax.Array:
-    """The key of a setting's charts: other than those of other settings and seeds."""
+    """The key of a setting's charts, unique by setting and seed."""
     number = zlib.crc32(f"{setting.scenario}_{setting.name}".encode())
     return jax.random.fold_in(jax.random.key(seed), number)
 
@@ -138,19 +138,19 @@ def _embeddings(
     name: str,
     report: Report,
 ) -> list[np.ndarray]:
-    """What every chart makes of every sample; those that are missing are trained."""
+    """Every chart's embeddings of all samples; missing charts are trained."""
     kinds = bench.options.charts
     missing = [m for m, file in enumerate(files) if not file.exists()]
     for group in _groups(missing, kinds):
         kind = kinds[group[0] % len(kinds)]
         rows = _embedded(bench, kind, tasks, key, group, name, report)
-        for m, own in zip(group, rows, strict=True):
-            storage.write_arrays(files[m], {"embeddings": own})
+        for m, embeddings in zip(group, rows, strict=True):
+            storage.write_arrays(files[m], {"embeddings": embeddings})
     return [storage.read_arrays(file)["embeddings"] for file in files]
 
 
 def _groups(numbers: list[int], kinds: tuple[str, ...]) -> list[list[int]]:
-    """Charts that are trained in one call: of one kind; on a CPU each by itself.
+    """Charts trained in one call: one kind, singly on a CPU.
 
     There they are trained one after another anyway, and each is kept when it is done.
     """
@@ -210,7 +210,10 @@ def _embedded(
     name: str,
     report: Report,
 ) -> np.ndarray:
-    """(G, N, D), embeddings by charts of one kind, trained for these of the tasks."""
+    """(G, N, D), embeddings by charts trained for these tasks.
+
+    The charts are of one kind.
+    """
     epochs, num_charts = bench.options.epochs(kind), len(tasks.seen)
 
     def tell(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Child processes: how a run starts and watches them, and how one lives and ends.
+"""Child processes: how they start, are watched, and end.
 
 Either each child works by itself, or they are members of one `jax.distributed`. JAX
 ends a member by SIGABRT when another is lost, so no Python gets to say why: the parent
@@ -64,7 +64,7 @@ class Child(NamedTuple):
 
 
 def members(num_processes: int, *, timeout: int, wait: int) -> list[Member]:
-    """The members of a `jax.distributed` on this machine, at a port that is free."""
+    """The members of a local `jax.distributed`, at a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
@@ -110,7 +110,7 @@ def start(
 
 
 def watch(children: Sequence[Child]) -> list[int | None]:
-    """Wait till all have ended or one has failed; the others are ended then.
+    """Wait until all end or one fails; then end the others.
 
     Returns:
         Their exit codes at that moment, None for those that were still at work.

@@ -5,7 +5,7 @@ import platformdirs
 
 
 def keep_compiled() -> None:
-    """Keep what was compiled in the user's cache folder, for the next run."""
+    """Keep compiled programs in the user's cache folder."""
     folder = platformdirs.user_cache_path("jatlas") / "xla"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

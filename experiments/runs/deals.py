@@ -1,4 +1,4 @@
-"""The units of a run on images, and which samples its charts and anchors are given."""
+"""Units of a run on images, with their samples and anchors."""
 
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -47,7 +47,7 @@ def units(options: Options, dataset: Dataset) -> list[Unit]:
         ValueError: if a setting is unknown, or the data are too few for one, or a chart
             of the user's own does not fit them.
     """
-    for name in filter(plugins.is_own, options.charts):
+    for name in filter(plugins.is_plugin, options.charts):
         plugins.make_chart(name, dataset.images.shape[1:], len(dataset.class_names))
     made, bench = chosen(options, dataset), bare(options, dataset)
     for each in made:
@@ -71,7 +71,7 @@ def bare(options: Options, dataset: Dataset) -> Bench:
 
 
 def deal(bench: Bench, setting: Setting, seed: int) -> tuple[Tasks, np.ndarray]:
-    """The tasks of one setting and seed, and (N,), who may be an anchor.
+    """The tasks of one setting and seed, and possible anchors, (N,).
 
     Raises:
         ValueError: if the data set is too small for them, or has other classes.

@@ -1,4 +1,4 @@
-"""What an experiment is: a name, its options, what it measures, and what it reports.
+"""An experiment: a name, options, a measurement, and a report.
 
 An experiment is one record, and the runner does everything else:
 

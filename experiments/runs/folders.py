@@ -1,4 +1,4 @@
-"""A folder belongs to one run: taken by its settings, gone on with by the same."""
+"""A folder belongs to one run, and only its settings resume it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ FORCED = "forced"
 
 
 def claim(folder: Path, settings: dict[str, Any], *, force: bool = False) -> list[str]:
-    """Take a folder for a run with these settings, or find it taken by the same.
+    """Take a folder for these settings, or resume the same.
 
     Hidden files do not count: a run that was killed while it wrote leaves one. Those of
     the same run are deleted.
@@ -89,13 +89,13 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _difference(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> str:
-    """The first setting in which the two differ, in words; empty if none."""
+    """The first setting that differs, in words; empty if none."""
     for name in sorted(set(ours) | set(theirs)):
         a, b = ours.get(name), theirs.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found = _difference(a, b, f"{prefix}{name}.")
-            if found:
-                return found
+            difference = _difference(a, b, f"{prefix}{name}.")
+            if difference:
+                return difference
         elif a != b:
             return f"{prefix}{name} is {b!r} there and {a!r} here"
     return ""

@@ -112,7 +112,7 @@ class Options:
 
     @property
     def held_out(self) -> int:
-        """How many training samples are kept from every task in B and C."""
+        """The number of training samples held out in B and C."""
         return self.most_anchors if self.num_held_out is None else self.num_held_out
 
     @property
@@ -156,10 +156,10 @@ def check(options: Options) -> None:
 
 
 def check_charts(charts: tuple[str, ...]) -> None:
-    """Raise ValueError unless every kind of chart is known, or can be imported."""
+    """Raise ValueError unless every chart kind is known or importable."""
     if not charts:
         raise ValueError("--charts takes one or more kinds of charts.")
-    imported = [kind for kind in charts if plugins.is_own(kind)]
+    imported = [kind for kind in charts if plugins.is_plugin(kind)]
     known = chart_kinds.KINDS
     unknown = [kind for kind in charts if kind not in known and kind not in imported]
     if unknown:
@@ -177,7 +177,7 @@ def flag(name: str) -> str:
 
 
 def described(options: Options, unused: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The options as JSON has them: without folders, and without those not used."""
+    """The options as JSON, without folders and unused ones."""
     left_out = {*ELSEWHERE, *unused}
     values = {
         field.name: getattr(options, field.name)
@@ -191,15 +191,15 @@ def described(options: Options, unused: tuple[str, ...] = ()) -> dict[str, Any]:
 
 def to_json(options: Options) -> dict[str, Any]:
     """All options, as JSON can have them."""
-    told = asdict(options)
-    return {k: str(v) if isinstance(v, Path) else v for k, v in told.items()}
+    values = asdict(options)
+    return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 
 
-def from_json(kind: type[Given], told: dict[str, Any]) -> Given:
-    """The options of this class that `to_json` gave, once they have been JSON."""
-    lists = {k: tuple(v) for k, v in told.items() if isinstance(v, list)}
-    paths = {k: Path(told[k]) for k in ELSEWHERE if isinstance(told[k], str)}
-    return kind(**told | lists | paths)
+def from_json(kind: type[Given], values: dict[str, Any]) -> Given:
+    """The options of this class, from `to_json`'s JSON."""
+    lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    paths = {k: Path(values[k]) for k in ELSEWHERE if isinstance(values[k], str)}
+    return kind(**values | lists | paths)
 
 
 def _values(value: int | tuple[int, ...] | None) -> tuple[int, ...]:

@@ -23,8 +23,8 @@ SHOWN = ("experiments.plots", "experiments.runs.terminal")
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Of the packages, and of Python."""
-    found = {name: metadata.version(name) for name in packages}
-    return found | {"python": platform.python_version()}
+    installed = {name: metadata.version(name) for name in packages}
+    return installed | {"python": platform.python_version()}
 
 
 def device() -> str:
@@ -34,7 +34,7 @@ def device() -> str:
 
 
 def of_dataset(options: Options, dataset: Dataset) -> dict[str, Any]:
-    """What a run on images says of itself: all options resolved, and hashes of data."""
+    """A run's provenance on images: resolved options and data hashes."""
     chosen = settings.chosen(
         options.settings, options.scenario, options.dataset, len(dataset.class_names)
     )
@@ -66,10 +66,11 @@ def _weights(charts: Iterable[str]) -> dict[str, str]:
 
 
 def code(functions: Iterable[Callable], parts: Iterable[str] = ()) -> dict[str, str]:
-    """Hashes of all modules of ours that these functions depend on, by their names.
+    """Hashes of all our modules that these functions depend on.
 
-    A comment, a docstring or the layout of the code is no part of a hash, so that a run
-    goes on after these have changed; nor is what only draws or prints.
+    They are by name. A comment, a docstring or the layout of the code is no part of a
+    hash, so that a run goes on after these have changed; nor is what only draws or
+    prints.
 
     Args:
         functions: those that make the numbers.

@@ -29,7 +29,7 @@ def settings_of(rows: Rows) -> list[tuple[str, str]]:
 
 
 def in_cell(values: Collection[float | None]) -> str:
-    """Mean ± standard deviation, as tables show them; the mean alone of one value."""
+    """Mean ± standard deviation as in tables; one value alone."""
     known = [np.nan if value is None else value for value in values]
     if not known:
         return "n/a"

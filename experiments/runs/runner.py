@@ -1,4 +1,4 @@
-"""One way to run an experiment: checked, measured unit by unit, kept, and written."""
+"""One runner for experiments: checked, measured by unit, kept, written."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ def command(
     args: Sequence[str] | None = None,
     prog: str | None = None,
 ) -> None:
-    """The command of an experiment: errors are a line, and so is the end.
+    """The command of an experiment, with one-line errors and endings.
 
     It ends with 2 if an option or a file is wrong, with 130 if it is interrupted.
 
@@ -50,8 +50,8 @@ def parse(
 ) -> Any:
     """The options of a command line; of the arguments of `command`."""
     prog = prog or f"python -m experiments.{experiment.name}"
-    own = experiment.options, experiment.unused
-    return parse_options(*own, experiment.about, prog, args)
+    accepted = experiment.options, experiment.unused
+    return parse_options(*accepted, experiment.about, prog, args)
 
 
 def parse_options(
@@ -112,7 +112,7 @@ def main(experiment: Experiment, options: Any) -> None:
 
 
 def plan(experiment: Experiment, options: Any, console: Console | None = None) -> Run:
-    """Check the options, read the data, take the folder, and prepare the bench.
+    """Check options, read data, take the folder, prepare the bench.
 
     Raises:
         ValueError: if no run can be made of the options, or the folder is another's.
@@ -161,7 +161,7 @@ def describe(experiment: Experiment, options: Any, data: Any) -> dict[str, Any]:
 
 
 def execute(run: Run, console: Console) -> dict[str, Any]:
-    """Measure what is missing, then write the results, the table and the pictures."""
+    """Measure missing units, then write results, table and pictures."""
     experiment = run.experiment
     contents = measure_all(run, console)
     results = {"settings": run.settings, "rows": [r for c in contents for r in rows(c)]}
@@ -185,7 +185,7 @@ def execute(run: Run, console: Console) -> dict[str, Any]:
 
 
 def measure_all(run: Run, console: Console) -> list[Any]:
-    """What is kept of all units, with a bar that says how long is left.
+    """The records of all units, with a bar and time left.
 
     Where there is no terminal, a line at the beginning of each unit says the same.
     """
@@ -207,7 +207,7 @@ def measure_all(run: Run, console: Console) -> list[Any]:
 
 
 def measure(run: Run, unit: Unit, report: Report = terminal.silent) -> Any:
-    """What is kept of a unit: from the disk if it is done, else made."""
+    """A unit's record: read from disk if done, else measured."""
     if is_done(run, unit):
         return storage.read_json(part(run, unit))
     content = run.experiment.measure(run.bench, *unit.of, report)
@@ -253,7 +253,7 @@ def _of_unit(report: Report, unit: Unit, number: int) -> Report:
 
 
 def _claimed(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
-    """Of the settings, that on which what is measured of a unit depends.
+    """The settings on which a unit's measurements depend.
 
     Not on which units there are: to a folder more may be added. The hash of all code is
     that of the modules, which stand beside it.
@@ -266,7 +266,10 @@ def _claimed(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]
 
 
 def _message(box: str) -> str:
-    """What tyro says in a box, up to the first line across, without its heading."""
+    """The text of tyro's error box, without its heading.
+
+    It ends at the first line across.
+    """
 
     def across(line: str) -> bool:
         return re.match("[─-]{5}", line) is not None

@@ -1,4 +1,4 @@
-"""The streams of random numbers of a run, each with a name of its own.
+"""The named streams of random numbers of a run.
 
 All is drawn from the seed of a unit. Draws that share a stream would be tied to each
 other: so each stream stands here, once, and a test holds that no two are alike. The

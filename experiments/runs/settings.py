@@ -1,4 +1,4 @@
-"""The cells of the three scenarios' grids, by names that say what is in them."""
+"""The cells of the three scenarios' grids, by descriptive names."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -44,12 +44,12 @@ def parse(name: str) -> Setting:
     Raises:
         ValueError: if it is none of these.
     """
-    if found := re.fullmatch(r"S(\d+)_N(\d+)", name):
-        return _shared(int(found[1]), int(found[2]))
+    if match := re.fullmatch(r"S(\d+)_N(\d+)", name):
+        return _shared(int(match[1]), int(match[2]))
     if re.fullmatch(r"P\d+(_\d+)+", name):
         return _disjoint(tuple(map(int, name[1:].split("_"))))
-    if found := re.fullmatch(r"T(\d+)", name):
-        return _total(int(found[1]))
+    if match := re.fullmatch(r"T(\d+)", name):
+        return _total(int(match[1]))
     raise ValueError(
         f"unknown setting {name!r}. There are S4_N2 (4 classes shared, 2 novel a "
         "task), P80_20 (the percentages of samples that the tasks get of a class) and "
@@ -58,10 +58,13 @@ def parse(name: str) -> Setting:
 
 
 def grid(dataset: str, num_classes: int, scenario: Scenario) -> tuple[str, ...]:
-    """The settings of a scenario: the paper's, or of other data as many that fill C."""
-    found = PAPER.get(dataset, {}).get(scenario)
-    if found is not None:
-        return found
+    """The settings of a scenario: the paper's, or as many that fit.
+
+    With other data they fill C.
+    """
+    paper = PAPER.get(dataset, {}).get(scenario)
+    if paper is not None:
+        return paper
     if scenario == "A":
         novel = max(1, num_classes // 5)
         shared = (num_classes - novel * k for k in (3, 4))
@@ -95,9 +98,9 @@ def chosen(
     )
     if len(set(names)) < len(names):
         raise ValueError(f"--settings must all be different, got {names}.")
-    found = [parse(name) for name in names]
-    left = [s.name for s in found if s.scenario not in scenario]
-    if not found:
+    settings = [parse(name) for name in names]
+    left = [s.name for s in settings if s.scenario not in scenario]
+    if not settings:
         raise ValueError(
             f"of {num_classes} classes there is no setting of scenario "
             f"{' '.join(scenario)}: in A some classes are shared and each task "
@@ -108,7 +111,7 @@ def chosen(
             f"--scenario {' '.join(scenario)} leaves nothing of the settings "
             f"{left}; name those of its own."
         )
-    return found
+    return settings
 
 
 def titles_of(names: Sequence[str]) -> dict[tuple[str, str], str]:
@@ -118,8 +121,8 @@ def titles_of(names: Sequence[str]) -> dict[tuple[str, str], str]:
         >>> titles_of(["T2"])
         {('C', 'T2'): 'classes cut into 2 disjoint tasks'}
     """
-    found = [parse(name) for name in names]
-    return {(s.scenario, s.name): s.title for s in found}
+    settings = [parse(name) for name in names]
+    return {(s.scenario, s.name): s.title for s in settings}
 
 
 # What is published, and nothing else.

@@ -1,4 +1,4 @@
-"""What the long commands share: progress, a bar with the time left, and their ends.
+"""Progress, time left, and endings of the long commands.
 
 Progress is reported everywhere as (what is being done, the share that is done).
 """
@@ -23,7 +23,7 @@ Report = Callable[[str, float], None]
 
 
 class Stopped(RuntimeError):
-    """A run that cannot go on, for a reason that is said in a line."""
+    """A run that cannot go on, with a one-line reason."""
 
 
 def silent(what: str, share: float) -> None:
@@ -42,9 +42,10 @@ def part_of(report: Report, start: float, stop: float) -> Report:
 
 @contextmanager
 def bar(console: Console, total: float) -> Iterator[Report]:
-    """A bar, and what moves it: what is done now, and how much of the total is done.
+    """A progress bar, and the function that moves it.
 
-    On a terminal; elsewhere nothing is shown.
+    It takes what is done now, and how much of the total is done. On a terminal;
+    elsewhere nothing is shown.
     """
     with Progress(
         TextColumn("{task.percentage:3.0f}%"),
@@ -63,20 +64,20 @@ def bar(console: Console, total: float) -> Iterator[Report]:
 
 
 def fail(error: object) -> NoReturn:
-    """End the command: what is wrong with its options or files, in a line."""
+    """End the command with one line about options or files."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     raise SystemExit(2)
 
 
 @contextmanager
 def endings(console: Console) -> Iterator[None]:
-    """What is said, in a line, when a run that can go on later is stopped or fails."""
+    """Report in a line when a resumable run stops or fails."""
     try:
         yield
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from here")
         sys.exit(130)
     except (OSError, storage.Damaged) as error:
-        fail(f"{error}; the same command goes on once that is mended")
+        fail(f"{error}; the same command goes on once that is fixed")
     except Stopped as error:
         fail(error)

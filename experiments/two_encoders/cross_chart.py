@@ -1,4 +1,4 @@
-"""Does a sample that one chart knows find its copy that only another chart knows?
+"""Retrieval of a sample's copy that only another chart knows.
 
 Two charts have anchors in common. Of all other samples each chart has its own
 embedding, and what is compared is made of that chart alone. By several methods both
@@ -23,7 +23,7 @@ SHRINKAGE = 0.1  # of the white spaces' covariances: that of the published table
 
 
 class Side(NamedTuple):
-    """What a chart knows: its embeddings of the anchors, and of its other samples."""
+    """A chart's embeddings of the anchors and of its other samples."""
 
     anchors: np.ndarray
     rows: np.ndarray
@@ -39,7 +39,7 @@ class Method(NamedTuple):
         title: in words.
         join: (side of the queries, side of the gallery) to both sides' rows in one
             space.
-        space: what it is given: "raw" embeddings, "centred" or "white" ones.
+        space: what it is given: "raw" embeddings, "centered" or "white" ones.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Method(NamedTuple):
 
 
 def unmerged(a: Side, b: Side) -> Joined:
-    """As they are; the narrower rows are padded with zeros, to have one width."""
+    """The rows as they are; narrower ones are padded with zeros."""
     width = max(a.rows.shape[1], b.rows.shape[1])
     padded = [
         np.pad(side.rows, ((0, 0), (0, width - side.rows.shape[1]))) for side in (a, b)
@@ -57,7 +57,7 @@ def unmerged(a: Side, b: Side) -> Joined:
 
 
 def procrustes(a: Side, b: Side) -> Joined:
-    """Both centred on the anchors, and the rotation that brings these the nearest.
+    """Both charts centered on the anchors, and the best rotation.
 
     Directions in which the anchors do not vary are dropped: nothing says where they go.
     """
@@ -72,32 +72,32 @@ def procrustes(a: Side, b: Side) -> Joined:
 
 
 def ridge(a: Side, b: Side) -> Joined:
-    """The linear map that ridge regression learns from the anchors; both centred.
+    """The linear map that ridge regression learns from the anchors; both centered.
 
     Its strength is chosen by leaving out one anchor after another.
     """
     centre_a, centre_b = a.anchors.mean(axis=0), b.anchors.mean(axis=0)
     known, wanted = np.float64(a.anchors - centre_a), np.float64(b.anchors - centre_b)
     scale = np.sqrt(np.mean(np.sum(known**2, axis=1)))
-    learnt = RidgeCV(np.logspace(-5, 2, 15), fit_intercept=False)
-    learnt.fit(known / scale, wanted)
-    return np.float32(learnt.predict((a.rows - centre_a) / scale)), b.rows - centre_b
+    learned = RidgeCV(np.logspace(-5, 2, 15), fit_intercept=False)
+    learned.fit(known / scale, wanted)
+    return np.float32(learned.predict((a.rows - centre_a) / scale)), b.rows - centre_b
 
 
 def atlas(a: Side, b: Side) -> Joined:
-    """Rows of the atlas, each made of its own chart's cosines to the anchors."""
+    """Rows of the atlas, each from its chart's cosines to anchors."""
     return _atlas(a, b)[:2]
 
 
 def nystroem(a: Side, b: Side) -> Joined:
     """Rows of the atlas, in orthonormal coordinates of its kernel."""
     *rows, of_anchors = _atlas(a, b)
-    first, second = (orthonormal(own, of_anchors) for own in rows)
+    first, second = (orthonormal(relative, of_anchors) for relative in rows)
     return first, second
 
 
 def _atlas(a: Side, b: Side) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Rows of the samples that only a has, of those that only b has, of the anchors."""
+    """Atlas rows of a's samples, of b's samples, of the anchors."""
     n, num_anchors = len(a.rows), len(a.anchors)
     presence = np.zeros((2, 2 * n + num_anchors), bool)
     presence[0, :n] = presence[1, n : 2 * n] = presence[:, 2 * n :] = True
@@ -114,11 +114,11 @@ METHODS = {
     "procrustes_white": Method("Procrustes, whitened", procrustes, "white"),
     "ridge": Method("ridge map from the anchors", ridge),
     "atlas": Method("**atlas**, plain", atlas),
-    "atlas_centred": Method("**atlas**, centred", atlas, "centred"),
+    "atlas_centred": Method("**atlas**, centered", atlas, "centered"),
     "atlas_white": Method("**atlas**, whitened", atlas, "white"),
     "atlas_nystroem": Method("**atlas**, Nystroem", nystroem),
     "atlas_centred_nystroem": Method(
-        "**atlas**, centred, Nystroem", nystroem, "centred"
+        "**atlas**, centered, Nystroem", nystroem, "centered"
     ),
     "atlas_white_nystroem": Method("**atlas**, whitened, Nystroem", nystroem, "white"),
 }
@@ -135,10 +135,13 @@ def chance(num_samples: int) -> dict[str, float]:
 
 
 def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
-    """Embeddings (N, D) raw, and centred and white on the pool, (N,) boolean."""
+    """Embeddings (N, D): raw, centered, and whitened on the pool.
+
+    The pool is (N,) boolean.
+    """
     spaces = {"raw": space}
     whiten = partial(jatlas.fit_whiten, shrinkage=SHRINKAGE)
-    for name, fit in (("centred", jatlas.fit_center), ("white", whiten)):
+    for name, fit in (("centered", jatlas.fit_center), ("white", whiten)):
         transform = fit(space, where=pool)
         spaces[name] = np.asarray(jatlas.apply_transform(transform, space))
     return spaces
@@ -147,14 +150,16 @@ def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
 def sides(
     spaces: dict[str, np.ndarray], pool: np.ndarray, anchors: np.ndarray
 ) -> dict[str, Side]:
-    """What a chart knows in each of its spaces: anchors, and who must be found."""
-    return {name: Side(own[anchors], own[~pool]) for name, own in spaces.items()}
+    """A chart's anchors and queries in each of its spaces."""
+    return {name: Side(space[anchors], space[~pool]) for name, space in spaces.items()}
 
 
 def measure(
     method: Method, first: dict[str, Side], second: dict[str, Side]
 ) -> dict[str, float]:
-    """Retrieval, and how many neighbours of its chart's own space a sample keeps.
+    """Retrieval scores, and the share of kept neighbors.
+
+    These are of the chart's original space.
 
     Args:
         method: how the charts' rows come into one space.
@@ -168,16 +173,20 @@ def measure(
         _one_way(method, a[method.space], b[method.space], a["raw"].rows)
         for a, b in ((first, second), (second, first))
     ]
-    return {name: float(np.mean([own[name] for own in both])) for name in both[0]}
+    return {name: float(np.mean([values[name] for values in both])) for name in both[0]}
 
 
-def _one_way(method: Method, a: Side, b: Side, own: np.ndarray) -> dict[str, float]:
+def _one_way(
+    method: Method, a: Side, b: Side, original: np.ndarray
+) -> dict[str, float]:
     queries, gallery = (jnp.asarray(rows) for rows in method.join(a, b))
-    found = jatlas.metrics.retrieval(queries, gallery, K)
-    kept = jatlas.metrics.mutual_neighbors(arrays.unit(own), arrays.unit(queries), K)
+    scores = jatlas.metrics.retrieval(queries, gallery, K)
+    kept = jatlas.metrics.mutual_neighbors(
+        arrays.unit(original), arrays.unit(queries), K
+    )
     return {
-        "mrr": float(found.mean_reciprocal_rank),
-        "recall_1": float(found.recall_at_1),
-        f"recall_{K}": float(found.recall_at_k),
+        "mrr": float(scores.mean_reciprocal_rank),
+        "recall_1": float(scores.recall_at_1),
+        f"recall_{K}": float(scores.recall_at_k),
         "neighbours": float(kept),
     }

@@ -1,4 +1,4 @@
-"""Do two encoders that have nothing to do with each other merge, by anchors alone?
+"""Do two unrelated encoders merge by anchors alone?
 
 Two pairs of them; samples that only one chart knows must find their copies that only
 the other knows. Nothing is trained, nothing is downloaded.
@@ -28,10 +28,10 @@ METRICS = {
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results for a reader: a table for each pair and number of anchors."""
-    told, rows = results["settings"], results["rows"]
-    options, units = told["options"], results["units"]
-    num_found = options["num_samples"] - options["num_pool"]
+    """The results: a table for each pair and number of anchors."""
+    described, rows = results["settings"], results["rows"]
+    options, units = described["options"], results["units"]
+    num_queries = options["num_samples"] - options["num_pool"]
     parts = []
     for name in options["pairs"]:
         about = next(unit for unit in units if unit["pair"] == name)
@@ -40,21 +40,23 @@ def table(results: dict[str, Any]) -> str:
             for title, width in zip(about["charts"], about["widths"], strict=True)
         )
         for count in options["num_anchors"]:
-            own = [r for r in rows if (r["pair"], r["num_anchors"]) == (name, count)]
-            title = f"{name}: {charts}; {count} anchors, {num_found} samples to find"
-            parts.append(f"{title}\n\n{_grid(own, num_found)}")
+            matching = [
+                r for r in rows if (r["pair"], r["num_anchors"]) == (name, count)
+            ]
+            title = f"{name}: {charts}; {count} anchors, {num_queries} samples to find"
+            parts.append(f"{title}\n\n{_grid(matching, num_queries)}")
     seeds = ", ".join(map(str, options["seeds"]))
     spread = f"Mean ± standard deviation over the choice of anchors, seeds {seeds}."
-    return "\n\n".join([*parts, " ".join([spread, *told["notes"]])]) + "\n"
+    return "\n\n".join([*parts, " ".join([spread, *described["notes"]])]) + "\n"
 
 
 def _grid(rows: Rows, num_samples: int) -> str:
     known = chance(num_samples)
     lines = [["chance", *(f"{known[key]:.3f}" for key in METRICS)]]
     for key, method in METHODS.items():
-        own = [row for row in rows if row["method"] == key]
+        matching = [row for row in rows if row["method"] == key]
         cells = (
-            in_cell([row["value"] for row in own if row["metric"] == metric])
+            in_cell([row["value"] for row in matching if row["metric"] == metric])
             for metric in METRICS
         )
         lines.append([method.title, *cells])

@@ -1,4 +1,4 @@
-"""Retrieval across two charts, one pair of encoders, number of anchors and seed a unit.
+"""Retrieval across two charts by pair, anchor count and seed.
 
 A chart is an encoder. Some samples both know, the pool, and among them the anchors;
 every other sample is there twice, once as only the first chart knows it and once as
@@ -82,14 +82,14 @@ def prepare(
 def measure(
     bench: Bench, pair: str, num_anchors: int, seed: int, report: Report
 ) -> dict[str, Any]:
-    """Every method in one cell: the rows, and beside them what the charts are."""
+    """All methods' rows in one cell, and the charts' descriptions."""
     if pair not in bench.known:
         bench.known[pair] = embed(bench, pair, part_of(report, 0.0, 0.9))
     about, spaces, pool = bench.known[pair]
     report("measuring", 0.9)
     start = time.perf_counter()
     anchors = jatlas.choose_anchors(seed, pool, num_anchors)
-    charts = [sides(own, pool, anchors) for own in spaces]
+    charts = [sides(chart_spaces, pool, anchors) for chart_spaces in spaces]
     cell = {"pair": pair, "num_anchors": num_anchors, "seed": seed}
     rows = [
         cell | {"method": key, "metric": metric, "value": value}
@@ -103,15 +103,15 @@ def measure(
 def embed(bench: Bench, pair: str, report: Report) -> Known:
     """What both charts of a pair make of all samples."""
     start = time.perf_counter()
-    found = PAIRS[pair].embed(
+    embedded = PAIRS[pair].embed(
         bench.samples[pair],
         bench.options,
         lambda share: report("embeddings", share),
     )
     about = {
-        "charts": list(found.titles),
-        "widths": [space.shape[1] for space in found.embeddings],
+        "charts": list(embedded.titles),
+        "widths": [space.shape[1] for space in embedded.embeddings],
         "seconds_embedding": round(time.perf_counter() - start, 1),
     }
     pool = np.arange(bench.options.num_samples) < bench.options.num_pool
-    return Known(about, [transformed(x, pool) for x in found.embeddings], pool)
+    return Known(about, [transformed(x, pool) for x in embedded.embeddings], pool)

@@ -1,4 +1,4 @@
-"""Pairs of encoders that packages carry, and what a run with them can be told.
+"""Pairs of encoders from packages, and the options of a run.
 
 Of texts, a sentence encoder and TF-IDF cut to its first singular vectors; of images,
 two networks that ImageNet has trained, of one the embedding and of the other a layer
@@ -40,7 +40,10 @@ class PairOptions(Options):
 
 
 class Spaces(NamedTuple):
-    """Two charts' embeddings of the same samples, (N, D1) and (N, D2), and titles."""
+    """Two charts' embeddings (N, D1), (N, D2) of the same samples.
+
+    It has their titles too.
+    """
 
     titles: tuple[str, str]
     embeddings: tuple[np.ndarray, np.ndarray]
@@ -71,7 +74,10 @@ def texts(options: PairOptions) -> list[str]:
 def sentences(
     texts: list[str], options: PairOptions, report: Callable[[float], None]
 ) -> Spaces:
-    """Texts by all-MiniLM-L6-v2, and by TF-IDF with a truncated SVD, fitted on all."""
+    """Texts by all-MiniLM-L6-v2, and by TF-IDF with truncated SVD.
+
+    Both are fitted on all.
+    """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -126,7 +132,7 @@ PAIRS = {
 
 
 def drawn(num_all: int, num_samples: int) -> np.ndarray:
-    """The samples that are looked at, in a random order that is always the same.
+    """The samples in use, in a fixed random order.
 
     Raises:
         ValueError: if there are not so many.

@@ -24,7 +24,7 @@ Number = float | int | Real[AnyArray, ""]
 Where = Bool[AnyArray, " N"] | None
 Precision = str | jax.lax.Precision | None
 
-# Statistics need all digits; accelerators round what they multiply unless told not to.
+# Statistics need all digits; accelerators round what they multiply by default.
 matmul = partial(jnp.matmul, precision="highest")
 
 
@@ -117,7 +117,7 @@ def center(
 ) -> tuple[Float[Array, "N D"], Float[Array, " D"]]:
     """The rows less their mean, and the mean.
 
-    Rows that are masked out are zero. The mean is NaN if no rows are left. Centred
+    Rows that are masked out are zero. The mean is NaN if no rows are left. Centered
     twice: the mean of values near 1e4 is off by 1e-3 in float32, and a second pass over
     what is left takes that off. What then remains of a constant feature is rounding
     alone, and is set to zero, lest a statistic be made of it.
@@ -263,7 +263,7 @@ def check_disjoint(name: str, mask: AnyArray, other: str, others: AnyArray) -> N
     both = int(np.sum(np.asarray(mask) & np.asarray(others)))
     if both:
         raise ValueError(
-            f"{both} places are both in {name} and in {other}: what is learnt from "
+            f"{both} places are both in {name} and in {other}: what is learned from "
             "cannot tell when to stop. Take them out of one."
         )
 

@@ -1,4 +1,4 @@
-"""The border of the library: what a public function does before anything else.
+"""The border of the library: the checks before every public function.
 
 A caller may have JAX refuse what the library's own arithmetic relies on
 (`jax_numpy_dtype_promotion="strict"`, `jax_numpy_rank_promotion="raise"`), and may give
@@ -43,7 +43,7 @@ def short(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def border(function: Callable[P, R]) -> Callable[P, R]:
-    """A decorator: the same function, whatever the caller has set, or reads files in.
+    """Decorate a function so that the caller's settings do not affect it.
 
     It goes on top. What is traced below, the functions that a caller gives too, follows
     JAX's defaults of promotion.
@@ -94,7 +94,7 @@ def jit(**options: Any) -> Callable[[Callable[P, R]], Callable[..., R]]:
 
 
 def native(x: Any) -> Any:
-    """An array of NumPy in the machine's own order of bytes; anything else as it is.
+    """The NumPy array in native byte order; anything else unchanged.
 
     >>> native(np.ones(2, ">f4")).dtype.isnative
     True

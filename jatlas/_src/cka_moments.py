@@ -1,4 +1,4 @@
-"""Linear CKA from moments of the rows: taken, combined, and turned into the value."""
+"""Linear CKA from moments of the rows."""
 
 from typing import NamedTuple
 
@@ -11,13 +11,13 @@ from jatlas._src import arrays
 
 
 class CkaState(NamedTuple):
-    """Moments of the rows seen so far, z = (x, y) with D = D1 + D2 features.
+    """Moments of the rows so far, z = (x, y).
 
-    They are taken about the mean, so that a large mean costs no digits. The energy of a
-    row is `e = (|x - mean|^2, |y - mean|^2)`: the diagonals of both Gram matrices,
-    which the debiased value takes out. When the mean moves, the energies change by what
-    `energy_rows` and `scatter` hold, so the state of all rows follows from the states
-    of its parts.
+    There are D = D1 + D2 features. They are taken about the mean, so that a large mean
+    costs no digits. The energy of a row is `e = (|x - mean|^2, |y - mean|^2)`: the
+    diagonals of both Gram matrices, which the debiased value takes out. When the mean
+    moves, the energies change by what `energy_rows` and `scatter` hold, so the state of
+    all rows follows from the states of its parts.
 
     Attributes:
         count: (), the number of rows. In float32 it is whole up to 1.6e7 rows, and
@@ -46,10 +46,10 @@ def moments_of(
     rows: Bool[Array, " N"],
     scaled: bool = False,
 ) -> CkaState:
-    """The state of these rows alone; of both spaces rescaled, if their unit is free."""
+    """The state of these rows, rescaled if their unit is free."""
     dtype = jnp.result_type(x, y, jnp.float32)
     (x, mean_x), (y, mean_y) = (
-        _centred(space.astype(dtype), rows, scaled) for space in (x, y)
+        _centered(space.astype(dtype), rows, scaled) for space in (x, y)
     )
     across = arrays.matmul(x.T, y)
     scatter = [[arrays.matmul(x.T, x), across], [across.T, arrays.matmul(y.T, y)]]
@@ -75,8 +75,8 @@ def combined(a: CkaState, b: CkaState) -> CkaState:
     gap = jnp.where(constant, 0, gap)
     # A value of the larger part, untouched: no sum whose rounding would matter.
     near = jnp.where(b.count > a.count, mean_b[0], mean_a[0])
-    rest_a, rest_b = ((mean[0] - near) + mean[1] for mean in (mean_a, mean_b))
-    mean = jnp.stack([near, (1 - share) * rest_a + share * rest_b])
+    offset_a, offset_b = ((mean[0] - near) + mean[1] for mean in (mean_a, mean_b))
+    mean = jnp.stack([near, (1 - share) * offset_a + share * offset_b])
     moments_a, moments_b = _about(a, share * gap), _about(b, (share - 1) * gap)
     moments = (one + other for one, other in zip(moments_a, moments_b, strict=True))
     split = a.mean_x.shape[1]
@@ -102,11 +102,11 @@ def value_of_grams(
     rows: Bool[Array, " N"],
     debiased: bool,
 ) -> Float[Array, ""]:
-    """Linear CKA of these rows by their Gram matrices: (N, N), and nothing of (D, D).
+    """Linear CKA of these rows by their (N, N) Gram matrices.
 
     |X'Y|^2 is the sum of the products of the entries of XX' and YY'.
     """
-    spaces = [_centred(space, rows, True)[0] for space in (x, y)]
+    spaces = [_centered(space, rows, True)[0] for space in (x, y)]
     e = jnp.stack([jnp.sum(space**2, axis=1) for space in spaces])
     energy = jnp.sum(e, axis=1)
     unit = _unit(energy)
@@ -114,8 +114,8 @@ def value_of_grams(
         arrays.matmul(space, space.T) / one
         for space, one in zip(spaces, unit, strict=True)
     )
-    own, across = [jnp.sum(k * k), jnp.sum(l * l)], jnp.sum(k * l)
-    hsic = jnp.stack([jnp.stack([own[0], across]), jnp.stack([across, own[1]])])
+    squares, across = [jnp.sum(k * k), jnp.sum(l * l)], jnp.sum(k * l)
+    hsic = jnp.stack([jnp.stack([squares[0], across]), jnp.stack([across, squares[1]])])
     energies = arrays.matmul(e, e.T) / unit[:, None] / unit
     count = jnp.sum(rows, dtype=x.dtype)
     return _value(hsic, energy / unit, energies, count, debiased)
@@ -138,7 +138,10 @@ def _value(
     count: Float[Array, ""],
     debiased: bool,
 ) -> Float[Array, ""]:
-    """CKA from sums over pairs of rows: K L, tr K and tr L, and k_ii l_ii."""
+    """CKA from sums over pairs of rows.
+
+    They are K L, tr K and tr L, and k_ii l_ii.
+    """
     if not debiased:
         return alignment(hsic, jnp.zeros(2, hsic.dtype))
     n = jnp.where(count > 3, count, 4)
@@ -150,21 +153,22 @@ def _value(
 
 
 def alignment(hsic: Float[Array, "2 2"], rounding: Float[Array, "2"]) -> Array:
-    """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); NaN if one of these is rounding."""
-    own = jnp.diag(hsic)
-    own = jnp.where(own <= rounding, 0, own)
-    lengths = arrays.safe_sqrt(own)
+    """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); NaN below rounding."""
+    energies = jnp.diag(hsic)
+    energies = jnp.where(energies <= rounding, 0, energies)
+    lengths = arrays.safe_sqrt(energies)
     return arrays.safe_divide(hsic[0, 1], lengths[0] * lengths[1])
 
 
-def _centred(
+def _centered(
     x: Float[Array, "N D"], rows: Bool[Array, " N"], scaled: bool
 ) -> tuple[Float[Array, "N D"], Float[Array, "2 D"]]:
-    """The rows less their mean, and the mean in two parts; zero of no rows.
+    """The centered rows, and the mean in two parts.
 
-    The mean is that of the differences from a value that the feature takes, in two
-    sums, as in `arrays.center`. The ends of a feature tell the rest without a look at
-    all rows: the scale, and whether it is constant up to rounding; then it is zero.
+    Both are zero for no rows. The mean is that of the differences from a value that the
+    feature takes, in two sums, as in `arrays.center`. The ends of a feature tell the
+    rest without a look at all rows: the scale, and whether it is constant up to
+    rounding; then it is zero.
     """
     high = jnp.max(jnp.where(rows[:, None], x, -jnp.inf), axis=0, initial=-jnp.inf)
     low = jnp.min(jnp.where(rows[:, None], x, jnp.inf), axis=0, initial=jnp.inf)
@@ -175,8 +179,8 @@ def _centred(
         x = x * factor
     near, count = ends[0], jnp.sum(rows)
     beyond = arrays.safe_divide(arrays.masked_sum(x - near, rows), count, 0.0)
-    rest = arrays.masked_sum((x - near) - beyond, rows)
-    beyond += arrays.safe_divide(rest, count, 0.0)
+    residual = arrays.masked_sum((x - near) - beyond, rows)
+    beyond += arrays.safe_divide(residual, count, 0.0)
     rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(near + beyond)
     constant = jnp.max(jnp.abs(ends - near - beyond), axis=0) <= rounding
     x = jnp.where(constant | ~rows[:, None], 0, (x - near) - beyond)
@@ -206,6 +210,6 @@ def _about(
 
 
 def _blocks(state: CkaState) -> Float[Array, "2 D"]:
-    """Ones where a feature is of x, and where it is of y."""
+    """Ones for the features of x, and for those of y."""
     sizes = [state.mean_x.shape[1], state.mean_y.shape[1]]
     return jnp.asarray(np.repeat(np.eye(2), sizes, axis=1), state.scatter.dtype)

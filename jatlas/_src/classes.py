@@ -1,4 +1,4 @@
-"""Labels as class numbers, and sums and means over the rows of each class."""
+"""Labels as class numbers, and sums and means by class."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""M tasks over N samples, and dealing samples to them in NumPy on the host."""
+"""M tasks over N samples, dealt in NumPy on the host."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

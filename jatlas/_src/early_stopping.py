@@ -48,7 +48,7 @@ def train(
     max_epochs: int | Int[Array, ""],
     patience: int | Int[Array, ""],
 ) -> Best:
-    """Train until the loss has not fallen for some epochs, and keep the best one.
+    """Train until the loss stops falling; keep the best weights.
 
     Args:
         key: a JAX key; each epoch has one of its own.
@@ -66,8 +66,8 @@ def train(
         return (run.epoch < max_epochs) & (waited < patience)
 
     def one(run: _Run) -> _Run:
-        own = jax.random.fold_in(key, run.epoch + 1)
-        weights, state = epoch(own, run.weights, run.optimizer)
+        epoch_key = jax.random.fold_in(key, run.epoch + 1)
+        weights, state = epoch(epoch_key, run.weights, run.optimizer)
         latest = Best(weights, loss(weights), run.epoch)
         better = (latest.loss < run.best.loss) | alone
         best = jax.tree.map(partial(jnp.where, better), latest, run.best)

@@ -117,7 +117,7 @@ def _along(sharding: object, ndim: int, axis: int) -> NamedSharding | None:
 
 
 def varying(start: T, *others: object) -> T:
-    """What a loop begins with, of one type with what it makes of it and the others.
+    """A loop's initial value, with the type of the loop's result.
 
     In `jax.shard_map` an array is of a type that says over which axes of the mesh it
     differs from device to device. What a loop carries has to keep its type, and a start

@@ -19,7 +19,7 @@ ZERO = 64
 def inverse_sqrt(
     matrix: Float[Array, "D D"], precision: Precision, added: Number = 0.0
 ) -> Float[Array, "D D"]:
-    """(S + added I)^(-1/2), S a matrix's symmetric part; to 0 what is not known.
+    """(S + added I)^(-1/2), S a symmetric part; unknown directions give 0.
 
     What is added keeps a direction: an eigenvalue of S is known to rounding, `8 eps`
     times the largest, and one that is zero up to it counts as zero at least. With
@@ -50,7 +50,7 @@ def _root(
 def _eigen(
     matrix: Array, added: Array, precision: Precision
 ) -> tuple[Array, Array, Array, Array]:
-    """The root, and of S + added I eigenvalues, eigenvectors and their roots."""
+    """The root, and S + added I's eigenvalues, eigenvectors and roots."""
     eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
     values, vectors = jnp.linalg.eigh(matrix + added * eye, symmetrize_input=True)
     eps = jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values), initial=0)

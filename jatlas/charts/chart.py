@@ -14,11 +14,11 @@ class ChartState(NamedTuple):
 
     Attributes:
         params: the pytree that the optimizer changes.
-        rest: the pytree that training changes otherwise (running statistics, say).
+        statistics: the pytree that training changes besides (of batch norm, say).
     """
 
     params: Any
-    rest: Any
+    statistics: Any
 
 
 class Chart(NamedTuple):
@@ -30,7 +30,8 @@ class Chart(NamedTuple):
 
     Attributes:
         init: a key to a `ChartState`.
-        train: (state, images (B, H, W, channels)) to logits (B, C) and the new `rest`.
+        train: (state, images (B, H, W, channels)) to logits (B, C) and new
+            `statistics`.
         embed: (state, images) to embeddings (B, D).
         logits: (state, images) to logits (B, C), outside of training.
         takes_integers: whether the images may be integers, bytes as they are on disk;
@@ -81,7 +82,7 @@ def from_module(build: Callable[..., nnx.Module]) -> Chart:
         module = nnx.merge(graph, *start)
         module.train()
         logits = module(images)
-        return logits, state(module).rest
+        return logits, state(module).statistics
 
     def evaluate(fitted: ChartState) -> Any:
         module = nnx.merge(graph, *fitted)

@@ -25,7 +25,7 @@ class ResNet20(nnx.Module):
     parameters, option A of the paper. Convolutions have no bias.
 
     Batch norm: eps 1e-5, and running statistics that move a tenth of the way to those
-    of each batch. A chart has its own; they are in `ChartState.rest`.
+    of each batch. A chart has its own; they are in `ChartState.statistics`.
 
     Args:
         image_shape: (height, width, channels).

@@ -241,7 +241,7 @@ def _check_samples(images: AnyArray, labels: AnyArray, tasks: Tasks) -> None:
         if foreign.any():
             raise ValueError(
                 f"tasks.{name} gives charts {np.flatnonzero(foreign.any(axis=1))} "
-                "samples of classes that are not theirs in tasks.classes; mend one."
+                "samples of classes that are not theirs in tasks.classes; change one."
             )
     arrays.check_disjoint(
         "tasks.seen", tasks.seen, "tasks.validation", tasks.validation

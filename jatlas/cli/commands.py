@@ -6,7 +6,7 @@
     python -m jatlas compare a.npz b.parquet
     python -m jatlas view atlas.parquet
 
-What is wrong with a file or an option is said in a line, with exit code 2; nothing is
+A wrong file or option gives one line, and exit code 2; nothing is
 then written.
 """
 

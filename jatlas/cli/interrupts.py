@@ -20,7 +20,7 @@ def restore() -> None:
 
 
 def _is_command(arguments: list[str], original: list[str]) -> bool:
-    """Whether `python -m jatlas` is run, and is at the imports of the package.
+    """Whether `python -m jatlas` is running its imports.
 
     Python names a module "-m" until it has found it.
     """

@@ -9,7 +9,7 @@ from jatlas.merging.relative import SIMILARITIES
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; `command` of what it gives is the command's name."""
+    """The parser of all commands; `command` holds the command's name."""
     top = argparse.ArgumentParser(
         prog="python -m jatlas",
         description="Merge embeddings of any encoders into one space, and look at it.",

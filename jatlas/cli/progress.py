@@ -1,4 +1,4 @@
-"""How far a command is, and how long it still takes, in a line on the terminal."""
+"""A command's progress and time left, in a line on the terminal."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from jatlas.files.reports import Progress
 
 @contextmanager
 def line(what: str) -> Iterator[Progress]:
-    """A line that says how many of all were done, and the time left.
+    """A line with the number done and the time left.
 
     Shown on a terminal only, four times a second at most, and wiped out at the end.
     """
@@ -33,7 +33,7 @@ def line(what: str) -> Iterator[Progress]:
 
 
 def time_left(done: int, total: int, seconds: float) -> str:
-    """The share that is done, and minutes and seconds at the pace so far.
+    """The share done, with minutes and seconds left at this pace.
 
     >>> time_left(250, 1000, 30.0)
     ' 25%  1:30'

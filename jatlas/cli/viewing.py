@@ -83,7 +83,7 @@ def installed_viewer() -> str:
 
 
 def view(atlas: AtlasFile, viewer: str) -> int:
-    """Open an atlas in a viewer, until that is stopped; what its program returned.
+    """Open an atlas in a viewer; return its program's exit status.
 
     To stop it with Ctrl-C is how a viewer ends: 0 is then returned.
 

@@ -1,4 +1,4 @@
-"""Join a new chart to an atlas: to its recipe, and to the rows that it has."""
+"""Join a new chart to an atlas: its recipe and its rows."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ class Comparison(NamedTuple):
 
 
 def _rbf(x: Array, y: Array, k: int, *, debiased: bool = False) -> Statistic:
-    """CKA with widths that are found once: shuffling the samples does not move them."""
+    """CKA with widths fixed once: shuffling the samples keeps them."""
     widths = float(median_distance(x)), float(median_distance(y))
     return partial(cka, kernel="rbf", sigma=widths, debiased=debiased)
 
@@ -101,7 +101,7 @@ def compare_files(
     seed: int = 0,
     progress: Progress = unseen,
 ) -> Comparison:
-    """How alike two files of embeddings are on the samples that both have.
+    """Compare two files of embeddings on the samples that both have.
 
     Args:
         x: path of a file as `read_embeddings` reads it; an atlas is one too.
@@ -224,7 +224,7 @@ def _reasons(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ..
 
 
 def _hidden(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ...]:
-    """What is said of measures that depend on a mean beside which the rest is lost."""
+    """The message about measures that a large mean spoils."""
     which = ", ".join(measures)
     return tuple(
         f"{which}: not to be trusted, for {hidden} of the {rows.shape[1]} features of "
@@ -238,7 +238,7 @@ def _hidden(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ...
 def _common(
     x: Source, y: Source, least: int, most: int, seed: int
 ) -> tuple[list[Int[np.ndarray, " n"]], int]:
-    """The rows of n common samples in either file, and how many there are in all."""
+    """The rows of n common samples in each file, and their number."""
     check_one_kind([(str(s.path), check_ids("its ids", s.ids)) for s in (x, y)])
     places = find(y.ids, x.ids)
     rows = np.flatnonzero(places >= 0)

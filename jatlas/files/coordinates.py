@@ -1,4 +1,4 @@
-"""The coordinates of a file's rows in an atlas, made some rows at a time."""
+"""The coordinates of a file's rows in an atlas, in batches."""
 
 import inspect
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ SHRINKAGE: float = (
 
 
 class Taken(NamedTuple):
-    """Some rows of a file, and what a look at all of its rows has shown.
+    """Some rows of a file, with the statistics of all its rows.
 
     Attributes:
         rows: (n, D), those that were wanted.
@@ -46,7 +46,7 @@ class Taken(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What a chart knows of the anchors, and what a look at its rows has shown.
+    """A chart's anchors and transform, with the statistics of its rows.
 
     Attributes:
         anchors: (A, D), its embeddings of the anchors.
@@ -66,7 +66,7 @@ def fit_chart(
     batch_size: int,
     advance: Advance,
 ) -> Fitted:
-    """A chart's embeddings of the anchors, and its transform, if there is to be one.
+    """A chart's embeddings of the anchors, and its transform, if any.
 
     Args:
         source: an open file.
@@ -166,7 +166,7 @@ def relative_rows(
 def _centered(
     transform: Transform | None,
 ) -> tuple[Float[np.ndarray, " D"] | None, Transform | None]:
-    """A mean in float64, that is taken off on the host, and what is then left to do.
+    """A float64 mean taken off on the host, and the remaining transform.
 
     Values near 1e7 that differ by less than 1 are the same in float32; less their mean
     they are not.
@@ -212,7 +212,7 @@ def through_nystroem(
 
 
 def _filled(x: np.ndarray, size: int) -> np.ndarray:
-    """The rows, and zeros up to so many: one program, and one rounding, for all."""
+    """The rows padded with zeros: one program and one rounding."""
     if len(x) == size:
         return x
     return np.concatenate([x, np.zeros((size - len(x), x.shape[1]), x.dtype)])

@@ -171,7 +171,7 @@ def _recipe(
     advance: Advance,
     say: Say,
 ) -> Recipe:
-    """What the charts know of the anchors, from a first reading of all rows."""
+    """The charts' anchors and transforms, from a first reading."""
     charts: list[Fitted] = []
     for source, place in zip(samples.sources, samples.places, strict=True):
         where = np.full(samples.ids.size, -1)
@@ -203,16 +203,17 @@ def _recipe(
 
 
 def _orthonormal(
-    found: Survey,
+    samples: Survey,
     recipe: Recipe,
     merged: Float[np.ndarray, "N A"],
 ) -> Transform:
-    """Nystroem's map; by the charts' own kernels if samples differ in their charts."""
-    rows = jnp.asarray(merged[found.anchors])
-    if found.presence.all():
+    """Nystroem's map, by chart kernels if samples differ in charts."""
+    rows = jnp.asarray(merged[samples.anchors])
+    if samples.presence.all():
         return fit_nystroem(rows)
     kernels = [
-        similar_to_anchors(recipe, m, own) for m, own in enumerate(recipe.anchors)
+        similar_to_anchors(recipe, m, anchors)
+        for m, anchors in enumerate(recipe.anchors)
     ]
     return fit_nystroem(rows, by_chart=jnp.stack(kernels))
 

@@ -1,4 +1,4 @@
-"""Put more samples into an atlas, of its charts or of a new one."""
+"""New samples for an atlas, from its charts or a new one."""
 
 from pathlib import Path
 
@@ -28,11 +28,11 @@ def project_file(
     say: Say | None = None,
     progress: Progress = unseen,
 ) -> AtlasFile:
-    """Put new samples into an atlas: of one of its charts, or of a new one.
+    """Put new samples into an atlas, from any chart.
 
-    A sample of one chart gets the coordinates that the merge would have given it, to
-    the last bit on one machine and with one batch_size. One that several charts have is
-    the mean of its projections.
+    It is one of the atlas's charts, or a new one. A sample of one chart gets the
+    coordinates that the merge would have given it, to the last bit on one machine and
+    with one batch_size. One that several charts have is the mean of its projections.
 
     Args:
         recipe: of the atlas, from `load_recipe`.
@@ -82,7 +82,7 @@ def project_file(
         say(f"chart {number}: {source.ids.size} samples, {known} anchors among them")
         if not known:
             say(
-                "warning: with no anchor among them it cannot be told if the encoder "
+                "warning: with no anchor among them nobody can check if the encoder "
                 "is the same"
             )
     merged = np.empty((source.ids.size, recipe.anchor_ids.size), np.float32)
@@ -98,7 +98,7 @@ def project_file(
 
 
 def _number(recipe: Recipe, chart: int | str) -> int:
-    """The number of a chart of the recipe, from its name or number."""
+    """The number of a recipe's chart, from its name or number."""
     size = len(recipe.anchors)
     meant = {recipe.charts.index(chart)} if chart in recipe.charts else set()
     if str(chart).isdecimal() and int(chart) < size:
@@ -124,7 +124,7 @@ def _check_encoder(
     advance: Advance,
     say: Say,
 ) -> int:
-    """How many anchors the file has; ValueError if it is of another encoder."""
+    """The file's number of anchors; ValueError for another encoder."""
     anchors = recipe.anchors[chart]
     width, wanted = source.rows.shape[1], anchors.shape[1]
     if width != wanted:

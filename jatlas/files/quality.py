@@ -1,4 +1,4 @@
-"""What a look at a chart's rows shows of it: what is then warned of, or refused."""
+"""Warnings and refusals about a chart's rows."""
 
 from typing import NamedTuple
 
@@ -14,19 +14,19 @@ SAME = 1e-2
 # nothing of the samples: those of real encoders vary ten times as much and more.
 _HARDLY = 1e-3
 
-# A feature has to vary by so many steps of float32 to be told from rounding.
+# A feature has to vary by so many steps of float32 to differ from rounding.
 _STEPS = 64
 
 
 class Reach(NamedTuple):
-    """The least and the largest value of every feature so far, in float64."""
+    """The minimum and maximum of every feature so far, in float64."""
 
     least: Float[np.ndarray, " D"]
     most: Float[np.ndarray, " D"]
 
     @classmethod
     def empty(cls, width: int) -> "Reach":
-        """That of no rows."""
+        """The value for no rows."""
         return cls(np.full(width, np.inf), np.full(width, -np.inf))
 
     def with_rows(self, x: Float[np.ndarray, "n D"]) -> "Reach":
@@ -46,7 +46,7 @@ class Reach(NamedTuple):
 
 
 class Variation:
-    """How far the similarities of a chart vary over its samples: running moments."""
+    """Running moments of a chart's similarities over its samples."""
 
     def __init__(self, num_anchors: int) -> None:
         self.count, self.varies, self.row = 0, False, np.zeros(0)
@@ -55,7 +55,7 @@ class Variation:
         self.squares = np.zeros(num_anchors)
 
     def add(self, x: Float[np.ndarray, "n D"], rows: Float[np.ndarray, "n A"]) -> None:
-        """Some more rows, of embeddings x. Less the first, so that none cancel."""
+        """Add rows of embeddings x, less the first row against cancellation."""
         wide = rows.astype(np.float64)
         if self.count == 0:
             self.first, self.row = wide[0], x[0]
@@ -65,14 +65,14 @@ class Variation:
         self.squares += ((wide - self.first) ** 2).sum(axis=0)
 
     def values(self) -> tuple[float, float]:
-        """The root mean square of the deviations over samples, and of the means."""
+        """Root mean squares of the deviations over samples, and of the means."""
         mean = self.total / max(self.count, 1)
         variance = self.squares / max(self.count, 1) - mean**2
         deviation = np.sqrt(np.maximum(variance, 0).mean())
         return float(deviation), float(np.sqrt(((self.first + mean) ** 2).mean()))
 
     def text(self, similarity: str) -> str:
-        """What is said of similarities that hardly vary."""
+        """The warning about similarities that hardly vary."""
         deviation, size = self.values()
         return (
             f"its {similarity} similarities to the anchors hardly vary over its "
@@ -90,7 +90,7 @@ def hardly_vary(variation: Variation) -> bool:
 
 
 def same_encoder(x: Float[np.ndarray, "A _"], y: Float[np.ndarray, "A _"]) -> bool:
-    """Whether two charts have the same embeddings of the anchors, but for rounding.
+    """Whether two charts embed the anchors alike, up to rounding.
 
     Measured by how far the anchors are apart, lest a mean that is far from zero, which
     two encoders may share, make them alike.
@@ -103,13 +103,13 @@ def same_encoder(x: Float[np.ndarray, "A _"], y: Float[np.ndarray, "A _"]) -> bo
 
 
 def differing(x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n D"]) -> np.ndarray:
-    """Which rows of x are not those of y, but for what float16 rounds."""
+    """The rows of x that differ from y beyond float16 rounding."""
     apart = np.linalg.norm(x - y, axis=1)
     return np.asarray(apart > SAME * np.linalg.norm(y, axis=1))
 
 
 def flat(source: Source, zeros: int, constant: bool, hidden: int) -> list[str]:
-    """What is to be said of a chart whose rows tell its samples apart badly."""
+    """Warnings for a chart whose rows hardly differ between samples."""
     texts = []
     if zeros:
         texts.append(

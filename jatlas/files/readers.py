@@ -1,4 +1,4 @@
-"""Readers of embedding files of any framework: ids, and one embedding a sample."""
+"""Readers of embedding files of any framework: ids and embeddings."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -51,7 +51,9 @@ def read_embeddings(
     id_type: str | None = None,
     say: Say = quiet,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ids and the embeddings in a file. Nothing in a file is ever run.
+    """Read the ids and the embeddings in a file.
+
+    Nothing in a file is ever run.
 
     ============== ==================================================================
     .npz           arrays by name; never a pickle
@@ -157,9 +159,10 @@ def open_embeddings(
 def batches(
     source: Source, size: int, dtype: DTypeLike = np.float32
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Its embeddings in float32, at most `size` rows at a time, each with its start.
+    """Its embeddings in float32, in batches, each with its start.
 
-    In another dtype, if that is given; they must lie in the range of float32 anyway.
+    A batch has at most `size` rows. In another dtype, if that is given; they must lie
+    in the range of float32 anyway.
 
     Raises:
         ValueError: if there is NaN or infinity in a row, or the file is damaged.
@@ -180,7 +183,10 @@ def batches(
 
 
 def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
-    """Raise ValueError if one of the rows, of which the first is `start`, is not."""
+    """Raise ValueError for a row that is not finite.
+
+    The first row has the number `start`.
+    """
     bad = start + np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
         with faults_of(source.path):
@@ -192,7 +198,7 @@ def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder of `datasets`, in hexadecimal."""
+    """The SHA-256 of a file or of a `datasets` folder, in hexadecimal."""
     digest = hashlib.sha256()
     for file in column_files.dataset_files(path) if path.is_dir() else [path]:
         with file.open("rb") as stream:

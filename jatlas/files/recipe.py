@@ -1,4 +1,4 @@
-"""What is kept of an atlas: its rows, and the recipe that makes more of them."""
+"""The rows of an atlas, and the recipe that extends it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from jatlas.merging.transforms import Transform
 
 
 class Recipe(NamedTuple):
-    """What it takes to put more samples, or more charts, into an atlas.
+    """All that new samples or charts need to join an atlas.
 
     A row x of chart m has the coordinates n(s(t(x), t(anchors[m]))): t is transforms[m]
     if there are any, s the similarity, n is nystroem if there is one.
@@ -43,7 +43,7 @@ class Recipe(NamedTuple):
 
 
 class AtlasFile(NamedTuple):
-    """A merged space of N samples as it is saved, and how it was made.
+    """A saved merged space of N samples, with its provenance.
 
     Attributes:
         ids: (N,), integers or text.
@@ -51,7 +51,8 @@ class AtlasFile(NamedTuple):
         count: (N,), how many charts have the sample.
         disagreement: (N,), how far the charts are apart about the sample: the root of
             the mean over the anchors of the variance over the charts of the relative
-            representation, before any Nystroem transform. NaN of a sample in one chart.
+            representation, before any Nystroem transform. NaN for a sample in one
+            chart.
         recipe: a `Recipe`.
     """
 
@@ -91,7 +92,7 @@ def check_atlas(atlas: AtlasFile) -> None:
     _check("disagreement", spread, (size,), "f", where=~alone)
     if not np.isnan(spread[alone]).all() or (spread[~alone] < 0).any():
         raise ValueError(
-            "disagreement must be NaN of a sample in one chart, 0 or more of others; "
+            "disagreement must be NaN for a sample in one chart, 0 or more for others; "
             f"got {spread[alone][:3].tolist()} and {spread[~alone][:3].tolist()}."
         )
 
@@ -141,7 +142,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_shrinkage(shrinkage: Any) -> None:
-    """Raise ValueError unless it is a number from 0 to 1, or None."""
+    """Raise ValueError unless it is None or from 0 to 1."""
     if shrinkage is None:
         return
     number = isinstance(shrinkage, int | float | np.floating | np.integer)
@@ -170,7 +171,10 @@ def _check(
     kinds: str,
     where: np.ndarray | None = None,
 ) -> None:
-    """Raise ValueError unless x is an array of these axes (None: any) and finite."""
+    """Raise ValueError unless x is finite and has these axes.
+
+    An axis of None may be any.
+    """
     names.check_unmasked(name, x)
     if not hasattr(x, "dtype"):
         raise ValueError(f"{name} must be an array, got {_kind(x)}.")

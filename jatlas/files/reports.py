@@ -1,4 +1,4 @@
-"""What the caller of a function on files is told: text, tables, and progress."""
+"""Reports of the functions on files: text, tables, and progress."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ Say = Callable[[str], None]
 
 
 def counted(progress: Progress, total: int) -> Advance:
-    """A function of how many more are done, which passes on how many of `total` are.
+    """A progress callback that counts steps of a total.
 
     >>> advance = counted(lambda done, total: print(done, "of", total), 5)
     >>> advance(2), advance(3)
@@ -35,7 +35,7 @@ def quiet(text: str) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], left: int) -> str:
-    """Cells in columns, that of number `left` to the left, the others to the right.
+    """Cells in columns: number `left` left-aligned, the others right-aligned.
 
     >>> print(table([["", "name", "n"], ["0", "a", "12"]], 1))
       name  n

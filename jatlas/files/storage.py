@@ -1,4 +1,4 @@
-"""An atlas on disk: one `save` and one `load`, each by the suffix of the path."""
+"""An atlas on disk: one `save` and one `load`, by suffix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _SUFFIXES = (".parquet", ".safetensors")
 
 @border.short
 def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
-    """Save an atlas with its recipe: in full, or, if anything fails, not at all.
+    """Save an atlas with its recipe, in full or not at all.
 
     The suffix of the path says the format:
 
@@ -70,7 +70,9 @@ def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
 
 @border.short
 def load(path: str | Path) -> AtlasFile:
-    """Load what `save` or a command wrote. No code in a file is ever run.
+    """Load what `save` or a command wrote.
+
+    No code in a file is ever run.
 
     Args:
         path: of a .safetensors file, or of a .parquet file with its recipe beside it.
@@ -102,7 +104,7 @@ def load(path: str | Path) -> AtlasFile:
 
 @border.short
 def load_recipe(path: str | Path) -> Recipe:
-    """The recipe of an atlas, of a file with the atlas in it or of one without.
+    """The recipe of an atlas, from a file with or without rows.
 
     Args:
         path: of an atlas as `load` takes it, or of the recipe beside one in Parquet.
@@ -133,7 +135,7 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
-    """Raise ValueError or OSError if no atlas can be written there. Before any work.
+    """Raise ValueError or OSError if an atlas cannot be written there.
 
     Nor may it, or the recipe beside it, be one of the inputs: they would be lost.
     """
@@ -153,7 +155,7 @@ def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
 
 
 def _is_table(path: str | Path) -> bool:
-    """Whether the suffix is that of a table; ValueError if it is of no atlas."""
+    """Whether the suffix is a table's; ValueError for no atlas."""
     path = Path(path)
     suffix = path.suffix.lower()
     with faults_of(path):

@@ -1,4 +1,4 @@
-"""The mean of the charts' rows, and how far they are apart, one chart at a time."""
+"""The mean and spread of the charts' rows, chart by chart."""
 
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ def empty_running(num_samples: int, num_anchors: int) -> Running:
 
 
 def running_of(atlas: AtlasFile, num_samples: int) -> Running:
-    """The state that an atlas was made of, with room for samples after its own.
+    """The running state of an atlas, with room for new samples.
 
     What a merge goes through: the mean bit for bit, the squares but for the rounding of
     the disagreement to float32.
@@ -51,7 +51,7 @@ def running_of(atlas: AtlasFile, num_samples: int) -> Running:
 def add_rows(
     state: Running, here: Int[np.ndarray, " n"], rows: Float[np.ndarray, "n A"]
 ) -> None:
-    """The rows of one more chart, of the samples `here`, join the state."""
+    """Add one more chart's rows of the samples `here` to the state."""
     merged, count, squares = state
     count[here] += 1
     with np.errstate(over="ignore", invalid="ignore"):  # looked at in the end
@@ -62,7 +62,7 @@ def add_rows(
 
 
 def disagreement(state: Running) -> Float[np.ndarray, " N"]:
-    """How far the charts are apart about each sample, as an `AtlasFile` has it."""
+    """How far the charts differ on each sample, as in `AtlasFile`."""
     width = state.merged.shape[1]
     spread = np.sqrt(np.maximum(state.squares, 0) / (state.count * width))
     return np.where(state.count > 1, spread, np.nan).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a merge of files has before it: their samples, what they share, the anchors."""
+"""The samples, overlaps and anchors of files before their merge."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,7 +71,7 @@ def redrawn(
     batch_size: int,
     say: Say,
 ) -> Survey:
-    """The survey; with other anchors if some that were drawn are zero in a chart.
+    """The survey, with new anchors for drawn ones that are zero.
 
     Args:
         survey: of the files.
@@ -79,7 +79,7 @@ def redrawn(
         anchors: M arrays (A, D_m), the charts' embeddings of the survey's anchors.
         seed: of the draw.
         batch_size: rows that are read at once.
-        say: is told what was done.
+        say: called with lines about what was done.
 
     Raises:
         ValueError: if too few samples are zero nowhere.
@@ -120,7 +120,7 @@ def _drawn(seed: int, pool: Bool[np.ndarray, " N"], spec: str) -> np.ndarray:
 
 
 def describe(survey: Survey) -> str:
-    """A table of the charts, of how many samples each two share, and the anchors."""
+    """A table of the charts, their overlaps, and the anchors."""
     charts = range(len(survey.sources))
     both = _overlap(survey)
     head = ["chart", "file", "samples", "dimension", "numbers", *map(str, charts)]
@@ -166,7 +166,7 @@ def warnings(survey: Survey) -> list[str]:
 
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:
-    """Short names of the files, or their paths if two of those are the same."""
+    """Short names of the files, or paths if two agree."""
     short = [source.path.stem for source in sources]
     paths = [str(source.path) for source in sources]
     if len({source.path.resolve() for source in sources}) < len(paths):
@@ -201,7 +201,7 @@ def _anchors(
 def _anchors_in(
     file: Path, survey: Survey, id_type: str | None
 ) -> Int[np.ndarray, " A"]:
-    """The anchors whose ids a file lists, all of them in every chart."""
+    """The anchors that a file lists, all in every chart."""
     if not file.is_file():
         raise ValueError(
             "anchors are shared:NUMBER, of samples in every file, or a file of ids, "
@@ -224,7 +224,7 @@ def _anchors_in(
 
 
 def missing_anchors(path: Path, missing: np.ndarray) -> str:
-    """The message about anchors that a chart does not have, the first ten by name."""
+    """The message about a chart's missing anchors, the first ten named."""
     return (
         f"{missing.size} anchors are not in {path}: {missing[:10].tolist()}. Every "
         "chart must have every anchor."

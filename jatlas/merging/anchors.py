@@ -13,7 +13,7 @@ from jatlas._src.seeds import Seed, generator
 
 
 class _Pool(NamedTuple):
-    """What the methods choose from: indices of A or more samples, and what is known."""
+    """The candidates of the methods: A or more indices, with statistics."""
 
     members: np.ndarray
     labels: AnyArray | None
@@ -114,8 +114,8 @@ def _balanced(rng: np.random.Generator, pool: _Pool, num: int) -> np.ndarray:
     shares = np.full(names.size, share)
     shares[rng.permutation(larger)[:remainder]] += 1
     chosen = [
-        rng.permutation(pool.members[classes == name])[:own]
-        for name, own in zip(names, shares, strict=True)
+        rng.permutation(pool.members[classes == name])[:size]
+        for name, size in zip(names, shares, strict=True)
     ]
     return rng.permutation(np.concatenate(chosen))
 
@@ -144,7 +144,7 @@ def _kmeans(rng: np.random.Generator, pool: _Pool, num: int) -> np.ndarray:
 
 
 def _spread(rng: np.random.Generator, x: np.ndarray, num: int) -> list[int]:
-    """Rows drawn one after another with odds of 1 - cosine to the nearest drawn.
+    """Draw rows in turn, with odds 1 - cosine to the nearest.
 
     This is k-means++, as |x - y|^2 = 2 (1 - cosine) here. A start from the farthest
     rows ends in worse clusters: outliers keep a centre each.
@@ -184,9 +184,9 @@ def _check_directions(pool: _Pool) -> None:
     if pool.embeddings is None:
         return
     arrays.check_rows("embeddings", pool.embeddings)
-    members, own = pool.members, pool.embeddings[pool.members]
-    finite = np.isfinite(own).all(axis=1)
-    for bad, what in ((~finite, "NaN or infinity"), (~own.any(axis=1), "only zeros")):
+    members, rows = pool.members, pool.embeddings[pool.members]
+    finite = np.isfinite(rows).all(axis=1)
+    for bad, what in ((~finite, "NaN or infinity"), (~rows.any(axis=1), "only zeros")):
         if bad.any():
             raise ValueError(
                 f"{what} in the embeddings of {members[bad][:10].tolist()} "

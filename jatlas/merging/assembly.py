@@ -39,7 +39,9 @@ class Spaces(NamedTuple):
 
 @border.short
 def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
-    """Line up the samples of M charts, and check every value. Runs on the host.
+    """Line up the samples of M charts, and check every value.
+
+    It runs on the host.
 
     Args:
         charts: M pairs (ids, embeddings): (N_m,) integers, text or bytes that name the
@@ -114,7 +116,7 @@ def anchor_rows(
         array([2, 0])
     """
     wanted = _ids(anchor_ids, "the anchors")
-    kinds = [_KINDS[own.dtype.kind] for own in (spaces.ids, wanted)]
+    kinds = [_KINDS[some.dtype.kind] for some in (spaces.ids, wanted)]
     arrays.check_equal(
         "the type of the ids of samples and anchors", kinds, '1 and "1" are different.'
     )
@@ -165,7 +167,7 @@ def _chart(m: int, chart: tuple[Ids, AnyArray]) -> tuple[np.ndarray, np.ndarray]
 def _zeros(
     num_samples: int, widths: list[int], dtype: np.dtype
 ) -> np.ndarray | tuple[np.ndarray, ...]:
-    """(M, N, D) if all charts have one D, or else M arrays (N, D_m)."""
+    """(M, N, D) for one common D, else M arrays (N, D_m)."""
     if len(set(widths)) == 1:
         return np.zeros((len(widths), num_samples, widths[0]), dtype)
     return tuple(np.zeros((num_samples, width), dtype) for width in widths)
@@ -177,30 +179,30 @@ def _union(
     """`union` of ids that are all of one type."""
     arrays.check_equal(
         "the type of the ids of the charts",
-        [_KINDS[own.dtype.kind] for own in names],
+        [_KINDS[some.dtype.kind] for some in names],
         'Name a sample alike in all charts: 1 and "1" are different ids.',
     )
-    common = np.result_type(*(own.dtype for own in names))
+    common = np.result_type(*(some.dtype for some in names))
     if common.kind not in _KINDS:
         raise ValueError("ids of int64 and uint64 have no common type; convert them.")
-    return union([own.astype(common) for own in names])
+    return union([some.astype(common) for some in names])
 
 
 def union(
     ids: Sequence[np.ndarray],
 ) -> tuple[np.ndarray, tuple[Int[np.ndarray, " _"], ...]]:
-    """All ids in order of first appearance, and where each chart's stand among them."""
+    """All ids by first appearance, and each chart's positions among them."""
     every = np.concatenate(ids)
     values, first, which = np.unique(every, return_index=True, return_inverse=True)
     order = np.argsort(first)
     ranks = np.empty_like(order)
     ranks[order] = np.arange(order.size)
-    ends = np.cumsum([own.size for own in ids])[:-1]
+    ends = np.cumsum([some.size for some in ids])[:-1]
     return values[order], tuple(np.split(ranks[which], ends))
 
 
 def _ids(ids: Ids, whose: str) -> np.ndarray:
-    """Ids as a vector of integers, text or bytes, none of them quietly converted."""
+    """Ids as a vector of integers, text or bytes, without conversion."""
     # NumPy would make a list of 1 and "1" into twice the text "1".
     kind = None if hasattr(ids, "dtype") else object
     names = on_host(f"the ids of {whose}", ids, kind)
@@ -220,7 +222,7 @@ def _ids(ids: Ids, whose: str) -> np.ndarray:
 
 
 def _check_lengths(names: np.ndarray, whose: str) -> None:
-    """Raise ValueError if one long id would make all of them take much memory."""
+    """Raise ValueError if one long id would enlarge all of them."""
     lengths = [len(name) if isinstance(name, str | bytes) else 0 for name in names]
     longest = int(np.argmax(lengths))
     if lengths[longest] * names.size > MOST_CHARACTERS:

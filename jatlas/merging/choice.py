@@ -125,9 +125,9 @@ def _fold_maps(
     num_features: int,
     normalize: bool,
 ) -> Iterator[tuple[Fold, float, Consensus]]:
-    """For each fold and ridge the map of the other folds, without agreement weights.
+    """For each fold and ridge, the map of the other folds.
 
-    Of linked samples only. Few are fitted anew; of many, the moments of each fold are
+    Coordinates are not weighted by agreement yet. Of linked samples only. Few are fitted anew; of many, the moments of each fold are
     taken once, and those of all other folds combined.
     """
     places = np.flatnonzero(presence.sum(axis=0) > 1)

@@ -1,4 +1,4 @@
-"""Consensus coordinates: a map of each chart into one space, learned from all."""
+"""Consensus coordinates: maps of all charts into one space."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -31,7 +31,7 @@ def fit_consensus(
     normalize: bool = False,
     where: Bool[AnyArray, " N"] | None = None,
 ) -> Consensus:
-    """The maps that bring the charts' rows of one sample as near as they can.
+    """Fit the maps on which charts agree best about linked samples.
 
     It is a generalised CCA (MAXVAR) with a ridge and with missing rows. Each chart's
     linked rows, those of samples that two or more charts have, are centred and scaled
@@ -153,7 +153,9 @@ def _fitted(
 def apply_consensus(
     consensus: Consensus, chart: int, embeddings: Float[Array, "N D"]
 ) -> Float[Array, "N K"]:
-    """Rows of one chart in consensus coordinates: (x - mean) / scale weights.
+    """Map rows of one chart to consensus coordinates.
+
+    f(x) = (x - mean) / scale weights.
 
     Args:
         consensus: from `fit_consensus`, `choose_consensus` or `running.consensus`.

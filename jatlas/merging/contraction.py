@@ -94,7 +94,7 @@ def moved(
     scale: Float[Array, ""],
     x: Float[Array, "N D"],
 ) -> Float[Array, "N D"]:
-    """A chart's rows as its weights take them; NaN where the chart has no scale."""
+    """A chart's rows, centered and scaled; NaN where it has no scale."""
     x = arrays.unit(x) if normalize else x
     return arrays.safe_divide(x - mean, scale)
 
@@ -152,7 +152,7 @@ def _in_chunks(
 
 
 def _rows_at_once(embeddings: Stacked, num_anchors: int) -> int:
-    """A chunk that keeps a device busy, and its cache on a CPU, in little memory.
+    """A chunk size that keeps a device busy in little memory.
 
     A chunk of n rows takes some 2 n (M D + A) numbers, which are kept to about a tenth
     of the M N A of the charts' relative representations.
@@ -176,7 +176,7 @@ def _contracted(
     presence: Bool[Array, "M n"],
     shares: Float[Array, "M n"],
 ) -> Float[Array, "n A"]:
-    """The charts side by side, (n, D_1 + ... + D_M), times what each is turned into.
+    """Contract the charts, side by side, with their anchors or weights.
 
     Written next to each other chart by chart: transposing (M, n, D) is slower on a CPU.
     """
@@ -200,7 +200,7 @@ def _added_up(
     presence: Bool[Array, "M n"],
     shares: Float[Array, "M n"],
 ) -> Float[Array, "n A"]:
-    """Sum over the charts of share times similarity, one chart's (n, A) at a time."""
+    """Add up the charts' similarities, one (n, A) at a time."""
 
     def add(merged: Array, chart: tuple) -> tuple[Array, None]:
         x, a, present, share = chart
@@ -219,7 +219,7 @@ def _added_up(
 
 
 def check_charts(embeddings: Stacked, anchors: Stacked) -> tuple[int, int]:
-    """N and A; ValueError unless charts share M, N and A, and each has one D."""
+    """N and A; ValueError unless all charts have the same."""
     x, a = shapes("embeddings", embeddings), shapes("anchors", anchors)
     arrays.check_equal(
         "the number of charts M of embeddings and anchors",
@@ -228,12 +228,16 @@ def check_charts(embeddings: Stacked, anchors: Stacked) -> tuple[int, int]:
     )
     if not x:
         raise ValueError("there are no charts to merge; give one at least.")
-    for chart, (own, its_anchors) in enumerate(zip(x, a, strict=True)):
-        check_spaces(own, its_anchors, f" of chart {chart}")
+    for chart, (space, its_anchors) in enumerate(zip(x, a, strict=True)):
+        check_spaces(space, its_anchors, f" of chart {chart}")
     advice = "Charts of different samples are stacked by `jatlas.assemble`."
-    arrays.check_equal("the number of samples N", [own.shape[0] for own in x], advice)
+    arrays.check_equal(
+        "the number of samples N", [space.shape[0] for space in x], advice
+    )
     advice = "All charts embed the same anchors, in the same order."
-    arrays.check_equal("the number of anchors A", [own.shape[0] for own in a], advice)
+    arrays.check_equal(
+        "the number of anchors A", [space.shape[0] for space in a], advice
+    )
     return x[0].shape[0], a[0].shape[0]
 
 
@@ -248,7 +252,7 @@ def shapes(name: str, charts: Stacked) -> list[Shaped]:
 
 
 def dtype_of(embeddings: Stacked, anchors: Any, dtype: DTypeLike | None) -> jnp.dtype:
-    """The dtype of the result: that asked for, or the widest that was given."""
+    """The result's dtype: the requested one, or the widest given."""
     if dtype is not None:
         return floating(dtype)
     leaves = jax.tree.leaves((embeddings, anchors))

@@ -76,7 +76,7 @@ def masked_mean(
 
 
 def floating(dtype: DTypeLike) -> jnp.dtype:
-    """The dtype of a result, as JAX has it; ValueError unless it is floating point."""
+    """The result's dtype in JAX; ValueError unless it is floating point."""
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(
             f"dtype must be floating point, as jnp.float32, got {jnp.dtype(dtype)}."

@@ -100,10 +100,11 @@ def _agreed(
     root: Float[Array, "A A"],
     precision: Precision,
 ) -> Float[Array, "A A"]:
-    """(L^2 + V)^(-1) L^(3/2): L is K + t I, V the charts' variance about the kernel.
+    """(L^2 + V)^(-1) L^(3/2) for L = K + t I.
 
-    With R = L^(-1/2) it is R H^(-1) L, where H = L + R V R is as well conditioned as L:
-    no eigenvalue is squared, whose small ones float32 would lose.
+    V is the charts' variance about the kernel. With R = L^(-1/2) it is R H^(-1) L,
+    where H = L + R V R is as well conditioned as L: no eigenvalue is squared, whose
+    small ones float32 would lose.
     """
     arrays.check_equal(
         "the number of axes of by_chart", [3, by_chart.ndim], "Give (M, A, A)."
@@ -116,10 +117,10 @@ def _agreed(
     )
     matmul = partial(jnp.matmul, precision=precision)
     symmetric = (kernel + kernel.T) / 2
-    own = arrays.widen(by_chart).astype(kernel.dtype)
-    apart = matmul((own + own.mT) / 2 - symmetric, root)
+    kernels = arrays.widen(by_chart).astype(kernel.dtype)
+    apart = matmul((kernels + kernels.mT) / 2 - symmetric, root)
     spread = jnp.einsum("mab,mac->bc", apart, apart, precision=precision)
-    spread = spread / max(len(own), 1)
+    spread = spread / max(len(kernels), 1)
     inner = inverse_sqrt(symmetric + spread, precision, share)
     ridged = symmetric + share * jnp.eye(len(kernel), dtype=kernel.dtype)
     return matmul(matmul(root, inner), matmul(inner, ridged))

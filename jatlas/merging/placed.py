@@ -1,4 +1,4 @@
-"""Rows merged where they lie: on one device, on several, or sent from the host."""
+"""Merge rows where they lie: on devices, or on the host."""
 
 from collections.abc import Callable
 from functools import partial
@@ -79,7 +79,7 @@ def _on_devices(
     empty: Number,
     options: dict[str, Any],
 ) -> Float[Array, "N A"]:
-    """The atlas of sharded samples; all is put where it is needed, if not there yet."""
+    """The atlas of sharded samples, everything put where it is needed."""
     inputs = (*samples, fixed, empty)
     if mesh.is_fully_addressable:  # across hosts, all must have put it there already
         inputs = jax.tree.map(
@@ -99,7 +99,7 @@ def _specs(
     weights: Weights | None,
     fixed: Any,
 ) -> tuple[Any, ...]:
-    """How all that a merge takes lies: samples as they are, the rest on all devices."""
+    """The layout of all inputs: samples as they are, others replicated."""
     everywhere, of_charts = PartitionSpec(), PartitionSpec(None, mesh.spec[0])
     return (
         jax.tree.map(lambda x: of_charts if x.ndim == 3 else mesh.spec, embeddings),
@@ -140,7 +140,7 @@ def _from_host(
     columns: int,
     dtype: jnp.dtype,
 ) -> Float[Array, "N A"]:
-    """`of_rows` of samples on the host, `batch_size` of them on the device at once."""
+    """`of_rows` of samples on the host, one batch at a time."""
     embeddings, presence, weights = samples
     num_samples = shapes("embeddings", embeddings)[0].shape[0]
     fixed = jax.tree.map(jnp.asarray, fixed)

@@ -92,7 +92,9 @@ def check_anchors(
     seen: Bool[AnyArray, "M N"] | None = None,
     ids: AnyArray | None = None,
 ) -> None:
-    """Raise unless these samples can be the anchors of all charts. Runs on the host.
+    """Raise unless these samples can be the anchors of all charts.
+
+    It runs on the host.
 
     Args:
         anchors: (A,), indices into the N samples.
@@ -154,8 +156,8 @@ def repeated(values: np.ndarray) -> np.ndarray:
     >>> repeated(np.array([3, 1, 3, 2, 1])).tolist()
     [1, 3]
     """
-    found, counts = np.unique(values, return_counts=True)
-    return found[counts > 1]
+    named, counts = np.unique(values, return_counts=True)
+    return named[counts > 1]
 
 
 def _refuse(bad: np.ndarray, what: str, held: np.ndarray | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Merge: embeddings of many charts to the atlas, at the speed of a matrix product."""
+"""Merge charts into the atlas at the speed of matrix products."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,9 @@ def merge(
     batch_size: int | None = None,
     dtype: DTypeLike | None = None,
 ) -> Float[Array, "N A"]:
-    """Embeddings to the atlas: relativize, then masked_mean, with no (M, N, A) formed.
+    """Merge embeddings into the atlas, with no (M, N, A) formed.
+
+    What `relativize` and then `masked_mean` give.
 
     r(x) = (1/K) sum over the K charts k that have x of s(E_k(x), E_k(anchors)). With
     the cosine this is one product, of unit rows over K with unit anchors, contracted

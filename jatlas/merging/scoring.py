@@ -1,4 +1,4 @@
-"""How good a merge is, by linked samples that it was not learned from."""
+"""Score any merge by linked samples held out from it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class MergeScore(NamedTuple):
         recall_at_1: (M, M), the share of queries to which the answer is the nearest.
         recall_at_10: (M, M), the share that have it among their ten nearest.
         chance: (M, M), the mean reciprocal rank of a random order.
-        own_share: (M, M), the share, among the ten nearest, of rows that the query's
+        sole_share: (M, M), the share, among the ten nearest, of rows that the query's
             chart alone has. Far above `fair_share`, the merge sorts by chart. Zero
             where only held-out samples are looked among.
         fair_share: (M, M), the share of such rows among all.
@@ -43,7 +43,7 @@ class MergeScore(NamedTuple):
     recall_at_1: Float[np.ndarray, "M M"]
     recall_at_10: Float[np.ndarray, "M M"]
     chance: Float[np.ndarray, "M M"]
-    own_share: Float[np.ndarray, "M M"]
+    sole_share: Float[np.ndarray, "M M"]
     fair_share: Float[np.ndarray, "M M"]
     queries: Float[np.ndarray, "M M"]
 
@@ -58,7 +58,7 @@ def score_merge(
     folds: int = 5,
     among: str = "linked",
 ) -> MergeScore:
-    """How good a merge is, without labels: held-out samples that find each other.
+    """Score a merge without labels, by held-out linked samples.
 
     Linked samples, those of two or more charts, are dealt into folds. For each fold the
     coordinates are learned without it, and then every chart's rows of its samples are
@@ -117,7 +117,7 @@ def score_merge(
 def check_scored(
     embeddings: Stacked, presence: Any, folds: int, among: str
 ) -> Bool[np.ndarray, "M N"]:
-    """The presence on the host; ValueError unless all of it can be scored."""
+    """The presence on the host; ValueError unless it can be scored."""
     arrays.check_on_host("scoring a merge", embeddings=embeddings, presence=presence)
     present = on_host("presence", presence)
     linked.check_charts(embeddings, present, None)
@@ -153,7 +153,10 @@ def _check_rows(rows: Any, shape: tuple[int, int]) -> None:
 def score_fold(
     fold: Fold, rows: Sequence[Float[Array, "n K"]], presence: Bool[np.ndarray, "M n"]
 ) -> Totals:
-    """The sums of one fold, of each chart's rows of the samples `fold.places`."""
+    """Sums over the queries of one fold.
+
+    Rows are each chart's, of the samples `fold.places`.
+    """
     size = fold.held_out.size
     have = presence[:, size:]
     merged = masked_mean(jnp.stack([x[size:] for x in rows]), have)

@@ -80,10 +80,10 @@ def fit_standardize(
         Array([[-1.,  0.],
                [ 1.,  0.]], dtype=float32)
     """
-    rest, mean = _centred(embeddings, where)
+    residual, mean = _centred(embeddings, where)
     count = jnp.sum(arrays.all_rows(embeddings, where))
-    largest = arrays.magnitude(rest, axis=0)
-    variance = arrays.safe_divide(jnp.sum((rest / largest) ** 2, axis=0), count)
+    largest = arrays.magnitude(residual, axis=0)
+    variance = arrays.safe_divide(jnp.sum((residual / largest) ** 2, axis=0), count)
     deviation = largest[0] * arrays.safe_sqrt(variance)
     return Transform(mean, arrays.safe_divide(jnp.ones_like(mean), deviation, 1.0))
 
@@ -142,10 +142,10 @@ def fit_whiten(
     Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional
     covariance matrices" (2004), for the target of the shrinkage.
     """
-    rest, mean = _centred(embeddings, where)
+    residual, mean = _centred(embeddings, where)
     rows = arrays.all_rows(embeddings, where)
-    rest, factor = arrays.rescaled(rest, rows)
-    covariance = jnp.matmul(rest.T, rest, precision=precision)
+    residual, factor = arrays.rescaled(residual, rows)
+    covariance = jnp.matmul(residual.T, residual, precision=precision)
     covariance = arrays.safe_divide(covariance, jnp.sum(rows))
     shrinkage = jnp.asarray(shrinkage, covariance.dtype)
     shrinkage = jnp.where((shrinkage >= 0) & (shrinkage <= 1), shrinkage, jnp.nan)
@@ -186,11 +186,11 @@ def apply_transform(
         [transform.mean.shape[0], embeddings.shape[1]],
         "Fit it on rows of the same space.",
     )
-    rest = arrays.widen(embeddings) - transform.mean
+    residual = arrays.widen(embeddings) - transform.mean
     if transform.scale.ndim == 1:
-        moved = rest * transform.scale
+        moved = residual * transform.scale
     else:
-        moved = jnp.matmul(rest, transform.scale, precision=precision)
+        moved = jnp.matmul(residual, transform.scale, precision=precision)
     return moved.astype(embeddings.dtype)
 
 

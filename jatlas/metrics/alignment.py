@@ -1,4 +1,4 @@
-"""Centred kernel alignment: linear in feature space, and RBF."""
+"""Centered kernel alignment: linear in feature space, and RBF."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,10 +20,10 @@ def cka(
     debiased: bool = False,
     where: Where = None,
 ) -> Float[Array, ""]:
-    """Centred kernel alignment of two spaces of the same N samples.
+    """Centered kernel alignment of two spaces of the same N samples.
 
     CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), K and L being the kernels of x and
-    of y. The linear one is `|X'Y|^2 / (|X'X| |Y'Y|)` on centred columns, from features
+    of y. The linear one is `|X'Y|^2 / (|X'X| |Y'Y|)` on centered columns, from features
     or, where that is less memory, from rows: (D1 + D2)^2 numbers or 2 N^2. It does not
     change when a space is rotated, moved, or rescaled as a whole; it does when a
     feature is rescaled.

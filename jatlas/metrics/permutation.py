@@ -1,4 +1,4 @@
-"""Whether two spaces are more alike than chance: a permutation test of any measure."""
+"""A permutation test of any measure of two spaces' likeness."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +15,7 @@ ROUNDING = 128
 
 
 class PermutationTest(NamedTuple):
-    """A measure of two spaces, and what it is where they have nothing in common.
+    """A measure of two spaces, and its values under permutation.
 
     Attributes:
         value: (), of the spaces as they are.
@@ -37,7 +37,7 @@ def permutation_test(
     *,
     permutations: int = 199,
 ) -> PermutationTest:
-    """Whether x and y are alike beyond what their shapes alone bring about.
+    """Test whether x and y are more alike than chance.
 
     The samples of y are shuffled, R times, which leaves each space as it is and undoes
     what they have in common. p = (1 + #{null >= value}) / (1 + R): the pairing that is

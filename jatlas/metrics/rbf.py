@@ -1,4 +1,4 @@
-"""HSIC of rbf kernels of N rows, in tiles: no array of (N, N)."""
+"""HSIC of RBF kernels in tiles, with no (N, N) array."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,10 +16,11 @@ KERNELS = ("linear", "rbf")
 
 
 class _Kernel(NamedTuple):
-    """exp(-scale d^2), or that less one, times factor; x less middle is centred.
+    """A kernel exp(-scale d^2), or that less one, times factor.
 
-    Of a wide kernel what counts is how far it is below one, of a narrow one how far
-    above zero: so the smaller is given, which has digits. Centred, it is the same.
+    x less middle is centered. Of a wide kernel what counts is how far it is below one,
+    of a narrow one how far above zero: so the smaller is given, which has digits.
+    Centered, it is the same.
     """
 
     x: Float[Array, "N D"]
@@ -36,12 +37,12 @@ def rbf_hsic(
     rule: str,
     debiased: bool,
 ) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
-    """HSIC of the kernels of two spaces, each with each, and the rounding of its own.
+    """The (2, 2) HSIC of two spaces' kernels, and its rounding.
 
     Up to a factor for each kernel, which CKA does not see; zero if it has no width. The
-    kernels are centred before they are multiplied, lest digits be lost: by the means of
-    their rows, from a first pass over the tiles. Debiased, they are centred without the
-    diagonal, by sums over n - 2 (Székely and Rizzo, 2014): HSIC is then an inner
+    kernels are centered before they are multiplied, lest digits be lost: by the means
+    of their rows, from a first pass over the tiles. Debiased, they are centered without
+    the diagonal, by sums over n - 2 (Székely and Rizzo, 2014): HSIC is then an inner
     product of two such matrices, too.
     """
     both = zip(spaces, sigmas, strict=True)
@@ -69,7 +70,7 @@ def _kernel(
     sigma: float | Array | None,
     rule: str,
 ) -> _Kernel:
-    """The kernel of width sigma, or of the median distance; zero unless that is > 0."""
+    """The kernel of a given or median width; zero unless positive."""
     x, factor = arrays.rescaled(x, rows)
     if sigma is None:
         width = median_square(x, rule, rows)
@@ -90,7 +91,7 @@ def _kernel(
 def _sums(
     kernels: Sequence[_Kernel], rows: Bool[Array, " N"], debiased: bool
 ) -> tuple[list[Float[Array, " N"]], Float[Array, "2"]]:
-    """The sum of every row of both kernels, and the sum of all squares of each."""
+    """Row sums of both kernels, and sums of their squares."""
 
     def tile(group: tiles.Samples, block: tiles.Samples) -> list[tuple[Array, Array]]:
         grams = _grams(kernels, group, block, debiased)
@@ -103,7 +104,7 @@ def _sums(
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _products(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
-    """Sums over all pairs of K K, K L and L L, the kernels centred."""
+    """Sums over pairs of K K, K L and L L, centered."""
     return _products_by_tiles(moving, still, debiased)
 
 
@@ -111,10 +112,10 @@ def _products(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
 def _products_jvp(
     debiased: bool, primals: tuple[Any, Any], tangents: tuple[Any, Any]
 ) -> tuple[Array, Array]:
-    """The means depend on x too, and yet have no part in the derivative.
+    """The derivative, in which the means have no part.
 
-    What multiplies their change is the sum of a row of a centred kernel, which is zero:
-    so the gradient takes one pass backwards, not two.
+    The means depend on x too. What multiplies their change is the sum of a row of a
+    centered kernel, which is zero: so the gradient takes one pass backwards, not two.
     """
     moving, still = primals
     fixed = partial(_products_by_tiles, still=still, debiased=debiased)
@@ -130,8 +131,8 @@ def _products_by_tiles(moving: Any, still: Any, debiased: bool) -> Float[Array, 
         grams = _grams(kernels, group, block, debiased)
         sides = zip(grams, group.means, block.means, totals, strict=True)
         k, l = (  # noqa: E741
-            jnp.where(pairs, gram - (own[:, None] + other - total), 0)
-            for gram, own, other, total in sides
+            jnp.where(pairs, gram - (row_means[:, None] + other - total), 0)
+            for gram, row_means, other, total in sides
         )
         return [jnp.sum(a * b, axis=0) for a, b in ((k, k), (k, l), (l, l))]
 
@@ -145,7 +146,7 @@ def _grams(
     block: tiles.Samples,
     debiased: bool,
 ) -> list[Float[Array, "R B"]]:
-    """A tile of each kernel, zero for the pairs that do not count."""
+    """A tile of each kernel, zero for uncounted pairs."""
     pairs = tiles.pairs_of(group, block, debiased)
     grams = []
     for kernel, x, y in zip(kernels, group.spaces, block.spaces, strict=True):
@@ -156,7 +157,7 @@ def _grams(
 
 
 def check_kernel(kernel: str, sigma: object, median: str) -> None:
-    """Raise ValueError unless the names are known and sigma is a number or two."""
+    """Raise ValueError for an unknown kernel or an invalid sigma."""
     if kernel not in KERNELS:
         raise ValueError(f"unknown kernel {kernel!r}; known are {', '.join(KERNELS)}.")
     check_median(median)

@@ -34,7 +34,7 @@ def self_similarity_correlation(
         y: (N, D2), floating point; row n is the same sample as row n of x.
         where: (N,), the samples that count; all if None.
         method: "pearson", "spearman" (whose gradient is zero: ranks do not change
-            smoothly), or "cosine", which is not centred.
+            smoothly), or "cosine", which is not centered.
 
     Returns:
         A scalar in [-1, 1] up to rounding, in float32 or wider. NaN if any row has no

@@ -1,4 +1,4 @@
-"""Class probabilities by probes that have not learnt from the sample."""
+"""Class probabilities by probes that have not learned from the sample."""
 
 from functools import partial
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class CrossFit(NamedTuple):
 
     Attributes:
         probes: a `Probe` stacked along the K folds.
-        fold: (N,), the fold of each row that was learnt from; -1 of all others.
+        fold: (N,), the fold of each row that was learned from; -1 of all others.
     """
 
     probes: Probe
@@ -47,7 +47,7 @@ def fit_crossfit(
     that is made from it deceives whoever learns from that space. So the rows are dealt
     at random into K folds of equal size, and each of K probes learns from the rows of
     all folds but one. `crossfit_probabilities` then asks of each row the probe that has
-    not learnt from it.
+    not learned from it.
 
     The square roots of the probabilities are unit vectors, whose inner product is the
     Bhattacharyya coefficient of two distributions: to `merge` they are one chart more.
@@ -125,9 +125,9 @@ def crossfit_probabilities(
         fitted: as from `fit_crossfit`.
         space: (N, A), rows of the space that it was fitted on, or new ones.
         fold: (N,), whose fold each row is in: `fitted.fold`, for the rows that it was
-            fitted on; -1 for a row that none has learnt from; None if that is so of
-            all. There is no default: of rows learnt from, None would give what was
-            learnt by heart.
+            fitted on; -1 for a row that none has learned from; None if that is so of
+            all. There is no default: of rows learned from, None would give what was
+            learned by heart.
 
     Returns:
         (N, C) in float32 or wider, each row in [0, 1] with sum 1: of a row in fold k

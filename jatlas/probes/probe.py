@@ -19,8 +19,8 @@ class Probe(NamedTuple):
         hidden_kernel, hidden_bias: (A, hidden) and (hidden,).
         kernel, bias: (hidden, C) and (C,).
         validation_loss: (), the mean cross-entropy (nats) of the validation rows at the
-            epoch that was kept. If there were none, that of the rows learnt from, which
-            says nothing of new rows.
+            epoch that was kept. If there were none, that of the rows learned from,
+            which says nothing of new rows.
         best_epoch: (), the epoch that was kept, counted from 0.
     """
 

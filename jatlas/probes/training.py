@@ -21,13 +21,13 @@ class _Data(NamedTuple):
         x: (N, A), standardised; zero in the rows that do not count.
         targets: (N, C), one-hot.
         order: (N,), row numbers: those to learn from, those held out, all others.
-        learnt, held: (), how many rows there are of the first and the second.
+        learned, held: (), how many rows there are of the first and the second.
     """
 
     x: Float[Array, "N A"]
     targets: Float[Array, "N C"]
     order: Int[Array, " N"]
-    learnt: Int[Array, ""]
+    learned: Int[Array, ""]
     held: Int[Array, ""]
 
 
@@ -152,7 +152,7 @@ def _fit(
     start = layout.varying(start, data)
 
     def loss(weights: Weights) -> Float[Array, ""]:
-        return _mean_loss(data, weights, batch_size, data.learnt, data.held)
+        return _mean_loss(data, weights, batch_size, data.learned, data.held)
 
     alone, zero = data.held == 0, jnp.array(0, jnp.int32)
     kept = early_stopping.train(
@@ -166,18 +166,18 @@ def _fit(
         patience=patience,
     )
     weights: Weights = kept.weights
-    count = jnp.where(alone, data.learnt, 0)
-    of_learnt = _mean_loss(data, weights, batch_size, zero, count)
-    best = Probe(*weights, jnp.where(alone, of_learnt, kept.loss), kept.epoch)
-    learnt = (data.learnt > 0) & jnp.isfinite(data.x).all()
-    learnt &= jnp.isfinite(data.targets).all()
-    learnt &= ~jnp.isinf(best.validation_loss)  # what it starts from
-    learnt_only = {
-        name: jnp.where(learnt, leaf, jnp.nan)
+    count = jnp.where(alone, data.learned, 0)
+    of_learned = _mean_loss(data, weights, batch_size, zero, count)
+    best = Probe(*weights, jnp.where(alone, of_learned, kept.loss), kept.epoch)
+    learned = (data.learned > 0) & jnp.isfinite(data.x).all()
+    learned &= jnp.isfinite(data.targets).all()
+    learned &= ~jnp.isinf(best.validation_loss)  # what it starts from
+    learned_only = {
+        name: jnp.where(learned, leaf, jnp.nan)
         for name, leaf in best._asdict().items()
         if name != "best_epoch"
     }
-    return best._replace(**learnt_only)
+    return best._replace(**learned_only)
 
 
 def _data(
@@ -202,7 +202,7 @@ def _shuffled(key: Array, data: _Data) -> _Data:
     """
     number = jnp.arange(data.order.size)
     random = jax.random.uniform(key, number.shape)
-    priority = jnp.where(number < data.learnt, random, jnp.inf)
+    priority = jnp.where(number < data.learned, random, jnp.inf)
     return data._replace(order=data.order[jnp.argsort(priority)])
 
 
@@ -218,12 +218,12 @@ def _epoch(
     shuffled = _shuffled(key, data)
 
     def gradient(weights: Weights, first: Array) -> Weights:
-        size = jnp.minimum(batch_size, data.learnt - first)
+        size = jnp.minimum(batch_size, data.learned - first)
         total = jax.grad(_loss)(weights, shuffled, first, size, batch_size)
         return jax.tree.map(lambda leaf: leaf / size, total)
 
     return early_stopping.in_batches(
-        gradient, weights, state, optimizer, data.learnt, batch_size
+        gradient, weights, state, optimizer, data.learned, batch_size
     )
 
 

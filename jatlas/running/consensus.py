@@ -59,7 +59,7 @@ def add(
     *,
     where: Bool[AnyArray, " N"] | None = None,
 ) -> ConsensusState:
-    """Add N more samples to the state, in all the charts that have them.
+    """Add N more samples to the state, with all their charts.
 
     Samples that one chart alone has change nothing. A sample must come with all of its
     charts at once: who is linked is seen here only.

@@ -99,11 +99,11 @@ def test_running_statistics_are_kept_apart_and_move_in_training_only():
     np.testing.assert_allclose(logits.mean(axis=0), np.zeros(3), atol=1e-5)
     mean = images.mean(axis=(0, 1, 2))  # momentum .99, from 0 on
     np.testing.assert_allclose(rest["norm"]["mean"], 0.01 * mean, rtol=1e-4)
-    np.testing.assert_array_equal(state.rest["norm"]["mean"], np.zeros(3))
+    np.testing.assert_array_equal(state.statistics["norm"]["mean"], np.zeros(3))
     # Outside of training these are used, not the statistics of the batch.
     variance = np.asarray(rest["norm"]["var"])
     expected = (images.mean(axis=(1, 2)) - 0.01 * mean) / np.sqrt(variance + 1e-5)
-    moved = chart.embed(state._replace(rest=rest), images)
+    moved = chart.embed(state._replace(statistics=rest), images)
     np.testing.assert_allclose(moved, expected, rtol=1e-4)
 
 

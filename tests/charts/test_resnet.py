@@ -29,7 +29,7 @@ class Reference:
 
     def __init__(self, state, training):
         wide = partial(jax.tree.map, lambda leaf: np.asarray(leaf, np.float64))
-        self.params, self.rest = wide(state.params), wide(state.rest)
+        self.params, self.statistics = wide(state.params), wide(state.statistics)
         self.training, self.moved = training, []
 
     def norm(self, x, scale, running):
@@ -42,7 +42,7 @@ class Reference:
         return (x - mean) / np.sqrt(var + 1e-5) * scale["scale"] + scale["bias"]
 
     def embed(self, x):
-        p, r = self.params, self.rest
+        p, r = self.params, self.statistics
         x = convolve(x, p["stem"]["kernel"], 1)
         x = np.maximum(self.norm(x, p["norm"], r["norm"]), 0)
         for number in range(9):

@@ -193,8 +193,8 @@ def test_each_epoch_has_an_order_of_its_own():
 
     def train(state, images):
         first = images[0, 0, 0, 0].astype(int)  # batches of one: the sample's number
-        step = state.rest["step"]
-        seen = state.rest["seen"].at[step].set(first)
+        step = state.statistics["step"]
+        seen = state.statistics["seen"].at[step].set(first)
         logits = jnp.zeros((1, NUM_CLASSES)) * state.params["scale"]
         return logits, {"seen": seen, "step": step + 1}
 
@@ -210,7 +210,7 @@ def test_each_epoch_has_an_order_of_its_own():
     charts = fit_charts(
         KEY, recorder, images, labels, none, batch_size=1, max_epochs=3, together=False
     )
-    for own, seen in zip(tasks.seen, charts.states.rest["seen"], strict=True):
+    for own, seen in zip(tasks.seen, charts.states.statistics["seen"], strict=True):
         size = own.sum()
         epochs = np.asarray(seen)[: 3 * size].reshape(3, size)
         for order in epochs:
@@ -399,8 +399,8 @@ def test_each_batch_is_augmented_anew_by_a_key_of_the_chart_and_the_place():
     tasks = tasks._replace(seen=seen, validation=none, classes=np.ones((2, 1), bool))
 
     def train(state, images):
-        step = state.rest["step"]
-        drawn = state.rest["drawn"].at[step].set(images[0, 0])
+        step = state.statistics["step"]
+        drawn = state.statistics["drawn"].at[step].set(images[0, 0])
         rest = {"drawn": drawn, "step": step + 1}
         return jnp.zeros((len(images), 1)) * state.params, rest
 
@@ -420,7 +420,7 @@ def test_each_batch_is_augmented_anew_by_a_key_of_the_chart_and_the_place():
         KEY, recorder, images, labels, tasks, batch_size=4, max_epochs=2,
         augment=augment, together=True,
     )  # fmt: skip
-    drawn = np.asarray(charts.states.rest["drawn"])
+    drawn = np.asarray(charts.states.statistics["drawn"])
     assert drawn.shape == (2, 6)
     assert len(np.unique(drawn)) == 12
     assert ((drawn > 0) & (drawn < 1)).all()
@@ -468,7 +468,7 @@ def test_the_statistics_of_batch_norm_are_of_whole_batches_of_its_own(problem):
                 batch = images[np.resize(np.roll(own, -start), 20)]
                 mean = 0.9 * mean + 0.1 * batch.mean(dtype=np.float64)
                 var = 0.9 * var + 0.1 * batch.var(dtype=np.float64)
-        norm = charts.states.rest["norm"]
+        norm = charts.states.statistics["norm"]
         np.testing.assert_allclose(norm["mean"][m], [mean], rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(norm["var"][m], [var], rtol=1e-4)
 
@@ -481,7 +481,7 @@ def test_residual_networks_learn_with_statistics_of_their_own(problem):
         KEY, resnet, images, labels, tasks, batch_size=20, max_epochs=3,
         optimizer=sgd_cosine(3 * 4), together=False,
     )  # fmt: skip
-    means = np.asarray(charts.states.rest["norm"]["mean"])
+    means = np.asarray(charts.states.statistics["norm"]["mean"])
     assert means.shape == (2, 16)
     assert np.abs(means[0] - means[1]).max() > 0.01
     assert (charts.train_loss[:, -1] < charts.train_loss[:, 0]).all()

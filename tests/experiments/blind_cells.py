@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.blind import cell, evidence, methods
 from experiments.blind.cell import Cell
-from experiments.blind.present import LEARNT_FROM, subsets
+from experiments.blind.present import LEARNED_FROM, subsets
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.scores import PROBES
 from experiments.blind.trust import COVERAGE, DOUBTS
@@ -132,11 +132,11 @@ def _present(rng: np.random.Generator, num_charts: int) -> list[dict[str, Any]]:
         {
             "of": "present",
             "method": method,
-            "learnt_from": learnt,
+            "learnt_from": learned,
             "charts": np.flatnonzero(charts).tolist(),
             "value": float(rng.uniform(0.2, 0.9)),
         }
-        for learnt in LEARNT_FROM
+        for learned in LEARNED_FROM
         for method in PRESENT
         for charts in subsets(num_charts)
     ]

@@ -29,7 +29,7 @@ def _logits(state, images):
 # One object for all tests: another would compile anew.
 LINEAR = Chart(
     init=_init,
-    train=lambda state, images: (_logits(state, images), state.rest),
+    train=lambda state, images: (_logits(state, images), state.statistics),
     embed=_embed,
     logits=_logits,
     takes_integers=True,

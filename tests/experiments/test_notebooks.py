@@ -48,7 +48,7 @@ def test_five_minutes(capsys):
 def test_own_embeddings(capsys):
     scope, out = run("own_embeddings", capsys)
     assert scope["right"].mean() > 0.5  # ten classes
-    assert all(one.p_value < 0.05 for one in scope["found"].likenesses)
+    assert all(one.p_value < 0.05 for one in scope["comparison"].likenesses)
     assert "the same rows: True" in out
     assert not scope["folder"].exists()
     new, atlas = scope["new"], scope["atlas"]

@@ -200,11 +200,11 @@ def found(seed, fit=None, nystroem=""):
 
 KINDS = {
     "plain": (),
-    "centred": (fit_center,),
+    "centered": (fit_center,),
     "standardized": (fit_standardize,),
     "whitened": (fit_whiten,),
     "Nystroem": (None, "by chart"),
-    "centred, Nystroem": (fit_center, "by chart"),
+    "centered, Nystroem": (fit_center, "by chart"),
     "standardized, Nystroem": (fit_standardize, "by chart"),
     "whitened, Nystroem": (fit_whiten, "by chart"),
 }

@@ -70,7 +70,7 @@ def test_standardized_spaces_are_the_golden_ones(golden):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -12345.678])
-def test_a_constant_feature_is_centred_only(value):
+def test_a_constant_feature_is_centered_only(value):
     x = np.column_stack([draw(20), np.full(20, value, np.float32)])
     transform = fit_standardize(x)
     assert transform.scale[1] == 1
@@ -102,7 +102,7 @@ def test_whitening_more_features_than_rows_maps_the_null_space_to_zero():
     white = np.asarray(apply_transform(transform, x), np.float64)
     values = np.linalg.eigvalsh(white.T @ white / 6)
     np.testing.assert_allclose(values, [0] * 5 + [1] * 5, atol=1e-4)
-    # A direction that no row has: orthogonal to the centred rows.
+    # A direction that no row has: orthogonal to the centered rows.
     null = np.linalg.svd(x - x.mean(axis=0))[2][-1].astype(np.float32)
     gone = apply_transform(transform, np.asarray(transform.mean + null)[None])
     np.testing.assert_allclose(gone, 0, atol=1e-4)

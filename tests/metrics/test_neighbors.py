@@ -167,14 +167,14 @@ def test_self_similarity_is_nan_where_undefined_and_its_gradient_finite(method):
     n = np.arange(40)
     zero, copies, constant = x.copy(), np.full_like(x, 0.1), x.copy()
     zero[3], constant[:, 1] = 0, 0.3
-    centred = method != "cosine"
+    centered = method != "cosine"
     cases = {
         "a zero row": (zero, y, ALL, False),
         "a masked zero row": (zero, y, n != 3, True),
-        "copies of one": (copies, y, ALL, not centred),
+        "copies of one": (copies, y, ALL, not centered),
         "some copies": (x[n // 3], y[n // 3], ALL, True),
         "constant feature": (constant, y, ALL, True),
-        "one sample": (x, y, n == 3, not centred),
+        "one sample": (x, y, n == 3, not centered),
         "two samples": (x, y, n < 2, True),
         "no samples": (x, y, n < 0, False),
     }

@@ -243,7 +243,7 @@ def test_a_label_out_of_range_is_refused_or_gives_nan_under_jit(function):
 
 
 def test_classes_of_many_rows_keep_their_digits():
-    # Added up one by one in float32, the means would be 1e-2 off, centred once 1e-4.
+    # Added up one by one in float32, the means would be 1e-2 off, centered once 1e-4.
     space = np.float32(np.random.default_rng(0).normal(size=(2**19, 2)) * 1e-3)
     space[:, 0] += 1e4
     labels = np.zeros(2**19, int)

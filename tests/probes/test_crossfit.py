@@ -1,4 +1,4 @@
-"""Cross-fitted probes: what each has learnt from, and what is asked of which."""
+"""Cross-fitted probes: what each has learned from, and what is asked of which."""
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def test_each_probe_learns_from_the_other_folds(fitted, noise, where):
         np.testing.assert_allclose(own.kernel, again.kernel, rtol=1e-6)
 
 
-def test_of_a_row_that_probe_is_asked_that_has_not_learnt_from_it(fitted, noise):
+def test_of_a_row_that_probe_is_asked_that_has_not_learned_from_it(fitted, noise):
     space, _ = noise
     said = softmax(jax.vmap(probe_logits, (0, None))(fitted.probes, space))
     fold = np.asarray(fitted.fold)
@@ -67,7 +67,7 @@ def test_of_a_row_that_probe_is_asked_that_has_not_learnt_from_it(fitted, noise)
     )
 
 
-def test_what_was_learnt_by_heart_is_not_told(fitted, noise, where):
+def test_what_was_learned_by_heart_is_not_told(fitted, noise, where):
     """Without folds of their own, rows would seem to be known that are noise."""
     space, labels = noise
 

@@ -58,7 +58,7 @@ def test_it_learns_what_it_can_and_generalises(clusters, parts):
     test = ~np.asarray(train | validation)
     right = np.asarray(probe_logits(probe, space)).argmax(axis=1) == np.asarray(labels)
     assert right[test].mean() > 0.85
-    # Labels that say nothing of the rows are not learnt beyond those it has seen.
+    # Labels that say nothing of the rows are not learned beyond those it has seen.
     noise = jax.random.randint(jax.random.key(5), labels.shape, 0, 4)
     probe = fit_probe(KEY, space, noise, 4, where=train, validation=validation)
     right = np.asarray(probe_logits(probe, space)).argmax(axis=1) == np.asarray(noise)
@@ -193,7 +193,7 @@ def test_it_stops_early_and_keeps_the_best_epoch(clusters, parts):
     assert longer.best_epoch == stopped.best_epoch
 
 
-def test_rows_for_validation_are_not_learnt_from(clusters, parts):
+def test_rows_for_validation_are_not_learned_from(clusters, parts):
     space, labels = clusters
     validation = parts[1]
     options = {"validation": validation, "max_epochs": 3}
@@ -202,7 +202,7 @@ def test_rows_for_validation_are_not_learnt_from(clusters, parts):
     np.testing.assert_array_equal(default.kernel, explicit.kernel)
 
 
-def test_rows_are_not_learnt_from_in_the_order_in_which_they_stand(clusters):
+def test_rows_are_not_learned_from_in_the_order_in_which_they_stand(clusters):
     """A chain of steps of one row each: what it ends in depends on their order."""
     space, labels = clusters
     key = jax.random.key(1)  # one of the five in six that draw another order
@@ -248,7 +248,7 @@ def test_without_validation_the_last_epoch_is_kept(clusters):
     assert float(probe.validation_loss) == pytest.approx(float(losses.mean()), rel=1e-5)
 
 
-def test_without_validation_the_loss_is_that_of_the_rows_learnt_from(clusters, parts):
+def test_without_validation_the_loss_is_that_of_the_rows_learned_from(clusters, parts):
     space, labels = clusters
     train, _ = parts
     none = np.zeros(200, bool)

@@ -34,13 +34,15 @@ class Job(NamedTuple):
 
 
 def _charts(bench: Bench) -> list[Row]:
-    """Charts as the library chooses to run them, beside either way of doing so."""
+    """Charts as the library runs them, beside either alternative."""
     cases, rows = charts.measure(bench.quick), []
     for number, case in enumerate(cases):
         bench.tell(case["name"], number / len(cases))
         what = f"ours, {case['what']}"
-        found = {"other": Reference(what, case["reference"])}
-        row = measure.compare(bench, case["name"], case["size"], case["ours"], found)
+        baselines = {"other": Reference(what, case["reference"])}
+        row = measure.compare(
+            bench, case["name"], case["size"], case["ours"], baselines
+        )
         speed = measure.ratio(row, "other")
         # Never slower; five percent are chance.
         figure = f"times as fast as {case['what']}"

@@ -1,4 +1,4 @@
-"""M charts as the library chooses to run them, beside the other way of doing so."""
+"""M charts as the library runs them, beside the alternative."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +40,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
 
 
 def jobs(num_charts: int, side: int) -> list[dict[str, Any]]:
-    """The comparisons for this many charts and images of this height and width."""
+    """The comparisons for these charts and images of this size."""
     chart = jatlas.charts.from_module(
         partial(jatlas.charts.CNN, (side, side, 1), _CLASSES)
     )
@@ -69,16 +69,16 @@ def jobs(num_charts: int, side: int) -> list[dict[str, Any]]:
 def _training(
     chart: jatlas.charts.Chart, images: jax.Array, num_charts: int
 ) -> Callable[..., jatlas.charts.Charts]:
-    """One epoch of each chart, on its own equal share of the samples."""
+    """One epoch of each chart on an equal share of samples."""
     number = np.arange(len(images))
-    own = number % num_charts == np.arange(num_charts)[:, None]
+    presence = number % num_charts == np.arange(num_charts)[:, None]
     every, none = np.ones(_CLASSES, bool), np.zeros(len(images), bool)
     tasks = jatlas.scenarios.Tasks(
         classes=np.tile(every, (num_charts, 1)),
         shared=every,
-        presence=own,
-        seen=own,
-        validation=np.zeros_like(own),
+        presence=presence,
+        seen=presence,
+        validation=np.zeros_like(presence),
         held_out=none,
         test=none,
     )

@@ -1,4 +1,4 @@
-"""CKA: in feature space and streamed, beside (N, N) forms; RBF in tiles."""
+"""CKA beside its (N, N) forms: in features, streamed, in tiles."""
 
 import time
 from functools import partial
@@ -41,10 +41,10 @@ def _work(n: int, d: int) -> Work:
 
 
 def _linear(bench: Bench, n: int, d: int) -> Row:
-    """Beside kernels centred by products, as in the paper's code, and by means.
+    """Linear CKA beside kernels centered by products and by means.
 
-    A product form takes minutes: it is warmed up on a part of the rows, and run once in
-    the one of torch and NumPy that a bar is of.
+    The paper's code does it by products. A product form takes minutes: it is warmed up
+    on a part of the rows, and run once in the one of torch and NumPy that a bar is of.
     """
     arrays = spaces(n, d)
     x, y = (jnp.asarray(space) for space in arrays)
@@ -57,13 +57,13 @@ def _linear(bench: Bench, n: int, d: int) -> Row:
     means = measure.by_formula(
         bench, "(N, N) kernels, means taken off", references.cka_by_means, arrays, 1e-5
     )
-    found = {
+    baselines = {
         first: whole._replace(warm=warm.call),
         f"{first}, by means": means[first],
     }
     work = _work(n, d)
     row = measure.compare(
-        bench, "linear CKA", {"N": n, "D": d}, partial(jatlas.cka, x, y), found,
+        bench, "linear CKA", {"N": n, "D": d}, partial(jatlas.cka, x, y), baselines,
         work=work, sample_memory=True,
     )  # fmt: skip
     row["memory"]["temporary_bytes"] = memory.temporaries(jatlas.cka, x, y)
@@ -76,7 +76,10 @@ def _linear(bench: Bench, n: int, d: int) -> Row:
 
 
 def _streamed(bench: Bench, d: int) -> Row:
-    """`running.cka.add`, a chunk a turn; each is drawn from its key when it is due."""
+    """`running.cka.add`, a chunk a turn.
+
+    Each chunk is drawn from its key when it is due.
+    """
     chunk, counts = (1000, (5, 10)) if bench.quick else (10_000, (10, 100))
 
     @jax.jit
@@ -87,12 +90,12 @@ def _streamed(bench: Bench, d: int) -> Row:
 
     x, y = drawn(0)
     sums = "sums of products, not centred, not to be debiased"
-    found = measure.by_formula(bench, sums, references.moments, (x, y), None)
+    baselines = measure.by_formula(bench, sums, references.moments, (x, y), None)
     empty = jatlas.running.cka.empty(d, d)
     work = _work(chunk, d)
     row = measure.compare(
         bench, "linear CKA, a chunk of rows", {"N": chunk, "D": d},
-        partial(jatlas.running.cka.add, empty, x, y), found, work=work,
+        partial(jatlas.running.cka.add, empty, x, y), baselines, work=work,
     )  # fmt: skip
 
     def streamed(count: int) -> tuple[float, jax.Array]:
@@ -124,7 +127,7 @@ def _streamed(bench: Bench, d: int) -> Row:
 
 
 def rbf(bench: Bench) -> list[Row]:
-    """RBF CKA: beside the (N, N) form, and at an N that would not fit in it."""
+    """RBF CKA: beside the (N, N) form, and at a larger N."""
     n, d = (300, 32) if bench.quick else (2000, 128)
     many = 600 if bench.quick else 20_000
     bench.tell(f"N={n:,}", 0.0)
@@ -137,14 +140,14 @@ def _rbf(bench: Bench, n: int, d: int, *, references_too: bool) -> Row:
     arrays = spaces(n, d)
     x, y = (jnp.asarray(space) for space in arrays)
     ours = partial(jatlas.cka, kernel="rbf")
-    found = {}
+    baselines = {}
     if references_too:
         what = "(N, N) kernels, the median of all distances, H K H"
-        found = measure.by_formula(bench, what, references.rbf_cka, arrays, 1e-4)
+        baselines = measure.by_formula(bench, what, references.rbf_cka, arrays, 1e-4)
     # Distances of all pairs, by products; what is less is not a model but a method.
     work = Work(2.0 * 2 * n**2 * d, 4.0 * 2 * n * d)
     row = measure.compare(
-        bench, "RBF CKA", {"N": n, "D": d}, partial(ours, x, y), found, work=work,
+        bench, "RBF CKA", {"N": n, "D": d}, partial(ours, x, y), baselines, work=work,
         repeats=None if references_too else 1, sample_memory=True,
     )  # fmt: skip
     temporaries = memory.temporaries(ours, x, y)

@@ -53,11 +53,11 @@ def _fitted(bench: Bench, case: Case) -> Row:
     alone = Reference("X'X of all charts side by side", lambda: product(side_by_side))
     formula = "the definition, charts one after another"
     arrays = (np.asarray(x), np.asarray(presence))
-    named = measure.by_formula(bench, formula, references.consensus, arrays, 1e-3)
+    formulas = measure.by_formula(bench, formula, references.consensus, arrays, 1e-3)
     work = Work(2.0 * case.n * width * (width + case.d), 4.0 * case.n * width)
-    found = {"product": alone, "numpy": named["numpy"]}
+    named = {"product": alone, "numpy": formulas["numpy"]}
     row = measure.compare(
-        bench, "consensus, fit", _size(case), ours, found, work=work, sample_memory=True
+        bench, "consensus, fit", _size(case), ours, named, work=work, sample_memory=True
     )
     row["memory"]["temporary_bytes"] = memory.temporaries(
         jax.jit(partial(jatlas.fit_consensus, num_features=width)), x, presence
@@ -69,7 +69,7 @@ def _fitted(bench: Bench, case: Case) -> Row:
 
 
 def _streamed(x: Any, presence: Any) -> dict[str, Any]:
-    """Most memory of the running state, for half the samples and for all."""
+    """Peak memory of the running state, at half the samples and all."""
     num_charts, num_samples, width = x.shape
     batch = num_samples // 20
 
@@ -96,10 +96,10 @@ def _merged(bench: Bench, case: Case) -> Row:
     right = jnp.ones((case.m * case.d, case.a))
     product = jax.jit(partial(jnp.dot, precision="highest"))
     what = "jnp.dot, (N, M D) by (M D, K)"
-    found = {"dot": Reference(what, lambda: product(left, right))}
+    named = {"dot": Reference(what, lambda: product(left, right))}
     ours = partial(jatlas.merge_consensus, consensus, x, presence)
     size = {**_size(case), "K": case.a}
-    row = measure.compare(bench, "consensus, merge", size, ours, found, work=case.work)
+    row = measure.compare(bench, "consensus, merge", size, ours, named, work=case.work)
     rate = measure.ratio(row, "dot")
     measure.add_bar(bench, row, "share of jnp.dot's rate", rate, least=0.75)
     return row
@@ -117,9 +117,9 @@ def _beside_cca_zoo(bench: Bench, case: Case) -> Row:
     def ours() -> Any:
         return jatlas.fit_consensus(charts, everywhere, num_features=latent).agreement
 
-    found = {"cca-zoo": Reference("cca-zoo's GCCA", theirs)}
+    named = {"cca-zoo": Reference("cca-zoo's GCCA", theirs)}
     size = {**_size(case), "K": latent}
-    row = measure.compare(bench, "consensus, all present", size, ours, found)
+    row = measure.compare(bench, "consensus, all present", size, ours, named)
     speed = measure.ratio(row, "cca-zoo")
     measure.add_bar(bench, row, "times as fast as cca-zoo's GCCA", speed, least=10)
     return row

@@ -34,7 +34,7 @@ def _separability(bench: Bench) -> Row:
     first = c // _SHARE
     formula = partial(references.separability, num_classes=c, first=first)
     what = f"loops over ordered pairs, {first * (c - 1):,} of {c * (c - 1):,} timed"
-    found = measure.by_formula(
+    baselines = measure.by_formula(
         bench, what, formula, (space, labels), 1e-4, scale=c / first
     )
     ours = partial(
@@ -43,7 +43,7 @@ def _separability(bench: Bench) -> Row:
     # Sums of the rows by class, as a product with one-hot labels; then all pairs.
     work = Work(2.0 * n * c * d + 3.0 * c**2 * d, 4.0 * (n * d + c**2))
     row = measure.compare(
-        bench, "separability", {"C": c, "N": n, "D": d}, ours, found, work=work
+        bench, "separability", {"C": c, "N": n, "D": d}, ours, baselines, work=work
     )
     named = measure.barred(row)
     what = f"times as fast as the double loop in {named}"
@@ -57,12 +57,14 @@ def _self_similarity(bench: Bench) -> Row:
     arrays = spaces(n, d)
     x, y = (jnp.asarray(space) for space in arrays)
     what = "(N, N) cosines, rows correlated"
-    found = measure.by_formula(bench, what, references.self_similarity, arrays, 1e-5)
+    baselines = measure.by_formula(
+        bench, what, references.self_similarity, arrays, 1e-5
+    )
     ours = partial(jatlas.metrics.self_similarity_correlation, x, y)
     # Three moments of (D, D), and each applied to all rows; no (N, N) product.
     work = Work(2.0 * 6 * n * d**2, 4.0 * 2 * n * d)
     name = "self-similarity correlation"
-    row = measure.compare(bench, name, {"N": n, "D": d}, ours, found, work=work)
+    row = measure.compare(bench, name, {"N": n, "D": d}, ours, baselines, work=work)
     row["memory"]["temporary_bytes"] = memory.temporaries(
         jatlas.metrics.self_similarity_correlation, x, y
     )
@@ -70,19 +72,19 @@ def _self_similarity(bench: Bench) -> Row:
 
 
 def _neighbors(bench: Bench) -> Row:
-    """Beside two (N, N) arrays of inner products, and the k largest of each row."""
+    """Mutual neighbors, beside (N, N) inner products and top k."""
     n, d = (500, 32) if bench.quick else (10_000, 128)
     arrays = spaces(n, d)
     x, y = (jnp.asarray(space) for space in arrays)
     what = f"(N, N) inner products, the {_NEIGHBORS} largest"
     formula = partial(references.mutual_neighbors, k=_NEIGHBORS)
     # Of two inner products that differ by rounding, either may be the tenth.
-    found = measure.by_formula(bench, what, formula, arrays, 1e-3)
+    baselines = measure.by_formula(bench, what, formula, arrays, 1e-3)
     ours = partial(jatlas.metrics.mutual_neighbors, k=_NEIGHBORS)
     work = Work(2.0 * 2 * n**2 * d, 4.0 * 2 * n * d)
     size = {"N": n, "D": d, "k": _NEIGHBORS}
     row = measure.compare(
-        bench, "mutual neighbours", size, partial(ours, x, y), found, work=work
+        bench, "mutual neighbours", size, partial(ours, x, y), baselines, work=work
     )
     row["memory"]["temporary_bytes"] = memory.temporaries(ours, x, y)
     return row

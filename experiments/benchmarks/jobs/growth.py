@@ -109,7 +109,7 @@ def fit(sizes: Sequence[float], seconds: Sequence[float]) -> Fit:
 
 
 def _swept(bench: Bench, sweep: Sweep) -> Row:
-    """All sizes in turns, so that what else the machine does hits all alike.
+    """All sizes in turns, so that other load affects all alike.
 
     The least time of each size is fitted: what adds to it is not the job's.
     """
@@ -120,20 +120,20 @@ def _swept(bench: Bench, sweep: Sweep) -> Row:
     }
     seconds, _ = timing.in_turns(calls, bench.repeats, bench.budget)
     least = [min(timing.known(seconds[str(size)])) for size in sizes]
-    found = fit(sizes, least)
+    fitted = fit(sizes, least)
     row: Row = {
         "name": f"{sweep.name}, growth in {sweep.axis}",
         "size": sweep.fixed,
         "axis": sweep.axis,
         "sizes": list(sizes),
         "seconds": seconds,
-        "exponent": found.exponent,
-        "error": found.error,
+        "exponent": fitted.exponent,
+        "error": fitted.error,
         "bars": [],
     }
     if sweep.barred:
         measure.add_bar(
-            bench, row, f"exponent of time in {sweep.axis}", found.exponent,
+            bench, row, f"exponent of time in {sweep.axis}", fitted.exponent,
             least=1 - _WITHIN, most=1 + _WITHIN,
         )  # fmt: skip
     return row

@@ -11,24 +11,25 @@ _NUMBERS = 2**23  # copied to new memory: 32 MB
 
 
 def rows(bench: Bench) -> list[Row]:
-    """The one row: rates of products, of copies in place, of copies to new memory.
+    """The one row: rates of products and of copies.
 
-    New memory is what most results are written to. On some machines, virtual ones
-    above all, its first use takes much longer than the copying.
+    Copies are in place, and to new memory. New memory is what most results are written
+    to. On some machines, virtual ones above all, its first use takes much longer than
+    the copying.
     """
     x = jnp.ones(_NUMBERS, jnp.float32)
     copied = jax.jit(jnp.copy)
     subjects = {**machine.rates(), "new": Subject(lambda: copied(x))}
     seconds, _ = timing.in_turns(subjects, bench.repeats, bench.budget)
     work = {**machine.work(), "new": 2.0 * x.nbytes}
-    found = {
+    rates = {
         name: timing.middle([work[name] / s for s in timing.known(seconds[name])])
         for name in subjects
     }
     values = {
-        "matmul, GFLOP/s": found["matmul"] / 1e9,
-        "copy in place, GB/s": found["copy"] / 1e9,
-        "copy to new memory, GB/s": found["new"] / 1e9,
+        "matmul, GFLOP/s": rates["matmul"] / 1e9,
+        "copy in place, GB/s": rates["copy"] / 1e9,
+        "copy to new memory, GB/s": rates["new"] / 1e9,
     }
     return [
         {

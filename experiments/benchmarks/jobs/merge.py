@@ -1,4 +1,4 @@
-"""Merge: beside a plain matrix product of its size, and beside the paper's formula."""
+"""Merge, beside a plain matrix product and the paper's formula."""
 
 import tempfile
 from functools import partial
@@ -32,7 +32,10 @@ class Case(NamedTuple):
 
     @property
     def work(self) -> Work:
-        """A product of (N, M D) and (M D, A); all is read once, the atlas written."""
+        """A model of the work: a product, one read, one write.
+
+        The product is of (N, M D) and (M D, A); all is read once, the atlas written.
+        """
         inputs = self.m * self.d * (self.n + self.a)
         product = 2.0 * self.n * self.m * self.d * self.a
         return Work(product, 4.0 * (inputs + self.n * self.a) + self.m * self.n)
@@ -54,9 +57,10 @@ def rows(bench: Bench) -> list[Row]:
 
 
 def data(case: Case, dims: list[int] | None = None) -> tuple[Any, Any, np.ndarray]:
-    """Random embeddings and anchors in NumPy, and presence; nobody is in no chart.
+    """Random embeddings and anchors in NumPy, and presence.
 
-    Stacked, or lists if each chart has a dimension of its own.
+    No sample is without a chart. Stacked, or lists if each chart has a dimension of its
+    own.
     """
     rng = np.random.default_rng(0)
     presence = rng.random((case.m, case.n)) < _PRESENT
@@ -78,19 +82,19 @@ def _references(
     right = jnp.ones((case.m * case.d, case.a))
     product = jax.jit(partial(jnp.dot, precision="highest"))
     formula = "normalised products stacked to (M, N, A), masked mean"
-    found = measure.by_formula(bench, formula, references.merge, arrays, 1e-5)
+    baselines = measure.by_formula(bench, formula, references.merge, arrays, 1e-5)
     what = "jnp.dot, (N, M D) by (M D, A)"
-    return {"dot": Reference(what, lambda: product(left, right)), **found}
+    return {"dot": Reference(what, lambda: product(left, right)), **baselines}
 
 
 def _stacked(bench: Bench, case: Case) -> Row:
     """M charts of one dimension: the three bars."""
     arrays = data(case)
     x, a, p = (jnp.asarray(array) for array in arrays)
-    found = _references(bench, case, arrays)
+    baselines = _references(bench, case, arrays)
     ours = partial(jatlas.merge, x, a, p)
     row = measure.compare(
-        bench, "merge", case.size, ours, found, work=case.work, sample_memory=True
+        bench, "merge", case.size, ours, baselines, work=case.work, sample_memory=True
     )
     temporaries = memory.temporaries(jatlas.merge, x, a, p)
     row["memory"]["temporary_bytes"] = temporaries
@@ -115,16 +119,16 @@ def _list(bench: Bench, case: Case) -> Row:
     arrays = data(case, dims)
     x, a = ([jnp.asarray(chart) for chart in charts] for charts in arrays[:2])
     p = jnp.asarray(arrays[2])
-    found = _references(bench, case, arrays)
+    baselines = _references(bench, case, arrays)
     name = f"merge, D from {dims[0]} to {dims[-1]}"
     ours = partial(jatlas.merge, x, a, p)
-    row = measure.compare(bench, name, case.size, ours, found, work=case.work)
+    row = measure.compare(bench, name, case.size, ours, baselines, work=case.work)
     row["memory"]["temporary_bytes"] = memory.temporaries(jatlas.merge, x, a, p)
     return row
 
 
 def _streamed(bench: Bench, case: Case) -> Row:
-    """Embeddings in a file, mapped to memory, a batch of samples at a time.
+    """Embeddings in a mapped file, a batch of samples at a time.
 
     Its memory above the atlas is taken for half the samples too: it should not grow.
     """
@@ -142,10 +146,10 @@ def _streamed(bench: Bench, case: Case) -> Row:
             kept = np.ascontiguousarray(p[:, :count])
             return jatlas.merge(mapped[:, :count], a, kept, batch_size=batch)
 
-        found = {"whole": Reference("ours, in memory and whole", whole, 1e-5)}
+        baselines = {"whole": Reference("ours, in memory and whole", whole, 1e-5)}
         row = measure.compare(
             bench, "merge, from a mapped file", case.size | {"batch": batch}, streamed,
-            found, work=case.work, sample_memory=True,
+            baselines, work=case.work, sample_memory=True,
         )  # fmt: skip
         for count in (case.n // 2, case.n):
             taken = memory.peak(partial(streamed, count))
@@ -160,9 +164,9 @@ def _narrow(bench: Bench, case: Case) -> Row:
     wide = [jnp.asarray(array) for array in arrays]
     narrow = [array.astype(jnp.bfloat16) for array in wide[:2]] + wide[2:]
     ours, single = partial(jatlas.merge, *narrow), partial(jatlas.merge, *wide)
-    found = {"float32": Reference("ours, in float32", single, 2e-2)}
+    baselines = {"float32": Reference("ours, in float32", single, 2e-2)}
     row = measure.compare(
-        bench, "merge, bfloat16", case.size, ours, found, work=case.work
+        bench, "merge, bfloat16", case.size, ours, baselines, work=case.work
     )
     some = slice(0, _ROWS)
     exact, rounded = (

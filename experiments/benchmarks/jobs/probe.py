@@ -38,7 +38,7 @@ def _work(n: int, d: int) -> Work:
 
 
 def _one(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
-    """Ten epochs of one probe: what is learnt is to be the same."""
+    """Ten epochs of one probe, with the same training throughout."""
     n, d = space.shape
     x, y = jnp.asarray(space), jnp.asarray(labels)
     same = 2 / n**0.5  # networks that start elsewhere differ by chance
@@ -50,7 +50,7 @@ def _one(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
         )  # fmt: skip
         return _accuracy(jatlas.probe_logits(probe, x), labels)
 
-    found = {}
+    baselines = {}
     if bench.torch is not None:
         train = partial(
             reference_probes.in_torch, bench.torch, bench.tensor(space),
@@ -60,27 +60,27 @@ def _one(bench: Bench, space: np.ndarray, labels: np.ndarray) -> Row:
         def in_torch(**options: Any) -> np.ndarray:
             return _accuracy(train(**options).cpu(), labels)
 
-        found["torch"] = Reference("a torch loop with a DataLoader", in_torch, same)
+        baselines["torch"] = Reference("a torch loop with a DataLoader", in_torch, same)
         sliced = partial(in_torch, loader=False)
         what = "a torch loop, batches by indexing"
-        found["torch, indexing"] = Reference(what, sliced, same)
+        baselines["torch, indexing"] = Reference(what, sliced, same)
 
     def in_numpy() -> np.ndarray:
         logits = reference_probes.in_numpy(space, labels, _CLASSES, _EPOCHS)
         return _accuracy(logits, labels)
 
     what = "a NumPy loop, batches by indexing"
-    found["numpy"] = Reference(what, in_numpy, same)
+    baselines["numpy"] = Reference(what, in_numpy, same)
     size = {"N": n, "D": d, "C": _CLASSES, "epochs": _EPOCHS}
-    row = measure.compare(bench, "probe", size, ours, found, work=_work(n, d))
+    row = measure.compare(bench, "probe", size, ours, baselines, work=_work(n, d))
     what = "times as fast as a torch loop with a DataLoader"
-    speed = measure.ratio(row, "torch") if "torch" in found else None
+    speed = measure.ratio(row, "torch") if "torch" in baselines else None
     measure.add_bar(bench, row, what, speed, least=10)
     return row
 
 
 def _accuracy(logits: Any, labels: np.ndarray) -> np.ndarray:
-    """On the rows that were learnt from, by a network that started elsewhere."""
+    """Accuracy on the training rows, for another initialization."""
     return np.mean(guesses.likely(np.asarray(logits)) == labels)
 
 

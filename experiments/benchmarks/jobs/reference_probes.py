@@ -1,4 +1,4 @@
-"""The paper's probe trained by plain loops: torch with a DataLoader, and NumPy."""
+"""The paper's probe trained by plain loops in torch and NumPy."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -60,7 +60,10 @@ def _sliced(torch: ModuleType, space: Any, labels: Any) -> Iterator[tuple[Any, A
 def in_numpy(
     space: np.ndarray, labels: np.ndarray, num_classes: int, epochs: int
 ) -> np.ndarray:
-    """The same in NumPy, its gradient and Adam by hand; batches by indexing."""
+    """The same in NumPy, with gradient and Adam written out.
+
+    Batches are taken by indexing.
+    """
     rng = np.random.default_rng(0)
     x = space - space.mean(axis=1, keepdims=True)
     x = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-5)

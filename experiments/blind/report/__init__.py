@@ -1,1 +1,1 @@
-"""What stands in the report of a run without an oracle: tables, goals, figures."""
+"""The report of a run without an oracle: tables, goals, figures."""

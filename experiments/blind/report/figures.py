@@ -25,10 +25,10 @@ Draw = Callable[[Axes, tuple[str, str]], None]
 
 
 def width_figure(rows: Rows) -> Figure:
-    """Accuracy against the width of the space, a line a method, a panel a setting.
+    """Accuracy against the width of the space.
 
-    The band is the end-to-end space, mean ± standard deviation over seeds; the crosses
-    are spaces of one width.
+    A line is a method, a panel a setting. The band is the end-to-end space, mean ±
+    standard deviation over seeds; the crosses are spaces of one width.
     """
 
     def draw(axes: Axes, setting: tuple[str, str]) -> None:
@@ -57,15 +57,15 @@ def present_figure(rows: Rows) -> Figure:
     """
 
     def draw(axes: Axes, setting: tuple[str, str]) -> None:
-        for learnt, style in {"all": "-", "some": "--"}.items():
+        for learned, style in {"all": "-", "some": "--"}.items():
             for name, title in PRESENT.items():
-                curve = values.present_curve(rows, setting, name, learnt)
-                label = title if learnt == "all" else f"{title} (charts drawn)"
+                curve = values.present_curve(rows, setting, name, learned)
+                label = title if learned == "all" else f"{title} (charts drawn)"
                 _line(axes, name, label, curve, linestyle=style)
         axes.set_xticks(list(curve))
         axes.set_xlabel("charts present")
 
-    what = "accuracy on all test samples (dashes: learnt from charts drawn for each)"
+    what = "accuracy on all test samples (dashes: learned from charts drawn for each)"
     return _panels(rows, draw, what)
 
 
@@ -87,16 +87,16 @@ def _by_width(
     rows: Rows, setting: tuple[str, str], name: str
 ) -> dict[int, list[float]]:
     """By width, the accuracies of all seeds on the test split."""
-    found: dict[int, dict[int, float]] = {}
+    accuracies: dict[int, dict[int, float]] = {}
     for row in _of(rows, "accuracy", setting):
         if (row["method"], row["probe"], row["part"]) == (name, "probe", "test"):
-            found.setdefault(row["width"], {})[row["seed"]] = row["value"]
-    return {width: list(found[width].values()) for width in sorted(found)}
+            accuracies.setdefault(row["width"], {})[row["seed"]] = row["value"]
+    return {width: list(accuracies[width].values()) for width in sorted(accuracies)}
 
 
 def _of(rows: Rows, of: str, setting: tuple[str, str]) -> list[dict[str, Any]]:
-    own = (r for r in rows if (r["scenario"], r["setting"]) == setting)
-    return [r for r in own if r["of"] == of]
+    matching = (r for r in rows if (r["scenario"], r["setting"]) == setting)
+    return [r for r in matching if r["of"] == of]
 
 
 def _line(
@@ -112,7 +112,10 @@ def _line(
 
 
 def _panels(rows: Rows, draw: Draw, what: str) -> Figure:
-    """A panel a setting, two in a row, on one scale; one legend below."""
+    """A panel a setting, two in a row, with one legend.
+
+    All have one scale.
+    """
     keys = settings_of(rows)
     columns = min(2, len(keys))
     lines = -(-len(keys) // columns)

@@ -29,18 +29,18 @@ class Goal(NamedTuple):
     scenarios: str = "ABC"
     by: Literal["mean", "least", "low"] = "mean"
 
-    def reached(self, scenario: str, found: Difference) -> str:
+    def reached(self, scenario: str, gap: Difference) -> str:
         """What stands beside the difference: whether it is what was asked for."""
         if self.asked is None or scenario not in self.scenarios:
             return ""
-        value = getattr(found, self.by)
+        value = getattr(gap, self.by)
         return " **yes**" if 100 * value >= self.asked else " no"
 
 
 _AT = {name: (name, "at") for name in METHODS}
 _WIDE = ("evidence", "full")
 _ONE = ("probe", 2.0, "AC", "least")
-_OWN = "end_to_end_evidence"
+_BASELINE = "end_to_end_evidence"
 GOALS = (
     Goal("1. whitened by own task - plain", _AT["atlas_white"], _AT["atlas"], *_ONE),
     Goal("1. Nystroem - plain atlas", _AT["nystroem"], _AT["atlas"], *_ONE),
@@ -58,7 +58,7 @@ GOALS = (
     Goal("evidence - concatenation, PCA", _AT["evidence"], _AT["concat_pca"]),
     Goal("evidence - generalised CCA", _AT["evidence"], _AT["gcca"]),
     Goal("evidence - the evidence alone", _AT["evidence"], _AT["evidence_alone"]),
-    Goal("evidence - end-to-end with its own", _AT["evidence"], _AT[_OWN]),
+    Goal("evidence - end-to-end with its own", _AT["evidence"], _AT[_BASELINE]),
     Goal("no labels - plain atlas", _AT["white_nystroem"], _AT["atlas"]),
     Goal("no labels - mean", _AT["white_nystroem"], _AT["mean"]),
     Goal("no labels - concatenation", _AT["white_nystroem"], _AT["concat"]),
@@ -69,7 +69,7 @@ GOALS = (
         for probe, words in (("ridge", "ridge"), ("class_means", "class means"))
         for theirs, other in (
             ("end_to_end", "end-to-end"),
-            (_OWN, "end-to-end with its own"),
+            (_BASELINE, "end-to-end with its own"),
             ("evidence_alone", "the evidence alone"),
         )
     ),
@@ -89,10 +89,10 @@ _WORDS = (
 
 
 def goals(rows: Rows) -> str:
-    """What was to be reached, by how much it was, setting by setting."""
+    """The goals, and the measured differences by setting."""
     keys = settings_of(rows)
 
-    def found(goal: Goal, setting: tuple[str, str]) -> Difference:
+    def gap(goal: Goal, setting: tuple[str, str]) -> Difference:
         return difference(
             values(rows, setting, *goal.ours, goal.probe),
             values(rows, setting, *goal.theirs, goal.probe),
@@ -102,7 +102,7 @@ def goals(rows: Rows) -> str:
     for goal in GOALS:
         cells = []
         for setting in keys:
-            less = found(goal, setting)
+            less = gap(goal, setting)
             least = f", least {100 * less.least:+.2f}" if goal.by == "least" else ""
             cells.append(f"{less}{least}{goal.reached(setting[0], less)}")
         lines.append([goal.words, *cells])

@@ -14,7 +14,7 @@ class Difference(NamedTuple):
 
     Attributes:
         mean: over seeds.
-        low, high: the interval of Student's t for that mean, NaN of one seed.
+        low, high: the interval of Student's t for that mean, NaN for one seed.
         least: the smallest difference of a seed.
         num_seeds: how many.
     """

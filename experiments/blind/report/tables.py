@@ -1,12 +1,17 @@
-"""The results in words and tables, goal by goal; all of it from the file of a run."""
+"""The results in words and tables, from a run's file."""
 
 from typing import Any
 
 from experiments.blind.methods import METHODS
-from experiments.blind.present import LEARNT_FROM
+from experiments.blind.present import LEARNED_FROM
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.report.goals import goals
-from experiments.blind.report.values import Rows, own_probe, present_curve, values
+from experiments.blind.report.values import (
+    Rows,
+    present_curve,
+    single_chart_probe,
+    values,
+)
 from experiments.blind.scores import PROBES
 from experiments.blind.trust import COVERAGE, DOUBTS
 from experiments.runs.rows import in_cell, markdown_table, settings_of
@@ -20,16 +25,16 @@ PROBE_TITLES = {
 
 def text(results: dict[str, Any]) -> str:
     """The whole of table.md, of what results.json holds."""
-    told, rows = results["settings"], results["rows"]
-    options = told["options"]
+    about, rows = results["settings"], results["rows"]
+    options = about["options"]
     parts = [
         f"# Blind: {options['dataset']}\n",
         " ".join(
             [
-                "Every chart embeds every sample; of a test sample nothing is known.",
+                "Without an oracle: every chart embeds every sample.",
                 f"Accuracy on the test split, mean ± standard deviation over seeds "
                 f"{', '.join(map(str, options['seeds']))}.",
-                *told["notes"],
+                *about["notes"],
             ]
         ),
         "## Goals\n",
@@ -72,15 +77,17 @@ def _present(rows: Rows) -> str:
     ]
     for setting in settings_of(rows):
         lines = []
-        for learnt, words in LEARNT_FROM.items():
+        for learned, words in LEARNED_FROM.items():
             for method, title in PRESENT.items():
-                curve = present_curve(rows, setting, method, learnt)
+                curve = present_curve(rows, setting, method, learned)
                 lines.append([title, words, *map(in_cell, curve.values())])
-        lines.append(["each chart's own probe", "the chart", own_probe(rows, setting)])
+        lines.append(
+            ["each chart's own probe", "the chart", single_chart_probe(rows, setting)]
+        )
         lines[-1] += [""] * (len(curve) - 1)
         sizes = [f"{size} of {max(curve)}" for size in curve]
         parts.append(
-            markdown_table([" ".join(setting), "learnt from rows of", *sizes], lines)
+            markdown_table([" ".join(setting), "learned from rows of", *sizes], lines)
         )
     return "\n\n".join(parts)
 
@@ -96,8 +103,8 @@ def trust(rows: Rows) -> str:
     }
 
     def line(what: str, *path: str) -> list[str]:
-        found = ([_at(r, path) for r in mine[s]] for s in keys)
-        return [what, *(in_cell([v for v in of if v is not None]) for of in found)]
+        numbers = ([_at(r, path) for r in mine[s]] for s in keys)
+        return [what, *(in_cell([v for v in of if v is not None]) for of in numbers)]
 
     half = COVERAGE.index(0.5)
     lines = [

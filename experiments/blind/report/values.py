@@ -1,4 +1,4 @@
-"""What a run has found, out of its rows: by method and seed, on the test split."""
+"""A run's values on the test split, by method and seed."""
 
 from typing import Any
 
@@ -30,13 +30,13 @@ def values(
     ]
     if method == "best_chart":
         return _best_chart(mine)
-    found = (r for r in mine if (r["method"], r["part"]) == (method, "test"))
-    return {r["seed"]: r["value"] for r in found}
+    matching = (r for r in mine if (r["method"], r["part"]) == (method, "test"))
+    return {r["seed"]: r["value"] for r in matching}
 
 
 def _best_chart(rows: Rows) -> dict[int, float]:
-    """By seed, of the chart that is best on `choose`, what it is on `test`."""
-    found = {}
+    """By seed, the test accuracy of the chart best on `choose`."""
+    accuracies = {}
     for seed in dict.fromkeys(r["seed"] for r in rows):
         charts = [
             r for r in rows if r["seed"] == seed and r["method"].startswith("chart")
@@ -44,24 +44,27 @@ def _best_chart(rows: Rows) -> dict[int, float]:
         chosen = max(
             (r for r in charts if r["part"] == "choose"), key=lambda r: r["value"]
         )
-        (found[seed],) = (
+        (accuracies[seed],) = (
             r["value"]
             for r in charts
             if (r["part"], r["method"]) == ("test", chosen["method"])
         )
-    return found
+    return accuracies
 
 
 def present_curve(
-    rows: Rows, setting: tuple[str, str], method: str, learnt: str
+    rows: Rows, setting: tuple[str, str], method: str, learned: str
 ) -> dict[int, list[float]]:
-    """By number of charts, accuracies: of each seed the mean over sets of charts."""
+    """Accuracies by number of charts.
+
+    Of each seed it is the mean over sets of charts.
+    """
     mine = [
         r
         for r in rows
         if r["of"] == "present"
         and (r["scenario"], r["setting"]) == setting
-        and (r["method"], r["learnt_from"]) == (method, learnt)
+        and (r["method"], r["learnt_from"]) == (method, learned)
     ]
     sizes = sorted({len(r["charts"]) for r in mine})
     return {
@@ -81,12 +84,12 @@ def present_curve(
     }
 
 
-def own_probe(rows: Rows, setting: tuple[str, str]) -> str:
-    """What a probe that is trained for one chart alone is on it, mean over charts."""
-    found: dict[int, list[float]] = {}
+def single_chart_probe(rows: Rows, setting: tuple[str, str]) -> str:
+    """The accuracy of probes for single charts, mean over charts."""
+    accuracies: dict[int, list[float]] = {}
     for r in rows:
         if r["of"] == "accuracy" and (r["scenario"], r["setting"]) == setting:
             alone = r["method"].startswith("chart") and r["probe"] == "probe"
             if alone and r["part"] == "test":
-                found.setdefault(r["seed"], []).append(r["value"])
-    return in_cell([float(np.mean(of)) for of in found.values()])
+                accuracies.setdefault(r["seed"], []).append(r["value"])
+    return in_cell([float(np.mean(of)) for of in accuracies.values()])

@@ -1,4 +1,4 @@
-"""A process a client, and files between them and the server: one a message.
+"""A process per client, with a file per message.
 
 A file is there in full or not at all. The inbox is all that the server knows, so that
 a server that is started again goes on with what was sent to the one before. It waits
@@ -62,7 +62,7 @@ class State(NamedTuple):
 
 
 def post(place: Places, number: int, content: bytes) -> None:
-    """Put a message into the inbox, beside those that the client sent before."""
+    """Put a message into the inbox, beside the client's earlier ones."""
     before = len(list(place.inbox.glob(f"client_{number}_*.npz")))
     file = place.inbox / f"client_{number}_{before + 1}.npz"
     storage.write(file, lambda stream: stream.write(content))
@@ -73,28 +73,28 @@ def work() -> None:
     children.live(_work)
 
 
-def _work(told: dict[str, Any]) -> None:
+def _work(assignment: dict[str, Any]) -> None:
     compilation.keep_compiled()
-    options = from_json(FederatedOptions, told["options"])
-    number, place = told["client"], Places(*map(Path, told["places"]))
+    options = from_json(FederatedOptions, assignment["options"])
+    number, place = assignment["client"], Places(*map(Path, assignment["places"]))
     recipe = messages.unpack_recipe((place.outbox / "recipe.json").read_bytes())
     dataset = benches.read(options)
     dealt = deal.deal(options, dataset, recipe.round)
     folder = place.private / f"client_{number}"
-    own = client.train(options, dataset, dealt, number, folder)
-    post(place, number, client.send(options, own, recipe))
-    found, version = client.alone(options, own, recipe), -1
+    trained = client.train(options, dataset, dealt, number, folder)
+    post(place, number, client.send(options, trained, recipe))
+    alone, version = client.alone(options, trained, recipe), -1
     while version < 0 or not closed(place, version):
         head = newest(place, version)
         if head is not None:
-            scores = found | client.with_head(own, head)
+            scores = alone | client.with_head(trained, head)
             write_report(place, number, head.version, scores)
             version = head.version
         time.sleep(_PAUSE)
 
 
 def newest(place: Places, known: int = -1) -> Head | None:
-    """The head of the highest version that was sent; None if that is known already."""
+    """The head of the highest version sent, or None if known."""
     files = {int(f.stem.split("_")[1]): f for f in place.outbox.glob("head_*.npz")}
     last = max(files, default=-1)
     return messages.unpack_head(files[last].read_bytes()) if last > known else None
@@ -125,24 +125,26 @@ def run(
     team = {number: start(options, place, number) for number in clients}
     try:
         polls = {number: child.process.poll for number, child in team.items()}
-        found = serve(options, recipe, place, polls, report)
-        return found._replace(received={"recipe": len(content), **found.received})
+        outcome = serve(options, recipe, place, polls, report)
+        return outcome._replace(received={"recipe": len(content), **outcome.received})
     finally:
         children.end(list(team.values()))
 
 
 def start(options: FederatedOptions, place: Places, number: int) -> Child:
     """The process of a client."""
-    told = {
+    assignment = {
         "options": to_json(options),
         "client": number,
         "places": list(map(str, place)),
     }
-    return children.start("experiments.federated.transports.files", told, Member())
+    return children.start(
+        "experiments.federated.transports.files", assignment, Member()
+    )
 
 
 def clear(place: Places) -> None:
-    """Take away what a server before has sent: its heads are of no one any more."""
+    """Delete what an earlier server sent: its heads are stale."""
     for folder in (place.outbox, place.reports):
         for file in folder.iterdir():
             file.unlink()
@@ -155,7 +157,9 @@ def serve(
     polls: Polls,
     report: Report,
 ) -> Round:
-    """Merge what comes in, send a head whenever it is of more clients, till all end.
+    """Merge messages and send heads until all clients end.
+
+    A head is sent whenever it is of more clients.
 
     Raises:
         Lost: if there is no client whose message could be merged.
@@ -186,7 +190,7 @@ def serve(
 
 
 def opened(recipe: Recipe, place: Places) -> State:
-    """The state at the beginning: with what was sent to a server before.
+    """The initial state, with earlier messages to the server.
 
     What was refused then is not all that its client has to say: it is waited for.
     """
@@ -197,7 +201,7 @@ def opened(recipe: Recipe, place: Places) -> State:
 
 
 def listened(state: State, place: Places, polls: Polls, *, last: bool) -> State:
-    """The state after what has come in, and what will not come in any more.
+    """The state after new messages and lost clients.
 
     Args:
         state: before.
@@ -218,7 +222,7 @@ def listened(state: State, place: Places, polls: Polls, *, last: bool) -> State:
 
 
 def published(options: FederatedOptions, state: State, place: Places) -> State:
-    """The state after a head was sent, if that is of other clients than the last."""
+    """The state after a head was sent, if its clients are new."""
     clients, head = tuple(sorted(state.server.accepted)), state.head
     if not clients or (head is not None and head.clients == clients):
         return state
@@ -235,7 +239,7 @@ def nothing(lines: Iterable[str]) -> str:
 
 
 def silent(accepted: Iterable[int], reports: Mapping[int, Any]) -> list[str]:
-    """What is said of clients whose rows are in the atlas, and who have no accuracy."""
+    """The message about merged clients that reported no accuracy."""
     what = "is in the atlas, but ended before it had measured"
     return [f"client {number} {what}" for number in accepted if number not in reports]
 
@@ -249,16 +253,16 @@ def send(place: Places, head: Head) -> int:
 
 
 def take(state: State, place: Places) -> State:
-    """The state after the files of the inbox that were not looked at yet."""
+    """The state after the new files of the inbox."""
     names = {f.name for f in place.inbox.iterdir() if not f.name.startswith(".")}
     for name in sorted(names - state.read):
-        found = re.fullmatch(r"client_(\d+)_\d+\.npz", name)
+        match = re.fullmatch(r"client_(\d+)_\d+\.npz", name)
         state = state._replace(read=state.read | {name})
-        if found is None:
+        if match is None:
             line = f"{name} refused: files of clients are named client_1_1.npz"
             state = state._replace(lines=(*state.lines, line))
             continue
-        number, file = int(found[1]), place.inbox / name
+        number, file = int(match[1]), place.inbox / name
         size, most = file.stat().st_size, messages.most_bytes(state.server.recipe)
         if size > most:
             line = f"client {number} refused: it is of {size} bytes, not read"

@@ -1,4 +1,4 @@
-"""The same messages over jax.distributed: the server is process 0, clients the others.
+"""The messages over jax.distributed: process 0 is the server.
 
 All processes gather all messages, each of which the server alone opens. (So a client
 could look at the others' rows of public samples, as it could not with files between.)
@@ -31,8 +31,8 @@ from experiments.runs.children import Child, Member
 from experiments.runs.terminal import Report
 
 
-class Told(NamedTuple):
-    """What a process is told.
+class Assignment(NamedTuple):
+    """The part of a process in a round.
 
     Attributes:
         options: of the run.
@@ -62,41 +62,41 @@ def run(
         recipe.num_clients + 1, timeout=options.timeout, wait=options.wait
     )
     report(f"{len(team)} processes", 0.0)
-    started = [start(Told(options, one, recipe.round, place)) for one in team]
+    started = [start(Assignment(options, one, recipe.round, place)) for one in team]
     codes = children.watch(started)
     if (wrong := children.verdict(started, codes)) is not None:
         raise Lost(wrong)
-    said = storage.read_json(place.reports / "server.json")
-    if "accepted" not in said:
-        raise Lost(nothing(said["lines"]))
-    sent = {int(number): size for number, size in said.pop("sent").items()}
+    result = storage.read_json(place.reports / "server.json")
+    if "accepted" not in result:
+        raise Lost(nothing(result["lines"]))
+    sent = {int(number): size for number, size in result.pop("sent").items()}
     reports = read_reports(place, recipe.num_clients, 0)
-    return Round(**said, sent=sent, reports=reports)
+    return Round(**result, sent=sent, reports=reports)
 
 
-def start(told: Told) -> Child:
+def start(assignment: Assignment) -> Child:
     """A process of the round."""
     module = "experiments.federated.transports.processes"
-    return children.start(module, to_json(told), told.member)
+    return children.start(module, to_json(assignment), assignment.member)
 
 
-def to_json(told: Told) -> dict[str, Any]:
-    """What a process is told, as it is told it."""
+def to_json(assignment: Assignment) -> dict[str, Any]:
+    """An assignment as JSON."""
     return {
-        "options": options.to_json(told.options),
-        "member": told.member._asdict(),
-        "seed": told.seed,
-        "place": list(map(str, told.place)),
+        "options": options.to_json(assignment.options),
+        "member": assignment.member._asdict(),
+        "seed": assignment.seed,
+        "place": list(map(str, assignment.place)),
     }
 
 
-def from_json(found: dict[str, Any]) -> Told:
+def from_json(content: dict[str, Any]) -> Assignment:
     """What `to_json` gave."""
-    return Told(
-        options.from_json(FederatedOptions, found["options"]),
-        Member(**found["member"]),
-        found["seed"],
-        Places(*map(Path, found["place"])),
+    return Assignment(
+        options.from_json(FederatedOptions, content["options"]),
+        Member(**content["member"]),
+        content["seed"],
+        Places(*map(Path, content["place"])),
     )
 
 
@@ -105,24 +105,24 @@ def from_json(found: dict[str, Any]) -> Told:
 
 def work() -> None:
     """A process of the round, the server's or a client's."""
-    children.live(lambda found: _work(from_json(found)))
+    children.live(lambda content: _work(from_json(content)))
 
 
-def _work(told: Told) -> None:
+def _work(assignment: Assignment) -> None:
     compilation.keep_compiled()
-    with children.joined(told.member):
+    with children.joined(assignment.member):
         # Before anything that takes its time: who is not there for the first exchange
         # within two minutes is given up.
-        process_allgather(np.int32(told.seed))
-        dataset = benches.read(told.options)
-        dealt = deal.deal(told.options, dataset, told.seed)
-        if told.member.process_id == 0:
-            _serve(told, dealt.recipe)
+        process_allgather(np.int32(assignment.seed))
+        dataset = benches.read(assignment.options)
+        dealt = deal.deal(assignment.options, dataset, assignment.seed)
+        if assignment.member.process_id == 0:
+            _serve(assignment, dealt.recipe)
         else:
-            _take_part(told, dataset, dealt)
+            _take_part(assignment, dataset, dealt)
 
 
-def _serve(told: Told, recipe: Recipe) -> None:
+def _serve(assignment: Assignment, recipe: Recipe) -> None:
     """The server's side."""
     content = broadcast(messages.pack_recipe(recipe))
     parts = gather(b"")
@@ -132,34 +132,34 @@ def _serve(told: Told, recipe: Recipe) -> None:
         lines.append(line)
     if not state.accepted:
         broadcast(b"")
-        storage.write_json(told.place.reports / "server.json", {"lines": lines})
+        storage.write_json(assignment.place.reports / "server.json", {"lines": lines})
         return
-    head = server.head(told.options, state, 0)
+    head = server.head(assignment.options, state, 0)
     sent = broadcast(messages.pack_head(head))
     clients = list(head.clients)
     lines.append(f"head 0 sent, of clients {clients}, {len(sent)} bytes")
-    said = {
+    result = {
         "lines": lines,
         "accepted": clients,
         "sent": {number: len(part) for number, part in enumerate(parts) if number},
         "received": {"recipe": len(content), "head": len(sent)},
     }
-    storage.write_json(told.place.reports / "server.json", said)
+    storage.write_json(assignment.place.reports / "server.json", result)
 
 
-def _take_part(told: Told, dataset: Dataset, dealt: deal.Deal) -> None:
+def _take_part(assignment: Assignment, dataset: Dataset, dealt: deal.Deal) -> None:
     """A client's side."""
-    options, number = told.options, told.member.process_id
+    options, number = assignment.options, assignment.member.process_id
     recipe = messages.unpack_recipe(broadcast(b""))
-    folder = told.place.private / f"client_{number}"
-    own = client.train(options, dataset, dealt, number, folder)
-    gather(client.send(options, own, recipe))
+    folder = assignment.place.private / f"client_{number}"
+    trained = client.train(options, dataset, dealt, number, folder)
+    gather(client.send(options, trained, recipe))
     content = broadcast(b"")
     if not content:  # nobody's rows could be merged
         return
     head = messages.unpack_head(content)
-    scores = client.alone(options, own, recipe) | client.with_head(own, head)
-    write_report(told.place, number, head.version, scores)
+    scores = client.alone(options, trained, recipe) | client.with_head(trained, head)
+    write_report(assignment.place, number, head.version, scores)
 
 
 def gather(content: bytes) -> list[bytes]:

@@ -43,10 +43,10 @@ class Places(NamedTuple):
 def places(folder: Path, seed: int) -> Places:
     """The folders of a round, made if need be."""
     round_folder = folder / f"round{seed}"
-    found = Places(*(round_folder / name for name in Places._fields))
-    for each in found:
+    folders = Places(*(round_folder / name for name in Places._fields))
+    for each in folders:
         each.mkdir(parents=True, exist_ok=True)
-    return found
+    return folders
 
 
 def write_report(place: Places, client: int, version: int, scores: Any) -> None:
@@ -56,10 +56,10 @@ def write_report(place: Places, client: int, version: int, scores: Any) -> None:
 
 
 def read_reports(place: Places, num_clients: int, version: int) -> dict[int, Any]:
-    """What clients have measured with the head of this version, by their numbers."""
-    found = {}
+    """Clients' scores with the head of this version, by number."""
+    scores = {}
     for client in range(1, num_clients + 1):
         file = place.reports / f"client_{client}.json"
-        if file.exists() and (said := storage.read_json(file))["version"] == version:
-            found[client] = said["scores"]
-    return found
+        if file.exists() and (content := storage.read_json(file))["version"] == version:
+            scores[client] = content["scores"]
+    return scores

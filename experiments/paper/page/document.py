@@ -1,7 +1,8 @@
-"""The page of a run: one file that opens from disk, without a network or a server.
+"""The page of a run: one file that opens from disk.
 
-Tables, pictures and an interactive view of the spaces, drawn by Plotly, which is in the
-page, packed. Nothing that is read from data becomes markup.
+It needs neither a network nor a server. Tables, pictures and an interactive view of the
+spaces, drawn by Plotly, which is in the page, packed. Nothing that is read from data
+becomes markup.
 """
 
 import base64
@@ -38,7 +39,9 @@ def write(
     dataset: Dataset,
     pictures: Mapping[str, Path],
 ) -> None:
-    """Write the page, in full or not at all: the same bytes every time.
+    """Write the page in full or not at all.
+
+    The bytes are the same every time.
 
     Args:
         path: of the page.
@@ -82,7 +85,7 @@ def page(
 
 
 def _summary(sections: Sequence[Section], rows: Rows) -> str:
-    """What the tables say, section by section, and how many direction facts hold."""
+    """The tables in words by section, and the facts that hold."""
     parts = [
         f"<h3>{_inline(s.title)}</h3>\n{_markdown(s.words[:1].upper() + s.words[1:])}"
         for s in sections
@@ -100,7 +103,7 @@ def _summary(sections: Sequence[Section], rows: Rows) -> str:
 
 
 def _held(protocol: str, facts: Sequence[claims.Fact]) -> str:
-    """How many facts hold under a protocol, and a list of those that do not."""
+    """The number of facts that hold, and a list of others."""
     against = "".join(
         f"<li>{html.escape(f'{f.scenario} {f.setting}: {f.statement}')} "
         f"({f.more:.3f} against {f.less:.3f})</li>"
@@ -108,8 +111,8 @@ def _held(protocol: str, facts: Sequence[claims.Fact]) -> str:
         if not f.holds
     )
     held = sum(map(bool, (f.holds for f in facts)))
-    rest = f"; these do not:<ul>{against}</ul>" if against else "."
-    return f"<li>Under {protocol}, {held} of {len(facts)} hold{rest}</li>"
+    exceptions = f"; these do not:<ul>{against}</ul>" if against else "."
+    return f"<li>Under {protocol}, {held} of {len(facts)} hold{exceptions}</li>"
 
 
 def _tables(report: Report) -> str:
@@ -154,7 +157,7 @@ def _pictures(pictures: Mapping[str, Path], cells: Sequence[Cell]) -> str:
 
 
 def _picture(words: str, file: Path) -> str:
-    """A picture as it was saved, but in a third of the bytes."""
+    """A saved picture in a third of the bytes."""
     with Image.open(file) as image:
         width, height = image.size
         source = _uri(encoded(image.convert("RGB"), quality=75))
@@ -172,7 +175,7 @@ def _settings(settings: Mapping[str, Any]) -> str:
         of = values if isinstance(values, Mapping) else {name: values}
         lines = "".join(
             f"<tr><th scope=row>{html.escape(str(key))}</th>"
-            f"<td>{html.escape(_said(value))}</td></tr>"
+            f"<td>{html.escape(_in_words(value))}</td></tr>"
             for key, value in of.items()
         )
         heading = html.escape(name.capitalize())
@@ -182,11 +185,11 @@ def _settings(settings: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _said(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_said(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {_in_words(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_said, value))
+        return ", ".join(map(_in_words, value))
     return "unset" if value is None else str(value)
 
 

@@ -1,4 +1,4 @@
-"""What the interactive view of the page shows: points, images, charts; plain data."""
+"""Data of the page's interactive view: points, images, charts."""
 
 import io
 import math
@@ -39,7 +39,7 @@ class Cell(NamedTuple):
 
 
 def points(cells: Sequence[Cell], dataset: Dataset) -> tuple[dict[str, Any], bytes]:
-    """The points of all cells, as plain data, and the images of their samples.
+    """The points of all cells as plain data, with images.
 
     Of each cell those samples are shown of which there is a t-SNE.
 
@@ -82,7 +82,9 @@ def points(cells: Sequence[Cell], dataset: Dataset) -> tuple[dict[str, Any], byt
 
 
 def sprites(images: np.ndarray) -> tuple[bytes, dict[str, int]]:
-    """All images on one sheet, row by row, each 32 pixels on a side at most.
+    """All images on one sheet, each at most 32 pixels wide.
+
+    They are in order, row by row.
 
     Args:
         images: (S, height, width, channels), uint8.
@@ -107,10 +109,10 @@ def sprites(images: np.ndarray) -> tuple[bytes, dict[str, int]]:
     return whole, {"columns": columns, "width": size[0], "height": size[1]}
 
 
-def encoded(image: Image.Image, **told: Any) -> bytes:
+def encoded(image: Image.Image, **options: Any) -> bytes:
     """The image as a WebP."""
     stream = io.BytesIO()
-    image.save(stream, "WEBP", **told)
+    image.save(stream, "WEBP", **options)
     return stream.getvalue()
 
 

@@ -14,8 +14,8 @@ from experiments.paper import tables
 from experiments.plots.saving import WIDTH
 
 PROTOCOLS = {
-    "oracle": "oracle (task told)",
-    "blind": "blind (task not told)",
+    "oracle": "oracle (task known)",
+    "blind": "blind (task not known)",
 }
 _SAME_IN_BOTH = ("original_abs", "original_rel")
 # Protocols differ in hue (Okabe and Ito), in lightness when printed grey, and by hatch.
@@ -24,7 +24,7 @@ _HATCHES = {"": "", "oracle": "", "blind": "////"}
 
 
 class Line(NamedTuple):
-    """A line of the picture of the accuracies; a heading, if it is of no space.
+    """A line of the accuracy picture; a heading without a space.
 
     Attributes:
         protocol: empty for what is the same in both.
@@ -38,7 +38,7 @@ class Line(NamedTuple):
 def accuracy_figure(
     rows: tables.Rows, settings_titles: Mapping[tuple[str, str], str]
 ) -> Figure:
-    """Probe accuracy of each space, as bars that start at the end-to-end space's.
+    """Probe accuracies as bars from the end-to-end space's accuracy.
 
     A panel for each setting; a line for each space, those of one protocol together. A
     bar ends at the mean over seeds, a dot is a seed. What bars show is so the distance
@@ -104,20 +104,20 @@ def _panels(
 
 
 def _lines(rows: tables.Rows) -> list[Line]:
-    """The lines from top to bottom: what is the same in both protocols, then each."""
-    found = {(r["protocol"], r["space"]) for r in rows}
+    """The lines from top to bottom: common ones, then by protocol."""
+    measured = {(r["protocol"], r["space"]) for r in rows}
     order = [
         *tables.SPACES,
-        *sorted({space for _, space in found} - set(tables.SPACES)),
+        *sorted({space for _, space in measured} - set(tables.SPACES)),
     ]
-    lines = [Line("", s) for s in _SAME_IN_BOTH if any(s == b for _, b in found)]
+    lines = [Line("", s) for s in _SAME_IN_BOTH if any(s == b for _, b in measured)]
     for protocol in PROTOCOLS:
-        own = [
+        section = [
             Line(protocol, space)
             for space in order
-            if (protocol, space) in found and space not in _SAME_IN_BOTH
+            if (protocol, space) in measured and space not in _SAME_IN_BOTH
         ]
-        lines += [Line(protocol, ""), *own] if own else []
+        lines += [Line(protocol, ""), *section] if section else []
     return lines
 
 
@@ -150,7 +150,7 @@ def _accuracies(axes: Axes, lines: list[Line], rows: tables.Rows, title: str) ->
 
 
 def _bar(axes: Axes, y: int, line: Line, start: float, values: np.ndarray) -> None:
-    """A bar from start to the values' mean, the values, and how far that is.
+    """A bar to the values' mean, the values, and its length.
 
     With no end-to-end space to start from (NaN) the number is the mean itself.
     """
@@ -179,7 +179,7 @@ def _bar(axes: Axes, y: int, line: Line, start: float, values: np.ndarray) -> No
 
 
 def _scale(axes: Axes, percents: list[float], num_columns: int) -> float:
-    """Limits that hold all values and the numbers beside them; gives the lower one."""
+    """Set limits around values and numbers; return the lower limit."""
     low, high = min(percents), max(percents)
     margin = 0.125 * num_columns * max(high - low, 1.0)
     low, high = max(0.0, math.floor(low - margin)), high + 1.25 * margin

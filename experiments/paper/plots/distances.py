@@ -1,4 +1,4 @@
-"""The pictures of distances: of pairs of samples, and how class means have moved."""
+"""Pictures of pairwise distances and of moved class means."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ _SAME, _OTHER = "#E69F00", "#0072B2"
 def distances_figure(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
 ) -> Figure:
-    """Histograms of the Euclidean distances of pairs of samples, on the same axes.
+    """Histograms of samples' pairwise distances on the same axes.
 
     Pairs of one class, and pairs of two; the area under each is 1. Of more than 600
     samples, as many are taken, of each class its share.
@@ -38,8 +38,10 @@ def distances_figure(
     labels = samples.labels[chosen]
     pairs = np.triu_indices(chosen.size, 1)
     same = labels[pairs[0]] == labels[pairs[1]]
-    found = {name: _distances(x[chosen])[pairs] for name, x in samples.spaces.items()}
-    highest = max((d.max() for d in found.values() if d.size), default=0.0) or 1.0
+    distances = {
+        name: _distances(x[chosen])[pairs] for name, x in samples.spaces.items()
+    }
+    highest = max((d.max() for d in distances.values() if d.size), default=0.0) or 1.0
     figure = Figure((WIDTH, 3.0), layout="constrained")
     figure.suptitle(
         f"{title}\nDistances of pairs of samples{samples.note}", fontsize=10
@@ -47,7 +49,7 @@ def distances_figure(
     grid = figure.subplots(1, len(DRAWN), sharex=True, sharey=True)
     bins = np.linspace(0.0, highest, _NUM_BINS + 1)
     for axes, (name, heading) in zip(grid, DRAWN.items(), strict=True):
-        _histograms(axes, found[name], same, bins)
+        _histograms(axes, distances[name], same, bins)
         axes.set_title(heading, fontsize=9)
         axes.set_xlabel("Euclidean distance", fontsize=8)
         axes.tick_params(labelsize=7)
@@ -62,9 +64,10 @@ def distances_figure(
 def class_means_figure(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
 ) -> Figure:
-    """Class means on shared principal axes, and from where in the end-to-end space.
+    """Class means on shared principal axes, with their displacements.
 
-    A line leads to a class's mean from where it is in the end-to-end space.
+    These begin in the end-to-end space. A line leads to a class's mean from where it is
+    in the end-to-end space.
 
     Args:
         arrays: as for `figures.spaces_figure`.
@@ -105,7 +108,7 @@ def _distances(rows: np.ndarray) -> np.ndarray:
 def _histograms(
     axes: Axes, distances: np.ndarray, same: np.ndarray, bins: np.ndarray
 ) -> None:
-    """Those of either kind of pairs; none of a kind of which there is no pair."""
+    """Histograms of both kinds of pairs, where there are any."""
     if same.any():
         axes.hist(
             distances[same], bins, density=True, label="two samples of one class",

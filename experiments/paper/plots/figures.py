@@ -26,8 +26,8 @@ from experiments.plots.styles import look
 
 DRAWN = {
     "both/original_rel": "end-to-end, relative",
-    "oracle/merged": "atlas, oracle (task told)",
-    "blind/merged": "atlas, blind (task not told)",
+    "oracle/merged": "atlas, oracle (task known)",
+    "blind/merged": "atlas, blind (task not known)",
 }
 MOST_NAMES = 20  # of classes, beside a picture
 MOST_TSNE = 400  # of samples: half a second a space
@@ -94,7 +94,7 @@ def spaces_figure(
 def panels(
     title: str, class_names: Sequence[str], shared: bool
 ) -> tuple[Figure, Sequence[Axes]]:
-    """A figure of a panel for each of `DRAWN`, and a legend of all classes.
+    """A figure with a panel per `DRAWN` space and a legend.
 
     Args:
         title: of the figure.
@@ -122,10 +122,10 @@ def panels(
 def with_tsne(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The arrays, and of each space the t-SNE: "tsne/" and its name, (T, 2).
+    """The arrays, and each space's t-SNE as "tsne/NAME", (T, 2).
 
     Of 400 samples, 8 a class where that is more, but 1000 at most; of each class its
-    share. NaN of all others.
+    share. NaN for all others.
 
     Raises:
         ValueError: as `spaces_figure`.
@@ -145,10 +145,10 @@ def with_tsne(
 def self_similarity_figure(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str], title: str
 ) -> Figure:
-    """Cosines between the samples of a space, sorted by class; one colour scale.
+    """Cosines between a space's samples, sorted by class.
 
-    At most 300 evenly spaced samples are shown. Samples are left out as in
-    `spaces_figure`.
+    All have one color scale. At most 300 evenly spaced samples are shown. Samples are
+    left out as in `spaces_figure`.
 
     Args:
         arrays: as for `spaces_figure`.
@@ -221,7 +221,7 @@ def _flat(
     class_names: Sequence[str],
     projection: Projection,
 ) -> tuple[dict[str, Plane], np.ndarray, str]:
-    """The spaces in 2-D, the labels of their points, and what a reader is to know."""
+    """The spaces in 2-D, the points' labels, and a note."""
     if projection != "tsne":
         return planes(samples.spaces, projection), samples.labels, samples.note
     if any(f"tsne/{name}" not in arrays for name in DRAWN):
@@ -236,7 +236,10 @@ def _flat(
 
 
 def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    """Small points, in four rounds so that no class covers all others; class means."""
+    """Small points in four rounds, so no class covers others.
+
+    Then class means.
+    """
     shown = evenly(len(points), _MOST_POINTS)
     for part in range(4):
         mine = shown[part::4]
@@ -257,7 +260,7 @@ def _cosines(rows: np.ndarray) -> np.ndarray:
 
 
 def _name_blocks(axes: Axes, labels: np.ndarray, class_names: Sequence[str]) -> None:
-    """Class names at the middle of blocks and lines between them; fewer, if many."""
+    """Class names at blocks with lines between; fewer, if many."""
     present, starts = np.unique(labels, return_index=True)
     edges = np.append(starts, labels.size)
     for edge in edges[1:-1] if present.size <= MOST_NAMES else ():

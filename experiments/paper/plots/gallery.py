@@ -1,4 +1,4 @@
-"""All pictures of one cell of a run: what kinds there are, and their files."""
+"""All pictures of one cell of a run: kinds and files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -56,8 +56,8 @@ def planes(
             name: Plane(part, _axes(shares, " in all"))
             for name, part in zip(spaces, parts, strict=True)
         }
-    found = {name: principal_axes(rows) for name, rows in spaces.items()}
-    return {name: Plane(p, _axes(shares)) for name, (p, shares) in found.items()}
+    projections = {name: principal_axes(rows) for name, rows in spaces.items()}
+    return {name: Plane(p, _axes(shares)) for name, (p, shares) in projections.items()}
 
 
 def _axes(shares: np.ndarray, where: str = "") -> tuple[str, str]:
@@ -68,13 +68,13 @@ def _axes(shares: np.ndarray, where: str = "") -> tuple[str, str]:
 
 
 def principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows on their two principal axes, and the variance that each explains.
+    """The rows on two principal axes, and the explained variances.
 
     Args:
         rows: (T, A), finite.
 
     Returns:
-        (T, 2), centred, an axis pointing where its largest loading is positive; and
+        (T, 2), centered, an axis pointing where its largest loading is positive; and
         (2,), shares of the variance in 0..1, zero where nothing varies.
     """
     x = rows.astype(np.float64)
@@ -87,10 +87,10 @@ def principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tsne(spaces: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """(T, 2) for each space, by t-SNE from its principal axes: the same every time.
+    """(T, 2) for each space, by t-SNE from its principal axes.
 
-    On one thread: a sum by several differs from run to run, and t-SNE makes much of
-    little.
+    It is the same every time. On one thread: a sum by several differs from run to run,
+    and t-SNE makes much of little.
 
     Args:
         spaces: (T, A) each, finite. Few rows, or rows that are all the same, are given
@@ -118,7 +118,7 @@ def _tsne(rows: np.ndarray) -> np.ndarray:
 
 
 def evenly_by_class(labels: Sequence[int] | np.ndarray, most: int) -> np.ndarray:
-    """Positions of samples, `most` of them at most: of each class its share, in order.
+    """Positions of at most `most` samples, stratified by class, in order.
 
     Args:
         labels: (T,).

@@ -1,1 +1,1 @@
-"""Consensus coordinates: who is linked, moments of the rows, and the map from them."""
+"""Consensus coordinates: linked samples, their moments, and the map."""

@@ -1,4 +1,4 @@
-"""Linked samples held out: dealt into folds, and looked for by each pair of charts."""
+"""Linked samples held out in folds, and how charts find them."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -60,14 +60,17 @@ class Fold(NamedTuple):
 
     @property
     def places(self) -> np.ndarray:
-        """The samples of which rows are needed: those held out, then the others."""
+        """Places of all rows that are needed, held-out samples first."""
         return np.concatenate([self.held_out, self.others])
 
 
 def deal_folds(
     key: Seed, presence: Bool[np.ndarray, "M N"], folds: int, among: str
 ) -> Iterator[Fold]:
-    """Linked samples in `folds` parts, each with as many of every kind of presence."""
+    """Deal linked samples into folds.
+
+    Each fold gets as many of every kind of presence.
+    """
     rng = generator(key)
     linked = np.flatnonzero(presence.sum(axis=0) > 1)
     linked = linked[rng.permutation(linked.size)]
@@ -135,8 +138,8 @@ def _pair(
     k = min(NEAREST, len(gallery))
     alike = jnp.concatenate([jnp.zeros(len(answers), bool), alone])
     near = alike[nearest(queries, gallery, candidates, k)]
-    found = [1 / ranks, ranks <= 1, ranks <= NEAREST, jnp.mean(near, axis=1)]
-    return jnp.stack([jnp.sum(jnp.where(both, x, 0)) for x in found])
+    values = [1 / ranks, ranks <= 1, ranks <= NEAREST, jnp.mean(near, axis=1)]
+    return jnp.stack([jnp.sum(jnp.where(both, x, 0)) for x in values])
 
 
 def _unit_rows(x: AnyArray, where: Any) -> Array:

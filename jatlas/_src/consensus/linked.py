@@ -18,9 +18,9 @@ FEWEST = 2
 def linked_rows(
     presence: Bool[AnyArray, "M N"], where: Bool[AnyArray, " N"] | None
 ) -> Bool[Array, "M N"]:
-    """The rows from which the map is learned: of samples that two charts have.
+    """The rows of samples that two charts have.
 
-    With one chart alone all its rows count.
+    From these the map is learned. With one chart alone all its rows count.
 
     >>> linked_rows(jnp.array([[True, True], [False, True]]), None)
     Array([[False,  True],
@@ -33,7 +33,7 @@ def linked_rows(
 
 
 def joined(links: Float[Array, "M M"]) -> Bool[Array, ""]:
-    """Whether a chain of links joins all charts, and none has fewer than two rows."""
+    """Whether a chain of links joins all charts."""
     num_charts = links.shape[0]
     reached = (links > 0).astype(links.dtype)
     for _ in range(max(num_charts - 1, 1).bit_length()):
@@ -87,7 +87,7 @@ def _groups(present: Bool[np.ndarray, "M N"]) -> list[list[int]]:
 def check_charts(
     embeddings: Stacked, presence: AnyArray, where: AnyArray | None
 ) -> None:
-    """Raise ValueError unless embeddings and masks are of M charts and N samples."""
+    """Raise ValueError unless embeddings and masks agree in M and N."""
     if not isinstance(embeddings, Sequence):
         arrays.check_equal(
             "the number of axes of stacked embeddings",

@@ -1,4 +1,4 @@
-"""Moments of linked rows: all that consensus coordinates need to know of them."""
+"""Moments of linked rows, from which consensus coordinates follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,15 @@ from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
 from jatlas._src.consensus.linked import Stacked, linked_rows
 
-Own = Float[Array, "M D D"] | tuple[Float[Array, "_ _"], ...]
+Within = Float[Array, "M D D"] | tuple[Float[Array, "_ _"], ...]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ConsensusState:
-    """Moments of the linked rows seen so far, charts side by side: W = D_1 + ... + D_M.
+    """Moments of the linked rows seen so far.
 
+    Charts lie side by side, W = D_1 + ... + D_M.
     z = (x_1 - mean_1, ..., x_M - mean_M), zero where a chart has not the sample; c is
     the number of charts that have it.
 
@@ -37,7 +38,7 @@ class ConsensusState:
 
     count: Float[Array, " M"]
     mean: Float[Array, " W"]
-    within: Own
+    within: Within
     across: Float[Array, "W W"]
     first: Float[Array, "M W"]
     links: Float[Array, "M M"]
@@ -62,7 +63,10 @@ def chart_of_feature(dimensions: Sequence[int]) -> np.ndarray:
 
 
 def by_chart(x: Array, dimensions: Sequence[int]) -> Array | tuple[Array, ...]:
-    """(W, ...) cut into charts: (M, D, ...), or M arrays where the D_m differ."""
+    """Cut (W, ...) into charts.
+
+    The result is (M, D, ...), or M arrays where the D_m differ.
+    """
     if len(set(dimensions)) == 1:
         return x.reshape(len(dimensions), -1, *x.shape[1:])
     return tuple(jnp.split(x, np.cumsum(dimensions)[:-1].tolist()))
@@ -136,14 +140,17 @@ def combined(a: ConsensusState, b: ConsensusState) -> ConsensusState:
     )
 
 
-def _like(within: Own, per_chart: Float[Array, " M"]) -> Array | tuple[Array, ...]:
+def _like(within: Within, per_chart: Float[Array, " M"]) -> Array | tuple[Array, ...]:
     return tuple(per_chart) if isinstance(within, tuple) else per_chart
 
 
 def _about(
     state: ConsensusState, mean: Float[Array, " W"]
 ) -> tuple[Float[Array, "W W"], Float[Array, "M W"]]:
-    """`across` and `first` about another mean: z + d where a chart has the sample."""
+    """`across` and `first` about another mean.
+
+    z becomes z + d where a chart has the sample.
+    """
     d, chart = state.mean - mean, chart_of_feature(state.dimensions)
     half = d[:, None] * state.first[chart]
     both = d[:, None] * state.links[chart][:, chart] * d

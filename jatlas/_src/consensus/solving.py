@@ -1,4 +1,4 @@
-"""The consensus map: from moments of the rows, or from the rows where those are few."""
+"""Solve for the consensus map, from moments or from few rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ PerChart = Array | tuple[Array, ...]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Consensus:
-    """Each chart's map to consensus coordinates: x -> (x - mean) / scale weights.
+    """Each chart's map to consensus coordinates, x -> (x - mean) / scale weights.
 
     Arrays over M charts, or tuples of M arrays where the charts' dimensions differ.
 
@@ -54,9 +54,9 @@ class Consensus:
 def of_moments(
     state: ConsensusState, num_features: int, ridge: Number, power: Number
 ) -> Consensus:
-    """The map from the moments: an eigenproblem of W = D_1 + ... + D_M rows.
+    """The map from moments.
 
-    With L_m L_m' = X_m' X_m + ridge I, H = C^(-1/2) [X_1 L_1^(-T), ...] and
+    It is an eigenproblem of W = D_1 + ... + D_M rows. With L_m L_m' = X_m' X_m + ridge I, H = C^(-1/2) [X_1 L_1^(-T), ...] and
     H'H = V w V' it is W_m = L_m^(-T) V_m w^(1/2). That is
     (X_m' X_m + ridge I)^(-1) X_m' G, since G = C^(-1/2) H V w^(-1/2) and so
     X_m' G = L_m V_m w^(1/2).
@@ -95,9 +95,9 @@ def of_rows(
     ridge: Number,
     power: Number,
 ) -> Consensus:
-    """The map from the rows: an eigenproblem of N rows, for N below W.
+    """The map from rows.
 
-    The sum of the smoothers P_m is formed, (N, N), and W_m = (X_m' X_m + ridge I)^(-1)
+    It is an eigenproblem of N rows, for N below W. The sum of the smoothers P_m is formed, (N, N), and W_m = (X_m' X_m + ridge I)^(-1)
     X_m' C^(-1/2) V is made of whichever side of X_m is the smaller.
     """
     linked = linked_rows(presence, where)
@@ -135,7 +135,10 @@ def of_rows(
 def _smoother(
     x: Float[Array, "N D"], ridge: Float[Array, ""]
 ) -> tuple[Float[Array, "N N"], Callable[[Array], Array]]:
-    """X (X'X + ridge I)^(-1) X', and the map of G to (X'X + ridge I)^(-1) X' G."""
+    """A chart's ridge smoother, and its map from G to weights.
+
+    X (X'X + ridge I)^(-1) X', and G -> (X'X + ridge I)^(-1) X' G.
+    """
     if x.shape[1] <= x.shape[0]:
         factor = _cholesky(arrays.matmul(x.T, x), ridge)
         half = _triangular(factor, x.T)
@@ -186,7 +189,7 @@ def _powered(values: Float[Array, " K"], power: Number) -> Float[Array, " K"]:
 
 
 def _checked(ridge: Number, power: Number, dtype: jnp.dtype) -> tuple[Array, Array]:
-    """Both options in the dtype of the rows; NaN where they are out of range."""
+    """Both options in this dtype, NaN where out of range."""
     ridge, power = jnp.asarray(ridge, dtype), jnp.asarray(power, dtype)
     return jnp.where(ridge > 0, ridge, jnp.nan), jnp.where(power >= 0, power, jnp.nan)
 

@@ -1,1 +1,1 @@
-"""Functions of all pairs of rows, a part of the (N, N) pairs at a time."""
+"""Functions of all pairs of rows, some pairs at a time."""

@@ -1,4 +1,4 @@
-"""Ranks: how many rows of a gallery are no less similar to a query than its answer."""
+"""Ranks of the right answers in a gallery, and nearest rows."""
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ def ranks_of(
     places: Int[Array, " N"],
     candidates: Bool[Array, " G"],
 ) -> Int[Array, " N"]:
-    """The rank of each query's answer among the candidates, by the inner product.
+    """The rank of each query's answer among the candidates.
 
-    A tie goes against the query. The answer itself counts once, whether or not it is a
+    Rows are ranked by their inner product with the query. A tie goes against the query. The answer itself counts once, whether or not it is a
     candidate. `answers` are rows `places` of the gallery: given as rows, lest they be
     sent around where samples lie on several devices.
 

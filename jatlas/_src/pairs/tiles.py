@@ -118,7 +118,7 @@ def squares(
 def _squares_jvp(
     primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Any]
 ) -> tuple[Array, Array]:
-    """2 (x - y).(dx - dy), multiplied out: products of centred matrices."""
+    """2 (x - y).(dx - dy), multiplied out: products of centered matrices."""
     (x, y, middle), (change_x, change_y, _) = primals, tangents
     centered_x, centered_y = x - middle, y - middle
     diagonal = jnp.sum(centered_x * change_x, axis=1)[:, None]

@@ -34,7 +34,7 @@ _PICKLE = (
 def open_npz(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an .npz; rows that were not compressed are mapped.
+    """Ids and rows of an .npz; uncompressed rows are mapped.
 
     That bytes changed since is seen by the archive's CRC-32, once all are read.
     """
@@ -60,7 +60,7 @@ def open_npz(
 def _read_member(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, head: _Head, most: int = 1032
 ) -> np.ndarray:
-    """An array of an .npz, once it is known that what it promises can be there."""
+    """An array of an .npz, once its claimed size is checked."""
     shape, _, dtype = head
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if not 0 <= info.file_size - size <= 2**16:
@@ -73,7 +73,7 @@ def _read_member(
 def open_npy(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an .npy, mapped; the ids are in a file of their own.
+    """Ids and mapped rows of an .npy; another file has the ids.
 
     That file is `ids` itself, or, of x.npy and the name id, x.id.npy or x.id.txt.
     """
@@ -95,7 +95,7 @@ def open_npy(
 
 
 def read_ids(file: Path) -> np.ndarray:
-    """The ids in an .npy, or in a text file: text, one a line."""
+    """The ids in an .npy, or in a text file by line."""
     if file.suffix == ".npy":
         with file.open("rb") as stream:
             shape, _, dtype = _npy_head(stream, str(file))
@@ -126,7 +126,7 @@ def open_safetensors(
 
 
 def _npy_head(stream: Any, name: str) -> _Head:
-    """Shape, order and dtype that the head of an .npy gives; ValueError for objects."""
+    """Shape, order and dtype of an .npy; ValueError for objects."""
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(
@@ -149,7 +149,7 @@ def _npy_head(stream: Any, name: str) -> _Head:
 
 
 def _mapped_rows(path: Path, info: zipfile.ZipInfo) -> Rows:
-    """The rows of such an array, with its CRC-32 looked at in the pass over them."""
+    """The rows of such an array, with its CRC-32 checked on reading."""
     head, array = _mapped_member(path, info)
     rows = rows_of(array)
 
@@ -171,7 +171,7 @@ def _mapped_rows(path: Path, info: zipfile.ZipInfo) -> Rows:
 
 
 def _looked_over(stored: np.ndarray, head: bytes, info: zipfile.ZipInfo) -> None:
-    """Raise ValueError if numbers, in the order of the file, have been changed."""
+    """Raise ValueError if numbers were changed, in the file's order."""
     numbers = stored.reshape(-1)
     parts = (numbers[k : k + _PART] for k in range(0, numbers.size, _PART))
     for _ in _unchanged(parts, head, info):
@@ -181,7 +181,7 @@ def _looked_over(stored: np.ndarray, head: bytes, info: zipfile.ZipInfo) -> None
 def _unchanged(
     parts: Iterable[np.ndarray], head: bytes, info: zipfile.ZipInfo
 ) -> Iterator[np.ndarray]:
-    """The parts; after the last, ValueError if head and parts have another CRC-32."""
+    """The parts; at the end, ValueError for another CRC-32."""
     crc = zlib.crc32(head)
     for part in parts:
         crc = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data, crc)
@@ -194,7 +194,7 @@ def _unchanged(
 
 
 def _mapped_member(path: Path, info: zipfile.ZipInfo) -> tuple[bytes, np.ndarray]:
-    """Of an array of an .npz that is stored as it is: its head, and itself, mapped."""
+    """The head and the mapped array of an uncompressed .npz member."""
     with path.open("rb") as stream:
         stream.seek(info.header_offset)
         local = stream.read(30)

@@ -1,4 +1,4 @@
-"""An atlas as a table in Parquet, which other tools read; its recipe lies beside it."""
+"""An atlas as a Parquet table, with its recipe beside it."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,7 +20,7 @@ _DIGEST = "jatlas"
 
 
 def writers(path: Path, atlas: AtlasFile) -> dict[Path, Fill]:
-    """What writes an atlas: the recipe beside the table first, then the table."""
+    """Writers of an atlas: the recipe first, then the table."""
     digest = atlas_tensors.atlas_digest(atlas)
     return {
         recipe_path(path): atlas_tensors.recipe_writer(atlas.recipe, digest),
@@ -81,7 +81,7 @@ def read_atlas(path: Path) -> AtlasFile:
 def table_writer(
     atlas: AtlasFile, vector: str, metadata: Mapping[str, str] | None = None
 ) -> Fill:
-    """What writes an atlas as Parquet to a stream, its rows in the column `vector`."""
+    """A writer of an atlas as Parquet, rows in the column `vector`."""
     check_atlas(atlas)
     return partial(_write, atlas=atlas, vector=vector, metadata=metadata)
 
@@ -103,5 +103,5 @@ def _write(
 
 
 def _native(x: np.ndarray) -> np.ndarray:
-    """The array in the machine's order of bytes, the only one that Arrow takes."""
+    """The array in the machine's byte order, as Arrow needs."""
     return x.astype(x.dtype.newbyteorder("="), copy=False)

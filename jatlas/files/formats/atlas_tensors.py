@@ -1,4 +1,4 @@
-"""An atlas and its recipe in one safetensors file: numbers and JSON, and no code."""
+"""An atlas and its recipe in one safetensors file, without code."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def read_atlas(path: Path) -> AtlasFile:
 
 
 def read_recipe(path: Path) -> tuple[Recipe, str | None]:
-    """The recipe, and the digest of the table that it lies beside, if it has one."""
+    """The recipe, and the digest of its table, if it has one."""
     with faults_of(path):
         about, arrays = _read(path)
         recipe = _recipe(about, arrays)
@@ -57,7 +57,7 @@ def atlas_writer(atlas: AtlasFile) -> partial[None]:
 
 
 def recipe_writer(recipe: Recipe, table: str | None = None) -> partial[None]:
-    """What writes a recipe, checked, and of which table it is, to a binary stream."""
+    """A writer of a checked recipe and its table's digest."""
     check_recipe(recipe)
     return partial(_write, contents=_contents(recipe, {}, table))
 
@@ -79,7 +79,7 @@ def _rows(atlas: AtlasFile) -> dict[str, np.ndarray]:
 def _contents(
     recipe: Recipe, arrays: Mapping[str, np.ndarray], table: str | None = None
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """The arrays and those of the recipe, and before them what is no array, as JSON."""
+    """The arrays, and the other contents as JSON before them."""
     about = {
         "version": VERSION,
         "anchors": len(recipe.anchors),

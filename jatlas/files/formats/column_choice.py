@@ -1,4 +1,4 @@
-"""Which columns of a table are the embeddings, by their types and their names."""
+"""Choice of a table's embedding columns, by types and names."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def choose_columns(
 
 
 def _named(schema: Any, types: dict[str, Any], wanted: str) -> list[str]:
-    """The column of that name, or the numbered columns that begin with it."""
+    """The column of that name, or its numbered columns."""
     if wanted in types:
         kind = types[wanted]
         if kind_of(kind) != VECTOR and not is_float(kind):
@@ -105,7 +105,7 @@ def _named(schema: Any, types: dict[str, Any], wanted: str) -> list[str]:
 
 
 def _index_columns(schema: Any) -> set[str]:
-    """The columns that are the index of a frame of pandas, by its own word."""
+    """The index columns of a pandas frame, by its metadata."""
     indices = {name for name in schema.names if _INDEX.fullmatch(name)}
     try:
         about = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
@@ -120,7 +120,7 @@ def _vector(
     kinds: dict[str, str],
     first_text: Callable[[str], str | None],
 ) -> str | None:
-    """The column of vectors; None if there is none, and nothing that could be one.
+    """The column of vectors; None if no column could be one.
 
     Raises:
         ValueError: if there are several, or what is meant is of a type that is not
@@ -163,7 +163,7 @@ def _check_unseen(
     kinds: dict[str, str],
     first_text: Callable[[str], str | None],
 ) -> None:
-    """Raise ValueError if a column could hold vectors in a form that is not read."""
+    """Raise ValueError for a column of vectors in an unread form."""
     unseen = [
         column
         for column, kind in kinds.items()
@@ -174,7 +174,7 @@ def _check_unseen(
 
 
 def _families(types: dict[str, Any]) -> dict[str, list[str]]:
-    """Columns of numbers whose names count from 0 or 1, in order, by what they share.
+    """Numbered columns from 0 or 1, in order, by common name.
 
     >>> import pyarrow
     >>> _families(dict.fromkeys(["d1", "year2019", "d0"], pyarrow.float32()))
@@ -196,7 +196,7 @@ def _families(types: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def _scalars(types: dict[str, Any], kinds: dict[str, str]) -> list[str]:
-    """The columns of numbers, one a feature, that are the embeddings; or none.
+    """The numeric columns that are the embeddings, one a feature, or none.
 
     Raises:
         ValueError: if they could be several.
@@ -223,7 +223,7 @@ def _scalars(types: dict[str, Any], kinds: dict[str, str]) -> list[str]:
 
 
 def _note(taken: Sequence[str], left: Iterable[str]) -> str:
-    """What is told of the choice, in a line."""
+    """A line about the choice."""
     if len(taken) == 1:
         which = f"the column {taken[0]!r}"
     else:

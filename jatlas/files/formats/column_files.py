@@ -21,7 +21,7 @@ _LEAVE_OUT = "leave the row out: the sample is then absent."
 def open_parquet(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of a Parquet file; the rows are read when they are looked at.
+    """Ids and rows of a Parquet file; rows are read on access.
 
     The embeddings are a column of lists, or columns of numbers if there is none.
     """
@@ -75,7 +75,7 @@ def open_dataset(
 
 
 def dataset_files(folder: Path) -> list[Path]:
-    """The files of a folder of `datasets` that hold its rows, in order.
+    """The files with the rows of a `datasets` folder, in order.
 
     Raises:
         ValueError: if the folder is not one data set in the order of its files.
@@ -171,7 +171,7 @@ class _Part:
         self.batch, self.start, self.ids = batch, start, ids
 
     def where(self, k: int, column: str) -> str:
-        """Where row `k` of the batch is, in messages: its number, and its id."""
+        """The place of row `k` in messages: its number and id."""
         return f"row {self.start + k} of column {column!r}{self.name(k)}"
 
     def name(self, k: int) -> str:
@@ -181,7 +181,7 @@ class _Part:
 
 
 def _matrix(part: _Part, columns: list[str], width: int | None) -> np.ndarray:
-    """(n, D), the rows of a batch; D is `width`, if that is known."""
+    """(n, D), the rows of a batch; D is `width`, if given."""
     arrays = [_storage(part.batch.column(name)) for name in columns]
     for name, array in zip(columns, arrays, strict=True):
         if array.null_count:
@@ -224,7 +224,7 @@ def _only(nest: Any, part: _Part, column: str) -> Any:
 
 
 def _storage(array: Any) -> Any:
-    """What an array of an extension type is stored as; any other array itself."""
+    """The storage of an extension array; any other array itself."""
     arrow = package("pyarrow", "Parquet")
     return array.storage if isinstance(array, arrow.ExtensionArray) else array
 

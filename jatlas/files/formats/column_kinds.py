@@ -56,7 +56,7 @@ def kind_of(kind: Any) -> str:
 
 
 def _wrapped(inner: str, kind: Any, *, scalar: bool = False) -> str:
-    """What it is to hold, in a form that is not read, values of such a kind."""
+    """The description of an unread form that holds such values."""
     types = package("pyarrow.types", "Parquet")
     if scalar:  # one value a row, stored once for many
         return {VECTOR: NESTED, NESTED: NESTED, UNSEEN: UNSEEN}.get(inner, OTHER)

@@ -1,4 +1,4 @@
-"""What is wrong with a file, or not installed, in one line that names it."""
+"""Errors about a file or a missing package, in one line."""
 
 import importlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _WHAT_TO_DO = "Write the file anew, or fetch it again."
 
 
 class BadFile(ValueError):
-    """A file that is not what it should be; the message begins with its name."""
+    """An invalid file; the message begins with its name."""
 
 
 class Missing(ImportError):

@@ -1,4 +1,4 @@
-"""Embeddings in HDF5 files, and what its library takes on trust in them."""
+"""Embeddings in HDF5 files, with checks that its library omits."""
 
 import mmap
 from pathlib import Path
@@ -28,7 +28,7 @@ _HEAD = 16
 def open_hdf5(
     path: Path, ids: str | None, embeddings: str | None
 ) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an HDF5 file, read when they are looked at."""
+    """Ids and rows of an HDF5 file, read on access."""
     h5py = package("h5py", "HDF5")
     file = h5py.File(path, "r")
     arrays = {name: x for name, x in file.items() if isinstance(x, h5py.Dataset)}
@@ -47,14 +47,14 @@ def open_hdf5(
 
 
 def _check_stored(name: str, dataset: Any) -> None:
-    """Raise ValueError if it promises far more numbers than the file can hold."""
+    """Raise ValueError if it claims far more than the file holds."""
     if not dataset.shape:
         raise ValueError(f"{name} has no rows: its shape is {dataset.shape}.")
     check_promise(name, dataset.nbytes, dataset.id.get_storage_size())
 
 
 def _check_heaps(path: Path, width: int) -> None:
-    """Raise ValueError if a heap of texts has an object that leads nowhere.
+    """Raise ValueError for a text heap with a dangling object.
 
     The library would go round in it for ever, and no signal stops that.
     """

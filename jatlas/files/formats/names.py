@@ -1,4 +1,4 @@
-"""Ids of samples: vectors of integers or of text, and text as an array of bytes."""
+"""Ids of samples: integers or text, and text as bytes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def check_ids(whose: str, ids: np.ndarray) -> str:
 
 
 def check_unmasked(name: str, x: object) -> None:
-    """Raise ValueError if it is a masked array, whose mask `np.asarray` would drop."""
+    """Raise ValueError for a masked array: `np.asarray` would drop the mask."""
     if isinstance(x, np.ma.MaskedArray):
         raise ValueError(
             f"{name}: a masked array, with {int(np.ma.count_masked(x))} masked values, "
@@ -46,7 +46,7 @@ def check_unmasked(name: str, x: object) -> None:
 
 
 def check_one_kind(kinds: Sequence[tuple[str, str]]) -> None:
-    """Raise ValueError unless all ids, given by whose and of what kind, are of one."""
+    """Raise ValueError unless all ids are of one kind."""
     for whose, kind in kinds[1:]:
         if kind != kinds[0][1]:
             raise ValueError(
@@ -57,7 +57,7 @@ def check_one_kind(kinds: Sequence[tuple[str, str]]) -> None:
 
 
 def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
-    """Where each of the wanted stands among the ids, -1 for one that is not there."""
+    """The positions of the wanted ids among the ids, or -1."""
     order = np.argsort(ids)
     after = np.searchsorted(ids, wanted, sorter=order)
     places = order[np.minimum(after, ids.size - 1)]
@@ -115,7 +115,7 @@ def text_array(texts: Sequence[str]) -> np.ndarray:
 
 
 def check_lengths(lengths: Int[np.ndarray, " N"], texts: Any) -> None:
-    """Raise ValueError if one text is so long that all would take its room.
+    """Raise ValueError if one long text would enlarge the whole array.
 
     A vector of N texts takes 4 N bytes a character of the longest.
     """
@@ -134,7 +134,7 @@ def check_lengths(lengths: Int[np.ndarray, " N"], texts: Any) -> None:
 
 
 def plain_ids(ids: np.ndarray) -> np.ndarray:
-    """Ids as files hold them, as int64 or text; bytes are text in UTF-8.
+    """Ids as int64 or text, as files hold them; bytes are UTF-8.
 
     Raises:
         ValueError: if they are something else; bytes that are not UTF-8, by their row.
@@ -153,14 +153,14 @@ def plain_ids(ids: np.ndarray) -> np.ndarray:
 
 
 def encode_text(ids: np.ndarray) -> np.ndarray:
-    """(N,) text to (N, W) bytes: each in UTF-8, filled up with zeros."""
+    """(N,) text to (N, W) bytes: UTF-8, padded with zeros."""
     coded = np.strings.encode(ids, "utf-8")
     width = max(coded.dtype.itemsize, 1)
     return np.ascontiguousarray(coded).view(np.uint8).reshape(ids.size, width)
 
 
 def decode_text(coded: np.ndarray) -> np.ndarray:
-    """(N, W) bytes as from `encode_text`, or (N,) byte strings, to (N,) text.
+    """(N, W) bytes of `encode_text`, or (N,) byte strings, to text.
 
     Raises:
         ValueError: if a row is not UTF-8.

@@ -1,4 +1,4 @@
-"""What the pages of a Parquet file promise, before a reader takes memory for them.
+"""Checks of the sizes that a Parquet file's pages claim.
 
 A page begins with its header in Thrift's compact protocol; its second and third field
 are the sizes of its data, unpacked and as stored. A reader takes the first on trust.
@@ -30,7 +30,7 @@ class Chunk(NamedTuple):
 
 
 def check_pages(path: Path, columns: Sequence[str]) -> None:
-    """Raise ValueError if a page of these columns promises more than it can hold.
+    """Raise ValueError if a page claims more than it can hold.
 
     Args:
         path: of the file.
@@ -43,7 +43,7 @@ def check_pages(path: Path, columns: Sequence[str]) -> None:
 
 
 def chunks(stream: IO[bytes], columns: set[str]) -> Iterator[Chunk]:
-    """The chunks of these columns, in all groups of rows, from the footer."""
+    """The chunks of these columns in all row groups, from the footer."""
     size = stream.seek(0, 2)
     stream.seek(max(size - 8, 0))
     tail = stream.read(8)
@@ -65,7 +65,10 @@ def chunks(stream: IO[bytes], columns: set[str]) -> Iterator[Chunk]:
 
 
 def _chunk(name: str, about: dict[int, Any], size: int) -> Chunk:
-    """From the metadata of a column: field 7 its length, 9 and 11 where it begins."""
+    """A chunk's length (field 7) and offsets (9 and 11).
+
+    They are from the metadata of a column.
+    """
     offsets = [about.get(field) for field in (9, 11)]
     starts = [offset for offset in offsets if type(offset) is int and offset]
     length = about.get(7)
@@ -139,7 +142,7 @@ class _Compact:
         return fields
 
     def value(self, kind: int, depth: int) -> Any:
-        """A value of a kind: a number, bytes, a list or a struct."""
+        """A value by kind: a number, bytes, a list or a struct."""
         if depth > _DEPTH:
             raise ValueError(_NO_END)
         if kind in _WHOLE:

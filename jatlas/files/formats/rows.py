@@ -1,4 +1,4 @@
-"""Rows of embeddings in a file, that can be looked at some at a time."""
+"""Rows of embeddings in a file, read in batches."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class Rows(NamedTuple):
         batches: of a size n, gives the rows in order, n at a time; fewer in the last,
             and wherever the file's own pieces end.
         whole: gives them all; mapped from the file where its format allows.
-        note: which columns of the file they are, if it has to be said; or empty.
+        note: which columns of the file they are, if a reader must know; or empty.
     """
 
     shape: tuple[int, int]
@@ -31,7 +31,9 @@ class Rows(NamedTuple):
 
 
 def rows_of(array: Any) -> Rows:
-    """The rows of an array (N, D) or (N, 1, D), or of what is sliced like one.
+    """The rows of an array (N, D) or (N, 1, D).
+
+    What slices like an array will do.
 
     Raises:
         ValueError: if it is something else, or not of floating point numbers.
@@ -54,7 +56,7 @@ def rows_of(array: Any) -> Rows:
 
 
 def native(x: np.ndarray) -> np.ndarray:
-    """The array in the machine's order of bytes: itself, if it is in that already."""
+    """The array in the machine's byte order, without a needless copy."""
     return x.astype(x.dtype.newbyteorder("="), copy=False)
 
 
@@ -78,7 +80,7 @@ def _check_floating(dtype: np.dtype, shape: tuple[int, ...], axes: int) -> None:
 def pick(
     shapes: Mapping[str, tuple[int, ...]], wanted: str | None, usual: tuple[str, ...]
 ) -> str:
-    """The name of the array, of those with such shapes, that holds the embeddings.
+    """The name of the array that holds the embeddings, by shape.
 
     It is the one that is wanted; or else the one with a usual name, or the only matrix,
     (N, D) or (N, 1, D).
@@ -108,7 +110,7 @@ def _is_matrix(shape: tuple[int, ...]) -> bool:
 
 
 def pick_ids(names: list[str], wanted: str | None) -> str:
-    """The name of the ids: the one that is wanted; or else "id" or "ids".
+    """The name of the ids: the wanted one, or "id" or "ids".
 
     Raises:
         ValueError: if it is not among the names.
@@ -123,7 +125,7 @@ def pick_ids(names: list[str], wanted: str | None) -> str:
 
 
 def check_promise(what: str, size: int, stored: int, most: int = 1032) -> None:
-    """Raise ValueError if so many bytes cannot be what is stored in so few.
+    """Raise ValueError if the stored bytes cannot hold the claimed size.
 
     Deflate makes 1,032 bytes of one at most; no data of numbers comes near.
 

@@ -1,4 +1,4 @@
-"""Safetensors files, by NumPy alone: arrays by name behind a JSON header, no code."""
+"""Safetensors files by NumPy alone: a JSON header, then arrays."""
 
 import json
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Tensors(NamedTuple):
     others: dict[str, str]
 
     def array(self, name: str) -> np.ndarray:
-        """The array of that name; ValueError if its dtype is not one of those read."""
+        """The array of that name; ValueError for an unsupported dtype."""
         if name in self.others:
             raise ValueError(
                 f"{name} is {self.others[name]}, which is not read here; known are "
@@ -57,7 +57,9 @@ class Tensors(NamedTuple):
 def write_tensors(
     stream: IO[bytes], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Write arrays in the safetensors format: 8 bytes length, JSON, then the numbers.
+    """Write arrays in the safetensors format.
+
+    That is 8 bytes of length, JSON, then the numbers.
 
     Raises:
         ValueError: if an array is of a dtype that the format does not have.
@@ -125,7 +127,7 @@ _Place = tuple[np.dtype | str, tuple[int, ...], int, int]
 
 
 def _place(name: str, entry: dict[str, Any]) -> _Place:
-    """Where an array stands among the numbers, from its entry in the header."""
+    """The place of an array's numbers, from its header entry."""
     begin, end = entry["data_offsets"]
     sizes = [*entry["shape"], begin, end]
     if not all(type(n) is int and n >= 0 for n in sizes):

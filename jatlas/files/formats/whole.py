@@ -14,13 +14,14 @@ PARTIAL = ".part"
 
 
 def write_whole(files: Mapping[Path, Fill]) -> None:
-    """Write files, by path, each by what fills it: all of them in full, or none.
+    """Write all files in full, or none.
 
-    Each is first written under another name beside its place and forced to the disk;
-    only when all are there do they take their names, in the order given. So a full
-    disk, an error or a kill leaves what stood there before, and of a kill, at worst, a
-    hidden file that ends in ".part". (A kill in the instant between two of the names
-    leaves the first of the new files beside an old one.)
+    `files` gives for each path what fills it. Each is first written under another name
+    beside its place and forced to the disk; only when all are there do they take their
+    names, in the order given. So a full disk, an error or a kill leaves what stood
+    there before, and of a kill, at worst, a hidden file that ends in ".part". (A kill
+    in the instant between two of the names leaves the first of the new files beside an
+    old one.)
 
     Raises:
         OSError: if they cannot be written, with the path of the file that could not.
@@ -45,7 +46,7 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """The system's errors with the file that is wanted, not the hidden one, or none."""
+    """System errors, renamed from the hidden file to the wanted one."""
     try:
         yield
     except OSError as error:

@@ -15,7 +15,7 @@ from jatlas.scenarios import Tasks
 
 
 @pytest.mark.parametrize("scenario", "ABC")
-def test_parts_are_disjoint_and_no_task_chart_has_learnt_what_stops_or_chooses(
+def test_parts_are_disjoint_and_no_task_chart_has_learned_what_stops_or_chooses(
     scenario,
 ):
     own = synthetic(scenario)
@@ -32,7 +32,7 @@ def test_parts_are_disjoint_and_no_task_chart_has_learnt_what_stops_or_chooses(
     assert own.num_classes == C
 
 
-def test_a_validation_sample_that_another_chart_has_learnt_from_is_for_training():
+def test_a_validation_sample_that_another_chart_has_learned_from_is_for_training():
     both = np.ones((2, 3), bool)
     seen = np.array([[True, False, False], [True, True, False]])
     none = np.zeros(3, bool)

@@ -85,11 +85,13 @@ def test_accuracy_against_charts_is_of_both_probes_and_every_number(rows):
     drawn = lines(pictures.present_figure(rows), panel=0)
     assert len(drawn) == 2 * len(PRESENT)
     for method, title in PRESENT.items():
-        for label, learnt in ((title, "all"), (f"{title} (charts drawn)", "some")):
+        for label, learned in ((title, "all"), (f"{title} (charts drawn)", "some")):
             about = {"scenario": "A", "of": "present", "method": method}
             sets = [[[0], [1], [2]], [[0, 1], [0, 2], [1, 2]], [[0, 1, 2]]]
             expected = [
-                np.mean([mean(rows, charts=s, learnt_from=learnt, **about) for s in of])
+                np.mean(
+                    [mean(rows, charts=s, learnt_from=learned, **about) for s in of]
+                )
                 for of in sets
             ]
             np.testing.assert_array_equal(drawn[label][:, 0], [1, 2, 3])

@@ -9,7 +9,7 @@ from blind_cells import WIDTH, C, D, N, synthetic
 
 import jatlas
 from experiments.blind import evidence, methods, present, spaces
-from experiments.blind.present import LEARNT_FROM, METHODS, drawn, measured, subsets
+from experiments.blind.present import LEARNED_FROM, METHODS, drawn, measured, subsets
 
 KEY = jax.random.key(0)
 
@@ -55,7 +55,7 @@ def test_drawn_charts_are_of_every_number_and_every_set_of_a_size_as_often():
 def test_there_is_a_row_for_each_method_probe_and_set(found):
     sets = [(0,), (1,), (0, 1)]
     expected = {
-        (m, learnt, *s) for m in METHODS for learnt in LEARNT_FROM for s in sets
+        (m, learned, *s) for m in METHODS for learned in LEARNED_FROM for s in sets
     }
     assert len(found) == len(expected) == 54
     assert values(found).keys() == expected
@@ -76,7 +76,7 @@ def test_with_all_charts_the_spaces_are_those_of_everyone(own):
 
 def test_what_a_chart_is_alone_is_what_it_makes_of_the_sample(own, found):
     """The mean's probe learns from means, and is then shown single charts."""
-    for learnt, presence in {"all": np.ones((2, N)), "some": drawn(2, N, KEY)}.items():
+    for learned, presence in {"all": np.ones((2, N)), "some": drawn(2, N, KEY)}.items():
         shares = np.float32(presence / presence.sum(axis=0))
         rows = sum(x * s[:, None] for x, s in zip(own.charts, shares, strict=True))
         probe = jatlas.fit_probe(
@@ -85,10 +85,10 @@ def test_what_a_chart_is_alone_is_what_it_makes_of_the_sample(own, found):
         for m, chart in enumerate(own.charts):
             guess = np.asarray(jatlas.probe_logits(probe, chart)).argmax(axis=1)
             right = (guess == own.labels)[own.test].mean()
-            assert values(found)["mean", learnt, m] == pytest.approx(right, abs=1e-6)
+            assert values(found)["mean", learned, m] == pytest.approx(right, abs=1e-6)
 
 
-def test_evidence_is_learnt_from_rows_of_the_charts_that_are_drawn(own):
+def test_evidence_is_learned_from_rows_of_the_charts_that_are_drawn(own):
     presence = drawn(2, N, KEY)
     charts, anchors = own.white, spaces.anchors_of_all(own, WIDTH, KEY)
     beside = evidence.side_by_side(charts)
@@ -147,7 +147,7 @@ def test_nor_is_it_looked_at_where_it_is_no_number(own, method):
     np.testing.assert_array_equal(after, before)
 
 
-def test_evidence_of_training_rows_is_not_of_those_that_have_learnt_it(own):
+def test_evidence_of_training_rows_is_not_of_those_that_have_learned_it(own):
     """Nor when only some charts are there: of random labels nothing is known."""
     rng = np.random.default_rng(2)
     labels = rng.integers(0, C, N).astype(np.int32)

@@ -154,7 +154,7 @@ def test_the_atlas_with_evidence_is_made_of_its_parts(own):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_the_evidence_of_training_rows_is_by_probes_that_have_not_learnt_them(own):
+def test_the_evidence_of_training_rows_is_by_probes_that_have_not_learned_them(own):
     """Of random labels nothing can be known, but by heart."""
     rng = np.random.default_rng(2)
     rows = np.float32(rng.normal(size=(N, 3 * D)))

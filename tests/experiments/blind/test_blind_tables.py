@@ -7,14 +7,14 @@ import pytest
 from blind_cells import made_up
 
 from experiments.blind.methods import METHODS
-from experiments.blind.present import LEARNT_FROM
+from experiments.blind.present import LEARNED_FROM
 from experiments.blind.present import METHODS as PRESENT
 from experiments.blind.report import tables, values
 from experiments.blind.report.tables import PROBE_TITLES
 from experiments.blind.scores import PROBES
 from experiments.blind.trust import DOUBTS
 
-TOLD = {
+SETTINGS = {
     "options": {"dataset": "tiny", "seeds": [0, 1, 2]},
     "notes": ["Only the first 240 training samples."],
 }
@@ -63,7 +63,7 @@ def test_the_head_says_which_data_and_seeds_and_what_must_be_known(rows):
 
 
 def text_of(rows):
-    return tables.text({"settings": TOLD, "rows": rows})
+    return tables.text({"settings": SETTINGS, "rows": rows})
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -111,12 +111,12 @@ def test_the_best_chart_is_chosen_by_one_part_and_reported_on_the_other(rows):
 def test_accuracy_by_charts_is_a_mean_over_sets_then_over_seeds(rows):
     text = text_of(rows)
     for setting, most in ((A, 3), (C, 2)):
-        head, *lines = table(text, f"{' '.join(setting)} | learnt from rows of")
+        head, *lines = table(text, f"{' '.join(setting)} | learned from rows of")
         assert head[2:] == [f"{size} of {most}" for size in range(1, most + 1)]
         expected = {}
         for method, title in PRESENT.items():
-            for learnt, words in LEARNT_FROM.items():
-                about = {"of": "present", "method": method, "learnt_from": learnt}
+            for learned, words in LEARNED_FROM.items():
+                about = {"of": "present", "method": method, "learnt_from": learned}
                 expected[title, words] = [
                     over_seeds(
                         [
@@ -128,11 +128,11 @@ def test_accuracy_by_charts_is_a_mean_over_sets_then_over_seeds(rows):
                 ]
         own = lines.pop()
         assert own[:2] == ["each chart's own probe", "the chart"]
-        assert own[2:] == [own_probe(rows, setting), *[""] * (most - 1)]
+        assert own[2:] == [single_chart_probe(rows, setting), *[""] * (most - 1)]
         assert {(line[0], line[1]): line[2:] for line in lines} == expected
 
 
-def own_probe(rows, setting):
+def single_chart_probe(rows, setting):
     """Of each seed the mean over charts of what a chart's own probe is on it."""
     charts = {A: 3, C: 2}[setting]
     of = [on_test(rows, setting, f"chart{m}", "probe") for m in range(charts)]

@@ -130,10 +130,10 @@ def test_the_package_of_weights_is_read():
     """Against the figures that its own network's table gives."""
     found = read_tensors(weights_file(0))
     assert len(found) == 296
-    learnt = {
+    learned = {
         n: x for n, x in found.items() if "running" not in n and x.dtype.kind == "f"
     }
-    assert sum(x.size for x in learnt.values()) == 4_652_008
+    assert sum(x.size for x in learned.values()) == 4_652_008
     assert found["_conv_stem.weight"].shape == (32, 3, 3, 3)
     assert all((x >= 0).all() for n, x in found.items() if n.endswith("running_var"))
 

@@ -421,7 +421,7 @@ def test_no_client_trains_on_a_public_sample_nor_has_anothers(tiny, setting):
     other = deal.deal(told, tiny, 2).recipe
     assert set(other.ids) != set(recipe.ids)
     for number, classes in enumerate(tasks.classes, start=1):
-        own, mine = deal.own_part(tiny, tasks, number)
+        own, mine = deal.client_part(tiny, tasks, number)
         private = ~np.isin(own.ids, recipe.ids) & ~own.test
         assert classes[own.labels[private]].all()
         assert not classes.all()
@@ -470,7 +470,7 @@ def test_a_process_is_told_the_options_as_they_are():
     assert options.from_json(FederatedOptions, said) == told
     assert [told.kind(number) for number in (1, 2, 3)] == ["a", "b", "a"]
     member = processes.Member(coordinator="h:1", num_processes=4, process_id=2)
-    whole = processes.Told(told, member, 3, rounds.Places(*map(Path, "abcd")))
+    whole = processes.Assignment(told, member, 3, rounds.Places(*map(Path, "abcd")))
     assert processes.from_json(processes.to_json(whole)) == whole
 
 
@@ -595,7 +595,7 @@ def test_a_round_without_any_rows_says_why(place):
 
 
 def test_the_server_among_processes_merges_what_it_gathers(place, monkeypatch):
-    said, sent = processes.Told(FEW, processes.Member(), 5, place), []
+    said, sent = processes.Assignment(FEW, processes.Member(), 5, place), []
     parts = [b"", message(1), BAD["NaN"][0](), message(3)]
     monkeypatch.setattr(processes, "gather", lambda content: parts)
     monkeypatch.setattr(processes, "broadcast", lambda x: sent.append(x) or x)

@@ -151,7 +151,7 @@ def test_separability_is_the_mean_over_the_papers_pairs_of_classes(labelled, sce
 
 
 @every_scenario
-def test_class_mean_accuracy_is_of_the_means_of_the_rows_learnt_from(
+def test_class_mean_accuracy_is_of_the_means_of_the_rows_learned_from(
     labelled, scenario
 ):
     space, parts, values = measured(scenario, *labelled)

@@ -115,7 +115,7 @@ def test_two_processes_train_the_probe_that_one_trains(one, two, monkeypatch):
         return np.pad(x, widths)
 
     both = [
-        host.own(replace(OPTIONS, num_processes=2, process_id=i), dataset)
+        host.host_samples(replace(OPTIONS, num_processes=2, process_id=i), dataset)
         for i in (0, 1)
     ]
     rows = jax.tree.map(
@@ -137,7 +137,7 @@ def test_two_processes_train_the_probe_that_one_trains(one, two, monkeypatch):
     )
     theirs = float(host.accuracy(probe, atlas, placed))
     assert ours["accuracy"] == pytest.approx(theirs, abs=0.01)
-    assert theirs > 0.3  # ten classes; the probe has learnt from 500 samples
+    assert theirs > 0.3  # ten classes; the probe has learned from 500 samples
 
 
 def test_each_process_says_the_same_results(two):

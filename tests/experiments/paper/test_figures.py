@@ -28,8 +28,8 @@ def test_spaces_are_three_panels_with_one_legend_of_all_classes():
     assert figure.get_suptitle() == "digits, A"
     assert [axes.get_title() for axes in figure.axes] == [
         "end-to-end, relative",
-        "atlas, oracle (task told)",
-        "atlas, blind (task not told)",
+        "atlas, oracle (task known)",
+        "atlas, blind (task not known)",
     ]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == list(CLASS_NAMES)
@@ -143,8 +143,8 @@ def test_self_similarity_is_of_cosines_sorted_by_class_on_one_scale():
     *panels, bar = figure.axes
     assert [axes.get_title() for axes in panels] == [
         "end-to-end, relative",
-        "atlas, oracle (task told)",
-        "atlas, blind (task not told)",
+        "atlas, oracle (task known)",
+        "atlas, blind (task not known)",
     ]
     assert bar.get_ylabel() == "cosine of two samples"
     order = np.argsort(arrays["labels"], kind="stable")

@@ -154,7 +154,7 @@ def test_its_summary_is_what_the_tables_say_and_which_facts_hold(written):
     summary = text[text.index('<section id="summary">') : text.index('id="spaces"')]
     for scenario, setting in TITLES:
         assert f"<h3>{scenario}, {setting}: " in summary
-    assert summary.count("<p>Told by which charts a sample is to be embedded") == 2
+    assert summary.count("<p>With an oracle, which knows the charts that a sample") == 2
     facts = claims.check(pages.rows())
     for protocol in ("oracle", "blind"):
         mine = [fact for fact in facts if fact.protocol == protocol]

@@ -245,7 +245,9 @@ def test_protocol_and_projection_choose_what_is_drawn_and_shared_axes_are_alike(
         for side, name in (("left", ORIGINAL), ("right", protocol)):
             expected = cell.arrays[f"tsne/{name}"][kept]
             np.testing.assert_allclose(drawn(side), expected, rtol=1e-3)
-    assert opened.locator("#right-title").inner_text() == "atlas, blind (task not told)"
+    assert (
+        opened.locator("#right-title").inner_text() == "atlas, blind (task not known)"
+    )
     choose(opened, projection="own")
     assert limits("left") != limits("right")
     choose(opened, projection="shared")

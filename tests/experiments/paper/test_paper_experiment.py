@@ -238,7 +238,7 @@ def test_a_disk_that_is_full_is_said_in_a_line_and_how_to_go_on(command, capsys)
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "error: [Errno 28] No space left on device; the same command goes on once that "
-        "is mended\n"
+        "is fixed\n"
     )
 
 

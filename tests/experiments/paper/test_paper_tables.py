@@ -79,8 +79,9 @@ def test_the_words_are_the_differences_seed_by_seed():
 def test_where_the_atlas_gains_the_words_say_that_not_all_of_it_is_the_merge_s():
     text = table(some_rows())
     assert (
-        "points above the end-to-end space. That is not the merge's alone: merely told "
-        "the task, with nothing merged, the end-to-end space is 12.0 ± 0.0 points above"
+        "points above the end-to-end space. The gain is not from merging alone: given "
+        "only the task, without merging, the end-to-end space is 12.0 ± 0.0 points "
+        "above"
     ) in text
 
 
@@ -91,11 +92,11 @@ def test_where_the_atlas_gains_nothing_the_words_speak_of_no_gain():
             row["value"] -= 0.15
     text = table(rows)
     assert (
-        "the atlas is 5.5 ± 0.7 points below the end-to-end space. Merely told the "
-        "task, with nothing merged, the end-to-end space is 12.0 ± 0.0 points above "
+        "the atlas is 5.5 ± 0.7 points below the end-to-end space. Given only the "
+        "task, without merging, the end-to-end space is 12.0 ± 0.0 points above "
         "where it was, and the atlas 17.5 ± 0.7 points below that."
     ) in text
-    assert "not the merge's alone" not in text
+    assert "not from merging alone" not in text
 
 
 @pytest.mark.parametrize(("seeds", "error"), [

@@ -61,7 +61,7 @@ def test_transforms_are_those_of_the_pool(spaces):
     found = transformed(spaces[0], pool)
     np.testing.assert_array_equal(found["raw"], spaces[0])
     mean = spaces[0][:POOL].mean(axis=0)
-    np.testing.assert_allclose(found["centred"], spaces[0] - mean, atol=1e-6)
+    np.testing.assert_allclose(found["centered"], spaces[0] - mean, atol=1e-6)
     assert abs(found["white"][:POOL].mean(axis=0)).max() < 1e-5
     spread = np.cov(found["white"][:POOL].T)
     assert np.ptp(np.linalg.eigvalsh(spread)) < 0.3
