@@ -127,8 +127,9 @@ def _fold_maps(
 ) -> Iterator[tuple[Fold, float, Consensus]]:
     """For each fold and ridge, the map of the other folds.
 
-    Coordinates are not weighted by agreement yet. Of linked samples only. Few are fitted anew; of many, the moments of each fold are
-    taken once, and those of all other folds combined.
+    Coordinates are not weighted by agreement yet. Of linked samples only. Few are
+    fitted anew; of many, the moments of each fold are taken once, and those of all
+    other folds combined.
     """
     places = np.flatnonzero(presence.sum(axis=0) > 1)
     rows = [jnp.asarray(x[places]) for x in embeddings]

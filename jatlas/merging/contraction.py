@@ -231,13 +231,9 @@ def check_charts(embeddings: Stacked, anchors: Stacked) -> tuple[int, int]:
     for chart, (space, its_anchors) in enumerate(zip(x, a, strict=True)):
         check_spaces(space, its_anchors, f" of chart {chart}")
     advice = "Charts of different samples are stacked by `jatlas.assemble`."
-    arrays.check_equal(
-        "the number of samples N", [space.shape[0] for space in x], advice
-    )
+    arrays.check_equal("the number of samples N", [s.shape[0] for s in x], advice)
     advice = "All charts embed the same anchors, in the same order."
-    arrays.check_equal(
-        "the number of anchors A", [space.shape[0] for space in a], advice
-    )
+    arrays.check_equal("the number of anchors A", [s.shape[0] for s in a], advice)
     return x[0].shape[0], a[0].shape[0]
 
 

@@ -26,7 +26,7 @@ PerChart = Array | tuple[Array, ...]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Consensus:
-    """Each chart's map to consensus coordinates, x -> (x - mean) / scale weights.
+    """Each chart's map to consensus coordinates, (x - mean) / scale weights.
 
     Arrays over M charts, or tuples of M arrays where the charts' dimensions differ.
 
@@ -56,10 +56,10 @@ def of_moments(
 ) -> Consensus:
     """The map from moments.
 
-    It is an eigenproblem of W = D_1 + ... + D_M rows. With L_m L_m' = X_m' X_m + ridge I, H = C^(-1/2) [X_1 L_1^(-T), ...] and
-    H'H = V w V' it is W_m = L_m^(-T) V_m w^(1/2). That is
-    (X_m' X_m + ridge I)^(-1) X_m' G, since G = C^(-1/2) H V w^(-1/2) and so
-    X_m' G = L_m V_m w^(1/2).
+    It is an eigenproblem of W = D_1 + ... + D_M rows. With L_m L_m' = X_m' X_m + ridge
+    I, H = C^(-1/2) [X_1 L_1^(-T), ...] and H'H = V w V' it is W_m = L_m^(-T) V_m
+    w^(1/2). That is (X_m' X_m + ridge I)^(-1) X_m' G, since G = C^(-1/2) H V w^(-1/2)
+    and so X_m' G = L_m V_m w^(1/2).
     """
     ridge, power = _checked(ridge, power, state.across.dtype)
     scale = _scale(state.count, jax.tree.map(_trace, state.within))
@@ -97,8 +97,9 @@ def of_rows(
 ) -> Consensus:
     """The map from rows.
 
-    It is an eigenproblem of N rows, for N below W. The sum of the smoothers P_m is formed, (N, N), and W_m = (X_m' X_m + ridge I)^(-1)
-    X_m' C^(-1/2) V is made of whichever side of X_m is the smaller.
+    It is an eigenproblem of N rows, for N below W. The sum of the smoothers P_m is
+    formed, (N, N), and W_m = (X_m' X_m + ridge I)^(-1) X_m' C^(-1/2) V is made of
+    whichever side of X_m is the smaller.
     """
     linked = linked_rows(presence, where)
     rows, means = centered_rows(embeddings, linked, normalize)

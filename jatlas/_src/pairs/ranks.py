@@ -20,9 +20,10 @@ def ranks_of(
 ) -> Int[Array, " N"]:
     """The rank of each query's answer among the candidates.
 
-    Rows are ranked by their inner product with the query. A tie goes against the query. The answer itself counts once, whether or not it is a
-    candidate. `answers` are rows `places` of the gallery: given as rows, lest they be
-    sent around where samples lie on several devices.
+    Rows are ranked by their inner product with the query. A tie goes against the query.
+    The answer itself counts once, whether or not it is a candidate. `answers` are rows
+    `places` of the gallery: given as rows, lest they be sent around where samples lie
+    on several devices.
 
     >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0]])
     >>> ranks_of(x, x, x[::-1], jnp.array([1, 0]), jnp.ones(2, bool)).tolist()
