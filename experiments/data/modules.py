@@ -1,4 +1,4 @@
-"""Which modules of ours code depends on, and hashes of what they do.
+"""Our modules that code depends on, and their hashes.
 
 What is kept on disk is kept under such hashes: a comment, a docstring or the layout of
 the code is no part of them.
@@ -38,21 +38,21 @@ def closure(roots: Iterable[str], without: tuple[str, ...] = ()) -> dict[str, Pa
         roots: names of modules.
         without: the beginnings of names that are left out.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     waiting = [name for name in roots if name.split(".")[0] in OURS]
     while waiting:
         name = waiting.pop()
-        if name in found or name.startswith(without):
+        if name in paths or name.startswith(without):
             continue
         if (path := _path(name)) is not None:
-            found[name] = path
+            paths[name] = path
             waiting.extend(_imported(name))
-    return found
+    return paths
 
 
 @cache
 def _path(name: str) -> Path | None:
-    """The file of a module; None if there is none of this name."""
+    """The file of a module, or None if it is missing."""
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:
@@ -78,17 +78,17 @@ def _imported(name: str) -> Iterator[str]:
 
 
 def _bound(tree: ast.Module) -> dict[str, str]:
-    """The packages of ours that a module has under a name, by that name."""
-    found = {}
+    """The packages of ours in a module, by their local names."""
+    names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 whole = alias.name if alias.asname else alias.name.split(".")[0]
-                found[alias.asname or whole] = whole
+                names[alias.asname or whole] = whole
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
-                found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-    return {k: v for k, v in found.items() if v.split(".")[0] in OURS}
+                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return {k: v for k, v in names.items() if v.split(".")[0] in OURS}
 
 
 def _chains(tree: ast.Module) -> Iterator[tuple[str, ...]]:
@@ -103,7 +103,7 @@ def _chains(tree: ast.Module) -> Iterator[tuple[str, ...]]:
 
 
 def _origin(module: str, names: tuple[str, ...]) -> Iterator[str]:
-    """The modules that a name comes from, which is looked up in a module.
+    """The modules that a name in a module comes from.
 
     Through packages, which only pass on what others define, to that other module.
     """
@@ -155,7 +155,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def hash_of_parts(parts: Iterable[bytes | np.ndarray]) -> str:
-    """Of the hashes of all parts; nothing is copied that lies in one piece."""
+    """The hash of all parts' hashes, without copying contiguous ones."""
     whole = hashlib.sha256()
     for part in parts:
         content = np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part

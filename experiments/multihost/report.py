@@ -1,4 +1,4 @@
-"""What several processes computed together, and how long it took, as a table."""
+"""The results and times of several processes, as a table."""
 
 from typing import Any
 

@@ -59,7 +59,7 @@ def renewed(text: str, make: Make) -> str:
 
 
 def renewal(text: str, make: Make) -> tuple[str, list[str]]:
-    """The text with good marks renewed, and what is wrong with the others."""
+    """The text with renewed marks, and the faults of the others."""
     hidden = _CODE.sub(_blank, text)
     faults = [
         f"{alone[0]!r} has no figure before it, or no end"

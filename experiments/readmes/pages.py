@@ -57,7 +57,7 @@ def renew() -> list[str]:
 
 
 def check() -> list[str]:
-    """All bad marks, and all lines that are not what should stand there, in words."""
+    """All bad marks and outdated lines, in words."""
     faults = []
     for page in pages():
         text, bad = marks.renewal(page.read_text(), table)
@@ -110,7 +110,7 @@ def _of_page(page: Path, faults: Iterable[str]) -> list[str]:
 
 
 def _different(there: str, right: str) -> Iterator[str]:
-    """Lines that should be others, and blocks that should have more or fewer."""
+    """Lines that should differ, and blocks of the wrong length."""
     old, new = there.splitlines(), right.splitlines()
     matcher = SequenceMatcher(None, old, new, autojunk=False)
     for kind, start, stop, first, last in matcher.get_opcodes():

@@ -78,11 +78,11 @@ def code(functions: Iterable[Callable], parts: Iterable[str] = ()) -> dict[str, 
             user's own, as MODULE:FUNCTION, count too.
     """
     roots = {_unwrapped(function).__module__ for function in functions}
-    found = modules.hashes(roots, without=SHOWN)
+    hashes = modules.hashes(roots, without=SHOWN)
     for name in parts:
-        if plugins.is_own(name) and (path := plugins.file_of(name)) is not None:
-            found[name.split(":")[0]] = modules.hash_of_file(path)
-    return dict(sorted(found.items()))
+        if plugins.is_plugin(name) and (path := plugins.file_of(name)) is not None:
+            hashes[name.split(":")[0]] = modules.hash_of_file(path)
+    return dict(sorted(hashes.items()))
 
 
 def _unwrapped(function: Callable) -> Callable:

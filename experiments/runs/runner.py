@@ -61,7 +61,7 @@ def parse_options(
     prog: str,
     args: Sequence[str] | None = None,
 ) -> Flags:
-    """The options of a command line, for a command that is no run of units.
+    """The options of a command line, without a run of units.
 
     Args:
         defaults: of a frozen dataclass of options.
@@ -147,8 +147,8 @@ def describe(experiment: Experiment, options: Any, data: Any) -> dict[str, Any]:
     """
     more = experiment.facts(options, data)
     modules = provenance.code(experiment.makers, (*options.charts, options.similarity))
-    given, found = described(options, experiment.unused), more.get("options", {})
-    given |= {k: v for k, v in found.items() if k not in experiment.unused}
+    given, overrides = described(options, experiment.unused), more.get("options", {})
+    given |= {k: v for k, v in overrides.items() if k not in experiment.unused}
     versions = provenance.versions() | {"code": hash_of(modules)}
     return {
         "experiment": experiment.name,
@@ -280,7 +280,7 @@ def _message(box: str) -> str:
 
 
 def _shown(defaults: Any, unused: Sequence[str]) -> Any:
-    """The options, of a class that knows which flags are not to be shown."""
+    """The options' class, without the flags to hide."""
     base = type(defaults)
     of = {f.name: f.type for f in dataclasses.fields(base)}
     values = {name: getattr(defaults, name) for name in of}
