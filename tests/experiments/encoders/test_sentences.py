@@ -125,3 +125,25 @@ def test_it_is_the_authors_encoder():
     with np.load(GOLDEN) as golden:
         texts, exact = golden["texts"].tolist(), golden["embeddings"]
     np.testing.assert_allclose(sentences.embed(texts), exact, atol=2e-6)
+
+
+def test_texts_are_embedded_once_and_found_again(tmp_path, monkeypatch):
+    asked = []
+
+    def embed(texts):
+        asked.append(list(texts))
+        return np.float32([[len(text), 1] for text in texts])
+
+    monkeypatch.setattr(sentences, "embed", embed)
+    monkeypatch.setattr(sentences, "_CHUNK", 2)
+    shares = []
+    rows = sentences.kept(["a", "bb", "ccc"], cache_dir=tmp_path, report=shares.append)
+    np.testing.assert_array_equal(rows[:, 0], [1, 2, 3])
+    assert shares == [2 / 3, 1]
+    again = sentences.kept(["a", "bb", "dddd"], cache_dir=tmp_path)
+    np.testing.assert_array_equal(again[:, 0], [1, 2, 4])
+    assert asked == [["a", "bb"], ["ccc"], ["dddd"]]
+    next(tmp_path.iterdir()).write_bytes(b"damaged")
+    np.testing.assert_array_equal(
+        sentences.kept(["a", "bb", "ccc"], cache_dir=tmp_path), rows
+    )

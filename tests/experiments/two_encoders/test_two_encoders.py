@@ -9,23 +9,24 @@ import pytest
 from rich.console import Console
 
 from experiments.data import packages, storage, verses
-from experiments.encoders import features
+from experiments.data.dataset import Dataset
+from experiments.encoders import features, sentences
 from experiments.runs import provenance, runner
-from experiments.two_encoders import cross_chart, pairs
-from experiments.two_encoders.cross_chart import (
-    METHODS,
-    Side,
-    chance,
-    measure,
-    sides,
-    transformed,
-)
-from experiments.two_encoders.experiment import EXPERIMENT, METRICS
-from experiments.two_encoders.pairs import Pair, PairOptions, Spaces
+from experiments.two_encoders import copies, encoders, maps, pairs
+from experiments.two_encoders.copies import METRICS, chance, sides, transformed
+from experiments.two_encoders.encoders import Chart
+from experiments.two_encoders.experiment import EXPERIMENT
+from experiments.two_encoders.maps import METHODS, Side
+from experiments.two_encoders.pairs import Pair, PairOptions
 
 N, POOL, A = 60, 30, 12
 OPTIONS = PairOptions(
-    pairs=("images",), num_samples=N, num_pool=POOL, num_anchors=(A,), seeds=(0, 1)
+    tables=("copies",),
+    pairs=("images",),
+    num_samples=N,
+    num_pool=POOL,
+    num_anchors=(A,),
+    seeds=(0, 1),
 )
 
 
@@ -62,6 +63,7 @@ def test_transforms_are_those_of_the_pool(spaces):
     np.testing.assert_array_equal(found["raw"], spaces[0])
     mean = spaces[0][:POOL].mean(axis=0)
     np.testing.assert_allclose(found["centered"], spaces[0] - mean, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found["unit"], axis=1), 1, atol=1e-6)
     assert abs(found["white"][:POOL].mean(axis=0)).max() < 1e-5
     spread = np.cov(found["white"][:POOL].T)
     assert np.ptp(np.linalg.eigvalsh(spread)) < 0.3
@@ -69,9 +71,12 @@ def test_transforms_are_those_of_the_pool(spaces):
 
 @pytest.mark.parametrize("key", METHODS)
 def test_every_method_but_none_finds_a_rotated_and_noisy_copy(charts, key):
-    found = measure(METHODS[key], *charts)
+    found = copies.measure(METHODS[key], *charts)
     known = chance(N - POOL)
-    assert found.keys() == known.keys() == METRICS.keys()
+    assert known.keys() == METRICS.keys()
+    assert found.keys() == {*METRICS, "mrr_ab", "mrr_ba"}
+    ways = found["mrr_ab"], found["mrr_ba"]
+    assert found["mrr"] == pytest.approx(np.mean(ways))
     assert all(0 <= value <= 1 for value in found.values())
     if key == "unmerged":
         assert found["mrr"] < 3 * known["mrr"]
@@ -85,7 +90,8 @@ def test_of_a_rotation_alone_every_sample_is_found(charts):
     first = charts[0]["raw"]
     turn = np.linalg.qr(np.random.default_rng(5).normal(size=(6, 6)))[0]
     second = Side(*(np.float32(own @ turn) for own in first))
-    for method in (cross_chart.procrustes, cross_chart.ridge, cross_chart.atlas):
+    joins = maps.procrustes, maps.rotated, maps.ridge, maps.completed, maps.atlas
+    for method in joins:
         queries, gallery = (np.asarray(rows) for rows in method(first, second))
         unit = [
             r / np.linalg.norm(r, axis=1, keepdims=True) for r in (queries, gallery)
@@ -95,7 +101,7 @@ def test_of_a_rotation_alone_every_sample_is_found(charts):
 
 def test_the_atlas_of_one_chart_alone_is_its_cosines_to_the_anchors(charts):
     a, b = (chart["raw"] for chart in charts)
-    for rows, side in zip(cross_chart.atlas(a, b), (a, b), strict=True):
+    for rows, side in zip(maps.atlas(a, b), (a, b), strict=True):
         unit, anchors = (
             np.float64(x) / np.linalg.norm(x, axis=1, keepdims=True)
             for x in (side.rows, side.anchors)
@@ -106,7 +112,7 @@ def test_the_atlas_of_one_chart_alone_is_its_cosines_to_the_anchors(charts):
 def test_directions_that_the_anchors_do_not_know_are_dropped():
     rng = np.random.default_rng(0)
     a, b = (Side(rng.normal(size=(3, 5)), rng.normal(size=(9, 5))) for _ in range(2))
-    queries, _ = cross_chart.procrustes(a, b)
+    queries, _ = maps.procrustes(a, b)
     assert np.linalg.matrix_rank(queries, tol=1e-5) == 2
 
 
@@ -132,12 +138,12 @@ def refused(told, capsys, message):
 
 @pytest.fixture
 def packaged(spaces, monkeypatch):
-    def embed(samples, options, report):
-        assert samples == "samples"
+    def embed(samples, num_samples, num_charts, options, report):
+        assert (samples, num_samples, num_charts) == ("samples", N, 2)
         report(1.0)
-        return Spaces(("narrow", "wide"), spaces)
+        return [Chart(*each) for each in zip(("narrow", "wide"), spaces, strict=True)]
 
-    made = Pair(lambda options: "samples", embed, ("rich",))
+    made = Pair(lambda options: "samples", embed, ("rich",), {"copies": 2})
     monkeypatch.setitem(pairs.PAIRS, "images", made)
     monkeypatch.setattr(provenance, "code", lambda *functions: {"a.module": "0"})
     monkeypatch.setattr(runner, "keep_compiled", lambda: None)
@@ -147,7 +153,7 @@ def packaged(spaces, monkeypatch):
 def test_results_and_table_are_written(tmp_path, capsys):
     runner.main(EXPERIMENT, replace(OPTIONS, out=tmp_path / "out"))
     results = storage.read_json(tmp_path / "out/results.json")
-    assert len(results["rows"]) == 2 * len(METHODS) * len(METRICS)
+    assert len(results["rows"]) == 2 * len(METHODS) * (len(METRICS) + 2)
     assert all(0 <= row["value"] <= 1 for row in results["rows"])
     settings = results["settings"]
     assert settings["options"]["seeds"] == [0, 1]
@@ -165,6 +171,7 @@ def test_results_and_table_are_written(tmp_path, capsys):
     cell = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
     assert f"| **atlas**, plain | {cell} |" in text
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "copies.png",
         "parts",
         "results.json",
         "settings.json",
@@ -185,11 +192,11 @@ def test_a_run_that_fails_goes_on_with_the_cell_where_it_was(
         measured.append(method.title)
         return {name: len(measured) / 100 for name in METRICS}
 
-    monkeypatch.setattr(cross_chart, "measure", fails)
+    monkeypatch.setattr(copies, "measure", fails)
     assert refused(told, capsys, r"error: No space left .* goes on")
     assert not (told.out / "results.json").exists()
     assert sorted(file.name for file in (told.out / "parts").iterdir()) == [
-        f"images_{A}_seed0.json",
+        f"copies_images_{A}_seed0.json",
     ]
     left[0] = None
     runner.main(EXPERIMENT, told)
@@ -225,31 +232,60 @@ def test_a_package_that_is_not_there_is_named_before_anything_is_computed(
     assert not (tmp_path / "out").exists()
 
 
-def test_two_encoders_of_images_are_of_different_widths(monkeypatch):
+def test_encoders_of_images_are_of_different_layers(monkeypatch):
     asked = []
 
-    def frozen(images, **told):
-        asked.append((told["variant"], told["layer"]))
-        told["report"](1.0)
-        return np.zeros((len(images), 3))
+    def frozen(images, **given):
+        asked.append((given["variant"], given["layer"]))
+        given["report"](1.0)
+        return np.arange(len(images))[:, None] * np.ones(3)
 
-    monkeypatch.setattr(pairs, "frozen_features", frozen)
+    monkeypatch.setattr(encoders, "frozen_features", frozen)
+    dataset = clothes(30)
     shares = []
-    pairs.images(np.zeros((2, 28, 28, 1)), OPTIONS, shares.append)
+    made = pairs.images(dataset, 20, 2, OPTIONS, shares.append)
     assert asked == [(0, "embedding"), (1, "last_block")]
     assert shares == [0.5, 1]
+    order = pairs.drawn(30, 20)
+    np.testing.assert_array_equal(made[1].embeddings[:, 0], order)
+    ring = pairs.images(dataset, 20, 4, replace(OPTIONS, num_components=5), print)
+    assert asked[2:] == [*asked[:2], (2, "last_block")]
+    assert ring[3].embeddings.shape == (20, 5)
+
+
+def clothes(number):
+    images = np.random.default_rng(0).integers(0, 256, (number, 4, 4, 1), np.uint8)
+    empty = np.zeros(number)
+    return Dataset("tiny", images, empty, empty, empty > 0, ())
+
+
+def test_three_encoders_of_texts_embed_the_first_texts(monkeypatch):
+    def kept(texts, cache_dir, report):
+        report(1.0)
+        return np.zeros((len(texts), 384), np.float32)
+
+    monkeypatch.setattr("experiments.encoders.sentences.kept", kept)
+    texts = [f"word{i % 7} and word{i % 5} of word{i % 3}" for i in range(40)]
+    options = replace(OPTIONS, num_components=4)
+    made = pairs.sentences(texts, 30, 3, options, print)
+    assert [x.embeddings.shape for x in made] == [(30, 384), (30, 4), (30, 6)]
+    assert len({x.title for x in made}) == 3
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"pairs": ("sounds",)}, "of sentences, images, got .'sounds'"),
+        ({"pairs": ("sounds",)}, "of sentences, images, synthetic, got .'sounds'"),
         ({"seeds": ()}, "--seeds takes one or more"),
         ({"num_anchors": ()}, "--num-anchors takes one or more"),
         ({"num_anchors": (1,)}, "2 or more"),
+        ({"num_links": (1,)}, "--num-links must be one or more, 2 or more"),
+        ({"tables": ("chairs",)}, "--tables must be of copies, chain, index"),
+        ({"num_documents": (9, 9, 9)}, "hold --index-anchors 300 in both"),
+        ({"num_queries": 1201}, "--num-queries must be of those in one chart"),
         ({"num_anchors": (8, 31)}, "--num-anchors 31 .* --num-pool 30"),
         ({"num_samples": 40}, "more than --num-pool and 10"),
-        ({"num_samples": 9999}, "--num-samples is 9999, and there are 7000"),
+        ({"num_samples": 9999}, "ask for 9999 samples, and there are 7000"),
     ],
 )
 def test_options_that_cannot_be_are_refused(changed, message, tmp_path, capsys):
@@ -280,14 +316,16 @@ def test_texts_that_are_not_there_are_named(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", pairs.PAIRS)
+@pytest.mark.parametrize("pair", ["sentences", "images"])
 def test_with_the_real_encoders_copies_are_found_across_charts(
     pair, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(features, "user_cache_path", lambda name: tmp_path)
+    for module in (features, sentences):
+        monkeypatch.setattr(module, "user_cache_path", lambda name: tmp_path)
     for package in pairs.PAIRS[pair].packages:
         pytest.importorskip(package.replace("-", "_"))
     told = PairOptions(
+        tables=("copies",),
         pairs=(pair,),
         num_samples=300,
         num_pool=200,

@@ -1,0 +1,201 @@
+"""Tables of the results, for `table.md` and for READMEs."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from experiments.runs.rows import Rows, in_cell, markdown_table
+from experiments.two_encoders import chain, copies, index, maps
+from experiments.two_encoders.index import Counts
+
+# What the queries become, and where they are looked for.
+TRANSLATED = {
+    "procrustes": "Procrustes, the other chart's own gallery",
+    "ridge": "ridge map, the other chart's own gallery",
+    "rotated": "Procrustes, both turned",
+    "completed": "ridge maps both ways, side by side",
+    "cca": "whitened CCA with weights, chosen by folds",
+    "consensus": "**consensus**",
+    "consensus_unit": "**consensus**, unit rows",
+}
+WAYS = {"ab": "first is old", "ba": "second is old"}
+
+
+def select(rows: Rows, **wanted: Any) -> Rows:
+    """The rows that have these values."""
+    return [row for row in rows if wanted.items() <= row.items()]
+
+
+def values(rows: Rows, **wanted: Any) -> list[float]:
+    """The values of these rows, a seed each."""
+    return [row["value"] for row in select(rows, **wanted)]
+
+
+def copies_table(rows: Rows, pair: str, number: int, num_scored: int) -> str:
+    """Of `copies`: a line a method, a column a metric; mean ± deviation over draws."""
+    mine = select(rows, table="copies", pair=pair, num_anchors=number)
+    titles = {key: method.title for key, method in maps.METHODS.items()}
+    lines = _lines(mine, titles, copies.METRICS)
+    known = copies.chance(num_scored)
+    chance = ["chance", *(f"{known[key]:.3f}" for key in copies.METRICS)]
+    head = [f"{pair}, {number} anchors", *copies.METRICS.values()]
+    return markdown_table(head, [chance, *lines])
+
+
+def overview(rows: Rows, metric: str = "mrr") -> str:
+    """Of `copies`: a line a method, a column a pair and number of anchors."""
+    mine = select(rows, table="copies", metric=metric)
+    cells = dict.fromkeys((row["pair"], row["num_anchors"]) for row in mine)
+    lines = [
+        [
+            method.title,
+            *(
+                in_cell(values(mine, method=key, pair=pair, num_anchors=number))
+                for pair, number in cells
+            ),
+        ]
+        for key, method in maps.METHODS.items()
+    ]
+    heads = [f"{pair}, {number}" for pair, number in cells]
+    return markdown_table([copies.METRICS[metric], *heads], lines)
+
+
+def translation(rows: Rows) -> str:
+    """Each direction by itself: a line a method, a column a cell and direction."""
+    mine = [
+        row
+        for row in select(rows, table="copies")
+        if row["metric"] in copies.DIRECTIONS
+    ]
+    cells = dict.fromkeys(
+        (row["pair"], row["num_anchors"], row["metric"]) for row in mine
+    )
+    # By pair and number, then direction: as the rows of a method stand.
+    lines = [
+        [
+            title,
+            *(
+                in_cell(
+                    values(mine, method=key, pair=pair, num_anchors=number, metric=way)
+                )
+                for pair, number, way in cells
+            ),
+        ]
+        for key, title in TRANSLATED.items()
+    ]
+    heads = [
+        f"{pair}, {number}, {' to '.join(way[-2:])}" for pair, number, way in cells
+    ]
+    return markdown_table(["mean reciprocal rank", *heads], lines)
+
+
+def chain_table(rows: Rows, pair: str, num_scored: int) -> str:
+    """Of `chain`: a line a method, a column a metric and number of shared samples."""
+    mine = select(rows, table="chain", pair=pair)
+    numbers = list(dict.fromkeys(row["num_anchors"] for row in mine))
+    columns = [(metric, number) for metric in chain.METRICS for number in numbers]
+    lines = [
+        [
+            title,
+            *(
+                _or_nothing(values(mine, method=key, metric=metric, num_anchors=number))
+                for metric, number in columns
+            ),
+        ]
+        for key, title in chain.METHODS.items()
+    ]
+    known = copies.chance(num_scored) | {"near_mrr": copies.chance(num_scored)["mrr"]}
+    chance = ["chance", *(f"{known[metric]:.3f}" for metric, _ in columns)]
+    heads = [f"{chain.METRICS[metric]}, {number}" for metric, number in columns]
+    return markdown_table([pair, *heads], [chance, *lines])
+
+
+def index_table(rows: Rows, pair: str, way: str, counts: Counts) -> str:
+    """Of `index`: a line a method, a column a metric, and the fair shares."""
+    mine = select(rows, table="index", pair=pair, way=way)
+    titles = {key: title for key, (title, _) in index.METHODS.items()}
+    known = copies.chance(sum(counts)) | index.fair(counts)
+    chance = ["chance, and fair", *(f"{known[key]:.3f}" for key in index.METRICS)]
+    head = [f"{pair}, {WAYS[way]}", *index.METRICS.values()]
+    return markdown_table(head, [chance, *_lines(mine, titles, index.METRICS)])
+
+
+def index_overview(rows: Rows, metric: str) -> str:
+    """Of `index`: a line a method, a column a pair and way, of one metric."""
+    mine = select(rows, table="index", metric=metric)
+    cells = dict.fromkeys((row["pair"], row["way"]) for row in mine)
+    lines = [
+        [
+            title,
+            *(
+                in_cell(values(mine, method=key, pair=pair, way=way))
+                for pair, way in cells
+            ),
+        ]
+        for key, (title, _) in index.METHODS.items()
+    ]
+    heads = [f"{pair}, {WAYS[way]}" for pair, way in cells]
+    return markdown_table([index.METRICS[metric], *heads], lines)
+
+
+def _lines(
+    rows: Rows, titles: dict[str, str], metrics: Iterable[str]
+) -> list[list[str]]:
+    names = list(metrics)
+    return [
+        [title, *(in_cell(values(rows, method=key, metric=name)) for name in names)]
+        for key, title in titles.items()
+    ]
+
+
+def _or_nothing(known: list[float]) -> str:
+    return in_cell(known) if known else ""
+
+
+def tables(results: dict[str, Any]) -> dict[str, Callable[[], str]]:
+    """All tables of a run by name, each made when it is called."""
+    rows, options = results["rows"], results["settings"]["options"]
+    num_scored = options["num_samples"] - options["num_pool"]
+    counts = Counts(*options["num_documents"])
+    made: dict[str, Callable[[], str]] = {}
+    cells = dict.fromkeys(
+        (row["table"], row["pair"], row["num_anchors"], row.get("way")) for row in rows
+    )
+    for name, pair, number, way in cells:
+        if name == "copies":
+            made[f"{pair}_{number}"] = _bound(
+                copies_table, rows, pair, number, num_scored
+            )
+        elif name == "chain":
+            made[f"chain_{pair}"] = _bound(chain_table, rows, pair, num_scored)
+        else:
+            made[f"index_{pair}_{way}"] = _bound(index_table, rows, pair, way, counts)
+    if any(cell[0] == "copies" for cell in cells):
+        made |= {"overview": _bound(overview, rows)}
+        made |= {"translation": _bound(translation, rows)}
+    if any(cell[0] == "index" for cell in cells):
+        made |= {
+            f"index_{metric}": _bound(index_overview, rows, metric)
+            for metric in ("mrr", "new")
+        }
+    return made
+
+
+def _bound(make: Callable[..., str], *given: Any) -> Callable[[], str]:
+    return lambda: make(*given)
+
+
+def text(results: dict[str, Any]) -> str:
+    """All tables, and what who reads them must know."""
+    settings = results["settings"]
+    charts = dict.fromkeys(
+        f"{unit['table']}, {unit['pair']}: "
+        + ", ".join(
+            f"{title} (D = {width})"
+            for title, width in zip(unit["charts"], unit["widths"], strict=True)
+        )
+        for unit in results["units"]
+    )
+    seeds = ", ".join(map(str, settings["options"]["seeds"]))
+    spread = f"Mean ± standard deviation over draws, seeds {seeds}."
+    parts = [make() for make in tables(results).values()]
+    return "\n\n".join([*parts, *charts, " ".join([spread, *settings["notes"]])]) + "\n"
