@@ -34,7 +34,7 @@ def facts(options: PairOptions, samples: dict[str, Any]) -> dict[str, Any]:
         ) from error
 
 
-def draw(run: Run, results: dict[str, Any], text: str) -> None:
+def draw(run: Run, results: dict[str, Any]) -> None:
     """A picture of each table that was measured."""
     from experiments.plots import saving
     from experiments.two_encoders import figures  # takes seconds, and is needed last

@@ -15,7 +15,7 @@ import numpy as np
 import jatlas
 from experiments.two_encoders import cca
 from experiments.two_encoders.copies import K
-from experiments.two_encoders.maps import rotations
+from experiments.two_encoders.maps import POWERS, RIDGES, rotations
 from jatlas.merging import Transform, choose_consensus
 
 
@@ -152,7 +152,14 @@ def chosen_consensus(index: Index) -> Merged:
 
     Of those held out one chart is hidden, and they are looked for among all documents.
     """
-    fitted, _ = choose_consensus(0, list(index.charts), index.presence, among="all")
+    fitted, _ = choose_consensus(
+        0,
+        list(index.charts),
+        index.presence,
+        ridges=RIDGES,
+        powers=POWERS,
+        among="all",
+    )
     return _in_consensus(index, fitted)
 
 

@@ -18,6 +18,9 @@ from experiments.measures.nystroem import orthonormal
 from experiments.two_encoders import cca
 from jatlas.merging import Transform, choose_consensus
 
+RIDGES = (0.1, 0.3, 1.0, 3.0)  # of a consensus that is chosen by folds
+POWERS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
+
 
 class Side(NamedTuple):
     """What a chart knows: its embeddings of the anchors, and of its other samples."""
@@ -160,7 +163,9 @@ def consensus(a: Side, b: Side, power: float = 1.0, normalize: bool = False) -> 
 def chosen_consensus(a: Side, b: Side) -> Joined:
     """Consensus coordinates; ridge and power chosen by folds of the anchors."""
     both = np.ones((2, len(a.anchors)), bool)
-    fitted, _ = choose_consensus(0, [a.anchors, b.anchors], both)
+    fitted, _ = choose_consensus(
+        0, [a.anchors, b.anchors], both, ridges=RIDGES, powers=POWERS
+    )
     return _in_consensus(fitted, a, b)
 
 

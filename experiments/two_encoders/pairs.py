@@ -103,11 +103,7 @@ def texts(options: PairOptions) -> list[str]:
     from experiments.data.verses import verses
 
     every = verses()
-    most = max(
-        options.num_drawn(table, PAIRS["sentences"].num_charts[table])
-        for table in options.tables
-    )
-    return [every[i] for i in drawn(len(every), most)]
+    return [every[i] for i in drawn(len(every), _most(options, "sentences"))]
 
 
 def sentences(
@@ -128,10 +124,12 @@ def sentences(
 
 
 def clothes(options: PairOptions) -> Dataset:
-    """Fashion-MNIST."""
+    """Fashion-MNIST, of which some are drawn."""
     from experiments.data.catalog import load
 
-    return load("fashion_mnist_7k")
+    dataset = load("fashion_mnist_7k")
+    drawn(len(dataset.images), _most(options, "images"))  # an error before anything
+    return dataset
 
 
 # The embedding of one network, and the last blocks of two others.
@@ -195,6 +193,12 @@ PAIRS = {
     ),
     "synthetic": Pair(lambda options: None, factors, (), {"index": 2}),
 }
+
+
+def _most(options: PairOptions, pair: str) -> int:
+    """How many samples the tables of a run take at most."""
+    num_charts = PAIRS[pair].num_charts
+    return max(options.num_drawn(table, num_charts[table]) for table in options.tables)
 
 
 def drawn(num_all: int, num_samples: int) -> np.ndarray:

@@ -118,10 +118,12 @@ def test_methods_score_in_the_order_that_is_known(dealt):
     for method in index.METHODS:
         shares = sum(score[method, kind] for kind in ("old", "both", "new"))
         assert shares == pytest.approx(1)
-    for method in ("procrustes", "consensus_1", "consensus_2", "chosen_all"):
+    for method in ("consensus_1", "consensus_2", "chosen_all"):
         assert score[method, "mrr"] > 0.9
         assert score[method, "new"] < 2 * index.fair(COUNTS)["new"]
-    assert score["consensus_2", "mrr"] > score["nystroem", "mrr"]
+        # The charts are no rotations of each other.
+        assert score[method, "mrr"] > score["procrustes", "mrr"]
+    assert score["procrustes", "mrr"] > 5 * copies.chance(sum(COUNTS))["mrr"]
 
 
 def test_a_document_at_the_query_is_found_and_a_random_one_is_not(dealt):
