@@ -23,6 +23,8 @@ NAMES = (
     "translation",
     "index_mrr",
     "index_new",
+    "gaps",
+    "index_gaps",
 )
 TABLES: dict[str, Callable[[Runs], str]] = {
     name: partial(made, name=name) for name in NAMES

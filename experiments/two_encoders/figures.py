@@ -13,7 +13,7 @@ from experiments.two_encoders import chain, index, maps
 from experiments.two_encoders.report import WAYS, select, values
 
 _COPIES = (
-    "consensus_unit",
+    "consensus_chosen",
     "consensus",
     "cca",
     "rotated",
@@ -81,7 +81,7 @@ def chain_figure(rows: Rows) -> Figure:
         axes.set_xticks(range(len(numbers)), [f"{n} shared" for n in numbers])
         shape = "chain of three" if pair == "sentences" else "ring of four"
         axes.set_title(f"{pair}, {shape}", fontsize=10)
-    figure.supylabel("mean reciprocal rank of charts apart", fontsize=9)
+    figure.supylabel("mean reciprocal rank", fontsize=9)
     return _legend(figure, 1)
 
 
@@ -109,7 +109,7 @@ def index_figure(rows: Rows, fair_share: float) -> Figure:
             )
     left.set_yticks(-places, titles, fontsize=8)
     left.set_xlabel("mean reciprocal rank", fontsize=9)
-    right.set_xlabel("new documents among the ten nearest (line: fair)", fontsize=9)
+    right.set_xlabel("share of new ones in the nearest ten", fontsize=9)
     right.axvline(fair_share, color="0.4", linewidth=1)
     for axes in (left, right):
         axes.set_xlim(-0.03, 1.03)

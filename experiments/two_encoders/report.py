@@ -137,6 +137,41 @@ def index_overview(rows: Rows, metric: str) -> str:
     return markdown_table([index.METRICS[metric], *heads], lines)
 
 
+# What is compared, draw by draw.
+GAPS = {
+    "consensus less Procrustes, both turned": ("consensus", "rotated"),
+    "consensus less Procrustes, unit rows": ("consensus_unit", "rotated_unit"),
+    "consensus chosen less CCA chosen": ("consensus_chosen", "cca"),
+    "consensus chosen less consensus": ("consensus_chosen", "consensus"),
+}
+INDEX_GAPS = {
+    "consensus, power 2, less Procrustes": ("consensus_2", "procrustes"),
+    "consensus chosen less power 2": ("chosen_all", "consensus_2"),
+    "consensus chosen less CCA chosen": ("chosen_all", "cca"),
+}
+
+
+def gaps(rows: Rows, table: str) -> str:
+    """Differences in the mean reciprocal rank, paired by draw."""
+    mine = select(rows, table=table, metric="mrr")
+    column = "way" if table == "index" else "num_anchors"
+    cells = dict.fromkeys((row["pair"], row[column]) for row in mine)
+    lines = []
+    for title, (ours, theirs) in (INDEX_GAPS if table == "index" else GAPS).items():
+        of = [{"pair": pair, column: value} for pair, value in cells]
+        both = [
+            zip(
+                values(mine, method=ours, **cell),
+                values(mine, method=theirs, **cell),
+                strict=True,
+            )
+            for cell in of
+        ]
+        lines.append([title, *(in_cell([a - b for a, b in each]) for each in both)])
+    heads = [f"{pair}, {WAYS.get(value, value)}" for pair, value in cells]
+    return markdown_table(["difference", *heads], lines)
+
+
 def _lines(
     rows: Rows, titles: dict[str, str], metrics: Iterable[str]
 ) -> list[list[str]]:
@@ -172,11 +207,13 @@ def tables(results: dict[str, Any]) -> dict[str, Callable[[], str]]:
     if any(cell[0] == "copies" for cell in cells):
         made |= {"overview": _bound(overview, rows)}
         made |= {"translation": _bound(translation, rows)}
+        made |= {"gaps": _bound(gaps, rows, "copies")}
     if any(cell[0] == "index" for cell in cells):
         made |= {
             f"index_{metric}": _bound(index_overview, rows, metric)
             for metric in ("mrr", "new")
         }
+        made |= {"index_gaps": _bound(gaps, rows, "index")}
     return made
 
 
