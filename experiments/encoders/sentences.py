@@ -16,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from platformdirs import user_cache_path
 
-from experiments.data import packages, storage
+from experiments.data import modules, packages, storage
 
 # Texts of a batch, and what their lengths in tokens are rounded up to: so that few
 # shapes compile. Longer texts are cut off, where the encoder's authors do it.
 _BATCH, _STEP, _MOST = 32, 16, 256
 _CHUNK = 500  # texts a file
+# Code that keeps, and does not make.
+_KEEPING = ("experiments.data", "jatlas.files")
 
 
 class Shape(NamedTuple):
@@ -94,10 +96,11 @@ def kept(
     cache_dir: str | Path | None = None,
     report: Callable[[float], None] = lambda share: None,
 ) -> np.ndarray:
-    """`embed`, computed once for the same texts and kept on disk, some in each file.
+    """`embed`, computed once for the same texts and kept on disk.
 
-    A file's name is a hash of its texts, of the model and of this module. So it is
-    never out of date, and the first texts of a longer list are found again.
+    A file holds some of them. Its name is a hash of its texts, of the model and of what
+    this module does. So it is never out of date, and the first texts of a longer list
+    are found again.
 
     Args:
         texts: N of them.
@@ -129,13 +132,14 @@ def kept(
 def _key(texts: Sequence[str]) -> str:
     """A hash of all that the embeddings depend on."""
     pinned = [carried.sha256 for carried in packages.MINILM]
-    content = hashlib.sha256(Path(__file__).read_bytes())
+    code = modules.hash_of(modules.hashes([__name__], _KEEPING))
+    content = hashlib.sha256(code.encode())
     content.update(json.dumps([pinned, list(texts)]).encode())
     return content.hexdigest()[:32]
 
 
 def _read(file: Path, num_texts: int) -> np.ndarray | None:
-    """The embeddings of a file, or None if they are not there, whole."""
+    """The embeddings of a file, or None if incomplete."""
     try:
         rows = storage.read_arrays(file)["embeddings"]
     except (FileNotFoundError, KeyError, storage.Damaged):

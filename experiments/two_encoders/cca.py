@@ -18,7 +18,10 @@ Maps = tuple[Transform, Transform]
 
 
 def fit(a: np.ndarray, b: np.ndarray, shrinkage: float, power: float) -> Maps:
-    """Both charts' maps by one shrinkage and power; of the arguments of `fit_all`."""
+    """Both charts' maps, by one shrinkage and power.
+
+    The arguments are those of `fit_all`.
+    """
     return fit_all(a, b, (shrinkage,), (power,))[shrinkage, power]
 
 
@@ -56,7 +59,7 @@ def fit_all(
 
 
 def choose(a: np.ndarray, b: np.ndarray) -> Setting:
-    """The shrinkage and power by which held-out anchors find each other the best.
+    """Choose shrinkage and power by how held-out anchors find each other.
 
     The maps are fitted anew without each fold; the score is the mean reciprocal rank
     among the fold, of both directions.
@@ -67,7 +70,8 @@ def choose(a: np.ndarray, b: np.ndarray) -> Setting:
         kept, out = fold != held, fold == held
         for setting, (first, second) in fit_all(a[kept], b[kept]).items():
             rows = (
-                (x[out] - own.mean) @ own.scale for x, own in ((a, first), (b, second))
+                (x[out] - chart_map.mean) @ chart_map.scale
+                for x, chart_map in ((a, first), (b, second))
             )
             totals[setting] += out.sum() * reciprocal_rank(*rows)
     return max(totals, key=totals.__getitem__)
@@ -88,7 +92,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _thin(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """U, s and V of the centred rows, without what is rounding only."""
+    """U, s and V of centered rows, without what is rounding."""
     left, values, right = np.linalg.svd(rows, full_matrices=False)
     known = values > values[0] * max(rows.shape) * np.finfo(np.float32).eps
     return left[:, known], values[known], right[known].T
@@ -97,7 +101,10 @@ def _thin(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _white(
     left: np.ndarray, values: np.ndarray, right: np.ndarray, shrinkage: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The map to white coordinates (D, r), and the anchors in them (A, r) / sqrt(A)."""
+    """The map to white coordinates, (D, r), and the anchors in them.
+
+    These are (A, r), divided by the root of A.
+    """
     variances = values**2 / len(left)
     mean = variances.sum() / len(right)
     root = 1 / np.sqrt((1 - shrinkage) * variances + shrinkage * mean)

@@ -1,6 +1,6 @@
-"""Charts that have no sample in common with some others: a chain, and a ring.
+"""Chains and rings of charts, of which only neighbors share samples.
 
-Neighbours share samples. Two charts that do not are scored: samples that only the one
+Two charts that share none are scored: samples that only the one
 knows must find their copies that only the other knows.
 """
 
@@ -70,7 +70,14 @@ def presence(num_charts: int, num_links: int) -> np.ndarray:
 def rows(
     charts: Sequence[np.ndarray], num_links: int, num_scored: int, seed: int
 ) -> list[dict[str, Any]]:
-    """A row a method and metric, of charts (N, D_m) of the same samples."""
+    """A row a method and metric.
+
+    Args:
+        charts: (N, D_m) each, of the same samples.
+        num_links: how many samples two neighbors share.
+        num_scored: how many are looked for.
+        seed: draws who is which.
+    """
     have = presence(len(charts), num_links)
     order = np.random.default_rng(seed).permutation(len(charts[0]))
     count = have.shape[1]
@@ -128,7 +135,8 @@ def _rotated(
 ) -> dict[str, float]:
     maps = rotations(shared[i], shared[j])
     moved = [
-        (scored[m] - own.mean) @ own.scale for m, own in zip((i, j), maps, strict=True)
+        (scored[m] - chart_map.mean) @ chart_map.scale
+        for m, chart_map in zip((i, j), maps, strict=True)
     ]
     return _scores(*moved)
 
@@ -141,18 +149,19 @@ def _twice(
     end: int,
     near: Pairs,
 ) -> dict[str, float]:
-    """Rotated into a chart between the two, from both sides; in a ring, either."""
-    found = []
+    """Both rotated into a chart between them; the mean over such charts."""
+    scores = []
     for middle in range(len(shared)):
         if {tuple(sorted((start, middle))), tuple(sorted((end, middle)))} - set(near):
             continue
         moved = []
         for chart in (start, end):
             both = have[chart] & have[middle]
-            own, pivot = rotations(shared[chart][both], shared[middle][both])
-            moved.append((scored[chart] - own.mean) @ own.scale @ pivot.scale.T)
-        found.append(_scores(*moved))
-    return _mean_of(found)
+            chart_map, pivot = rotations(shared[chart][both], shared[middle][both])
+            rows = (scored[chart] - chart_map.mean) @ chart_map.scale
+            moved.append(rows @ pivot.scale.T)
+        scores.append(_scores(*moved))
+    return _mean_of(scores)
 
 
 def _scores(first: Any, second: Any) -> dict[str, float]:

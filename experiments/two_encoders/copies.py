@@ -1,4 +1,4 @@
-"""Does a sample that one chart knows find its copy that only another chart knows?"""
+"""Samples that only one chart knows find copies that another knows."""
 
 from functools import partial
 from typing import Any
@@ -34,7 +34,12 @@ def chance(num_samples: int) -> dict[str, float]:
 
 
 def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
-    """Embeddings (N, D) raw, of length one, and centred and white on the pool, (N,)."""
+    """Embeddings raw, of length one, centered and white.
+
+    Args:
+        space: (N, D), a chart's embeddings.
+        pool: (N,), the samples that transforms are fitted on.
+    """
     fits = {
         "centered": jatlas.fit_center,
         "white": partial(jatlas.fit_whiten, shrinkage=SHRINKAGE),
@@ -50,12 +55,12 @@ def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
 def sides(
     spaces: dict[str, np.ndarray], pool: np.ndarray, anchors: np.ndarray
 ) -> dict[str, Side]:
-    """What a chart knows in each of its spaces: anchors, and who must be found."""
+    """A chart's anchors and scored samples, by space."""
     return {name: Side(x[anchors], x[~pool]) for name, x in spaces.items()}
 
 
 def draw(num_samples: int, num_pool: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pool, (N,) boolean, and the order in which its samples become anchors."""
+    """Draw the pool, (N,) boolean, and the order of its anchors."""
     order = np.random.default_rng(seed).permutation(num_samples)[:num_pool]
     pool = np.zeros(num_samples, bool)
     pool[order] = True
@@ -74,7 +79,7 @@ def rows(first: dict[str, Side], second: dict[str, Side]) -> list[dict[str, Any]
 def measure(
     method: Method, first: dict[str, Side], second: dict[str, Side]
 ) -> dict[str, float]:
-    """Retrieval, and how many neighbours of its chart's own space a sample keeps.
+    """Retrieval, and how many neighbors of its chart a sample keeps.
 
     Args:
         method: how the charts' rows come into one space.
@@ -97,7 +102,7 @@ def measure(
 
 
 def _joined(method: Method, a: Side, b: Side) -> tuple[Joined, Joined]:
-    """Queries and gallery in one space, for queries of a and for queries of b."""
+    """Queries and gallery in one space, for either side's queries."""
     if not method.symmetric:
         return method.join(a, b), method.join(b, a)
     spaces = method.join(a, b)

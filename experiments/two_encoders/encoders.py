@@ -23,7 +23,7 @@ class Widths(Protocol):
 
 
 class Chart(NamedTuple):
-    """What an encoder makes of some samples: a title and (N, D), float32."""
+    """An encoder's title and its embeddings, (N, D), float32."""
 
     title: str
     embeddings: np.ndarray
@@ -42,7 +42,7 @@ def words(texts: Sequence[str], width: int) -> Chart:
 
 
 def letters(texts: Sequence[str], width: int) -> Chart:
-    """Texts by TF-IDF of the 3 to 5 letters in a row, within words, with an SVD."""
+    """Texts by TF-IDF of 3 to 5 letters, with an SVD."""
     rows = _tfidf(texts, width, analyzer="char_wb", ngram_range=(3, 5))
     return Chart("TF-IDF of letters + SVD", rows)
 
@@ -59,7 +59,7 @@ def _tfidf(texts: Sequence[str], width: int, **options: object) -> np.ndarray:
 def lite(
     dataset: Dataset, variant: int, layer: Layer, options: Widths, report: Report
 ) -> Chart:
-    """All images by a layer of EfficientNet-Lite 0, 1 or 2; kept on disk."""
+    """All images by a layer of EfficientNet-Lite; kept on disk."""
     folder = getattr(options, "data_dir", None)
     rows = frozen_features(
         dataset.images,

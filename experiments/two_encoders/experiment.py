@@ -1,4 +1,4 @@
-"""Do encoders that have nothing to do with each other merge, by shared samples alone?
+"""Do unrelated encoders merge by shared samples alone?
 
 Samples that only one chart knows must find their copies that only the other knows;
 charts without a common sample must find each other through others; and queries of one
@@ -84,7 +84,7 @@ EXPERIMENT = Experiment(
     facts=facts,
     notes=(
         "Every number is the mean of both directions, where none is named.",
-        "In copies, centring and whitening are fitted on the pool, a chart at a time; "
+        "In copies, centering and whitening are fitted on the pool, a chart at a time; "
         "in the index, on the documents that a chart has. All else that joins the "
         "charts knows the samples that they share only.",
         "Neighbours kept: the share of a sample's 10 nearest by cosine in its chart's "

@@ -1,4 +1,4 @@
-"""Three pictures: copies found, charts without a common sample, one index of two."""
+"""Three pictures: copies, charts apart, one index of two models."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ _INDEX = (
 
 
 def copies_figure(rows: Rows) -> Figure:
-    """Mean reciprocal rank against shared samples, a line a method, a panel a pair."""
+    """Reciprocal rank against shared samples, a panel a pair."""
     mine = select(rows, metric="mrr")
     pairs = list(dict.fromkeys(row["pair"] for row in mine))
     figure, grid = _panels(len(pairs), 4.2)
@@ -57,7 +57,7 @@ def copies_figure(rows: Rows) -> Figure:
 
 
 def chain_figure(rows: Rows) -> Figure:
-    """Charts that share no sample: a bar a method and number of shared samples."""
+    """Reciprocal rank of charts apart, a bar a method."""
     mine = select(rows, metric="mrr")
     pairs = list(dict.fromkeys(row["pair"] for row in mine))
     figure, grid = _panels(len(pairs), 3.6)
@@ -66,13 +66,13 @@ def chain_figure(rows: Rows) -> Figure:
         numbers = sorted({row["num_anchors"] for row in cells})
         width = 0.8 / len(chain.METHODS)
         for place, (key, title) in enumerate(chain.METHODS.items()):
-            found = [values(cells, method=key, num_anchors=n) for n in numbers]
+            drawn = [values(cells, method=key, num_anchors=n) for n in numbers]
             left = np.arange(len(numbers)) + (place - len(chain.METHODS) / 2) * width
             axes.bar(
                 left,
-                [np.mean(each) for each in found],
+                [np.mean(each) for each in drawn],
                 width,
-                yerr=[_spread(each) for each in found],
+                yerr=[_spread(each) for each in drawn],
                 align="edge",
                 color=look(place).colour,
                 label=_plain(title),
@@ -86,7 +86,7 @@ def chain_figure(rows: Rows) -> Figure:
 
 
 def index_figure(rows: Rows, fair_share: float) -> Figure:
-    """How queries find their documents, and beside it the share of the new model."""
+    """Reciprocal rank, and beside it the share of new documents."""
     cells = list(dict.fromkeys((row["pair"], row["way"]) for row in rows))
     titles = [_plain(index.METHODS[key][0]) for key in _INDEX]
     places = np.arange(len(_INDEX))
@@ -96,11 +96,11 @@ def index_figure(rows: Rows, fair_share: float) -> Figure:
         mine = select(rows, pair=pair, way=way)
         offset = (number - (len(cells) - 1) / 2) * 0.11
         for axes, metric in ((left, "mrr"), (right, "new")):
-            found = [values(mine, method=key, metric=metric) for key in _INDEX]
+            drawn = [values(mine, method=key, metric=metric) for key in _INDEX]
             axes.errorbar(
-                [np.mean(each) for each in found],
+                [np.mean(each) for each in drawn],
                 -places + offset,
-                xerr=[_spread(each) for each in found],
+                xerr=[_spread(each) for each in drawn],
                 linestyle="",
                 linewidth=0.8,
                 label=f"{pair}, {WAYS[way]}",

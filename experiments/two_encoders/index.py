@@ -1,4 +1,4 @@
-"""One index of two models: some documents have only the old, some only the new.
+"""One index of two models, most documents being in one only.
 
 Queries are embedded by one model; their documents, which only the other model has
 embedded, must be found among all of them.
@@ -20,7 +20,7 @@ from jatlas.merging import Transform, choose_consensus
 
 
 class Index(NamedTuple):
-    """Documents in two charts, the old and the new, and queries by the new.
+    """Documents in two charts, old and new, and queries by the new.
 
     Attributes:
         charts: (N, D1) and (N, D2); rows of absent documents are not looked at.
@@ -43,7 +43,7 @@ class Index(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many documents are in the old chart only, in both, in the new one only."""
+    """Documents in the old chart only, both, and the new only."""
 
     old: int
     both: int
@@ -65,7 +65,7 @@ def deal(
     num_anchors: int,
     seed: int,
 ) -> Index:
-    """Documents dealt to charts by a seed, and some of the old ones looked for.
+    """Deal documents to charts, and queries for some old ones.
 
     Args:
         charts: of the same samples, (N, D1) and (N, D2), or more than N: the old model
@@ -86,21 +86,28 @@ def deal(
 
 
 def atlas(index: Index, space: str, nystroem: str = "") -> Merged:
-    """The atlas; in Nystroem's coordinates of the mean kernel, or of both charts'."""
+    """The atlas, perhaps in Nystroem coordinates.
+
+    Args:
+        index: whose documents they are.
+        space: "plain", "centered" or "white" charts.
+        nystroem: "mean" for the map of the mean kernel, "by_chart" for that of both
+            charts' kernels.
+    """
     charts, queries = _transformed(index, space)
     anchors = [x[index.anchors] for x in charts]
     rows = jatlas.merge(charts, anchors, index.presence)
-    found = jatlas.relativize(queries, anchors[1])
+    asked = jatlas.relativize(queries, anchors[1])
     if not nystroem:
-        return rows, found
+        return rows, asked
     kernels = [jatlas.relativize(x, x) for x in anchors]
-    own = {"by_chart": jnp.stack(kernels)} if nystroem == "by_chart" else {}
-    coordinates = jatlas.fit_nystroem(rows[index.anchors], **own)
-    return tuple(jatlas.apply_transform(coordinates, x) for x in (rows, found))
+    given = {"by_chart": jnp.stack(kernels)} if nystroem == "by_chart" else {}
+    coordinates = jatlas.fit_nystroem(rows[index.anchors], **given)
+    return tuple(jatlas.apply_transform(coordinates, x) for x in (rows, asked))
 
 
 def _transformed(index: Index, space: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """Both charts through a transform fitted on the rows that each has; queries too."""
+    """Both charts and the queries, transformed as fitted on each chart."""
     fit = FIT[space]
     if fit is None:
         return list(index.charts), index.queries
@@ -123,16 +130,15 @@ def procrustes(index: Index, unit: bool = False) -> Merged:
 
 
 def whitened_cca(index: Index) -> Merged:
-    """Whitened CCA; shrinkage and power chosen by folds of the documents of both."""
+    """Whitened CCA; folds of shared documents choose shrinkage and power."""
     shared = [x[index.both] for x in index.charts]
     return _mean(index, cca.fit(*shared, *cca.choose(*shared)))
 
 
 def _mean(index: Index, maps: Sequence[Transform]) -> Merged:
     """The mean over the charts that have a document."""
-    rows = [
-        (x - own.mean) @ own.scale for x, own in zip(index.charts, maps, strict=True)
-    ]
+    each = zip(index.charts, maps, strict=True)
+    rows = [(x - chart_map.mean) @ chart_map.scale for x, chart_map in each]
     merged = jatlas.masked_mean(jnp.stack(rows), index.presence)
     return merged, (index.queries - maps[1].mean) @ maps[1].scale
 
@@ -170,7 +176,7 @@ def _in_consensus(index: Index, fitted: jatlas.Consensus) -> Merged:
 
 METHODS = {
     "atlas": ("**atlas**, plain", partial(atlas, space="plain")),
-    "atlas_centered": ("**atlas**, centred", partial(atlas, space="centered")),
+    "atlas_centered": ("**atlas**, centered", partial(atlas, space="centered")),
     "atlas_white": ("**atlas**, whitened", partial(atlas, space="white")),
     "nystroem": (
         "**atlas**, Nystroem of the mean kernel",
@@ -181,7 +187,7 @@ METHODS = {
         partial(atlas, space="plain", nystroem="by_chart"),
     ),
     "nystroem_centered": (
-        "**atlas**, centred, Nystroem by chart",
+        "**atlas**, centered, Nystroem by chart",
         partial(atlas, space="centered", nystroem="by_chart"),
     ),
     "nystroem_white": (
@@ -231,7 +237,7 @@ def scores(index: Index, documents: Any, queries: Any) -> dict[str, float]:
         documents: (N, K), all of them in common coordinates.
         queries: (Q, K), in these too.
     """
-    ranks, nearest = _found(
+    ranks, nearest = _ranked(
         jnp.asarray(documents), jnp.asarray(queries), jnp.asarray(index.answers)
     )
     ranks, (old, new) = np.asarray(ranks), index.presence
@@ -244,15 +250,15 @@ def scores(index: Index, documents: Any, queries: Any) -> dict[str, float]:
 
 
 @jax.jit
-def _found(
+def _ranked(
     documents: jax.Array, queries: jax.Array, answers: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The rank of each query's answer, (Q,), and the nearest documents, (Q, K)."""
-    rows, found = (
+    """Ranks of the answers, (Q,), and the nearest documents, (Q, K)."""
+    rows, asked = (
         x / jnp.maximum(jnp.linalg.norm(x, axis=1, keepdims=True), 1e-30)
         for x in (documents, queries)
     )
-    similar = jnp.matmul(found, rows.T, precision="highest")
+    similar = jnp.matmul(asked, rows.T, precision="highest")
     right = jnp.take_along_axis(similar, answers[:, None], axis=1)
     slack = 8 * jnp.finfo(similar.dtype).eps
     ahead = jnp.sum(similar >= right - slack, axis=1)
@@ -267,7 +273,7 @@ def fair(counts: Counts) -> dict[str, float]:
 
 
 def synthetic(num_documents: int) -> tuple[np.ndarray, np.ndarray]:
-    """24 hidden factors through two random networks, 384 and 768 wide, with noise."""
+    """24 hidden factors through two noisy random networks."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(num_documents, 24))
 

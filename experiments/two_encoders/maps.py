@@ -1,4 +1,4 @@
-"""Ways to bring two charts' rows into one space, knowing the pairs of the anchors only.
+"""Ways to bring two charts' rows into one space by shared anchors.
 
 Two charts have anchors in common. Of all other samples each chart has its own
 embedding, and what is compared is made of that chart alone.
@@ -23,7 +23,7 @@ POWERS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
 
 
 class Side(NamedTuple):
-    """What a chart knows: its embeddings of the anchors, and of its other samples."""
+    """A chart's embeddings of the anchors, and of its other samples."""
 
     anchors: np.ndarray
     rows: np.ndarray
@@ -54,7 +54,7 @@ class Method(NamedTuple):
 
 
 def unmerged(a: Side, b: Side) -> Joined:
-    """As they are; the narrower rows are padded with zeros, to have one width."""
+    """Rows as they are, the narrower ones padded with zeros."""
     width = max(a.rows.shape[1], b.rows.shape[1])
     padded = [
         np.pad(side.rows, ((0, 0), (0, width - side.rows.shape[1]))) for side in (a, b)
@@ -63,9 +63,9 @@ def unmerged(a: Side, b: Side) -> Joined:
 
 
 def rotations(a: np.ndarray, b: np.ndarray) -> tuple[Transform, Transform]:
-    """Both charts' maps to the coordinates in which a rotation brings them the nearest.
+    """Both charts' maps to the coordinates of Procrustes.
 
-    Each is centred on its anchors, divided by their root mean squared length, and
+    Each is centered on its anchors, divided by their root mean squared length, and
     turned by singular vectors of the anchors' products. Directions in which the anchors
     do not vary are dropped: nothing says where they go.
 
@@ -97,14 +97,14 @@ def rotated(a: Side, b: Side) -> Joined:
 
 
 def procrustes(a: Side, b: Side) -> Joined:
-    """The queries rotated into the gallery's own space; both centred on the anchors."""
+    """Rotate queries into the gallery's space; both centered on the anchors."""
     first, second = rotations(a.anchors, b.anchors)
     turned = (a.rows - first.mean) @ first.scale @ second.scale.T
     return turned, b.rows - second.mean
 
 
 def ridge(a: Side, b: Side) -> Joined:
-    """The linear map that ridge regression learns from the anchors; both centred.
+    """The linear map that ridge regression learns from the anchors; both centered.
 
     Its strength is chosen by leaving out one anchor after another.
     """
@@ -112,11 +112,11 @@ def ridge(a: Side, b: Side) -> Joined:
 
 
 def completed(a: Side, b: Side) -> Joined:
-    """Both charts side by side; of the chart that is missing, what a ridge map says."""
+    """Both charts side by side, the missing one as ridge predicts it."""
     lengths = [_length(side.anchors - side.anchors.mean(axis=0)) for side in (a, b)]
-    own = [side.rows - side.anchors.mean(axis=0) for side in (a, b)]
-    first = own[0] / lengths[0], _translated(a, b) / lengths[1]
-    second = _translated(b, a) / lengths[0], own[1] / lengths[1]
+    centered = [side.rows - side.anchors.mean(axis=0) for side in (a, b)]
+    first = centered[0] / lengths[0], _translated(a, b) / lengths[1]
+    second = _translated(b, a) / lengths[0], centered[1] / lengths[1]
     return np.concatenate(first, axis=1), np.concatenate(second, axis=1)
 
 
@@ -134,7 +134,7 @@ def _length(rows: np.ndarray) -> np.floating:
 
 
 def whitened_cca(a: Side, b: Side) -> Joined:
-    """Whitened CCA with weights: shrinkage and power chosen by folds of the anchors."""
+    """Whitened CCA; folds of the anchors choose shrinkage and power."""
     return _moved(
         cca.fit(a.anchors, b.anchors, *cca.choose(a.anchors, b.anchors)), a, b
     )
@@ -178,7 +178,7 @@ def _in_consensus(fitted: jatlas.Consensus, a: Side, b: Side) -> Joined:
 
 
 def atlas(a: Side, b: Side) -> Joined:
-    """Rows of the atlas, each made of its own chart's cosines to the anchors."""
+    """Rows of the atlas: a chart's cosines to the anchors."""
     return _atlas(a, b)[:2]
 
 
@@ -190,7 +190,7 @@ def nystroem(a: Side, b: Side) -> Joined:
 
 
 def _atlas(a: Side, b: Side) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Rows of the samples that only a has, of those that only b has, of the anchors."""
+    """Rows of only a's samples, of only b's, and of the anchors."""
     n, num_anchors = len(a.rows), len(a.anchors)
     presence = np.zeros((2, 2 * n + num_anchors), bool)
     presence[0, :n] = presence[1, n : 2 * n] = presence[:, 2 * n :] = True
@@ -216,12 +216,12 @@ METHODS = {
         "whitened CCA with weights, best of 20 in hindsight", every_cca, hindsight=True
     ),
     "atlas": Method("**atlas**, plain", atlas),
-    "atlas_centered": Method("**atlas**, centred", atlas, "centered"),
+    "atlas_centered": Method("**atlas**, centered", atlas, "centered"),
     "atlas_white": Method("**atlas**, whitened", atlas, "white"),
     "atlas_default": Method("**atlas**, whitened, shrinkage 0.5", atlas, "default"),
     "atlas_nystroem": Method("**atlas**, Nystroem", nystroem),
     "atlas_centered_nystroem": Method(
-        "**atlas**, centred, Nystroem", nystroem, "centered"
+        "**atlas**, centered, Nystroem", nystroem, "centered"
     ),
     "atlas_white_nystroem": Method("**atlas**, whitened, Nystroem", nystroem, "white"),
     "consensus": Method("**consensus**", consensus),

@@ -1,4 +1,4 @@
-"""What is measured: a table, encoders, a number of shared samples and a seed a unit.
+"""Units: a table, encoders, a number of shared samples, a seed.
 
 A chart is an encoder. Nothing is trained; embeddings are made once a table.
 """
@@ -17,7 +17,7 @@ from experiments.two_encoders.pairs import PAIRS, PairOptions
 
 
 class Embedded(NamedTuple):
-    """What the charts of a table make of its samples, and how long they took."""
+    """A table's embeddings, and how long they took."""
 
     charts: list[Chart]
     seconds: float
@@ -61,7 +61,7 @@ def numbers(options: PairOptions, table: str) -> tuple[int, ...]:
 
 
 def units(options: PairOptions, samples: dict[str, Any]) -> list[Unit]:
-    """All numbers of shared samples and all seeds of each table and pair."""
+    """All numbers and seeds of each table and pair."""
     return [
         Unit(
             f"{table}_{pair}_{number}_seed{seed}",
@@ -86,7 +86,7 @@ def prepare(
 def measure(
     bench: Bench, table: str, pair: str, number: int, seed: int, report: Report
 ) -> dict[str, Any]:
-    """Every method in one cell: the rows, and beside them what the charts are."""
+    """Every method in one cell: rows, and what the charts are."""
     key = table, pair
     if key not in bench.embedded:
         bench.embedded[key] = embed(bench, *key, part_of(report, 0.0, 0.5))

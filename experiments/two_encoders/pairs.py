@@ -1,4 +1,4 @@
-"""Samples and encoders that packages carry, and what a run with them can be told.
+"""Samples and encoders that packages carry, and options of a run.
 
 Of texts, a sentence encoder and TF-IDF cut to its first singular vectors; of images,
 two networks that ImageNet has trained, of one the embedding and of the other a layer
@@ -202,7 +202,7 @@ def _most(options: PairOptions, pair: str) -> int:
 
 
 def drawn(num_all: int, num_samples: int) -> np.ndarray:
-    """The samples that are looked at, in a random order that is always the same.
+    """The samples of a run, in a fixed random order.
 
     Raises:
         ValueError: if there are not so many.

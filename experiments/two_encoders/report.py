@@ -31,7 +31,7 @@ def values(rows: Rows, **wanted: Any) -> list[float]:
 
 
 def copies_table(rows: Rows, pair: str, number: int, num_scored: int) -> str:
-    """Of `copies`: a line a method, a column a metric; mean ± deviation over draws."""
+    """A line a method, a column a metric, of `copies`."""
     mine = select(rows, table="copies", pair=pair, num_anchors=number)
     titles = {key: method.title for key, method in maps.METHODS.items()}
     lines = _lines(mine, titles, copies.METRICS)
@@ -42,7 +42,7 @@ def copies_table(rows: Rows, pair: str, number: int, num_scored: int) -> str:
 
 
 def overview(rows: Rows, metric: str = "mrr") -> str:
-    """Of `copies`: a line a method, a column a pair and number of anchors."""
+    """A line a method, a column a pair and number, of `copies`."""
     mine = select(rows, table="copies", metric=metric)
     cells = dict.fromkeys((row["pair"], row["num_anchors"]) for row in mine)
     lines = [
@@ -60,7 +60,7 @@ def overview(rows: Rows, metric: str = "mrr") -> str:
 
 
 def translation(rows: Rows) -> str:
-    """Each direction by itself: a line a method, a column a cell and direction."""
+    """A line a method, a column a cell and direction."""
     mine = [
         row
         for row in select(rows, table="copies")
@@ -89,7 +89,7 @@ def translation(rows: Rows) -> str:
 
 
 def chain_table(rows: Rows, pair: str, num_scored: int) -> str:
-    """Of `chain`: a line a method, a column a metric and number of shared samples."""
+    """A line a method, a column a metric and number, of `chain`."""
     mine = select(rows, table="chain", pair=pair)
     numbers = list(dict.fromkeys(row["num_anchors"] for row in mine))
     columns = [(metric, number) for metric in chain.METRICS for number in numbers]
@@ -110,7 +110,7 @@ def chain_table(rows: Rows, pair: str, num_scored: int) -> str:
 
 
 def index_table(rows: Rows, pair: str, way: str, counts: Counts) -> str:
-    """Of `index`: a line a method, a column a metric, and the fair shares."""
+    """A line a method, a column a metric, of `index`."""
     mine = select(rows, table="index", pair=pair, way=way)
     titles = {key: title for key, (title, _) in index.METHODS.items()}
     known = copies.chance(sum(counts)) | index.fair(counts)
@@ -120,7 +120,7 @@ def index_table(rows: Rows, pair: str, way: str, counts: Counts) -> str:
 
 
 def index_overview(rows: Rows, metric: str) -> str:
-    """Of `index`: a line a method, a column a pair and way, of one metric."""
+    """A line a method, a column a pair and way, of `index`."""
     mine = select(rows, table="index", metric=metric)
     cells = dict.fromkeys((row["pair"], row["way"]) for row in mine)
     lines = [
@@ -187,7 +187,7 @@ def _or_nothing(known: list[float]) -> str:
 
 
 def tables(results: dict[str, Any]) -> dict[str, Callable[[], str]]:
-    """All tables of a run by name, each made when it is called."""
+    """Tables of a run by name, each made when called."""
     rows, options = results["rows"], results["settings"]["options"]
     num_scored = options["num_samples"] - options["num_pool"]
     counts = Counts(*options["num_documents"])
