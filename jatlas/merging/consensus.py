@@ -151,7 +151,7 @@ def _fitted(
 
 @border.border
 def apply_consensus(
-    consensus: Consensus, chart: int, embeddings: Float[Array, "N D"]
+    consensus: Consensus, chart: int, embeddings: Float[AnyArray, "N D"]
 ) -> Float[Array, "N K"]:
     """Map rows of one chart to consensus coordinates.
 

@@ -252,4 +252,6 @@ def dtype_of(embeddings: Stacked, anchors: Any, dtype: DTypeLike | None) -> jnp.
     if dtype is not None:
         return floating(dtype)
     leaves = jax.tree.leaves((embeddings, anchors))
-    return jnp.result_type(*(x.dtype.newbyteorder("=") for x in leaves))
+    # Float64 becomes float32 without a word where there is none, as elsewhere in JAX.
+    native = (x.dtype.newbyteorder("=") for x in leaves)
+    return jnp.result_type(*map(jax.dtypes.canonicalize_dtype, native))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from jatlas._src.consensus.linked import Stacked, linked_rows
 Within = Float[Array, "M D D"] | tuple[Float[Array, "_ _"], ...]
 
 
+# Not checked when it is made: a tree of shardings or of stacked arrays is one too.
+@no_type_check
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ConsensusState:

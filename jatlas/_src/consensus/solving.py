@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,8 @@ from jatlas._src.roots import ROUNDING, eigen
 PerChart = Array | tuple[Array, ...]
 
 
+# Not checked when it is made: a tree of shardings or of stacked arrays is one too.
+@no_type_check
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Consensus:
@@ -169,12 +172,16 @@ def _consensus(
     largest = jnp.argmax(jnp.abs(weights), axis=0)
     sign = jnp.sign(jnp.take_along_axis(weights, largest[None], axis=0))
     weights = weights * jax.lax.stop_gradient(jnp.where(sign == 0, 1, sign))
-    known = jnp.where(jnp.any(jnp.isnan(scale)), jnp.nan, 1).astype(values.dtype)
+    unknown = jnp.any(jnp.isnan(jnp.concatenate([scale, values])))
+    mean, scale, weights, agreement = (
+        jnp.where(unknown | jnp.isnan(power), jnp.nan, x)
+        for x in (mean, scale, weights * _powered(values, power), values)
+    )
     return Consensus(
         by_chart(mean, dimensions),
         scale,
-        by_chart(weights * _powered(values, power), dimensions),
-        jnp.clip(values, 0, 1) * known,
+        by_chart(weights, dimensions),
+        jnp.clip(agreement, 0, 1),
         ridge,
         power,
         normalize,
@@ -182,8 +189,8 @@ def _consensus(
 
 
 def _powered(values: Float[Array, " K"], power: Number) -> Float[Array, " K"]:
-    """w^power; zero for an agreement that is zero up to rounding."""
-    kept = values > ROUNDING * jnp.finfo(values.dtype).eps
+    """w^power; zero for an agreement that is zero up to rounding of the largest."""
+    kept = values > ROUNDING * jnp.finfo(values.dtype).eps * jnp.max(values)
     root = jnp.where(kept, values, 1) ** power
     # A NaN fails every comparison; it must come out as NaN, not as zero.
     return jnp.where(kept, root, values * 0)
