@@ -33,6 +33,7 @@ FLOORS = {
     "experiments.paper": 9,
     "experiments.anchors": 9,
     "experiments.blind": 9,
+    "experiments.few_labels": 9,
     "experiments.two_encoders": 9,
     "experiments.continual": 9,
     "experiments.federated": 9,

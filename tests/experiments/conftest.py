@@ -18,7 +18,7 @@ WIDTH = 10
 ALIKE = (
     "test_metrics", "test_paper_experiment", "test_paper_measure", "test_benches",
     "test_anchors_experiment", "test_blind_present", "test_blind_scores",
-    "test_blind_spaces", "test_blind_trust",
+    "test_blind_spaces", "test_blind_trust", "test_few_labels_experiment",
 )  # fmt: skip
 
 

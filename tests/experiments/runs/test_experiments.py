@@ -10,12 +10,13 @@ from experiments.blind.experiment import EXPERIMENT as BLIND
 from experiments.continual.experiment import EXPERIMENT as CONTINUAL
 from experiments.data import modules
 from experiments.federated.experiment import EXPERIMENT as FEDERATED
+from experiments.few_labels.experiment import EXPERIMENT as FEW_LABELS
 from experiments.paper.experiment import EXPERIMENT as PAPER
 from experiments.runs import options, provenance, runner
 from experiments.runs.options import Options
 from experiments.two_encoders.experiment import EXPERIMENT as TWO_ENCODERS
 
-ALL = (ANCHORS, BLIND, CONTINUAL, FEDERATED, PAPER, TWO_ENCODERS)
+ALL = (ANCHORS, BLIND, CONTINUAL, FEDERATED, FEW_LABELS, PAPER, TWO_ENCODERS)
 EXPERIMENTS = {each.name: each for each in ALL}
 SHARED = {field.name for field in fields(Options)}
 DRAWING = {"matplotlib", "plotly", "rich", "markdown_it"}

@@ -1,0 +1,1 @@
+"""What does a merged space save in labels?"""
