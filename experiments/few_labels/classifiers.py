@@ -15,7 +15,7 @@ from experiments.measures import guesses
 RIDGES = np.float32(10.0 ** np.arange(-4, 1.5, 0.5))
 # With one label a class, leave-one-out would leave a class without a sample.
 RIDGE_OF_ONE = 0.01
-# (labelled rows (n, K), their labels (n,), C, rows (T, K)) to the guesses, (T,).
+# (labeled rows (n, K), their labels (n,), C, rows (T, K)) to the guesses, (T,).
 Classify = Callable[[jax.Array, jax.Array, int, jax.Array], jax.Array]
 
 
@@ -26,7 +26,7 @@ def ridge(
 
     `RIDGE_OF_ONE` where there is no more than a label a class.
 
-    Centred rows X = U diag(s) V', with Y the centred one-hot labels. With a ridge r
+    Centered rows X = U diag(s) V', with Y the centered one-hot labels. With a ridge r
     the residuals are E = Y - U diag(s^2 / (s^2 + r)) U'Y, and without sample i its
     residual is E_i / (1 - h_i), where h_i = 1 / n + sum over k of
     U_ik^2 s_k^2 / (s_k^2 + r) holds for the mean that is refitted too. The ridge with
@@ -81,7 +81,7 @@ def accuracies(
 
     Args:
         name: one of `CLASSIFIERS`.
-        rows: (R, n, K), the labelled rows of each draw.
+        rows: (R, n, K), the labeled rows of each draw.
         labels: (R, n).
         num_classes: C.
         new: (T, K), rows to be classified.

@@ -1,4 +1,4 @@
-"""Which samples are labelled: some of every class, drawn several times."""
+"""Which samples are labeled: some of every class, drawn several times."""
 
 import numpy as np
 

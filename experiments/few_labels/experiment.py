@@ -1,7 +1,7 @@
 """What does a merged space save in labels? Without an oracle, from one label a class.
 
 Charts were trained on their tasks by others. Who uses them has images without labels,
-every chart embeds all of them, and some are labelled.
+every chart embeds all of them, and some are labeled.
 """
 
 from typing import Any

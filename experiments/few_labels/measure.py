@@ -33,7 +33,7 @@ class FewLabelsOptions(Options):
     )
     """Labels a class; all labels are always measured too."""
     draws: int = 5
-    """How often the labelled images are drawn, for each seed."""
+    """How often the labeled images are drawn, for each seed."""
 
 
 def check(options: FewLabelsOptions) -> None:
@@ -77,7 +77,7 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
     jobs = [(name, method.title) for name, method in METHODS.items()]
     jobs += [(f"chart{m}", f"chart {m + 1}") for m in range(len(cell.charts))]
     named = {"scenario": setting.scenario, "setting": setting.name, "seed": seed}
-    chosen = labelled(bench, seed)
+    chosen = labeled_samples(bench, seed)
     rows: Rows = []
     for done, (name, title) in enumerate(jobs):
         report(title, 0.6 + 0.4 * done / len(jobs))
@@ -90,8 +90,8 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
     return rows
 
 
-def labelled(bench: Bench, seed: int) -> dict[int | None, np.ndarray]:
-    """By labels a class, (R, n), the labelled samples of each draw; all under None.
+def labeled_samples(bench: Bench, seed: int) -> dict[int | None, np.ndarray]:
+    """By labels a class, (R, n), the labeled samples of each draw; all under None.
 
     They are drawn from the training split. There is one draw of all.
     """
@@ -111,7 +111,7 @@ def scored(
     Args:
         dataset: whose samples they are.
         space: (N, K).
-        chosen: from `labelled`.
+        chosen: from `labeled_samples`.
     """
     labels, test = dataset.labels, dataset.test
     rows = []
@@ -130,7 +130,11 @@ def scored(
                         labels[test],
                     )
                 )
-            about = {"classifier": name, "labels": count, "labelled": samples.shape[1]}
+            about = {
+                "classifier": name,
+                "labels": count,
+                "num_labeled": samples.shape[1],
+            }
             rows += [
                 about | {"draw": draw, "value": round(float(value), 6)}
                 for draw, value in enumerate(values)

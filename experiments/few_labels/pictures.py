@@ -26,7 +26,7 @@ _APART = 1.035  # of one line's points from the next's, so that bars do not hide
 
 
 def figure(rows: Rows, classifier: str = "ridge") -> Figure:
-    """Mean and standard deviation over seeds and draws; labels on a logarithmic axis."""
+    """Mean and standard deviation over seeds and draws of the labels."""
     keys = settings_of(rows)
     lines = -(-len(keys) // 2)
     drawn = Figure((WIDTH, 4.6 * lines + 0.6), layout="constrained")

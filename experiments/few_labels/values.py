@@ -22,7 +22,7 @@ def numbers_of(rows: Rows) -> dict[int | None, float]:
 
     The average is over the number of classes that is seen from balanced draws.
     """
-    found = {r["labels"]: r["labelled"] for r in rows}
+    found = {r["labels"]: r["num_labeled"] for r in rows}
     classes = next(size // n for n, size in found.items() if n is not None)
     return {n: size / classes for n, size in found.items()}
 

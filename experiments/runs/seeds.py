@@ -19,7 +19,7 @@ PAIRS = Words((5,))  # the rows of what takes all pairs
 PUBLIC = Words((8,))  # the public samples, which are kept from every task
 HALVES = Words((11,))  # the validation samples to stop by, and those to choose by
 PRESENCE = Words((13,))  # the charts that embed a sample
-LABELS = Words((17,))  # the samples that are labelled
+LABELS = Words((17,))  # the samples that are labeled
 
 CLASSIFIERS = Number(7)  # of the key of a seed, as those of federated rounds
 PUBLIC_OF_CLIENTS = Number(11)  # a round's public samples, and its anchors

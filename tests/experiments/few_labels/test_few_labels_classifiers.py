@@ -16,7 +16,7 @@ each_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 
 
 def spaces(count, width, noise=1.5, draws=3):
-    """Labelled rows (R, n, K), their labels, and 400 new rows of the same classes."""
+    """Labeled rows (R, n, K), their labels, and 400 new rows of the same classes."""
     rng = np.random.default_rng(count + width)
     means = rng.normal(size=(C, width))
     labels = np.tile(np.repeat(np.arange(C), count), (draws, 1))
@@ -27,7 +27,7 @@ def spaces(count, width, noise=1.5, draws=3):
 
 
 def scaled(rows, new):
-    """Centred on the labelled rows, which then have a mean squared norm of 1."""
+    """Centered on the labeled rows, which then have a mean squared norm of 1."""
     mean = np.float64(rows).mean(axis=0)
     scale = np.sqrt(np.sum((rows - mean) ** 2, axis=1).mean())
     return (rows - mean) / scale, (new - mean) / scale

@@ -12,7 +12,7 @@ from experiments.few_labels import measure as few_labels_measure
 from experiments.few_labels import methods, tables
 from experiments.few_labels.classifiers import CLASSIFIERS
 from experiments.few_labels.experiment import EXPERIMENT
-from experiments.few_labels.measure import FewLabelsOptions, labelled, scored
+from experiments.few_labels.measure import FewLabelsOptions, labeled_samples, scored
 from experiments.few_labels.methods import METHODS
 from experiments.runs import benches, deals, provenance, runner
 from experiments.runs.benches import Bench
@@ -66,7 +66,7 @@ def test_a_run_measures_every_space_and_goes_on(small, capsys, monkeypatch):
     assert set(cells) == wanted
     assert len(cells) == len(wanted)
     assert all(0 <= r["value"] <= 1 for r in rows)
-    assert {r["labelled"] for r in rows} == {10, 50, 400}
+    assert {r["num_labeled"] for r in rows} == {10, 50, 400}
     widths = {r["method"]: r["width"] for r in rows}
     assert widths["concat"] == widths["concat_unit"] == 2 * WIDTH
     assert widths["pixels"] == 64
@@ -123,8 +123,8 @@ def test_the_plain_atlas_is_the_mean_of_cosines(drawn):
     assert pool[cell.anchors].all()
 
 
-def test_labelled_samples_are_of_the_training_split(drawn):
-    found = labelled(drawn, 0)
+def test_labeled_samples_are_of_the_training_split(drawn):
+    found = labeled_samples(drawn, 0)
     dataset = drawn.dataset
     assert {n: x.shape for n, x in found.items()} == {
         1: (2, 10), 5: (2, 50), None: (1, 400),
@@ -135,7 +135,7 @@ def test_labelled_samples_are_of_the_training_split(drawn):
 
 
 def test_a_space_that_knows_the_class_is_perfect_and_noise_is_chance(drawn):
-    dataset, chosen = drawn.dataset, labelled(drawn, 0)
+    dataset, chosen = drawn.dataset, labeled_samples(drawn, 0)
     perfect = scored(dataset, np.eye(10, dtype=np.float32)[dataset.labels], chosen)
     assert {row["value"] for row in perfect} == {1.0}
     noise = np.float32(np.random.default_rng(0).normal(size=(600, WIDTH)))

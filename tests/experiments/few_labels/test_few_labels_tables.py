@@ -29,13 +29,13 @@ def made_up(settings=(A, C), seeds=(0, 1), draws=3):
     return [
         {
             "scenario": scenario, "setting": setting, "seed": seed, "method": method,
-            "width": 4, "classifier": name, "labels": n, "labelled": labelled,
+            "width": 4, "classifier": name, "labels": n, "num_labeled": num_labeled,
             "draw": draw, "value": float(rng.uniform(0.2, 0.9)),
         }
         for scenario, setting in settings
         for seed in seeds
         for method in SPACES
-        for n, labelled in ((1, 10), (3, 30), (None, 4000))
+        for n, num_labeled in ((1, 10), (3, 30), (None, 4000))
         for name in CLASSIFIERS
         for draw in range(draws if n else 1)
     ]  # fmt: skip
