@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 import jatlas
+from experiments.measures import maps
 from experiments.measures.nystroem import orthonormal
 from jatlas._src import arrays
 
@@ -140,7 +141,7 @@ def transformed(space: np.ndarray, pool: np.ndarray) -> dict[str, np.ndarray]:
     The pool is (N,) boolean.
     """
     spaces = {"raw": space}
-    whiten = partial(jatlas.fit_whiten, shrinkage=SHRINKAGE)
+    whiten = partial(maps.fit_whiten, shrinkage=SHRINKAGE)
     for name, fit in (("centered", jatlas.fit_center), ("white", whiten)):
         transform = fit(space, where=pool)
         spaces[name] = np.asarray(jatlas.apply_transform(transform, space))
