@@ -129,10 +129,11 @@ def flat(
         texts.append(
             f"{source.path}: {hidden} of its {width} features vary by less than "
             "float32 holds beside their size, and what they say is lost. Take the mean "
-            "off before, in float64, or whiten the charts (whiten=True, --whiten)."
+            "off before, in float64, or whiten the charts when you merge (whiten=True, "
+            "--whiten)."
         )
     if dropped and not constant:
-        keep = " A shrinkage above 0 keeps them (shrinkage=0.5, --shrinkage 0.5)."
+        keep = " A shrinkage above 0 keeps them, when you merge (--shrinkage 0.5)."
         texts.append(
             f"{source.path}: the whitening drops {dropped} of its {width} directions, "
             "in which its samples do not vary beyond rounding."
