@@ -1,4 +1,4 @@
-"""Maps of rows that are fitted in float64, so that two runs give the same bits.
+"""Maps fitted in float64, which two runs give with the same bits.
 
 LAPACK shares its work out to threads by what else runs. In float32 that shows in the
 last digits of a map; in float64 it is rounded away.

@@ -94,7 +94,7 @@ def _check(
     kwargs: dict[str, Any],
     check: Callable[[str, Any], None],
 ) -> None:
-    """Call a check for every array, with the name of the argument that it is in."""
+    """Check every array, by the name of its argument."""
     for name, value in signature.bind_partial(*args, **kwargs).arguments.items():
         for leaf in jax.tree.leaves(value):
             check(name, leaf)
@@ -147,7 +147,7 @@ def on_host(name: str, x: Any, dtype: Any = None) -> np.ndarray:
 
 
 def check_unmasked(name: str, x: Any) -> None:
-    """Raise ValueError if x is a masked array of NumPy: JAX drops the mask."""
+    """Refuse a masked array of NumPy, whose mask JAX drops."""
     if _is_masked(x):
         raise ValueError(
             f"{name} is a masked array of NumPy, whose mask would be lost. Leave the "
@@ -157,7 +157,7 @@ def check_unmasked(name: str, x: Any) -> None:
 
 
 def check_known(name: str, x: Any) -> None:
-    """Raise ValueError if x is masked, or in a dtype that JAX does not hold."""
+    """Refuse masked arrays, and dtypes that JAX does not hold."""
     check_unmasked(name, x)
     if _is_unknown(x):
         raise ValueError(

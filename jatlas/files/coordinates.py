@@ -126,7 +126,7 @@ def similar_to_anchors(
 def _transformed_anchors(
     recipe: Recipe, chart: int
 ) -> tuple[Array, Float[np.ndarray, " D"] | None, Transform | None]:
-    """A chart's anchors as rows are compared with them, and what rows go through."""
+    """A chart's anchors, transformed; the mean and the transform of its rows."""
     transform = recipe.transforms[chart] if recipe.transforms else None
     mean, narrow = _centered(transform)
     anchors = jnp.asarray(_less(recipe.anchors[chart], mean), jnp.float32)

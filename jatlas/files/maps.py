@@ -1,4 +1,4 @@
-"""Whitening and Nystroem's map as the commands fit them: on the host, in float64.
+"""Whitening and Nystroem's map for files, fitted in float64 on the host.
 
 A map fitted in float32 on a device depends, in its last digits, on how the solver's
 threads shared their work, and drops directions that float32 does not hold. What is
@@ -105,7 +105,7 @@ def _symmetric(x: Float[np.ndarray, "A A"]) -> Float[np.ndarray, "A A"]:
 
 
 def _eps(dtype: DTypeLike) -> float:
-    """Of floating point numbers; of bfloat16, which NumPy does not know, that too."""
+    """The eps of a dtype, bfloat16 too; 0 for integers."""
     kind = np.dtype(dtype)
     if kind.kind in "iub":
         return 0.0

@@ -191,7 +191,7 @@ def serve(
 
 
 def by_client(lines: Iterable[str]) -> list[str]:
-    """The lines, those between two heads by client: who is first is a matter of time.
+    """Order the lines between two heads by client, not by arrival.
 
     >>> by_client(["client 2 joined", "client 1 joined", "head 0 sent"])
     ['client 1 joined', 'client 2 joined', 'head 0 sent']
