@@ -525,7 +525,47 @@ def test_a_wrong_dtype_is_refused_by_a_message(p):
 # Held to the promises below, though not to all above: from arrays of NumPy to a value.
 KEY = jax.random.key(0)
 FEW = {"max_epochs": 1, "batch_size": 4, "hidden": 3}
+
+
+def linear_chart():
+    """Of features: a matrix, the embedding, a matrix, logits."""
+
+    def init(key):
+        first, second = jax.random.split(key)
+        inner, outer = (
+            jax.random.normal(first, (D, 3)),
+            jax.random.normal(second, (3, C)),
+        )
+        return jatlas.charts.ChartState({"inner": inner, "outer": outer}, {})
+
+    def embedding(state, features):
+        return features @ state.params["inner"]
+
+    def logits(state, features):
+        return embedding(state, features) @ state.params["outer"]
+
+    def train(state, features):
+        return logits(state, features), state.rest
+
+    return jatlas.charts.Chart(init, train, embedding, logits)
+
+
+CHART = linear_chart()
+
+
+def trained(x, labels):
+    """Charts of two tasks, each of half of the samples."""
+    tasks = jatlas.scenarios.same_classes_disjoint_samples(
+        0, labels, percentages=((50, 50), (50, 50)), num_held_out=0
+    )
+    return jatlas.charts.fit_charts(
+        KEY, CHART, x, labels, tasks, max_epochs=2, batch_size=2
+    )
+
+
 CALLS = {
+    "charts.fit_charts": lambda x, y, labels: trained(x, labels).states,
+    "charts.embed": lambda x, y, labels: jatlas.charts.embed(trained(x, labels), x),
     "fit_probe": lambda x, y, labels: jatlas.fit_probe(KEY, x, labels, C, **FEW),
     "probes.fit_crossfit": lambda x, y, labels: jatlas.probes.fit_crossfit(
         KEY, x, labels, C, folds=2, **FEW

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jatlas
+from experiments.measures import maps
 from jatlas.probes import CrossFit
 
 SHRINKAGE = 0.3  # of the covariances: of the charts when whitened, and of GCCA's
@@ -15,7 +15,7 @@ FOLDS = 4  # of the cross-fitted probe
 
 def white(x: np.ndarray, where: np.ndarray) -> np.ndarray:
     """(N, D), whitened on these rows, (N,)."""
-    fitted = jatlas.fit_whiten(jnp.asarray(x), where=where, shrinkage=SHRINKAGE)
+    fitted = maps.fit_whiten(x, where=where, shrinkage=SHRINKAGE)
     return np.asarray(jatlas.apply_transform(fitted, x))
 
 

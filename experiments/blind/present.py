@@ -15,7 +15,7 @@ import numpy as np
 import jatlas
 from experiments.blind import aligned, evidence, scores, spaces
 from experiments.blind.cell import Cell
-from experiments.measures import guesses
+from experiments.measures import guesses, maps
 from experiments.runs import seeds
 from experiments.runs.terminal import Report
 
@@ -120,12 +120,12 @@ def _makers(
 
     # The anchors are embedded by all charts, whoever embeds a sample: the kernel of the
     # anchors, and so the coordinates, are the same for every set of charts.
-    root = jatlas.fit_nystroem(merged(white, anchors, everywhere)[anchors])
+    root = maps.fit_nystroem(merged(white, anchors, everywhere)[anchors])
     everyone = learned.all()
     fitted = cell.crossfit(key) if everyone else cell.fit(key, present(beside, learned))
     all_know = evidence.roots(fitted, beside)
     with_all = spaces.with_evidence(white, all_know, all_know[anchors], anchors)
-    evident = jatlas.fit_nystroem(with_all[anchors])
+    evident = maps.fit_nystroem(with_all[anchors])
 
     def evident_rows(presence: np.ndarray) -> np.ndarray:
         roots = evidence.roots(fitted, present(beside, presence))

@@ -8,11 +8,11 @@ with the head, a matrix that it makes of the merged rows of the anchors, which a
 public samples.
 """
 
-import jax.numpy as jnp
 import numpy as np
 
 import jatlas
 from experiments.federated.messages import Recipe
+from experiments.measures import maps
 
 SHRINKAGE = 0.3  # of the covariance of a chart's own rows
 
@@ -29,9 +29,7 @@ def relative(
         anchors: (A,), which of the n are anchors.
     """
     if recipe.coordinates == "white-nystroem":
-        fitted = jatlas.fit_whiten(
-            jnp.asarray(embeddings), where=jnp.asarray(trained_on), shrinkage=SHRINKAGE
-        )
+        fitted = maps.fit_whiten(embeddings, where=trained_on, shrinkage=SHRINKAGE)
         embeddings = np.asarray(jatlas.apply_transform(fitted, embeddings))
     return np.asarray(jatlas.relativize(embeddings, embeddings[anchors]))
 
@@ -51,7 +49,7 @@ def scale(recipe: Recipe, rows: np.ndarray, known: np.ndarray) -> np.ndarray | N
     # In the directions of anchors without a row the kernel is nothing, and its root is
     # large: no row may have a part in them.
     kernel = np.where(there, rows[anchors], 0)
-    return np.where(there, jatlas.fit_nystroem(jnp.asarray(kernel)).scale, 0)
+    return np.where(there, maps.fit_nystroem(kernel).scale, 0)
 
 
 def through(scale: np.ndarray | None, rows: np.ndarray) -> np.ndarray:

@@ -1,11 +1,9 @@
 """Nystroem's coordinates of rows that are made from anchors."""
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 import jatlas
-from jatlas.merging import Transform
+from experiments.measures import maps
 
 
 def orthonormal(rows: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -18,12 +16,6 @@ def orthonormal(rows: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         (N, A).
 
-    The map is made in float64 and then rounded, so that two runs give the same bits:
-    LAPACK shares its work out to threads by what else runs, and in float32 that shows.
-
     Source: as `jatlas.fit_nystroem`.
     """
-    with jax.enable_x64(True):
-        exact = jatlas.fit_nystroem(jnp.asarray(np.asarray(kernel, np.float64)))
-        mean, scale = (np.asarray(x, kernel.dtype) for x in exact)
-    return jatlas.apply_transform(Transform(mean, scale), rows)
+    return jatlas.apply_transform(maps.fit_nystroem(kernel), rows)

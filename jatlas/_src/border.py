@@ -48,11 +48,15 @@ def border(function: Callable[P, R]) -> Callable[P, R]:
     It goes on top. What is traced below, the functions that a caller gives too, follows
     JAX's defaults of promotion.
     """
-    inside = promoting(function)
+    inside = _promoting(function)
+    signature = inspect.signature(function)
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        if any(_is_foreign(leaf) for leaf in jax.tree.leaves((args, kwargs))):
+        leaves = jax.tree.leaves((args, kwargs))
+        if any(_is_unknown(leaf) or _is_masked(leaf) for leaf in leaves):
+            _check(signature, args, kwargs, check_known)
+        if any(map(_is_foreign, leaves)):
             args, kwargs = jax.tree.map(native, (args, kwargs))
         return inside(*args, **kwargs)
 
@@ -64,13 +68,36 @@ def promoting(function: Callable[P, R]) -> Callable[P, R]:
 
     For functions that take arrays too large to be converted as a whole.
     """
+    inside = _promoting(function)
+    signature = inspect.signature(function)
 
     @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if any(map(_is_masked, jax.tree.leaves((args, kwargs)))):
+            _check(signature, args, kwargs, check_unmasked)
+        return inside(*args, **kwargs)
+
+    return short(wrapper)
+
+
+def _promoting(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return function(*args, **kwargs)
 
-    return short(wrapper)
+    return wrapper
+
+
+def _check(
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    check: Callable[[str, Any], None],
+) -> None:
+    """Check every array, by the name of its argument."""
+    for name, value in signature.bind_partial(*args, **kwargs).arguments.items():
+        for leaf in jax.tree.leaves(value):
+            check(name, leaf)
 
 
 def jit(**options: Any) -> Callable[[Callable[P, R]], Callable[..., R]]:
@@ -114,14 +141,41 @@ def on_host(name: str, x: Any, dtype: Any = None) -> np.ndarray:
     >>> on_host("x", np.ones(2, ">f4"))
     array([1., 1.], dtype=float32)
     """
-    if isinstance(x, np.ma.MaskedArray):
+    check_unmasked(name, x)
+    arrays.check_on_host("this function", **{name: x})
+    return native(np.asarray(x, dtype))
+
+
+def check_unmasked(name: str, x: Any) -> None:
+    """Refuse a masked array of NumPy, whose mask JAX drops."""
+    if _is_masked(x):
         raise ValueError(
             f"{name} is a masked array of NumPy, whose mask would be lost. Leave the "
             "masked rows out (`x[~x.mask.any(axis=1)]`) or fill them (`x.filled(0)`), "
             "and give a plain array."
         )
-    arrays.check_on_host("this function", **{name: x})
-    return native(np.asarray(x, dtype))
+
+
+def check_known(name: str, x: Any) -> None:
+    """Refuse masked arrays, and dtypes that JAX does not hold."""
+    check_unmasked(name, x)
+    if _is_unknown(x):
+        raise ValueError(
+            f"{name} is {x.dtype}{x.shape}, which JAX does not hold; convert it first, "
+            "with `.astype(np.float32)`, say."
+        )
+
+
+def _is_masked(x: Any) -> bool:
+    return isinstance(x, np.ma.MaskedArray)
+
+
+def _is_unknown(x: Any) -> bool:
+    """Objects, texts, times, records, and floats of more than 64 bits."""
+    if not isinstance(x, np.ndarray):
+        return False
+    wide = x.dtype.type in (np.longdouble, np.clongdouble) and x.dtype.itemsize > 8
+    return wide or x.dtype.kind in "OSUMm" or x.dtype.type is np.void
 
 
 def _is_foreign(x: Any) -> bool:

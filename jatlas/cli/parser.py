@@ -4,7 +4,7 @@ import argparse
 
 from jatlas.cli import viewing
 from jatlas.files.comparing import MEASURES
-from jatlas.files.coordinates import SHRINKAGE
+from jatlas.files.maps import SHRINKAGE
 from jatlas.merging.relative import SIMILARITIES
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from jatlas._src import arrays, border
-from jatlas.files.coordinates import SHRINKAGE, fit_chart, relative_rows
+from jatlas.files.coordinates import fit_chart, relative_rows
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import check_ids, check_one_kind, find
+from jatlas.files.maps import SHRINKAGE
 from jatlas.files.quality import flat, same_encoder
 from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
@@ -131,7 +132,7 @@ def joined(
             )
     if source.rows.note:
         say(f"{path}: {source.rows.note}")
-    for warning in flat(source, *fitted.seen[1:]):
+    for warning in flat(source, *fitted.seen[1:], dropped=fitted.dropped):
         say(f"warning: {warning}")
     added = () if fitted.transform is None else (fitted.transform,)
     return recipe._replace(

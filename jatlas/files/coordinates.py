@@ -1,9 +1,8 @@
 """The coordinates of a file's rows in an atlas, in batches."""
 
-import inspect
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jatlas._src.arrays import AnyArray
+from jatlas.files import maps
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.quality import Reach, Variation, hardly_vary
 from jatlas.files.readers import Source, batches
@@ -22,11 +22,6 @@ from jatlas.merging.transforms import Transform
 
 # Whitening is fitted on so many rows of a chart at most, evenly spread over it.
 _FITTED_ON = 50_000
-
-# The shrinkage of whitening, if none is given: that of the function.
-SHRINKAGE: float = (
-    inspect.signature(transforms.fit_whiten).parameters["shrinkage"].default
-)
 
 
 class Taken(NamedTuple):
@@ -52,11 +47,13 @@ class Fitted(NamedTuple):
         anchors: (A, D), its embeddings of the anchors.
         transform: of its embeddings, if there is one.
         seen: what the look at its rows has shown; no rows are in it.
+        dropped: directions of the embeddings that the transform maps to zero.
     """
 
     anchors: Float[np.ndarray, "A D"]
     transform: Transform | None
     seen: Taken
+    dropped: int = 0
 
 
 def fit_chart(
@@ -77,7 +74,7 @@ def fit_chart(
     """
     size, whiten = source.ids.size, shrinkage is not None
     some = np.linspace(0, size - 1, min(size, _FITTED_ON) if whiten else 0).astype(int)
-    # Numbers of a file in float64 are whitened in it up to the mean: see `_centered`.
+    # Numbers of a file in float64 are centered in it: see `_centered`.
     wide = whiten and source.rows.dtype == np.float64
     taken = take_rows(
         source,
@@ -90,14 +87,8 @@ def fit_chart(
     seen = taken._replace(rows=rows[:0])
     if shrinkage is None:
         return Fitted(of_anchors, None, seen)
-    mean = rows.mean(axis=0) if wide else np.zeros((), np.float32)
-    fitted = transforms.fit_whiten(
-        jnp.asarray((rows - mean).astype(np.float32)), shrinkage=shrinkage
-    )
-    # Of NumPy, whose float64 stays float64.
-    transform: Any = jax.tree.map(np.asarray, fitted)
-    transform = transform._replace(mean=mean + transform.mean)
-    return Fitted(of_anchors, transform, seen._replace(hidden=0))
+    fitted = maps.fit_whiten(rows, shrinkage, source.rows.dtype)
+    return Fitted(of_anchors, fitted.transform, seen._replace(hidden=0), fitted.dropped)
 
 
 def take_rows(
@@ -125,26 +116,31 @@ def take_rows(
 
 def similar_to_anchors(
     recipe: Recipe, chart: int, rows: Float[np.ndarray, "n D"]
-) -> Float[Array, "n A"]:
+) -> Float[np.ndarray, "n A"]:
     """The relative representation of some rows of a chart, all at once."""
+    anchors, mean, narrow = _transformed_anchors(recipe, chart)
+    x = jnp.asarray(_less(rows, mean), jnp.float32)
+    return np.asarray(_similar(x, anchors, narrow, recipe.similarity))
+
+
+def _transformed_anchors(
+    recipe: Recipe, chart: int
+) -> tuple[Array, Float[np.ndarray, " D"] | None, Transform | None]:
+    """A chart's anchors, transformed; the mean and the transform of its rows."""
     transform = recipe.transforms[chart] if recipe.transforms else None
-    anchors = jnp.asarray(recipe.anchors[chart], jnp.float32)
-    if transform is not None:
-        anchors = transforms.apply_transform(transform, anchors)
-    x = jnp.asarray(rows, jnp.float32)
-    return _similar(x, anchors, transform, recipe.similarity)
+    mean, narrow = _centered(transform)
+    anchors = jnp.asarray(_less(recipe.anchors[chart], mean), jnp.float32)
+    if narrow is not None:
+        anchors = transforms.apply_transform(narrow, anchors)
+    return anchors, mean, narrow
 
 
 def relative_rows(
     recipe: Recipe, chart: int, source: Source, batch_size: int, say: Say = quiet
 ) -> Iterator[tuple[int, Float[np.ndarray, "n A"]]]:
     """The relative representation of a chart's rows, some at a time."""
-    transform = recipe.transforms[chart] if recipe.transforms else None
-    mean, narrow = _centered(transform)
+    anchors, mean, narrow = _transformed_anchors(recipe, chart)
     dtype = np.float32 if mean is None else np.float64
-    anchors = jnp.asarray(_less(recipe.anchors[chart], mean), jnp.float32)
-    if narrow is not None:
-        anchors = transforms.apply_transform(narrow, anchors)
     variation = Variation(recipe.anchor_ids.size)
     for start, x in batches(source, batch_size, dtype):
         x = _less(x, mean)

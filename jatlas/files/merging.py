@@ -5,13 +5,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from jatlas._src import arrays, border
 from jatlas.files.coordinates import (
-    SHRINKAGE,
     Fitted,
     fit_chart,
     relative_rows,
@@ -19,15 +17,14 @@ from jatlas.files.coordinates import (
     through_nystroem,
 )
 from jatlas.files.formats.faults import BadFile
+from jatlas.files.maps import SHRINKAGE, FittedMap, fit_nystroem
 from jatlas.files.quality import flat, same_encoder
 from jatlas.files.readers import Source, file_hash, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_shrinkage
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.sums import add_rows, disagreement, empty_running
 from jatlas.files.survey import Survey, describe, redrawn, survey, warnings
-from jatlas.merging.nystroem import fit_nystroem
 from jatlas.merging.relative import SIMILARITIES
-from jatlas.merging.transforms import Transform
 
 
 @border.promoting
@@ -65,7 +62,8 @@ def merge_files(
             its rows at most). A file in float64 is centered in float64.
         shrinkage: of these covariances, 0 to 1; that of `fit_whiten` if None. A chart
             that joins later is whitened with the same.
-        nystroem: whether the merged rows are made orthonormal coordinates (`nystroem`).
+        nystroem: whether the merged rows are made orthonormal coordinates, by the map
+            of `fit_nystroem` with `by_chart`.
         seed: of the draw of the anchors.
         batch_size: rows that are read and sent to the device at once.
         say: gets in a table what is in the files, and warnings.
@@ -128,8 +126,14 @@ def merge_files(
             advance(len(rows))
     merged = state.merged
     if nystroem:
-        fitted = _orthonormal(samples, recipe, merged)
-        recipe = recipe._replace(nystroem=jax.tree.map(np.asarray, fitted))
+        fitted = _orthonormal(recipe, merged[samples.anchors])
+        recipe = recipe._replace(nystroem=fitted.transform)
+        if fitted.dropped:
+            say(
+                f"warning: Nystroem's map drops {fitted.dropped} of the "
+                f"{samples.anchors.size} directions of the merged rows: rounding does "
+                "not tell them from none. Are anchors the same, or zero?"
+            )
         merged = through_nystroem(recipe, merged, batch_size)
     atlas = AtlasFile(samples.ids, merged, state.count, disagreement(state), recipe)
     check_atlas(atlas)
@@ -187,7 +191,7 @@ def _recipe(
                     "count twice. Give one file with all of its samples."
                 )
         charts.append(fitted)
-        for warning in flat(source, *fitted.seen[1:]):
+        for warning in flat(source, *fitted.seen[1:], dropped=fitted.dropped):
             say(f"warning: {warning}")
     transforms = [fitted.transform for fitted in charts]
     return Recipe(
@@ -202,20 +206,15 @@ def _recipe(
     )
 
 
-def _orthonormal(
-    samples: Survey,
-    recipe: Recipe,
-    merged: Float[np.ndarray, "N A"],
-) -> Transform:
-    """Nystroem's map, by chart kernels if samples differ in charts."""
-    rows = jnp.asarray(merged[samples.anchors])
-    if samples.presence.all():
-        return fit_nystroem(rows)
-    kernels = [
-        similar_to_anchors(recipe, m, anchors)
-        for m, anchors in enumerate(recipe.anchors)
-    ]
-    return fit_nystroem(rows, by_chart=jnp.stack(kernels))
+def _orthonormal(recipe: Recipe, rows: Float[np.ndarray, "A A"]) -> FittedMap:
+    """Nystroem's map from the anchors' merged rows, by chart kernels.
+
+    Also where every sample is in every chart: a new sample can come from one of them,
+    and the map of the mean kernel alone sorts such samples by chart.
+    """
+    charts = enumerate(recipe.anchors)
+    kernels = [similar_to_anchors(recipe, m, anchors) for m, anchors in charts]
+    return fit_nystroem(rows, kernels)
 
 
 def _versions() -> dict[str, str]:

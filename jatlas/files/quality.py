@@ -108,7 +108,9 @@ def differing(x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n D"]) -> np.nd
     return np.asarray(apart > SAME * np.linalg.norm(y, axis=1))
 
 
-def flat(source: Source, zeros: int, constant: bool, hidden: int) -> list[str]:
+def flat(
+    source: Source, zeros: int, constant: bool, hidden: int, dropped: int = 0
+) -> list[str]:
     """Warnings for a chart whose rows hardly differ between samples."""
     texts = []
     if zeros:
@@ -127,7 +129,15 @@ def flat(source: Source, zeros: int, constant: bool, hidden: int) -> list[str]:
         texts.append(
             f"{source.path}: {hidden} of its {width} features vary by less than "
             "float32 holds beside their size, and what they say is lost. Take the mean "
-            "off before, in float64, or whiten the charts (whiten=True, --whiten)."
+            "off before, in float64, or whiten the charts when you merge (whiten=True, "
+            "--whiten)."
+        )
+    if dropped and not constant:
+        keep = " A shrinkage above 0 keeps them, when you merge (--shrinkage 0.5)."
+        texts.append(
+            f"{source.path}: the whitening drops {dropped} of its {width} directions, "
+            "in which its samples do not vary beyond rounding."
+            f"{keep if dropped < width else ''}"
         )
     if width == 1:
         texts.append(

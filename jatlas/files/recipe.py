@@ -82,18 +82,21 @@ def check_atlas(atlas: AtlasFile) -> None:
     _check("merged", atlas.merged, (size, width), "f")
     _check("count", atlas.count, (size,), "iu")
     most = len(atlas.recipe.anchors)
-    if size and not (atlas.count.min() >= 1 and atlas.count.max() <= most):
+    bad = np.flatnonzero((atlas.count < 1) | (atlas.count > most))
+    if bad.size:
         raise ValueError(
             f"count must lie in 1..{most}, the number of charts; got "
-            f"{atlas.count.min()}..{atlas.count.max()}."
+            f"{atlas.count[bad[0]]} in row {bad[0]} (id {atlas.ids[bad[0]].item()!r})."
         )
     alone = atlas.count == 1
     spread = atlas.disagreement
     _check("disagreement", spread, (size,), "f", where=~alone)
-    if not np.isnan(spread[alone]).all() or (spread[~alone] < 0).any():
+    bad = np.flatnonzero(np.where(alone, ~np.isnan(spread), spread < 0))
+    if bad.size:
         raise ValueError(
             "disagreement must be NaN for a sample in one chart, 0 or more for others; "
-            f"got {spread[alone][:3].tolist()} and {spread[~alone][:3].tolist()}."
+            f"got {spread[bad[0]]} in row {bad[0]} (id {atlas.ids[bad[0]].item()!r}), "
+            f"of a sample in {atlas.count[bad[0]]}."
         )
 
 

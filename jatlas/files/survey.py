@@ -205,7 +205,7 @@ def _anchors_in(
     if not file.is_file():
         raise ValueError(
             "anchors are shared:NUMBER, of samples in every file, or a file of ids, "
-            f"one a line (.txt) or an array (.npy); got {str(file)!r}."
+            f"one a line (.txt) or an array (.npy); there is no file {str(file)!r}."
         )
     with faults_of(file):
         wanted = names.as_kind(names.plain_ids(read_ids(file)), id_type)

@@ -142,6 +142,7 @@ def _chart(m: int, chart: tuple[Ids, AnyArray]) -> tuple[np.ndarray, np.ndarray]
     names = _ids(chart[0], f"chart {m}")
     x = on_host(f"the embeddings of chart {m}", chart[1])
     arrays.check_rows(f"the embeddings of chart {m}", x)
+    border.check_known(f"the embeddings of chart {m}", x)
     arrays.check_equal(
         f"the number of ids and of embeddings of chart {m}",
         [names.size, x.shape[0]],

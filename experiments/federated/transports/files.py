@@ -185,8 +185,23 @@ def serve(
         time.sleep(_PAUSE)
     reports = read_reports(place, len(polls), state.head.version)
     accepted = list(state.head.clients)
-    lines = [*state.lines, *silent(accepted, reports)]
-    return Round(lines, accepted, state.sent, {"head": state.size}, reports)
+    lines = [*by_client(state.lines), *silent(accepted, reports)]
+    sent = dict(sorted(state.sent.items()))
+    return Round(lines, accepted, sent, {"head": state.size}, reports)
+
+
+def by_client(lines: Iterable[str]) -> list[str]:
+    """Order the lines between two heads by client, not by arrival.
+
+    >>> by_client(["client 2 joined", "client 1 joined", "head 0 sent"])
+    ['client 1 joined', 'client 2 joined', 'head 0 sent']
+    """
+    heads, ordered = 0, []
+    for line in lines:
+        heads += line.startswith("head ")
+        client = re.match(r"client (\d+) ", line)
+        ordered.append((heads, int(client[1]) if client else 0, line))
+    return [line for *_, line in sorted(ordered, key=lambda item: item[:2])]
 
 
 def opened(recipe: Recipe, place: Places) -> State:

@@ -64,7 +64,8 @@ def choose_columns(
             several.
     """
     if len(set(schema.names)) < len(schema.names):
-        raise ValueError("two of its columns have one name; rename one.")
+        twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+        raise ValueError(f"two of its columns have one name, {twice[:20]}; rename one.")
     name = pick_ids(schema.names, ids)
     types = {field.name: field.type for field in schema if field.name != name}
     if embeddings is not None:

@@ -819,3 +819,13 @@ def test_a_process_of_jax_distributed_that_is_lost_is_named(
     assert stopped.value.code == 2
     assert "process 2 of 3 was ended by SIGKILL" in capsys.readouterr().err
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_what_happened_is_told_by_client_whoever_came_first():
+    first = ["client 2 joined", "a.npz refused: files", "client 1 joined"]
+    again = ["client 3 joined", "client 1 sent the same again: counted once"]
+    told = files.by_client([*first, "head 0 sent", *again, "head 1 sent"])
+    wanted = [first[1], first[2], first[0], "head 0 sent", again[1], again[0]]
+    assert told == [*wanted, "head 1 sent"]
+    swapped = [*first[::-1], "head 0 sent", *again[::-1], "head 1 sent"]
+    assert files.by_client(swapped) == told

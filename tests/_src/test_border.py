@@ -1,0 +1,70 @@
+"""Arrays that JAX takes for something else are refused by name, before it sees them."""
+
+import jax
+import numpy as np
+import pytest
+
+import jatlas
+
+X = np.random.default_rng(0).normal(size=(8, 3))
+WIDE = np.dtype(np.longdouble).itemsize > 8
+UNKNOWN = ["object", "U8", "S8", "datetime64[s]", "V4"]
+UNKNOWN += ["longdouble"] if WIDE else []
+
+
+def foreign(dtype):
+    if dtype == "V4":
+        return X.astype(np.float32).view("V4")
+    if dtype == "datetime64[s]":
+        return X.astype(np.int64).astype(dtype)
+    return X.astype(dtype)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("dtype", UNKNOWN)
+def test_arrays_of_unknown_dtypes_are_refused_by_name(dtype):
+    x = foreign(dtype)
+    with pytest.raises(ValueError, match=r"^anchors is .*\.astype\(np\.float32\)"):
+        jatlas.relativize(X, x)
+    with pytest.raises(ValueError, match="embeddings"):
+        jatlas.merge([x, X], [X[:2], X[:2]], np.ones((2, 8), bool))
+    with pytest.raises(ValueError, match="embeddings of chart 0"):
+        jatlas.assemble([(np.arange(8), x)])
+
+
+LABELS = np.arange(8) % 2
+PRESENCE = np.ones((2, 8), bool)
+KEY = jax.random.key(0)
+MASKED = {
+    "embeddings": lambda m: jatlas.relativize(m(X), X),
+    "anchors": lambda m: jatlas.relativize(X, m(X)),
+    "embeddings of fit_whiten": lambda m: jatlas.fit_whiten(m(X)),
+    "embeddings of merge": lambda m: jatlas.merge([X, m(X)], [X, X], PRESENCE),
+    "presence": lambda m: jatlas.merge([X, X], [X, X], m(PRESENCE)),
+    "presence of masked_mean": lambda m: jatlas.masked_mean(
+        np.stack([X, X]), m(PRESENCE)
+    ),
+    "x": lambda m: jatlas.cka(m(X), X),
+    "where": lambda m: jatlas.cka(X, X, where=m(PRESENCE[0])),
+    "labels": lambda m: jatlas.separability(X, m(LABELS), num_classes=2),
+    "labels of fit_probe": lambda m: jatlas.fit_probe(KEY, X, m(LABELS), 2),
+    "queries": lambda m: jatlas.metrics.retrieval(m(X), X, k=2),
+    "pool": lambda m: jatlas.choose_anchors(0, m(PRESENCE[0]), 2),
+    "embeddings of choose_anchors": lambda m: jatlas.choose_anchors(
+        0, PRESENCE[0], 2, method="kmeans", embeddings=m(X)
+    ),
+    "seen": lambda m: jatlas.anchor_pool(m(PRESENCE), "shared"),
+    "embeddings of assemble": lambda m: jatlas.assemble([(np.arange(8), m(X))]),
+}
+
+
+def masked(x):
+    return np.ma.masked_array(x, mask=np.arange(x.size).reshape(x.shape) == 3)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", MASKED)
+def test_masked_arrays_are_refused_by_name(name):
+    with pytest.raises(ValueError, match=rf"{name.split(' of ')[0]}.* a masked array"):
+        MASKED[name](masked)
+    MASKED[name](lambda x: x)
