@@ -166,6 +166,12 @@ def check_known(name: str, x: Any) -> None:
         )
 
 
+def check_all_known(name: str, tree: Any) -> None:
+    """`check_known` of every array of a tree."""
+    for leaf in jax.tree.leaves(tree):
+        check_known(name, leaf)
+
+
 def _is_masked(x: Any) -> bool:
     return isinstance(x, np.ma.MaskedArray)
 

@@ -46,6 +46,7 @@ def merged(
     """
     of_rows = partial(rows, empty=empty, **options)
     embeddings, presence, weights = samples
+    border.check_all_known("embeddings", embeddings)
     if batch_size is not None:
         arrays.check_count("batch_size", batch_size, 1)
     spread = [layout.of_samples(x, -2) for x in jax.tree.leaves(embeddings)]

@@ -78,9 +78,7 @@ def merge(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
     """
-    for name, spaces in (("embeddings", embeddings), ("anchors", anchors)):
-        for x in jax.tree.leaves(spaces):
-            border.check_known(name, x)
+    border.check_all_known("anchors", anchors)
     # The function, not its name, is what is compiled for: a name can be given anew.
     options = {
         "similarity": similarity_function(similarity),
