@@ -3,10 +3,8 @@
 The linter cannot tell: it takes the axes in annotations of arrays for names.
 """
 
-import ast
 import builtins
-import dis
-import types
+import symtable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -15,42 +13,34 @@ FILES = sorted(
     for room in ("jatlas", "experiments", "tests")
     for path in (ROOT / room).rglob("*.py")
 )
-OF_MODULES = {
-    "__file__",
-    "__name__",
-    "__doc__",
-    "__path__",
-    "__spec__",
-    "__annotations__",
-}
+OF_MODULES = {"__file__", "__name__", "__doc__", "__path__", "__spec__"}
+KNOWN = set(dir(builtins)) | OF_MODULES
 
 
-def read(code):
-    """The global names that a code object and those within it read."""
-    names = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
-    return names.union(*map(read, inner))
-
-
-def defined(code):
-    """The global names that a module, and functions by `global`, define."""
-    stores = ("STORE_NAME", "STORE_GLOBAL")
-    names = {i.argval for i in dis.get_instructions(code) if i.opname in stores}
-    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
-    return names.union(*map(defined, inner))
+def tables(table):
+    """A table of symbols, and those of all that is defined within."""
+    yield table
+    for child in table.get_children():
+        yield from tables(child)
 
 
 def undefined(source):
-    tree = ast.parse(source)
-    code = compile(tree, "module", "exec", dont_inherit=True)
-    return sorted(read(code) - defined(code) - set(dir(builtins)) - OF_MODULES)
+    top, *others = tables(symtable.symtable(source, "module", "exec"))
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned()}
+    bound |= {s.get_name() for s in top.get_symbols() if s.is_imported()}
+    bound |= {s.get_name() for s in top.get_symbols() if s.is_namespace()}
+    reads = {
+        s.get_name()
+        for table in [top, *others]
+        for s in table.get_symbols()
+        if s.is_referenced() and (table is top or s.is_global())
+    }
+    return sorted(reads - bound - KNOWN)
 
 
 def test_every_name_is_defined():
-    faults = {
-        str(path.relative_to(ROOT)): undefined(path.read_text()) for path in FILES
-    }
-    assert {path: names for path, names in faults.items() if names} == {}
+    names = {str(path.relative_to(ROOT)): undefined(path.read_text()) for path in FILES}
+    assert {path: missing for path, missing in names.items() if missing} == {}
 
 
 def test_a_name_that_is_not_defined_is_seen():
