@@ -6,6 +6,7 @@ arrays drawn for it: jit, vmap, gradients, dtypes, masks, refusals.
 
 import ast
 import contextlib
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable
@@ -34,7 +35,8 @@ class Promise(NamedTuple):
         out: the dtype of what comes back: "same" as came in, "wide" (float32 or wider),
             or "discrete".
         inputs: name to a function of a random generator that draws the argument. Arrays
-            are the caller's, in any dtype; tuples are states, in float32 or wider.
+            are the caller's, in any dtype; records (tuples and dataclasses) are states
+            and maps, in float32 or wider.
         smooth: whether it can be differentiated in reverse.
     """
 
@@ -117,6 +119,31 @@ def apart(rng):
     )
 
 
+def related(rng):
+    """Charts that agree most about one direction, then about another."""
+    hidden = rng.normal(size=(N, D)) * np.array([3, 1.5, 0.7, 0.4])
+    turns = np.linalg.qr(rng.normal(size=(M, D, D)))[0]
+    return hidden @ turns + 0.2 * rng.normal(size=(M, N, D))
+
+
+def exactly(function, *arguments, **options):
+    """What a function gives in float64, as arrays of NumPy."""
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, function(*arguments, **options))
+
+
+def consensus(rng):
+    return exactly(jatlas.fit_consensus, related(rng), mask(M, N)(rng))
+
+
+def linked(rng):
+    def add(*rows):
+        empty = jatlas.running.consensus.empty([D] * M, dtype=np.float64)
+        return jatlas.running.consensus.add(empty, *rows)
+
+    return exactly(add, related(rng), mask(M, N)(rng))
+
+
 def crossfit(rng):
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), probe(rng), probe(rng))
     return jatlas.probes.CrossFit(stacked, np.zeros(N, np.int32))
@@ -130,6 +157,7 @@ charts = {
     "presence": mask(M, N),
     "weights": positive(M),
 }
+several = {"embeddings": related, "presence": mask(M, N)}
 rows = {"embeddings": floats(N, D), "where": mask(N)}
 sides = {"embeddings": floats(N, D), "anchors": floats(A, D)}
 of = {"num_classes": C}
@@ -157,6 +185,28 @@ PROMISES = [
     promise(jatlas.masked_mean, "same", relative=floats(M, N, A), presence=mask(M, N)),
     promise(jatlas.merge, "same", **charts),
     promise(jatlas.merge, "same", options={"similarity": "rbf"}, **charts),
+    promise(jatlas.fit_consensus, "wide", options={"num_features": 2}, **several),
+    promise(
+        jatlas.fit_consensus,
+        "wide",
+        options={"num_features": 2, "normalize": True},
+        **several,
+        where=mask(N),
+    ),
+    promise(
+        jatlas.apply_consensus,
+        "same",
+        options={"chart": 1},
+        consensus=consensus,
+        embeddings=floats(N, D),
+    ),
+    promise(
+        jatlas.merge_consensus,
+        "same",
+        consensus=consensus,
+        **several,
+        weights=positive(M),
+    ),
     promise(
         jatlas.running.atlas.add,
         "wide",
@@ -175,6 +225,16 @@ PROMISES = [
     ),
     promise(jatlas.running.spread.combine, "wide", a=apart, b=apart),
     promise(jatlas.running.spread.value, "wide", spread=apart),
+    promise(
+        jatlas.running.consensus.add, "wide", state=linked, **several, where=mask(N)
+    ),
+    promise(jatlas.running.consensus.combine, "wide", a=linked, b=linked),
+    promise(
+        jatlas.running.consensus.value,
+        "wide",
+        options={"num_features": 2},
+        state=linked,
+    ),
     promise(
         jatlas.anchor_pool, "discrete", options={"rule": "shared"}, seen=mask(M, N)
     ),
@@ -257,6 +317,7 @@ ELSEWHERE = {
     "charts.adam": "charts/test_optimizers.py",
     "running.atlas.empty": "running/test_atlas.py",
     "running.cka.empty": "running/test_running_cka.py",
+    "running.consensus.empty": "running/test_running_consensus.py",
     "running.spread.empty": "running/test_spread.py",
     "charts.from_module": "charts/test_cnn.py",
     "devices.sample_mesh": "test_devices.py",
@@ -282,6 +343,11 @@ def is_float(x):
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
+def is_record(x):
+    """Whether an argument is a state or a map: a tuple or a dataclass."""
+    return isinstance(x, tuple) or dataclasses.is_dataclass(x)
+
+
 def arrays_of(p, seed=0):
     """The function's arguments, in float64."""
     rng = np.random.default_rng(seed)
@@ -289,12 +355,11 @@ def arrays_of(p, seed=0):
 
 
 def cast(inputs, dtype):
-    """Arrays to a dtype, states to one that is float32 or wider."""
+    """Arrays to a dtype, records to one that is float32 or wider."""
 
     def one(value):
-        kept = (
-            jnp.promote_types(dtype, jnp.float32) if isinstance(value, tuple) else dtype
-        )
+        wide = jnp.promote_types(dtype, jnp.float32)
+        kept = wide if is_record(value) else dtype
         return jax.tree.map(lambda x: x.astype(kept) if is_float(x) else x, value)
 
     return {name: one(value) for name, value in inputs.items()}
@@ -302,7 +367,7 @@ def cast(inputs, dtype):
 
 def float_arrays(inputs):
     """The names of the arguments that are arrays of floating point numbers."""
-    return [n for n, x in inputs.items() if not isinstance(x, tuple) and is_float(x)]
+    return [n for n, x in inputs.items() if not is_record(x) and is_float(x)]
 
 
 def masked_by(inputs, name):
@@ -512,7 +577,7 @@ def test_a_wrong_dtype_is_refused_by_a_message(p):
         with pytest.raises(ValueError, match=rf"{name}.* must be floating point"):
             call(p, whole)
     for name, value in inputs.items():
-        if not isinstance(value, tuple) and value.dtype == bool:
+        if not is_record(value) and value.dtype == bool:
             with pytest.raises(ValueError, match=f"{name} must be boolean"):
                 call(p, {**inputs, name: value.astype(np.float32)})
     if "labels" in inputs:
@@ -791,7 +856,8 @@ def test_docstring_names_every_argument(name):
 @pytest.mark.parametrize("name", [n for n, c in PUBLIC.items() if inspect.isclass(c)])
 def test_record_describes_its_fields(name):
     record = PUBLIC[name]
-    for field in getattr(record, "_fields", ()):
+    fields = getattr(record, "__dataclass_fields__", getattr(record, "_fields", ()))
+    for field in fields:
         assert f"{field}" in record.__doc__.split("Attributes:")[1], field
 
 
