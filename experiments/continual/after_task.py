@@ -1,11 +1,14 @@
 """The measurements after each task of a sequence."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments.continual import growing
+from experiments.continual import consensus, growing
+from experiments.continual.consensus import Joined
 from experiments.continual.growing import Deal, Step
 from experiments.measures import guesses, metrics
 from experiments.measures.nystroem import orthonormal
@@ -58,7 +61,8 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
     """The spaces that are compared, and each with which.
 
     Under `oracle` a concatenation has zeros for the charts that a sample does not have,
-    and there are no Nystroem coordinates: anchors of later tasks have no row yet.
+    and there are no Nystroem coordinates: anchors of later tasks have no row yet. The
+    consensus is of all charts so far, also where a sample's own chart alone is applied.
     """
     state, absolute = left.state, left.reference
     anchors = jnp.asarray(deal.anchors)
@@ -66,6 +70,11 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
     blind = jatlas.running.atlas.value(state.blind)
     known = zip(deal.presence, state.concatenated, strict=False)
     masked = [jnp.where(present[:, None], rows, 0) for present, rows in known]
+    charts = list(state.concatenated)
+    joined = consensus_of(bench, deal, charts)
+    own = jnp.asarray(deal.presence[: len(charts)])
+    by_own = jatlas.merge_consensus(joined.consensus, charts, own)
+    agreed = consensus_of(bench, deal, [absolute]).merged
     pixels = bench.dataset.images[deal.kept].reshape(deal.kept.size, -1)
     return {
         ("both", "end_to_end"): (absolute, None),
@@ -77,10 +86,18 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
             orthonormal(blind, blind[anchors]),
             orthonormal(relative, relative[anchors]),
         ),
+        ("blind", "consensus"): (joined.merged, agreed),
+        ("oracle", "consensus"): (by_own, agreed),
         ("oracle", "atlas"): (jatlas.running.atlas.value(state.oracle), relative),
         ("blind", "concat"): (jnp.hstack(state.concatenated), absolute),
         ("oracle", "concat"): (jnp.hstack(masked), absolute),
     }
+
+
+def consensus_of(bench: Bench, deal: Deal, charts: Sequence[jax.Array]) -> Joined:
+    """The consensus of these charts, at most as wide as the atlas."""
+    public = deal.tasks.held_out[deal.kept]
+    return consensus.join(charts, public, bench.options.num_anchors)
 
 
 def accuracies(
@@ -100,7 +117,9 @@ def costs(
 
     `charts` are the weights of all charts so far, which the atlas and the concatenation
     need for a sample that comes later. The public images, `pixels`, every method needs:
-    the next chart embeds them, or the next classifier learns from them.
+    the next chart embeds them, or the next classifier learns from them. The consensus
+    is counted as its moments and, apart, the rows of the public samples of all charts,
+    without which no chart can join; its seconds are without embedding.
     """
     kinds, state = bench.options.charts, left.state
     key = jax.random.key(0)
@@ -110,11 +129,23 @@ def costs(
         )
         for m in range(t + 1)
     ]
-    seconds = left.seconds
+    seconds, charts = left.seconds, state.concatenated
+    # What it compiles has been compiled for `spaces`.
+    joined, joining = growing.clocked(
+        lambda: consensus_of(bench, deal, charts), growing.JOININGS
+    )
+    public = np.flatnonzero(deal.tasks.held_out[deal.kept])
     return {
         ("blind", "atlas"): {
             "bytes": growing.size(state.blind),
             "seconds": seconds["joining"],
+        },
+        ("blind", "consensus"): {
+            "bytes": growing.size(joined.state),
+            "seconds": joining,
+        },
+        ("blind", "consensus_rows"): {
+            "bytes": growing.size([rows[public] for rows in charts])
         },
         ("blind", "concat"): {"bytes": growing.size(state.concatenated)},
         ("both", "finetuned"): {"bytes": growing.size(state.finetuned)},

@@ -25,7 +25,9 @@ sample that comes later must be embedded by every chart so far (`blind`), whose 
 grow by one chart a task; they are counted beside it.
 
 The state is also shown in other coordinates, `jatlas.fit_nystroem` of the anchors' own
-rows, which it holds: a classifier learns those sooner.
+rows, which it holds: a classifier learns those sooner. Consensus coordinates are fitted
+on the public samples after each task; these need more than the state, see
+`consensus.py`.
 
 Compared with: one chart that is trained on task after task (fine-tuning), by the same
 classifiers, and by its own head, which has learned from no public sample and, as that

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data.dataset import Dataset
-from experiments.federated import coordinates, heads, messages
+from experiments.federated import consensus, coordinates, heads, messages
+from experiments.federated.consensus import Map
 from experiments.federated.deal import Deal, client_part
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import FederatedOptions, of_kind
@@ -101,17 +102,33 @@ def alone(options: FederatedOptions, client: Client, recipe: Recipe) -> Scores:
         tasks.validation[0],
     )
     everywhere = np.ones(len(client.public), bool)
-    rows = client.relative[client.public]
-    scale = coordinates.scale(recipe, rows, everywhere)
-    seen = coordinates.through(scale, rows)
-    public = heads.learn_public(options, recipe, seen, everywhere)
+    rows = coordinates.alone(recipe, client.relative, client.public)
+    public = heads.learn_public(options, recipe, rows[client.public], everywhere)
     test_rows = labels, tasks.test, tasks.classes[0]
     return {
         "own": heads.scores(private, client.embeddings, *test_rows),
-        "own_public": heads.scores(
-            public, coordinates.through(scale, client.relative), *test_rows
-        ),
+        "own_public": heads.scores(public, rows, *test_rows),
     }
+
+
+def with_answer(
+    recipe: Recipe, client: Client, head: Head, chart_map: Map | None
+) -> Scores:
+    """As `with_head`, in the recipe's coordinates.
+
+    Args:
+        recipe: of the round.
+        client: whose scores these are.
+        head: of the atlas.
+        chart_map: the client's, to consensus coordinates. A client that got none
+            cannot use the head.
+    """
+    if recipe.coordinates != "consensus":
+        return with_head(client, head)
+    if chart_map is None:
+        return {}
+    rows = consensus.through(chart_map, client.relative)
+    return with_head(client._replace(relative=rows), head)
 
 
 def with_head(client: Client, head: Head) -> Scores:

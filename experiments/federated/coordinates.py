@@ -5,12 +5,14 @@ as the paper has them. `white-nystroem`: a chart is whitened by its own samples 
 the cosines are made, and what they are merged to is brought into orthonormal
 coordinates of the atlas's kernel. A client sends nothing more for it; the server sends,
 with the head, a matrix that it makes of the merged rows of the anchors, which are
-public samples.
+public samples. `consensus`: a client sends what it sends in plain coordinates, and
+receives a map of its own, see `consensus.py`.
 """
 
 import numpy as np
 
 import jatlas
+from experiments.federated import consensus
 from experiments.federated.messages import Recipe
 from experiments.measures import maps
 
@@ -42,7 +44,7 @@ def scale(recipe: Recipe, rows: np.ndarray, known: np.ndarray) -> np.ndarray | N
         rows: (P, A), of the public samples; anything where not known.
         known: (P,), the samples that have a row. An anchor that has none is left out.
     """
-    if recipe.coordinates == "plain":
+    if recipe.coordinates != "white-nystroem":
         return None
     anchors = list(recipe.anchors)
     there = known[anchors][:, None] & known[anchors]
@@ -55,3 +57,16 @@ def scale(recipe: Recipe, rows: np.ndarray, known: np.ndarray) -> np.ndarray | N
 def through(scale: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
     """Rows (n, A) as a head sees them."""
     return rows if scale is None else rows @ scale
+
+
+def alone(recipe: Recipe, rows: np.ndarray, public: np.ndarray) -> np.ndarray:
+    """Relative rows (n, A) in coordinates that one chart makes by itself.
+
+    Args:
+        recipe: of the round.
+        rows: of all samples of the chart.
+        public: (P,), where the public samples stand among the n.
+    """
+    if recipe.coordinates == "consensus":
+        return consensus.through(consensus.of_one_chart(rows[public]), rows)
+    return through(scale(recipe, rows[public], np.ones(len(public), bool)), rows)

@@ -17,12 +17,15 @@ NOTES = (
     "relative coordinates, in float32. No image, no label of a private sample, no "
     "weight. It receives the recipe (ids and labels of public samples, which are "
     "anchors) and the head, with one mean row for the shift and, of white-nystroem "
-    "coordinates, a matrix (A, A) made of the merged rows of the anchors.",
+    "coordinates, a matrix (A, A) made of the merged rows of the anchors. In consensus "
+    "coordinates it receives its own map too, (A, K), of which the server fits one for "
+    "each client.",
     "white-nystroem: a client whitens its chart by its private samples; what it sends "
     "is cosines all the same, as many.",
     "Of one chart the sum is the client's relative coordinates themselves: the server "
     "sees them. Over jax.distributed every client does. With --sends own the counts "
-    "also say which classes a client has.",
+    "also say which classes a client has. For consensus coordinates the server needs "
+    "the rows of each client, not their sum alone.",
     "What a client sends is in plain: who sends is taken on trust, and no noise is "
     "added.",
     "The public samples are held out of every client's training. The end-to-end chart "

@@ -4,7 +4,8 @@ A client sends one thing, a `contribution`: its number, the round, the digest of
 recipe, and over the P public samples the sums (P, A) of its relative coordinates and
 their counts (P,), each one or zero: a client has one chart. No image, no label of a
 private sample and no weight goes anywhere. The server sends the `Recipe` (ids and
-labels of public samples, which of them are anchors) and the `Head`.
+labels of public samples, which of them are anchors) and the `Head`; in consensus
+coordinates also each client's own map, see `consensus.py`.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from jatlas.running.atlas import AtlasState
 
 # What a file has beside its numbers: names, shapes, the table of contents.
 _OVERHEAD = 1 << 14
-_HEAD = 1 << 30  # of a head's numbers
+MOST_ANSWERED = 1 << 30  # bytes of the numbers of a head or a map
 
 
 class Refused(ValueError):
@@ -39,7 +40,7 @@ class Recipe(NamedTuple):
         anchors: A, places of the anchors among the public samples.
         num_classes: C.
         num_clients: M; clients are numbered from 1.
-        coordinates: "plain" or "white-nystroem"; see `coordinates.py`.
+        coordinates: "plain", "white-nystroem" or "consensus"; see `coordinates.py`.
     """
 
     round: int
@@ -120,7 +121,7 @@ def contribution(
     state = jatlas.running.atlas.add(
         jatlas.running.atlas.empty(*recipe.shape), relative, presence
     )
-    return _pack(
+    return pack_arrays(
         {
             "client": np.int32(client),
             "round": np.int32(recipe.round),
@@ -143,7 +144,7 @@ def read_contribution(content: bytes, sender: int, recipe: Recipe) -> AtlasState
         Refused: with the reason, if it is not to be merged.
     """
     num_public, num_anchors = recipe.shape
-    arrays = _unpack(content, _most_numbers(recipe))
+    arrays = unpack_arrays(content, _most_numbers(recipe))
     wanted = {"client", "round", "recipe", "total", "count"}
     if set(arrays) != wanted:
         raise Refused(f"it holds {sorted(arrays)}, expected {sorted(wanted)}")
@@ -179,7 +180,7 @@ def pack_head(head: Head) -> bytes:
     arrays |= {"common": head.common, "centre": head.centre}
     if head.scale is not None:
         arrays["scale"] = head.scale
-    return _pack(about | arrays)
+    return pack_arrays(about | arrays)
 
 
 def unpack_head(content: bytes) -> Head:
@@ -188,7 +189,7 @@ def unpack_head(content: bytes) -> Head:
     Raises:
         Refused: if it is something else.
     """
-    arrays = _unpack(content, _HEAD)
+    arrays = unpack_arrays(content, MOST_ANSWERED)
     try:
         probe = Probe(**{name: arrays[name] for name in Probe._fields})
         clients = tuple(arrays["clients"].tolist())
@@ -196,6 +197,40 @@ def unpack_head(content: bytes) -> Head:
         return Head(version, clients, probe, arrays["common"], arrays["centre"], scale)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Refused(f"it is no head: {error}") from None
+
+
+def pack_arrays(arrays: dict[str, Any]) -> bytes:
+    """An .npz of these, without pickles."""
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def unpack_arrays(content: bytes, most: int) -> dict[str, np.ndarray]:
+    """The arrays of an .npz of limited size, without pickles.
+
+    What it promises is held against what is there before any memory is taken.
+
+    Raises:
+        Refused: if it is something else, or has more than about `most` bytes.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            size = sum(entry.file_size for entry in entries)
+            if size > most + _OVERHEAD:
+                raise Refused(f"it is of {size} bytes, expected {most} at most")
+            if size > len(content):  # `pack_arrays` compresses nothing
+                raise Refused(f"it unpacks to {size} bytes, from {len(content)}")
+            for entry in entries:
+                with archive.open(entry) as stream:
+                    _check_length(stream, entry)
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays}
+    except Refused:
+        raise
+    except Exception as error:  # what a wrong byte meets inside of NumPy is anything
+        raise Refused(f"it cannot be read ({error})") from None
 
 
 def _check_numbers(total: np.ndarray, count: np.ndarray, recipe: Recipe) -> None:
@@ -229,36 +264,6 @@ def _most_numbers(recipe: Recipe) -> int:
 
 def _digest(recipe: Recipe) -> np.ndarray:
     return np.frombuffer(hashlib.sha256(pack_recipe(recipe)).digest(), np.uint8)
-
-
-def _pack(arrays: dict[str, Any]) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
-    return stream.getvalue()
-
-
-def _unpack(content: bytes, most: int) -> dict[str, np.ndarray]:
-    """The arrays of an .npz of limited size, without pickles.
-
-    What it promises is held against what is there before any memory is taken.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = archive.infolist()
-            size = sum(entry.file_size for entry in entries)
-            if size > most + _OVERHEAD:
-                raise Refused(f"it is of {size} bytes, expected {most} at most")
-            if size > len(content):  # `_pack` compresses nothing
-                raise Refused(f"it unpacks to {size} bytes, from {len(content)}")
-            for entry in entries:
-                with archive.open(entry) as stream:
-                    _check_length(stream, entry)
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays}
-    except Refused:
-        raise
-    except Exception as error:  # what a wrong byte meets inside of NumPy is anything
-        raise Refused(f"it cannot be read ({error})") from None
 
 
 def _check_length(stream: IO[bytes], entry: zipfile.ZipInfo) -> None:

@@ -18,10 +18,11 @@ class FederatedOptions(Options):
     """P: training samples, as many of each class, that no client trains on."""
     sends: Literal["all", "own"] = "all"
     """Which public samples a client sends rows of: all, or those of its own classes."""
-    coordinates: Literal["plain", "white-nystroem"] = "plain"
+    coordinates: Literal["plain", "white-nystroem", "consensus"] = "plain"
     """plain: heads see cosines to the anchors, as in the paper. white-nystroem: a
     client whitens its chart by its private samples first, and the server sends, with
-    the head, a matrix that takes merged cosines to orthonormal coordinates."""
+    the head, a matrix that takes merged cosines to orthonormal coordinates. consensus:
+    the server fits a consensus of the cosines, and sends each client its map."""
     wait: int = 3600
     """After so many seconds the head is made without those who have not sent, who join
     later; after twice as many they are given up. Of processes: for so long they wait
@@ -49,10 +50,18 @@ def check(options: FederatedOptions) -> None:
         raise ValueError(
             f"--settings takes one, whose tasks the clients have; {options.settings}."
         )
-    if settings.parse(options.settings[0]).scenario == "B":
+    scenario = settings.parse(options.settings[0]).scenario
+    if scenario == "B":
         raise ValueError(
             f"--settings {options.settings[0]} gives every client every class; choose "
             "one with classes that a client never sees, such as S4_N2 or T2."
+        )
+    joined = scenario == "A" or options.sends == "all"
+    if options.coordinates == "consensus" and not joined:
+        raise ValueError(
+            "--coordinates consensus joins clients by public samples that two or more "
+            f"send; with --sends own and --settings {options.settings[0]} there are "
+            "none. Choose --sends all, or a setting with shared classes, such as S4_N2."
         )
 
 

@@ -1,13 +1,15 @@
 """Baselines of a round, with all samples and charts at hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 import jatlas
 from experiments.data.dataset import Dataset
-from experiments.federated import client, coordinates, heads, server
+from experiments.federated import client, consensus, coordinates, heads, server
+from experiments.federated.client import Client
+from experiments.federated.consensus import Map
 from experiments.federated.deal import Deal
 from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
@@ -35,9 +37,8 @@ def end_to_end(options: FederatedOptions, bench: Bench, deal: Deal) -> Scores:
     public = np.flatnonzero(deal.tasks.held_out)
     anchors = public[list(recipe.anchors)]
     relative = coordinates.relative(recipe, rows, task.seen[0], anchors)
+    relative = coordinates.alone(recipe, relative, public)
     everywhere = np.ones(public.size, bool)
-    scale = coordinates.scale(recipe, relative[public], everywhere)
-    relative = coordinates.through(scale, relative)
     of_public = heads.learn_public(options, recipe, relative[public], everywhere)
     of_test = dataset.labels, dataset.test
     return {
@@ -67,13 +68,19 @@ def together(
     for one in every:
         sent = client.send(options, one, deal.recipe)
         state, _ = server.receive(state, one.number, sent)
-    head = server.head(options, state, 0)
-    rows = np.stack([one.relative[one.tasks.test] for one in every])
+    head, maps = server.head(options, state, 0), server.client_maps(state, 0)
+    rows = np.stack([_seen(one, maps)[one.tasks.test] for one in every])
     space = np.asarray(jatlas.masked_mean(rows, np.ones(rows.shape[:2], bool)))
     space = coordinates.through(head.scale, space)
     labels = dataset.labels[dataset.test]
     scores = _of_clients(deal, head.probe, space, labels, np.ones(labels.size, bool))
     return {"together": scores}
+
+
+def _seen(one: Client, maps: Mapping[int, Map]) -> np.ndarray:
+    """A client's rows as they are merged: through its map, if it has one."""
+    rows, chart_map = one.relative, maps.get(one.number)
+    return rows if chart_map is None else consensus.through(chart_map, rows)
 
 
 def _of_clients(

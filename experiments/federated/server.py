@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 import jatlas
-from experiments.federated import coordinates, heads, messages
+from experiments.federated import consensus, coordinates, heads, messages
+from experiments.federated.consensus import Map
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import FederatedOptions
 from jatlas.running.atlas import AtlasState
@@ -38,6 +39,11 @@ def receive(server: Server, sender: int, content: bytes) -> tuple[Server, str]:
     first = server.accepted.get(sender)
     if first is None:
         joined = server._replace(accepted={**server.accepted, sender: part})
+        reason = None
+        if server.recipe.coordinates == "consensus":
+            reason = consensus.obstacle(joined.accepted)
+        if reason is not None:
+            return server, f"client {sender} refused: {reason}"
         return joined, f"client {sender} joined, with {len(content)} bytes"
     if all(map(np.array_equal, first, part)):
         return server, f"client {sender} sent the same again: counted once"
@@ -54,10 +60,28 @@ def merged(server: Server) -> AtlasState:
     )
 
 
+def public_rows(server: Server) -> np.ndarray:
+    """(P, A) or, in consensus coordinates, (P, K): the atlas; NaN where nobody sent."""
+    if server.recipe.coordinates == "consensus":
+        return consensus.merged(consensus.fit(server.accepted), server.accepted)
+    return np.asarray(jatlas.running.atlas.value(merged(server)))
+
+
+def client_maps(server: Server, version: int) -> dict[int, Map]:
+    """What each accepted client gets beside the head of this version.
+
+    Its map to consensus coordinates; nothing in other coordinates.
+    """
+    if server.recipe.coordinates != "consensus":
+        return {}
+    return consensus.client_maps(
+        consensus.fit(server.accepted), server.accepted, version
+    )
+
+
 def head(options: FederatedOptions, server: Server, version: int) -> Head:
     """The accepted clients' head, trained on the public atlas."""
-    atlas = merged(server)
-    rows, count = np.asarray(jatlas.running.atlas.value(atlas)), np.asarray(atlas.count)
+    rows, count = public_rows(server), np.asarray(merged(server).count)
     common = np.all([np.asarray(p.count) > 0 for p in server.accepted.values()], axis=0)
     centre = np.full(rows.shape[1], np.nan, rows.dtype)
     if common.any():

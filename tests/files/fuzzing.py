@@ -29,7 +29,7 @@ import pyarrow.parquet as parquet
 from safetensors.numpy import save_file
 
 from experiments.encoders import weights_files
-from experiments.federated import messages
+from experiments.federated import consensus, messages
 from jatlas import Probe
 from jatlas.files import readers, storage
 from jatlas.files.recipe import AtlasFile, Recipe
@@ -187,6 +187,12 @@ def head() -> list[dict[str, bytes]]:
     return [{"a.npz": messages.pack_head(head)} for head in heads]
 
 
+def client_map() -> list[dict[str, bytes]]:
+    mean, scale = np.zeros(A, np.float32), np.float32(1)
+    sent_map = consensus.Map(0, 1, mean, scale, np.eye(A, dtype=np.float32))
+    return [{"a.npz": consensus.pack(sent_map)}]
+
+
 def weights() -> list[dict[str, bytes]]:
     """Files as torch writes them, made without it."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "experiments" / "encoders"))
@@ -265,6 +271,11 @@ READERS: dict[str, Callable[[], Reader]] = {
     "message head": lambda: Reader(
         head(),
         lambda path: messages.unpack_head(path.read_bytes()),
+        (messages.Refused,),
+    ),
+    "message map": lambda: Reader(
+        client_map(),
+        lambda path: consensus.unpack(path.read_bytes()),
         (messages.Refused,),
     ),
     "weights": lambda: Reader(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.data import storage
-from experiments.federated import client, deal, messages, server
+from experiments.federated import client, consensus, deal, messages, server
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
@@ -20,6 +20,7 @@ from experiments.federated.transports.rounds import (
     Places,
     Round,
     places,
+    read_map,
     read_reports,
     write_report,
 )
@@ -46,7 +47,8 @@ class State(NamedTuple):
         lines: what has been said.
         sent: bytes that each client sent first.
         answered: clients who sent something, or will not any more.
-        head, size: the last that was sent, and its bytes.
+        head: the last that was sent.
+        sizes: its bytes, and those of a client's map where there is one, by name.
     """
 
     server: Server
@@ -55,7 +57,7 @@ class State(NamedTuple):
     sent: dict[int, int]
     answered: frozenset[int]
     head: Head | None
-    size: int
+    sizes: dict[str, int]
 
 
 # The clients' side
@@ -87,7 +89,8 @@ def _work(assignment: dict[str, Any]) -> None:
     while version < 0 or not closed(place, version):
         head = newest(place, version)
         if head is not None:
-            scores = alone | client.with_head(trained, head)
+            chart_map = read_map(place, number, head.version)
+            scores = alone | client.with_answer(recipe, trained, head, chart_map)
             write_report(place, number, head.version, scores)
             version = head.version
         time.sleep(_PAUSE)
@@ -187,7 +190,7 @@ def serve(
     accepted = list(state.head.clients)
     lines = [*by_client(state.lines), *silent(accepted, reports)]
     sent = dict(sorted(state.sent.items()))
-    return Round(lines, accepted, sent, {"head": state.size}, reports)
+    return Round(lines, accepted, sent, state.sizes, reports)
 
 
 def by_client(lines: Iterable[str]) -> list[str]:
@@ -210,7 +213,7 @@ def opened(recipe: Recipe, place: Places) -> State:
     What was refused then is not all that its client has to say: it is waited for.
     """
     state = take(
-        State(Server(recipe, {}), frozenset(), (), {}, frozenset(), None, 0), place
+        State(Server(recipe, {}), frozenset(), (), {}, frozenset(), None, {}), place
     )
     return state._replace(answered=frozenset(state.server.accepted))
 
@@ -243,9 +246,12 @@ def published(options: FederatedOptions, state: State, place: Places) -> State:
         return state
     version = 0 if head is None else head.version + 1
     head = server.head(options, state.server, version)
-    size = send(place, head)
-    line = f"head {version} sent, of clients {list(clients)}, {size} bytes"
-    return state._replace(head=head, size=size, lines=(*state.lines, line))
+    sizes = {}  # maps go first: a client looks for its own once there is a head
+    for number, chart_map in server.client_maps(state.server, version).items():
+        sizes["map"] = send(place.map(number, version), consensus.pack(chart_map))
+    sizes["head"] = send(place.outbox / f"head_{version}.npz", messages.pack_head(head))
+    line = f"head {version} sent, of clients {list(clients)}, {sizes['head']} bytes"
+    return state._replace(head=head, sizes=sizes, lines=(*state.lines, line))
 
 
 def nothing(lines: Iterable[str]) -> str:
@@ -259,10 +265,8 @@ def silent(accepted: Iterable[int], reports: Mapping[int, Any]) -> list[str]:
     return [f"client {number} {what}" for number in accepted if number not in reports]
 
 
-def send(place: Places, head: Head) -> int:
-    """Put a head into the outbox; its bytes."""
-    content = messages.pack_head(head)
-    file = place.outbox / f"head_{head.version}.npz"
+def send(file: Path, content: bytes) -> int:
+    """Put a message there; its bytes."""
     storage.write(file, lambda stream: stream.write(content))
     return len(content)
 

@@ -5,6 +5,7 @@ could look at the others' rows of public samples, as it could not with files bet
 Of these processes none may be lost: JAX then ends the others.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from jax.experimental.multihost_utils import broadcast_one_to_all, process_allga
 
 from experiments.data import storage
 from experiments.data.dataset import Dataset
-from experiments.federated import client, deal, messages, server
+from experiments.federated import client, consensus, deal, messages, server
 from experiments.federated.messages import Recipe
 from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
@@ -136,13 +137,16 @@ def _serve(assignment: Assignment, recipe: Recipe) -> None:
         return
     head = server.head(assignment.options, state, 0)
     sent = broadcast(messages.pack_head(head))
+    packed = {k: consensus.pack(one) for k, one in server.client_maps(state, 0).items()}
+    maps = broadcast_maps(recipe, packed).values()
+    of_maps = {"map": max(map(len, maps))} if maps else {}
     clients = list(head.clients)
     lines.append(f"head 0 sent, of clients {clients}, {len(sent)} bytes")
     result = {
         "lines": lines,
         "accepted": clients,
         "sent": {number: len(part) for number, part in enumerate(parts) if number},
-        "received": {"recipe": len(content), "head": len(sent)},
+        "received": {"recipe": len(content), "head": len(sent)} | of_maps,
     }
     storage.write_json(assignment.place.reports / "server.json", result)
 
@@ -158,8 +162,22 @@ def _take_part(assignment: Assignment, dataset: Dataset, dealt: deal.Deal) -> No
     if not content:  # nobody's rows could be merged
         return
     head = messages.unpack_head(content)
-    scores = client.alone(options, trained, recipe) | client.with_head(trained, head)
+    maps = broadcast_maps(recipe, {})
+    chart_map = consensus.unpack(maps[number]) if maps.get(number) else None
+    scores = client.alone(options, trained, recipe)
+    scores |= client.with_answer(recipe, trained, head, chart_map)
     write_report(assignment.place, number, head.version, scores)
+
+
+def broadcast_maps(recipe: Recipe, packed: Mapping[int, bytes]) -> dict[int, bytes]:
+    """Each client's map as process 0 has it, empty for a client without one.
+
+    Nothing in other than consensus coordinates.
+    """
+    if recipe.coordinates != "consensus":
+        return {}
+    clients = range(1, recipe.num_clients + 1)
+    return {number: broadcast(packed.get(number, b"")) for number in clients}
 
 
 def gather(content: bytes) -> list[bytes]:

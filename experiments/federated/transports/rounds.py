@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.data import storage
+from experiments.federated import consensus
+from experiments.federated.consensus import Map
 
 
 class Round(NamedTuple):
@@ -39,6 +41,10 @@ class Places(NamedTuple):
     reports: Path
     private: Path
 
+    def map(self, client: int, version: int) -> Path:
+        """The file of a client's map to the coordinates of this head."""
+        return self.outbox / f"map_{version}_client_{client}.npz"
+
 
 def places(folder: Path, seed: int) -> Places:
     """The folders of a round, made if need be."""
@@ -53,6 +59,12 @@ def write_report(place: Places, client: int, version: int, scores: Any) -> None:
     """What a client measured with the head of this version."""
     file = place.reports / f"client_{client}.json"
     storage.write_json(file, {"version": version, "scores": scores})
+
+
+def read_map(place: Places, client: int, version: int) -> Map | None:
+    """The client's map that goes with this head, or None if it was sent none."""
+    file = place.map(client, version)
+    return consensus.unpack(file.read_bytes()) if file.exists() else None
 
 
 def read_reports(place: Places, num_clients: int, version: int) -> dict[int, Any]:

@@ -76,6 +76,14 @@ def test_each_method_is_measured_on_the_classes_so_far(bench, deal, left):
     assert found["blind", "atlas", "bytes"] == state
     assert found["blind", "concat", "bytes"] == 2 * 4 * deal.kept.size * WIDTH
     public = deal.tasks.held_out.sum()
+    assert found["blind", "consensus_rows", "bytes"] == 2 * 4 * public * WIDTH
+    width = 2 * WIDTH
+    moments = 2 + width + 2 * WIDTH**2 + width**2 + 2 * width + 2 * 2
+    assert found["blind", "consensus", "bytes"] == 4 * moments
+    assert found["blind", "consensus", "seconds"] > 0
+    for protocol in ("blind", "oracle"):
+        assert 0 <= found[protocol, "consensus", "accuracy"] <= 1
+        assert 0 <= found[protocol, "consensus", "cka"] <= 1
     assert found["both", "pixels", "bytes"] == public * bench.dataset.images[0].size
     assert found["both", "charts", "bytes"] == 2 * found["both", "finetuned", "bytes"]
 
@@ -140,3 +148,21 @@ def test_nystroem_coordinates_give_the_atlas_kernel_back_at_the_anchors(
     at = np.asarray(rows)[deal.anchors]
     kernel = np.asarray(left.state.blind.total)[deal.anchors] / 2
     np.testing.assert_allclose(at @ at.T, kernel, atol=0.02)  # the ridge
+
+
+def test_consensus_rows_are_those_of_all_charts_or_of_a_samples_own(bench, deal, left):
+    spaces = after_task.spaces(bench, deal, left)
+    charts, public = left.state.concatenated, deal.tasks.held_out[deal.kept]
+    fitted = jatlas.fit_consensus(
+        [x[public] for x in charts],
+        np.ones((2, public.sum()), bool),
+        num_features=OPTIONS.num_anchors,
+    )
+    one, other = (jatlas.apply_consensus(fitted, m, x) for m, x in enumerate(charts))
+    blind, _ = spaces["blind", "consensus"]
+    np.testing.assert_allclose(blind, (one + other) / 2, atol=1e-4)
+    oracle, _ = spaces["oracle", "consensus"]
+    first, second = deal.presence[:2]
+    np.testing.assert_allclose(oracle[first], one[first], atol=1e-4)
+    np.testing.assert_allclose(oracle[second], other[second], atol=1e-4)
+    assert np.isnan(oracle[~(first | second)]).all()

@@ -140,6 +140,16 @@ def spread(values):
             {"method": "atlas", "group": "unseen"},
         ),
         (
+            "federated.accuracy", "all charts together, head of the atlas",
+            "all classes, consensus", "federated/consensus",
+            {"method": "together", "group": "all"},
+        ),
+        (
+            "continual.accuracy", "consensus, blind", "5", "continual/fashion_mnist_7k",
+            {"space": "consensus", "protocol": "blind", "step": 5,
+             "metric": "accuracy"},
+        ),
+        (
             "federated.harder", "all charts together, head of the atlas",
             "no common class, plain", "federated/T2",
             {"method": "together", "group": "unseen"},
@@ -173,6 +183,43 @@ def test_a_difference_is_paired_by_seed():
         pages.table("paper.differences"), "atlas less end-to-end", "C T2, blind"
     )
     assert cell == f"{np.mean(gaps):+.1f} ± {np.std(gaps, ddof=1):.1f}"
+
+
+def of_run(run, **wanted):
+    """The values of a published run by seed, each the mean over its rows."""
+    experiment, _, name = run.partition("/")
+    file = files.EXPERIMENTS / experiment / "published" / f"{name}.json"
+    by_seed = {}
+    for row in json.loads(file.read_text())["rows"]:
+        if wanted.items() <= row.items():
+            by_seed.setdefault(row["seed"], []).append(row["value"])
+    return {seed: np.mean(values) for seed, values in by_seed.items()}
+
+
+CONTINUAL = {"protocol": "blind", "metric": "accuracy", "step": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column", "ours", "theirs"),
+    [
+        (
+            "federated.gains", "own chart, head of the atlas", "seen, less plain",
+            ("federated/consensus", {"method": "atlas", "group": "seen"}),
+            ("federated/plain", {"method": "atlas", "group": "seen"}),
+        ),
+        (
+            "continual.gains", "less concatenation, blind", "4",
+            ("continual/fashion_mnist_7k", CONTINUAL | {"space": "consensus"}),
+            ("continual/fashion_mnist_7k", CONTINUAL | {"space": "concat"}),
+        ),
+    ],
+)  # fmt: skip
+def test_what_consensus_gains_is_paired_by_seed(name, row, column, ours, theirs):
+    found, other = (of_run(run, **wanted) for run, wanted in (ours, theirs))
+    points = [100 * (found[seed] - other[seed]) for seed in found]
+    cell = f"{np.mean(points):+.1f} ± {np.std(points, ddof=1):.1f}"
+    assert len(points) == 3
+    assert marks.cell(pages.table(name), row, column) == cell
 
 
 # The marks
