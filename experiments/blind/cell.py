@@ -6,11 +6,12 @@ from functools import cached_property
 import jax
 import numpy as np
 
-from experiments.blind import evidence
+from experiments.blind import consensus, evidence
 from experiments.runs import benches, deals, seeds
 from experiments.runs.benches import Bench
 from experiments.runs.settings import Setting
 from experiments.runs.terminal import Report, part_of
+from jatlas import Consensus
 from jatlas.probes import CrossFit
 from jatlas.scenarios import Tasks
 
@@ -19,8 +20,8 @@ from jatlas.scenarios import Tasks
 class Cell:
     """The charts of one setting and seed; every chart embeds every sample.
 
-    What many spaces are made of, whitened charts and evidence, is made once, when it is
-    first asked for. `dataclasses.replace` gives a cell without any of it.
+    What many spaces are made of, whitened charts, evidence and consensus, is made once,
+    when it is first asked for. `dataclasses.replace` gives a cell without any of it.
 
     Attributes:
         reference: (N, D), the end-to-end chart's embeddings.
@@ -45,6 +46,9 @@ class Cell:
     choose: np.ndarray
     test: np.ndarray
     _fitted: dict[bytes, CrossFit] = field(default_factory=dict, init=False, repr=False)
+    _evident: dict[bytes, Consensus] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def num_classes(self) -> int:
@@ -67,17 +71,34 @@ class Cell:
         """(N, M D), unit rows of the whitened charts side by side."""
         return evidence.side_by_side(self.white)
 
+    @cached_property
+    def consensus(self) -> Consensus:
+        """All consensus coordinates of the charts."""
+        return consensus.fit(self.charts, self.train)
+
     def crossfit(self, key: jax.Array) -> CrossFit:
         """The evidence probes of `beside`; trained once for a key."""
-        name = np.asarray(jax.random.key_data(key)).tobytes()
+        name = _name(key)
         if name not in self._fitted:
             self._fitted[name] = self.fit(key, self.beside)
         return self._fitted[name]
+
+    def evident_consensus(self, key: jax.Array) -> Consensus:
+        """Those of the charts and the evidence; fitted once for a key."""
+        name = _name(key)
+        if name not in self._evident:
+            roots = evidence.roots(self.crossfit(key), self.beside)
+            self._evident[name] = consensus.fit([*self.charts, roots], self.train)
+        return self._evident[name]
 
     def fit(self, key: jax.Array, rows: np.ndarray) -> CrossFit:
         """Cross-fitted probes of rows, (N, K), made from these samples."""
         of = self.labels, self.num_classes, self.train, self.stop
         return evidence.fit(key, rows, *of)
+
+
+def _name(key: jax.Array) -> bytes:
+    return np.asarray(jax.random.key_data(key)).tobytes()
 
 
 def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import jatlas
-from experiments.blind import aligned, evidence, spaces
+from experiments.blind import aligned, consensus, evidence, spaces
 from experiments.blind.cell import Cell
 from experiments.runs import seeds
 
@@ -83,6 +83,21 @@ def _procrustes(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
     return np.mean(aligned.procrustes(cell), axis=0)
 
 
+def _consensus(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
+    return consensus.merged(cell.consensus, cell.charts, width)
+
+
+def _consensus_chosen(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
+    chosen = consensus.choose(key, cell.charts, cell.train, width)
+    return consensus.merged(chosen, cell.charts, width)
+
+
+def _consensus_evidence(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
+    return spaces.consensus_with_evidence(
+        cell.evident_consensus(key), cell.charts, _evidence(cell, key), width
+    )
+
+
 def _pca(cell: Cell, width: int, key: jax.Array) -> np.ndarray:
     rows = np.concatenate(cell.charts, axis=1)
     seed = seeds.integer(seeds.fold(key, seeds.PCA))
@@ -112,8 +127,20 @@ METHODS: dict[str, Method] = {
     "nystroem": Method("atlas, Nystroem", _nystroem, wide=True),
     "white_nystroem": Method("atlas, whitened, Nystroem", _white_nystroem, wide=True),
     "evidence": Method("atlas with evidence", _evidence_atlas, wide=True),
+    "consensus": Method("consensus", _consensus, wide=True),
+    "consensus_chosen": Method("consensus, ridge and power chosen", _consensus_chosen),
+    "consensus_evidence": Method(
+        "consensus with evidence", _consensus_evidence, wide=True
+    ),
     "evidence_alone": Method("the evidence alone", _evidence_alone),
     "end_to_end_evidence": Method("end-to-end with its evidence", _end_to_end_evidence),
 }
 # Those that are drawn as accuracy against width.
-CURVES = ("concat_pca", "atlas", "nystroem", "white_nystroem", "evidence")
+CURVES = (
+    "concat_pca",
+    "atlas",
+    "nystroem",
+    "white_nystroem",
+    "evidence",
+    "consensus",
+)

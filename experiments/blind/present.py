@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import jatlas
-from experiments.blind import aligned, evidence, scores, spaces
+from experiments.blind import aligned, consensus, evidence, scores, spaces
 from experiments.blind.cell import Cell
 from experiments.measures import guesses, maps
 from experiments.runs import seeds
@@ -31,6 +31,9 @@ METHODS = {
     "atlas": "atlas",
     "white_nystroem": "atlas, whitened, Nystroem",
     "evidence": "atlas with evidence",
+    "consensus": "consensus",
+    "consensus_full": "consensus, M D wide",
+    "consensus_evidence": "consensus with evidence",
     "evidence_alone": "the evidence alone",
 }
 
@@ -93,8 +96,8 @@ def _makers(
     """Each method's rows by presence.
 
     The evidence is learned from the charts that have a sample in `learned`. What needs
-    no labels, whitening, generalised CCA and Procrustes, is fitted on all training
-    rows, and all charts embed the anchors.
+    no labels, whitening, generalised CCA, Procrustes and consensus, is fitted on all
+    training rows, and all charts embed the anchors.
     """
     rule = spaces.anchors_by_rule(cell, width, key)
     anchors = spaces.anchors_of_all(cell, width, key)
@@ -127,10 +130,25 @@ def _makers(
     with_all = spaces.with_evidence(white, all_know, all_know[anchors], anchors)
     evident = maps.fit_nystroem(with_all[anchors])
 
+    agreed = (
+        cell.evident_consensus(key)
+        if everyone
+        else consensus.fit([*cell.charts, all_know], cell.train)
+    )
+
     def evident_rows(presence: np.ndarray) -> np.ndarray:
         roots = evidence.roots(fitted, present(beside, presence))
         rows = spaces.with_evidence(white, roots, all_know[anchors], anchors, presence)
         return np.asarray(jatlas.apply_transform(evident, rows))
+
+    def agreed_rows(presence: np.ndarray) -> np.ndarray:
+        roots = evidence.roots(fitted, present(beside, presence))
+        of = agreed, cell.charts, roots, width
+        return spaces.consensus_with_evidence(*of, presence)
+
+    def consensus_rows(presence: np.ndarray, width: int) -> np.ndarray:
+        of = cell.consensus, cell.charts, width
+        return consensus.merged(*of, presence=presence)
 
     side_by_side = np.concatenate(cell.charts, axis=1)
     canonical, turned = aligned.gcca(cell, width), aligned.procrustes(cell)
@@ -145,6 +163,11 @@ def _makers(
             jatlas.apply_transform(root, merged(white, anchors, presence))
         ),
         "evidence": evident_rows,
+        "consensus": lambda presence: consensus_rows(presence, width),
+        "consensus_full": lambda presence: consensus_rows(
+            presence, side_by_side.shape[1]
+        ),
+        "consensus_evidence": agreed_rows,
         "evidence_alone": lambda presence: evidence.roots(
             fitted, present(beside, presence)
         ),

@@ -6,8 +6,10 @@ import jax
 import numpy as np
 
 import jatlas
+from experiments.blind import consensus
 from experiments.blind.cell import Cell
 from experiments.measures import nystroem
+from jatlas import Consensus
 
 # How much the evidence counts beside the mean of the charts' kernels.
 EVIDENCE = 0.3
@@ -64,11 +66,46 @@ def with_evidence(
     """
     if presence is None:
         presence = np.ones((len(charts), len(roots)), bool)
-    shares = presence / presence.sum(axis=0)
-    weights = np.float32(np.vstack([shares, np.full((1, len(roots)), EVIDENCE)]))
+    everyone, weights = beside_charts(presence)
     return jatlas.merge(
         [*charts, roots],
         [*(x[anchors] for x in charts), anchor_roots],
-        np.vstack([presence, np.ones((1, len(roots)), bool)]),
+        everyone,
         weights=weights,
+    )
+
+
+def beside_charts(presence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Presence and weights, (M + 1, N) each, of the charts and the evidence.
+
+    Args:
+        presence: (M, N), of the charts, which together weigh 1 for every sample.
+    """
+    shares = presence / presence.sum(axis=0)
+    always = np.ones((1, presence.shape[1]))
+    weights = np.float32(np.vstack([shares, EVIDENCE * always]))
+    return np.vstack([presence, always.astype(bool)]), weights
+
+
+def consensus_with_evidence(
+    fitted: Consensus,
+    charts: Sequence[np.ndarray],
+    roots: np.ndarray,
+    width: int,
+    presence: np.ndarray | None = None,
+) -> np.ndarray:
+    """(N, width), the consensus of the charts and the evidence.
+
+    Args:
+        fitted: of M + 1 charts, of which the evidence is the last.
+        charts: M arrays (N, D).
+        roots: (N, C), the evidence.
+        width: of the space.
+        presence: (M, N); everywhere if None.
+    """
+    if presence is None:
+        presence = np.ones((len(charts), len(roots)), bool)
+    everyone, weights = beside_charts(presence)
+    return consensus.merged(
+        fitted, [*charts, roots], width, presence=everyone, weights=weights
     )

@@ -24,9 +24,10 @@ SETTING = ("A", "S2_N2")  # of the tables of some charts only
 
 
 def keep(row: dict[str, Any]) -> bool:
-    """Drop rows of width curves and of the selection split."""
+    """Drop rows of width curves, of the selection split, and of some sets of charts."""
     if row["of"] == "present":
-        return (row["scenario"], row["setting"]) == SETTING
+        one = len(row["charts"]) == 1
+        return one or (row["scenario"], row["setting"]) == SETTING
     if row["of"] == "accuracy":
         chosen = row["method"].startswith("chart") and row["role"] == "at"
         return row["role"] != "curve" and (row["part"] == "test" or chosen)
@@ -70,6 +71,19 @@ def present(rows: Rows) -> str:
     return markdown_table([" ".join(SETTING), *heads], lines)
 
 
+def one_chart(rows: Rows) -> str:
+    """Accuracies by method where one chart embeds a test sample, in all settings."""
+    columns = [(key, learned) for learned in LEARNED_FROM for key in settings_of(rows)]
+    lines = []
+    for method, title in PRESENT.items():
+        curves = (present_curve(rows, key, method, of) for key, of in columns)
+        lines.append([title, *(in_cell(curve[1]) for curve in curves)])
+    alone = [single_chart_probe(rows, key) for key in settings_of(rows)]
+    lines.append(["each chart's own probe", *alone, *[""] * len(alone)])
+    heads = [f"{' '.join(key)}{', drawn' * (of == 'some')}" for key, of in columns]
+    return markdown_table(["one chart of M", *heads], lines)
+
+
 def _of(run: str, made: Callable[[Rows], str]) -> Callable[[Runs], str]:
     return lambda runs: made(runs[run]["rows"])
 
@@ -81,6 +95,7 @@ TABLES = {
         **{name: partial(accuracies, probe=p) for name, p in PROBES.items()},
         "goals": goals.goals,
         "present": present,
+        "one_chart": one_chart,
         "trust": tables.trust,
     }.items()
 }

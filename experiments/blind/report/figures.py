@@ -17,7 +17,13 @@ from experiments.plots.styles import look
 from experiments.runs.rows import settings_of
 
 _POINTS = ("mean", "concat", "gcca", "procrustes")  # of one width
-_ELSEWHERE = ("concat_white", "evidence_alone", *DOUBTS)
+_ELSEWHERE = (
+    "concat_white",
+    "evidence_alone",
+    "consensus_full",
+    "consensus_evidence",
+    *DOUBTS,
+)
 _LOOKS = {
     name: look(number) for number, name in enumerate((*CURVES, *_POINTS, *_ELSEWHERE))
 }

@@ -18,9 +18,13 @@ def values(
         rows: of the run.
         setting: (scenario, setting).
         method: one of `METHODS`, or "best_chart": the one that is best on `choose`.
-        role: "at" the width of the run, or "full": as wide as all charts together.
+        role: "at" the width of the run; "full": as wide as all charts together; "one":
+            where one chart embeds a test sample, mean over charts, with the paper's
+            probe of rows of all charts.
         probe: one of `PROBES`.
     """
+    if role == "one":
+        return _one_chart(rows, setting, method)
     mine = [
         r
         for r in rows
@@ -32,6 +36,17 @@ def values(
         return _best_chart(mine)
     matching = (r for r in mine if (r["method"], r["part"]) == (method, "test"))
     return {r["seed"]: r["value"] for r in matching}
+
+
+def _one_chart(rows: Rows, setting: tuple[str, str], method: str) -> dict[int, float]:
+    """By seed, the mean over charts."""
+    accuracies: dict[int, list[float]] = {}
+    for r in rows:
+        if r["of"] == "present" and (r["scenario"], r["setting"]) == setting:
+            same = (r["method"], r["learnt_from"]) == (method, "all")
+            if same and len(r["charts"]) == 1:
+                accuracies.setdefault(r["seed"], []).append(r["value"])
+    return {seed: float(np.mean(of)) for seed, of in accuracies.items()}
 
 
 def _best_chart(rows: Rows) -> dict[int, float]:
