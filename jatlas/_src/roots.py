@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jatlas._src import arrays
-from jatlas._src.arrays import Number, Precision
+from jatlas._src.arrays import AnyArray, Number, Precision
 
 # An eigenvalue of zero is found at up to 3 eps times the largest (measured: 10 to 3,000
 # features, up to 50,000 rows, kernels and covariances, LAPACK); twice that and more is
@@ -86,7 +86,7 @@ def _root_jvp(
 
 @jax.custom_jvp
 def eigen(
-    matrix: Float[Array, "D D"],
+    matrix: Float[AnyArray, "D D"],
 ) -> tuple[Float[Array, " D"], Float[Array, "D D"]]:
     """Eigenvalues of the symmetric part, largest first, and eigenvectors as columns.
 
@@ -104,7 +104,7 @@ def eigen(
 
 @eigen.defjvp
 def _eigen_jvp(
-    primals: tuple[Array], tangents: tuple[Array]
+    primals: tuple[AnyArray], tangents: tuple[AnyArray]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     values, vectors = eigen(primals[0])
     change = (tangents[0] + tangents[0].T) / 2

@@ -202,7 +202,9 @@ def _applied(
     embeddings: Array, mean: Array, scale: Array, weights: Array, normalize: bool
 ) -> Float[Array, "N K"]:
     rows = contraction.moved(normalize, mean, scale, arrays.widen(embeddings))
-    return arrays.matmul(rows, weights).astype(embeddings.dtype)
+    mapped = arrays.matmul(rows, weights)
+    # Behind the product: in it a NaN would be in the gradient of the weights.
+    return jnp.where(scale > 0, mapped, jnp.nan).astype(embeddings.dtype)
 
 
 @border.promoting

@@ -82,7 +82,15 @@ def consensus_rows(
     out = dtype_of(embeddings, (), dtype)
     charts = zip(consensus.mean, consensus.scale, strict=True)
     maps = [partial(_moved, consensus.normalize, mean, scale) for mean, scale in charts]
-    rows = partial(_contracted, maps, list(consensus.weights), "highest")
+    known = consensus.scale > 0
+
+    def rows(x: Stacked, present: Array, shares: Array) -> Float[Array, "n K"]:
+        sides = list(consensus.weights)
+        mean = _contracted(maps, sides, "highest", x, present, shares)
+        # Behind the product: in it a NaN would be in the gradient of the weights.
+        lost = jnp.any((shares > 0) & ~known[:, None], axis=0)
+        return jnp.where(lost[:, None], jnp.nan, mean)
+
     num_features = consensus.agreement.shape[0]
     samples = (embeddings, presence, weights)
     return _in_chunks(rows, samples, num_features, (given, out), empty, batch_size)
@@ -94,9 +102,10 @@ def moved(
     scale: Float[Array, ""],
     x: Float[Array, "N D"],
 ) -> Float[Array, "N D"]:
-    """A chart's rows, centered and scaled; NaN where it has no scale."""
+    """A chart's rows, centered and scaled; zero where it has no scale."""
     x = arrays.unit(x) if normalize else x
-    return arrays.safe_divide(x - mean, scale)
+    known = scale > 0
+    return jnp.where(known, (x - mean) / jnp.where(known, scale, 1), 0)
 
 
 def _mapped(
@@ -108,7 +117,7 @@ def _mapped(
 def _moved(
     normalize: bool, mean: Array, scale: Array, x: Array, present: Array
 ) -> Float[Array, "n D"]:
-    # An absent row is not zero here, and NaN where the chart has no scale.
+    # An absent row, of zeros, is not zero when the mean is taken off.
     return arrays.keep(moved(normalize, mean, scale, x), present)
 
 
