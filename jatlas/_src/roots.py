@@ -92,8 +92,8 @@ def eigen(
 
     Within a group of eigenvalues that coincide the vectors are any basis of a space,
     and how one turns into another has no derivative. It is taken to be zero. What
-    depends on the space alone then has its right derivative, and all others a finite
-    one.
+    depends on the space alone, and on the sum of the group's eigenvalues, then has its
+    right derivative, and all others a finite one.
 
     >>> eigen(jnp.diag(jnp.array([1.0, 2.0])))[0]
     Array([2., 1.], dtype=float32)

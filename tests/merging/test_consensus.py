@@ -385,8 +385,8 @@ def test_charts_joined_through_another_are_in_one_space():
     """A and B share samples, B and C others; held-out rows of A and C meet."""
     rng = np.random.default_rng(5)
     hidden = rng.normal(size=(N, HIDDEN))
-    turns = rng.normal(size=(3, HIDDEN, 4))
-    charts = hidden @ turns + 0.02 * rng.normal(size=(3, N, 4))
+    turns = rng.normal(size=(3, HIDDEN, HIDDEN))
+    charts = hidden @ turns + 0.02 * rng.normal(size=(3, N, HIDDEN))
     presence = np.zeros((3, N), bool)
     presence[:2, :14] = presence[1:, 14:28] = True
     with jax.enable_x64(True):
