@@ -390,7 +390,7 @@ def test_charts_joined_through_another_are_in_one_space():
     presence = np.zeros((3, N), bool)
     presence[:2, :14] = presence[1:, 14:28] = True
     with jax.enable_x64(True):
-        consensus = fit_consensus(charts, presence, ridge=0.1)
+        consensus = fit_consensus(charts, presence, ridge=1e-3)
         a, c = (apply_consensus(consensus, m, charts[m])[28:] for m in (0, 2))
     a, c = (
         x / np.linalg.norm(x, axis=1, keepdims=True) for x in map(np.asarray, (a, c))
