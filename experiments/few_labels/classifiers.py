@@ -1,4 +1,4 @@
-"""Two classifiers for few labels, fitted for many draws of the labels at once."""
+"""Two classifiers for few labels, fitted for many draws at once."""
 
 from collections.abc import Callable
 from functools import partial
@@ -60,7 +60,10 @@ def ridge(
 def class_means(
     rows: jax.Array, labels: jax.Array, num_classes: int, new: jax.Array
 ) -> jax.Array:
-    """The class whose mean is nearest; of one label a class, the nearest neighbor."""
+    """The class whose mean is nearest.
+
+    With one label a class it is the nearest neighbor.
+    """
     means = jatlas.probes.class_means(rows, labels, num_classes)
     return jatlas.probes.nearest_class_mean(means, new)
 

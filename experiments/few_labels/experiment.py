@@ -1,4 +1,4 @@
-"""What does a merged space save in labels? Without an oracle, from one label a class.
+"""What does a merged space save in labels, without an oracle?
 
 Charts were trained on their tasks by others. Who uses them has images without labels,
 every chart embeds all of them, and some are labeled.

@@ -91,16 +91,16 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
 
 
 def labeled_samples(bench: Bench, seed: int) -> dict[int | None, np.ndarray]:
-    """By labels a class, (R, n), the labeled samples of each draw; all under None.
+    """The labeled samples of each draw, (R, n), by labels a class.
 
-    They are drawn from the training split. There is one draw of all.
+    They are drawn from the training split. All labels stand under None, in one draw.
     """
     options, dataset = bench.options, bench.dataset
     orders = draws.orders(seed, options.draws, ~dataset.test)
-    found: dict[int | None, np.ndarray] = {
+    chosen: dict[int | None, np.ndarray] = {
         count: draws.balanced(orders, dataset.labels, count) for count in options.labels
     }
-    return found | {None: orders[:1]}
+    return chosen | {None: orders[:1]}
 
 
 def scored(

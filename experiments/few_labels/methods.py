@@ -43,7 +43,7 @@ class Cell(NamedTuple):
 
 
 def embed(bench: Bench, setting: Setting, seed: int, report: Report) -> Cell:
-    """The cell of one setting and seed; charts that are missing are trained."""
+    """The cell of one setting and seed; missing charts are trained."""
     tasks, pool = deals.deal(bench, setting, seed)
     reference = benches.reference(bench, seed, part_of(report, 0.0, 0.2))
     charts = benches.charts(bench, setting, seed, tasks, part_of(report, 0.2, 1.0))

@@ -1,4 +1,4 @@
-"""Accuracy against labels a class, a line a space, a panel a setting."""
+"""Accuracy against labels a class, a line a space."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,13 +50,13 @@ def figure(rows: Rows, classifier: str = "ridge") -> Figure:
 def _panel(axes: Axes, rows: Rows, setting: tuple[str, str], classifier: str) -> None:
     numbers = numbers_of(rows)
     for place, name in enumerate(SHOWN):
-        found = [
+        accuracies = [
             [*values(rows, setting, name, n, classifier).values()] for n in numbers
         ]
         axes.errorbar(
             np.array([*numbers.values()]) * _APART ** (place - len(SHOWN) / 2),
-            [np.mean(of) for of in found],
-            [np.std(of, ddof=1) if len(of) > 1 else 0.0 for of in found],
+            [np.mean(of) for of in accuracies],
+            [np.std(of, ddof=1) if len(of) > 1 else 0.0 for of in accuracies],
             label=TITLES[name],
             linewidth=1.1,
             elinewidth=0.6,

@@ -1,4 +1,4 @@
-"""The results in tables; all of it from the file of a run."""
+"""The results in tables, from the file of a run."""
 
 from typing import Any
 
@@ -77,9 +77,10 @@ def accuracies(rows: Rows, setting: tuple[str, str], classifier: str = "ridge") 
 
 
 def gaps(rows: Rows, setting: tuple[str, str], classifier: str = "ridge") -> str:
-    """A line a pair of spaces: one less the other in points, paired by seed and draw.
+    """One space less another in points: a line a pair of spaces.
 
-    Behind it stands in how many of the pairs the first is above the other.
+    Differences are paired by seed and draw. Behind them stands in how many of the
+    pairs the first is above the other.
     """
     lines = []
     for one, other in PAIRS:
@@ -96,7 +97,7 @@ def gaps(rows: Rows, setting: tuple[str, str], classifier: str = "ridge") -> str
 
 
 def best(rows: Rows, classifier: str = "ridge") -> str:
-    """Which merged space is best in each setting, and how far above the next.
+    """Which merged space is best, and how far above the next.
 
     Of all, and of those that are no wider than one chart or the atlas.
     """
@@ -106,9 +107,9 @@ def best(rows: Rows, classifier: str = "ridge") -> str:
     for setting, names in cases:
         cells = []
         for n in numbers_of(rows):
-            found = {m: values(rows, setting, m, n, classifier) for m in names}
-            first, second = sorted(found, key=lambda m: -_mean(found[m]))[:2]
-            ahead = 100 * (_mean(found[first]) - _mean(found[second]))
+            by_name = {m: values(rows, setting, m, n, classifier) for m in names}
+            first, second = sorted(by_name, key=lambda m: -_mean(by_name[m]))[:2]
+            ahead = 100 * (_mean(by_name[first]) - _mean(by_name[second]))
             cells.append(f"{TITLES[first]} ({ahead:+.1f})")
         words = " ".join(setting) + (", not M D wide" if names is narrow else "")
         lines.append([words, *cells])
@@ -119,8 +120,8 @@ def _heads(rows: Rows) -> list[str]:
     return ["all" if n is None else str(n) for n in numbers_of(rows)]
 
 
-def _mean(found: Values) -> float:
-    return float(np.mean([*found.values()]))
+def _mean(accuracy: Values) -> float:
+    return float(np.mean([*accuracy.values()]))
 
 
 def _points(points: list[float]) -> str:

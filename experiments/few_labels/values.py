@@ -1,4 +1,4 @@
-"""What a run has found, out of its rows: by space and number of labels."""
+"""The values of a run, by space and number of labels."""
 
 import numpy as np
 
@@ -18,13 +18,13 @@ Values = dict[tuple[int, int], float]
 
 
 def numbers_of(rows: Rows) -> dict[int | None, float]:
-    """The labels a class of a run, None for all; and how many these are on average.
+    """The numbers of labels of a run, and their means a class.
 
-    The average is over the number of classes that is seen from balanced draws.
+    None stands for all labels. How many classes there are is seen from a balanced draw.
     """
-    found = {r["labels"]: r["num_labeled"] for r in rows}
-    classes = next(size // n for n, size in found.items() if n is not None)
-    return {n: size / classes for n, size in found.items()}
+    sizes = {r["labels"]: r["num_labeled"] for r in rows}
+    classes = next(size // n for n, size in sizes.items() if n is not None)
+    return {n: size / classes for n, size in sizes.items()}
 
 
 def values(
@@ -56,7 +56,7 @@ def values(
 
 
 def _of_charts(rows: Rows, method: str) -> Values:
-    found: Values = {}
+    chosen: Values = {}
     for seed in dict.fromkeys(r["seed"] for r in rows):
         by_name: dict[str, dict[int, float]] = {}
         for r in rows:
@@ -65,11 +65,11 @@ def _of_charts(rows: Rows, method: str) -> Values:
         charts = list(by_name.values())
         if method == "best_chart":
             charts = [max(charts, key=lambda chart: np.mean([*chart.values()]))]
-        found |= {
+        chosen |= {
             (seed, draw): float(np.mean([chart[draw] for chart in charts]))
             for draw in charts[0]
         }
-    return found
+    return chosen
 
 
 def differences(ours: Values, theirs: Values) -> list[float]:

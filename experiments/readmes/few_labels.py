@@ -1,4 +1,4 @@
-"""Few labels: accuracy by labels a class, differences, and the best merged space."""
+"""Few labels: accuracies, differences, and the best merged space."""
 
 from collections.abc import Callable
 from functools import partial
