@@ -125,6 +125,18 @@ def spread(values):
              "protocol": "blind", "metric": "accuracy"},
         ),
         (
+            "blind.accuracy_7k", "consensus, M D wide", "C T2",
+            "blind/fashion_mnist_7k",
+            {"setting": "T2", "method": "consensus", "role": "full", "part": "test",
+             "probe": "probe"},
+        ),
+        (  # of all sets of charts only single ones are kept of this setting
+            "blind.one_chart_7k", "consensus with evidence", "B P80_20, drawn",
+            "blind/fashion_mnist_7k",
+            {"of": "present", "setting": "P80_20", "method": "consensus_evidence",
+             "learnt_from": "some"},
+        ),
+        (
             "continual.forgetting", "atlas, oracle", "3", "continual/fashion_mnist_7k",
             {"space": "atlas", "protocol": "oracle", "step": 3, "metric": "forgetting"},
         ),
