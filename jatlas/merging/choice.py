@@ -32,7 +32,7 @@ def choose_consensus(
     presence: Bool[AnyArray, "M N"],
     *,
     ridges: Sequence[float] = (0.3, 1.0, 3.0),
-    powers: Sequence[float] = (0.5, 1.0, 2.0, 3.0),
+    powers: Sequence[float] = (0.5, 1.0, 2.0, 3.0, 5.0),
     num_features: int | None = None,
     normalize: bool = False,
     folds: int = 5,
