@@ -21,7 +21,6 @@ IN_COORDINATES = ("own_public", "atlas", "together", "end_to_end_public")
 HARDER = {
     "own classes sent, plain": "own",
     "own classes sent, white-nystroem": "own_white_nystroem",
-    "own classes sent, consensus": "own_consensus",
     "no common class, plain": "T2",
     "no common class, white-nystroem": "T2_white_nystroem",
     "no common class, consensus": "T2_consensus",
