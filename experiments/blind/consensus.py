@@ -37,7 +37,7 @@ def fit(charts: Sequence[np.ndarray], train: np.ndarray) -> Consensus:
 def choose(
     key: jax.Array, charts: Sequence[np.ndarray], train: np.ndarray, width: int
 ) -> Consensus:
-    """As `fit`, this wide, of the ridge and power by which held-out rows match best."""
+    """As `fit`, with ridge and power chosen on held-out rows."""
     with jax.enable_x64(True):
         exact, _ = jatlas.merging.choose_consensus(
             key,
@@ -70,7 +70,7 @@ def merged(
     presence: np.ndarray | None = None,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(N, width), the mean over charts of the coordinates with the most agreement.
+    """The mean over charts of the first coordinates, (N, width).
 
     Args:
         fitted: from `fit` or `choose`.

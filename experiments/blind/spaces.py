@@ -76,7 +76,7 @@ def with_evidence(
 
 
 def beside_charts(presence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Presence and weights, (M + 1, N) each, of the charts and the evidence.
+    """Presence and weights, (M + 1, N) each, evidence last.
 
     Args:
         presence: (M, N), of the charts, which together weigh 1 for every sample.

@@ -72,8 +72,8 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
     masked = [jnp.where(present[:, None], rows, 0) for present, rows in known]
     charts = list(state.concatenated)
     joined = consensus_of(bench, deal, charts)
-    own = jnp.asarray(deal.presence[: len(charts)])
-    by_own = jatlas.merge_consensus(joined.consensus, charts, own)
+    presence = jnp.asarray(deal.presence[: len(charts)])
+    by_task_chart = jatlas.merge_consensus(joined.consensus, charts, presence)
     agreed = consensus_of(bench, deal, [absolute]).merged
     pixels = bench.dataset.images[deal.kept].reshape(deal.kept.size, -1)
     return {
@@ -87,7 +87,7 @@ def spaces(bench: Bench, deal: Deal, left: Step) -> Spaces:
             orthonormal(relative, relative[anchors]),
         ),
         ("blind", "consensus"): (joined.merged, agreed),
-        ("oracle", "consensus"): (by_own, agreed),
+        ("oracle", "consensus"): (by_task_chart, agreed),
         ("oracle", "atlas"): (jatlas.running.atlas.value(state.oracle), relative),
         ("blind", "concat"): (jnp.hstack(state.concatenated), absolute),
         ("oracle", "concat"): (jnp.hstack(masked), absolute),

@@ -289,7 +289,7 @@ def _joined(
 
 
 def clocked(make: Callable[[], Any], times: int = 1) -> tuple[Any, float]:
-    """What is made, and the seconds that it took, the fewest of so many times."""
+    """A result, and the least seconds of so many times."""
     seconds = []
     for _ in range(times):
         start = time.perf_counter()

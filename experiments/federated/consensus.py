@@ -1,4 +1,4 @@
-"""Consensus coordinates of a round: fitted by the server, applied by the clients.
+"""Consensus coordinates of a federated round.
 
 A client sends what it sends in plain coordinates, its cosines of the public samples.
 The server fits a consensus of these and sends each client its part of it, a `Map`, by
@@ -20,7 +20,7 @@ Parts = Mapping[int, AtlasState]  # of the clients, by their numbers
 
 
 class Map(NamedTuple):
-    """A client's map, x to (x - mean) / scale weights, as the server sends it.
+    """A client's map, (x - mean) / scale weights.
 
     Attributes:
         version: of the head that it goes with.
@@ -47,7 +47,7 @@ def fit(parts: Parts) -> Consensus:
 
 
 def obstacle(parts: Parts) -> str | None:
-    """Why there is no consensus of these clients, or None if there is one."""
+    """Why these clients have no consensus; None if they have."""
     try:
         fitted = fit(parts)
     except ValueError:
@@ -58,7 +58,7 @@ def obstacle(parts: Parts) -> str | None:
 
 
 def merged(fitted: Consensus, parts: Parts) -> np.ndarray:
-    """(P, K), the mean over clients; NaN for a sample that nobody sent."""
+    """The mean over clients, (P, K); NaN where nobody sent."""
     return np.asarray(jatlas.merge_consensus(fitted, *_rows(parts)))
 
 
@@ -70,7 +70,7 @@ def client_maps(fitted: Consensus, parts: Parts, version: int) -> dict[int, Map]
 
 
 def of_one_chart(rows: np.ndarray) -> Map:
-    """The map of a chart that is alone, made of its public rows (P, A).
+    """The map of a single chart from its public rows.
 
     Its coordinates are the chart's principal directions.
     """
@@ -79,7 +79,7 @@ def of_one_chart(rows: np.ndarray) -> Map:
 
 
 def through(chart_map: Map, rows: np.ndarray) -> np.ndarray:
-    """Relative rows (n, A) of the map's client in consensus coordinates (n, K)."""
+    """Relative rows (n, A) in consensus coordinates (n, K)."""
     return (rows - chart_map.mean) / chart_map.scale @ chart_map.weights
 
 
@@ -111,7 +111,7 @@ def unpack(content: bytes) -> Map:
 
 
 def _rows(parts: Parts) -> tuple[list[np.ndarray], np.ndarray]:
-    """M times (P, A), what each client sent; and (M, P), of which samples."""
+    """The rows that each client sent, and of which samples."""
     states = [parts[number] for number in sorted(parts)]
     rows = [np.asarray(state.total) for state in states]
     return rows, np.stack([np.asarray(state.count) > 0 for state in states])

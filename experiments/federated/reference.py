@@ -78,7 +78,7 @@ def together(
 
 
 def _seen(one: Client, maps: Mapping[int, Map]) -> np.ndarray:
-    """A client's rows as they are merged: through its map, if it has one."""
+    """A client's rows, through its map if it has one."""
     rows, chart_map = one.relative, maps.get(one.number)
     return rows if chart_map is None else consensus.through(chart_map, rows)
 

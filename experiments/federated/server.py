@@ -61,7 +61,7 @@ def merged(server: Server) -> AtlasState:
 
 
 def public_rows(server: Server) -> np.ndarray:
-    """(P, A) or, in consensus coordinates, (P, K): the atlas; NaN where nobody sent."""
+    """The atlas of the public samples; NaN where nobody sent."""
     if server.recipe.coordinates == "consensus":
         return consensus.merged(consensus.fit(server.accepted), server.accepted)
     return np.asarray(jatlas.running.atlas.value(merged(server)))

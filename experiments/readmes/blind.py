@@ -24,7 +24,7 @@ SETTING = ("A", "S2_N2")  # of the tables of some charts only
 
 
 def keep(row: dict[str, Any]) -> bool:
-    """Drop rows of width curves, of the selection split, and of some sets of charts."""
+    """Drop the rows that no table shows."""
     if row["of"] == "present":
         one = len(row["charts"]) == 1
         return one or (row["scenario"], row["setting"]) == SETTING
@@ -52,7 +52,7 @@ def accuracies(rows: Rows, probe: str) -> str:
 
 
 def present(rows: Rows) -> str:
-    """Accuracies by method and number of charts for a test sample."""
+    """Accuracies by method where one chart embeds a test sample."""
     lines, heads = [], []
     for method, title in PRESENT.items():
         curves = {
@@ -72,7 +72,7 @@ def present(rows: Rows) -> str:
 
 
 def one_chart(rows: Rows) -> str:
-    """Accuracies by method where one chart embeds a test sample, in all settings."""
+    """Accuracies by method where one chart embeds a test sample."""
     columns = [(key, learned) for learned in LEARNED_FROM for key in settings_of(rows)]
     lines = []
     for method, title in PRESENT.items():

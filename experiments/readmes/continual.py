@@ -25,7 +25,7 @@ def by_task(runs: Runs, metric: str) -> str:
 
 
 def gains(runs: Runs) -> str:
-    """What the consensus has more than other methods, in points, paired by seed."""
+    """Points that consensus gains over other methods, paired by seed."""
     values: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
     for row in runs[RUN]["rows"]:
         if row["metric"] == "accuracy":

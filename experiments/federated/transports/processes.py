@@ -170,7 +170,7 @@ def _take_part(assignment: Assignment, dataset: Dataset, dealt: deal.Deal) -> No
 
 
 def broadcast_maps(recipe: Recipe, packed: Mapping[int, bytes]) -> dict[int, bytes]:
-    """Each client's map as process 0 has it, empty for a client without one.
+    """Send the maps of process 0 to all clients.
 
     Nothing in other than consensus coordinates.
     """

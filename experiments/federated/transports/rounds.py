@@ -62,7 +62,7 @@ def write_report(place: Places, client: int, version: int, scores: Any) -> None:
 
 
 def read_map(place: Places, client: int, version: int) -> Map | None:
-    """The client's map that goes with this head, or None if it was sent none."""
+    """The client's map beside this head; None without one."""
     file = place.map(client, version)
     return consensus.unpack(file.read_bytes()) if file.exists() else None
 

@@ -189,7 +189,7 @@ def _consensus(
 
 
 def _powered(values: Float[Array, " K"], power: Number) -> Float[Array, " K"]:
-    """w^power; zero for an agreement that is zero up to rounding of the largest."""
+    """w^power; zero where w is rounding only."""
     kept = values > ROUNDING * jnp.finfo(values.dtype).eps * jnp.max(values)
     root = jnp.where(kept, values, 1) ** power
     # A NaN fails every comparison; it must come out as NaN, not as zero.
