@@ -47,15 +47,11 @@ def _merge(options: argparse.Namespace) -> int:
     with line("rows") as show:
         atlas = merge_files(
             options.files,
-            anchors=options.anchors,
-            similarity=options.similarity,
-            whiten=options.whiten,
-            shrinkage=options.shrinkage,
-            nystroem=options.nystroem,
             seed=options.seed,
             batch_size=options.batch_size,
             say=say,
             progress=show,
+            **_coordinates(options),
             **_reading(options),
         )
     say_disagreement(atlas)
@@ -128,6 +124,14 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
     """The options on how files are read, as the functions take them."""
     return {name: getattr(options, name) for name in ("ids", "embeddings", "id_type")}
 
+
+def _coordinates(options: argparse.Namespace) -> dict[str, Any]:
+    """The options on coordinates, as the functions take them."""
+    names = ("coordinates", "anchors", "similarity", "center", "whiten", "shrinkage")
+    return {name: getattr(options, name) for name in (*names, *_OF_CONSENSUS)}
+
+
+_OF_CONSENSUS = ("ridge", "power", "features")
 
 _COMMANDS = {
     "merge": _merge,

@@ -4,6 +4,7 @@ import argparse
 
 from jatlas.cli import viewing
 from jatlas.files.comparing import MEASURES
+from jatlas.files.kinds.options import ANCHORS, AUTO, KINDS
 from jatlas.files.maps import SHRINKAGE
 from jatlas.merging.relative import SIMILARITIES
 
@@ -18,21 +19,7 @@ def parser() -> argparse.ArgumentParser:
     merge = _command(commands, "merge", "merge files into an atlas")
     merge.add_argument("files", nargs="+", metavar="FILE", help="one a chart")
     _output(merge)
-    merge.add_argument(
-        "--anchors",
-        default="shared:256",
-        help="shared:NUMBER, drawn among the samples in every file, or a file of ids",
-    )
-    merge.add_argument("--similarity", default="cosine", choices=list(SIMILARITIES))
-    merge.add_argument("--whiten", action="store_true", help="whiten each chart first")
-    merge.add_argument(
-        "--shrinkage",
-        type=float,
-        help=f"of the covariances of --whiten, 0 to 1; {SHRINKAGE} if not given",
-    )
-    merge.add_argument(
-        "--nystroem", action="store_true", help="make the coordinates orthonormal"
-    )
+    _coordinates(merge)
     add = _command(commands, "add", "join a new chart to an atlas")
     add.add_argument("atlas", metavar="ATLAS")
     add.add_argument("file", metavar="FILE", help="the chart, which has the anchors")
@@ -87,6 +74,38 @@ def _command(
     )
     command.set_defaults(command=name)
     return command
+
+
+def _coordinates(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--coordinates",
+        default=AUTO,
+        choices=KINDS,
+        help="auto takes those that find held-out samples best",
+    )
+    command.add_argument(
+        "--anchors",
+        help="shared:NUMBER, drawn among the samples in every file, or a file of ids; "
+        f"{ANCHORS} if not given",
+    )
+    command.add_argument("--similarity", default="cosine", choices=list(SIMILARITIES))
+    command.add_argument(
+        "--center", action="store_true", help="take each chart's mean off first"
+    )
+    command.add_argument(
+        "--whiten", action="store_true", help="whiten each chart first"
+    )
+    command.add_argument(
+        "--shrinkage",
+        type=float,
+        help=f"of the covariances of --whiten, 0 to 1; {SHRINKAGE} if not given",
+    )
+    for name, kind, text in (
+        ("ridge", float, "above 0; held-out samples choose it if not given"),
+        ("power", float, "of the agreement, not below 0; chosen in the same way"),
+        ("features", int, "how many coordinates; the widest chart's if not given"),
+    ):
+        command.add_argument(f"--{name}", type=kind, help=f"of consensus: {text}")
 
 
 def _input(command: argparse.ArgumentParser) -> None:

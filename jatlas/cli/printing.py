@@ -19,7 +19,9 @@ def say_disagreement(atlas: AtlasFile) -> None:
     if several.size:
         say(
             f"{several.size} samples are in several charts, which disagree by "
-            f"{several.mean():.3g} on average, by {several.max():.3g} at most"
+            f"{several.mean():.3g} on average, by {several.max():.3g} at most (the "
+            "deviation of a coordinate over them: it does not tell how well search "
+            "works)"
         )
 
 

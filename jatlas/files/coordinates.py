@@ -20,7 +20,7 @@ from jatlas.merging import transforms
 from jatlas.merging.relative import similarities
 from jatlas.merging.transforms import Transform
 
-# Whitening is fitted on so many rows of a chart at most, evenly spread over it.
+# A mean and a whitening are fitted on so many rows of a chart at most, evenly spread.
 _FITTED_ON = 50_000
 
 
@@ -62,6 +62,7 @@ def fit_chart(
     shrinkage: float | None,
     batch_size: int,
     advance: Advance,
+    center: bool = False,
 ) -> Fitted:
     """A chart's embeddings of the anchors, and its transform, if any.
 
@@ -71,11 +72,12 @@ def fit_chart(
         shrinkage: of the whitening; None if there is none.
         batch_size: rows that are read at once.
         advance: gets how many more rows were read.
+        center: whether the mean is taken off; whitening does so anyway.
     """
-    size, whiten = source.ids.size, shrinkage is not None
-    some = np.linspace(0, size - 1, min(size, _FITTED_ON) if whiten else 0).astype(int)
+    size, moved = source.ids.size, center or shrinkage is not None
+    some = np.linspace(0, size - 1, min(size, _FITTED_ON) if moved else 0).astype(int)
     # Numbers of a file in float64 are centered in it: see `_centered`.
-    wide = whiten and source.rows.dtype == np.float64
+    wide = moved and source.rows.dtype == np.float64
     taken = take_rows(
         source,
         np.concatenate([anchors, some]),
@@ -85,8 +87,12 @@ def fit_chart(
     )
     of_anchors, rows = taken.rows[: anchors.size], taken.rows[anchors.size :]
     seen = taken._replace(rows=rows[:0])
-    if shrinkage is None:
+    if not moved:
         return Fitted(of_anchors, None, seen)
+    if shrinkage is None:
+        return Fitted(
+            of_anchors, maps.fit_center(rows).transform, seen._replace(hidden=0)
+        )
     fitted = maps.fit_whiten(rows, shrinkage, source.rows.dtype)
     return Fitted(of_anchors, fitted.transform, seen._replace(hidden=0), fitted.dropped)
 
@@ -144,7 +150,7 @@ def relative_rows(
     variation = Variation(recipe.anchor_ids.size)
     for start, x in batches(source, batch_size, dtype):
         x = _less(x, mean)
-        rows = _similar(_filled(x, batch_size), anchors, narrow, recipe.similarity)
+        rows = _similar(filled(x, batch_size), anchors, narrow, recipe.similarity)
         values = np.asarray(rows)[: len(x)]
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if bad.size:
@@ -202,12 +208,12 @@ def through_nystroem(
     out = np.empty((len(merged), np.shape(transform.scale)[-1]), np.float32)
     for start in range(0, len(merged), batch_size):
         x = merged[start : start + batch_size]
-        rows = transforms.apply_transform(transform, _filled(x, batch_size))
+        rows = transforms.apply_transform(transform, filled(x, batch_size))
         out[start : start + len(x)] = np.asarray(rows)[: len(x)]
     return out
 
 
-def _filled(x: np.ndarray, size: int) -> np.ndarray:
+def filled(x: np.ndarray, size: int) -> np.ndarray:
     """The rows padded with zeros: one program and one rounding."""
     if len(x) == size:
         return x

@@ -69,6 +69,12 @@ def fit_whiten(
     return FittedMap(_transform(mean.astype(rows.dtype), root), dropped)
 
 
+def fit_center(rows: Float[np.ndarray, "N D"]) -> FittedMap:
+    """`jatlas.fit_center` of some rows of a file; the mean is in their dtype."""
+    mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+    return FittedMap(_transform(mean, np.ones(len(mean))), 0)
+
+
 def fit_nystroem(
     kernel: Float[np.ndarray, "A A"],
     by_chart: Sequence[Float[np.ndarray, "A A"]],

@@ -1,30 +1,28 @@
 """Merge files of embeddings, of any encoders, into one atlas."""
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
-from jaxtyping import Float
 
 from jatlas._src import arrays, border
-from jatlas.files.coordinates import (
-    Fitted,
-    fit_chart,
-    relative_rows,
-    similar_to_anchors,
-    through_nystroem,
+from jatlas.files.coordinates import through_nystroem
+from jatlas.files.kinds.choosing import candidates, choose, is_scored
+from jatlas.files.kinds.fitting import fitted_recipe, with_nystroem
+from jatlas.files.kinds.options import (
+    ANCHORS,
+    CONSENSUS,
+    NYSTROEM,
+    RELATIVE,
+    checked,
 )
-from jatlas.files.formats.faults import BadFile
-from jatlas.files.maps import SHRINKAGE, FittedMap, fit_nystroem
-from jatlas.files.quality import flat, same_encoder
+from jatlas.files.kinds.rows import chart_rows
 from jatlas.files.readers import Source, file_hash, open_embeddings
-from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_shrinkage
-from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
+from jatlas.files.recipe import AtlasFile, check_atlas, num_averaged
+from jatlas.files.reports import Progress, Say, counted, quiet, unseen
 from jatlas.files.sums import add_rows, disagreement, empty_running
 from jatlas.files.survey import Survey, describe, redrawn, survey, warnings
-from jatlas.merging.relative import SIMILARITIES
 
 
 @border.promoting
@@ -34,11 +32,15 @@ def merge_files(
     ids: str | None = None,
     embeddings: str | None = None,
     id_type: str | None = None,
-    anchors: str = "shared:256",
+    coordinates: str = RELATIVE,
+    anchors: str | None = None,
     similarity: str = "cosine",
+    center: bool = False,
     whiten: bool = False,
     shrinkage: float | None = None,
-    nystroem: bool = False,
+    ridge: float | None = None,
+    power: float | None = None,
+    features: int | None = None,
     seed: int = 0,
     batch_size: int = 1024,
     say: Say | None = None,
@@ -46,27 +48,41 @@ def merge_files(
 ) -> AtlasFile:
     """Merge embeddings in files, of any encoders and widths, into one space.
 
-    The files are read twice, some rows at a time, and once more for their hashes: what
-    they hold need not fit in memory, only the atlas, (N, A), and the ids.
+    The files are read twice, three times for a held-out score, some rows at a time, and
+    once more for their hashes: what they hold need not fit in memory, only the atlas
+    and the ids. Rows of linked samples lie in a temporary file for consensus
+    coordinates, if they take more than half a GiB.
 
     Args:
         paths: of M files, one a chart, as `read_embeddings` reads them.
         ids: the name of the ids in the files, as in `read_embeddings`.
         embeddings: that of the embeddings.
         id_type: "text" or "integers", to have the ids converted.
+        coordinates: "relative", similarities to anchors; "nystroem", these made
+            orthonormal by the map of `fit_nystroem` with `by_chart`; "consensus", the
+            maps of `fit_consensus` from all linked samples, those that two files have,
+            for which no sample need be in all files; or "auto", whichever finds
+            held-out linked samples best, plain, centered or whitened, by their mean
+            reciprocal rank; relative if fewer than 100 samples are linked.
         anchors: "shared:256" for so many, drawn among the samples that every file has
-            and that are zero in none;
-            or a file of ids, .txt (one a line) or .npy.
+            and that are zero in none, which None means too;
+            or a file of ids, .txt (one a line) or .npy. Consensus coordinates take
+            none.
         similarity: the name of one of `relativize`.
+        center: whether each chart's mean is taken off first (`fit_center`, fitted on
+            the same rows).
         whiten: whether each chart is whitened first (`fit_whiten`, fitted on 50,000 of
             its rows at most). A file in float64 is centered in float64.
         shrinkage: of these covariances, 0 to 1; that of `fit_whiten` if None. A chart
             that joins later is whitened with the same.
-        nystroem: whether the merged rows are made orthonormal coordinates, by the map
-            of `fit_nystroem` with `by_chart`.
-        seed: of the draw of the anchors.
+        ridge: of consensus coordinates, as in `fit_consensus`; chosen by held-out
+            linked samples if None, and 1 if there are too few.
+        power: of the agreement there, chosen in the same way.
+        features: how many consensus coordinates; as many as the widest chart has, if
+            None.
+        seed: of the draw of the anchors, and of held-out samples.
         batch_size: rows that are read and sent to the device at once.
-        say: gets in a table what is in the files, and warnings.
+        say: gets in a table what is in the files, warnings, and the held-out score.
         progress: gets, again and again, how many rows are done, and of how many.
 
     Returns:
@@ -75,8 +91,9 @@ def merge_files(
     Raises:
         ValueError: if a file is not what it should be (see `read_embeddings`), ids are
             of two types, two files are the same byte for byte or have the same
-            embeddings of the anchors, anchors are missing or too few, an option is
-            unknown, or similarities are too large for float32.
+            embeddings of common samples, anchors are missing or too few, no chain of
+            samples joins the files, an option is unknown or another kind's, or
+            similarities are too large for float32.
         OSError: if a file cannot be read.
 
     Example:
@@ -90,54 +107,91 @@ def merge_files(
         >>> atlas.merged.shape, atlas.count.tolist()
         ((9, 5), [1, 1, 1, 2, 2, 2, 2, 2, 2])
     """
-    say = say or quiet
+    kind = checked(
+        coordinates,
+        anchors,
+        similarity,
+        center,
+        whiten,
+        shrinkage,
+        ridge,
+        power,
+        features,
+    )
     arrays.check_count("batch_size", batch_size, 1)
-    shrinkage = _shrinkage(whiten, shrinkage)
-    if similarity not in SIMILARITIES:
-        known = ", ".join(SIMILARITIES)
-        raise ValueError(f"unknown similarity {similarity!r}; known are {known}.")
     opened = [
         open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
         for path in paths
     ]
-    samples = survey(opened, anchors, id_type=id_type, seed=seed)
+    lined_up = survey(opened)
+    given = candidates(lined_up, kind, anchors, id_type=id_type, seed=seed)
+    scored = is_scored(lined_up, kind, say is not None)
+    advance = counted(progress, (2 + scored) * int(lined_up.presence.sum()))
+    hashes = _hashes(opened)
+    lines: list[str] = []  # said behind the table, once all rows were looked at
+    chosen = choose(
+        given,
+        kind,
+        scored,
+        seed=seed,
+        batch_size=batch_size,
+        advance=advance,
+        say=lines.append,
+    )
+    samples = given.samples
+    if chosen.coordinates == CONSENSUS:
+        samples = samples._replace(anchors=samples.anchors[:0])
+    fitted = partial(fitted_recipe, kind=chosen, batch_size=batch_size)
+    recipe = fitted(samples, advance=advance, say=lines.append)
+    say = say or quiet
+    _describe(samples, lines, say)
+    again = samples
+    if chosen.coordinates != CONSENSUS:
+        again = redrawn(
+            samples,
+            anchors or ANCHORS,
+            recipe.anchors,
+            seed=seed,
+            batch_size=batch_size,
+            say=say,
+        )
+    if again is not samples:
+        samples = again
+        recipe = fitted(samples, advance=lambda _: None, say=quiet)
+    recipe = recipe._replace(hashes=hashes)
+    state = empty_running(samples.ids.size, num_averaged(recipe))
+    for m, (source, place) in enumerate(
+        zip(samples.sources, samples.places, strict=True)
+    ):
+        for start, rows in chart_rows(recipe, m, source, batch_size, say):
+            add_rows(state, place[start : start + len(rows)], rows)
+            advance(len(rows))
+    merged = state.merged
+    if chosen.coordinates == NYSTROEM:
+        recipe = with_nystroem(recipe, merged[samples.anchors], say)
+        merged = through_nystroem(recipe, merged, batch_size)
+    atlas = AtlasFile(
+        samples.ids,
+        merged,
+        state.count,
+        disagreement(state),
+        recipe,
+        np.ascontiguousarray(samples.presence.T),
+    )
+    check_atlas(atlas)
+    return atlas
+
+
+def _describe(samples: Survey, lines: Sequence[str], say: Say) -> None:
+    """The table of the files, what is doubtful about them, and other lines."""
     say(describe(samples))
     for warning in warnings(samples):
         say(f"warning: {warning}")
     for source in samples.sources:
         if source.rows.note:
             say(f"{source.path}: {source.rows.note}")
-    advance = counted(progress, 2 * int(samples.presence.sum()))
-    hashes = _hashes(samples.sources)
-    recipe = _recipe(samples, similarity, shrinkage, batch_size, advance, say)
-    again = redrawn(
-        samples, anchors, recipe.anchors, seed=seed, batch_size=batch_size, say=say
-    )
-    if again is not samples:
-        samples, skip = again, lambda _: None
-        recipe = _recipe(samples, similarity, shrinkage, batch_size, skip, quiet)
-    recipe = recipe._replace(hashes=hashes)
-    state = empty_running(samples.ids.size, recipe.anchor_ids.size)
-    for m, (source, place) in enumerate(
-        zip(samples.sources, samples.places, strict=True)
-    ):
-        for start, rows in relative_rows(recipe, m, source, batch_size, say):
-            add_rows(state, place[start : start + len(rows)], rows)
-            advance(len(rows))
-    merged = state.merged
-    if nystroem:
-        fitted = _orthonormal(recipe, merged[samples.anchors])
-        recipe = recipe._replace(nystroem=fitted.transform)
-        if fitted.dropped:
-            say(
-                f"warning: Nystroem's map drops {fitted.dropped} of the "
-                f"{samples.anchors.size} directions of the merged rows: rounding does "
-                "not tell them from none. Are anchors the same, or zero?"
-            )
-        merged = through_nystroem(recipe, merged, batch_size)
-    atlas = AtlasFile(samples.ids, merged, state.count, disagreement(state), recipe)
-    check_atlas(atlas)
-    return atlas
+    for line in lines:
+        say(line)
 
 
 def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:
@@ -152,74 +206,3 @@ def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:
             )
         hashes[digest] = source
     return tuple(hashes)
-
-
-def _shrinkage(whiten: bool, shrinkage: float | None) -> float | None:
-    """That of the whitening; None if there is none."""
-    check_shrinkage(shrinkage)
-    if not whiten and shrinkage is not None:
-        raise ValueError(
-            "shrinkage (--shrinkage) is that of the whitening: give whiten=True "
-            "(--whiten) too, or leave it out."
-        )
-    if not whiten:
-        return None
-    return SHRINKAGE if shrinkage is None else float(shrinkage)
-
-
-def _recipe(
-    samples: Survey,
-    similarity: str,
-    shrinkage: float | None,
-    batch_size: int,
-    advance: Advance,
-    say: Say,
-) -> Recipe:
-    """The charts' anchors and transforms, from a first reading."""
-    charts: list[Fitted] = []
-    for source, place in zip(samples.sources, samples.places, strict=True):
-        where = np.full(samples.ids.size, -1)
-        where[place] = np.arange(place.size)
-        fitted = fit_chart(
-            source, where[samples.anchors], shrinkage, batch_size, advance
-        )
-        for m, other in enumerate(charts):
-            if same_encoder(fitted.anchors, other.anchors):
-                raise BadFile(
-                    f"{source.path}: its embeddings of the anchors are those of "
-                    f"{samples.sources[m].path}: both are of one encoder, which would "
-                    "count twice. Give one file with all of its samples."
-                )
-        charts.append(fitted)
-        for warning in flat(source, *fitted.seen[1:], dropped=fitted.dropped):
-            say(f"warning: {warning}")
-    transforms = [fitted.transform for fitted in charts]
-    return Recipe(
-        samples.ids[samples.anchors],
-        tuple(fitted.anchors for fitted in charts),
-        tuple(transform for transform in transforms if transform is not None),
-        None,
-        similarity,
-        samples.charts,
-        versions=_versions(),
-        shrinkage=shrinkage,
-    )
-
-
-def _orthonormal(recipe: Recipe, rows: Float[np.ndarray, "A A"]) -> FittedMap:
-    """Nystroem's map from the anchors' merged rows, by chart kernels.
-
-    Also where every sample is in every chart: a new sample can come from one of them,
-    and the map of the mean kernel alone sorts such samples by chart.
-    """
-    charts = enumerate(recipe.anchors)
-    kernels = [similar_to_anchors(recipe, m, anchors) for m, anchors in charts]
-    return fit_nystroem(rows, kernels)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"jax": jax.__version__, "numpy": np.__version__}
-    try:
-        return {"jatlas": version("jatlas")} | versions
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return versions

@@ -4,22 +4,50 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jatlas.files.formats import names
 from jatlas.merging.relative import SIMILARITIES
 from jatlas.merging.transforms import Transform
 
 
+class ConsensusMaps(NamedTuple):
+    """Each chart's map to consensus coordinates, and samples to know it by.
+
+    A row x of chart m has the coordinates (x - means[m]) / scales[m] weights[m].
+
+    Attributes:
+        means: M arrays (D_m,), in float64.
+        scales: (M,), in float64.
+        weights: M arrays (D_m, K).
+        agreement: (K,), how far the charts agree about each coordinate.
+        ridge: that the maps were fitted with, a new chart's too.
+        power: of the agreement in the weights.
+        known_ids: M arrays (S_m,), some of each chart's linked samples.
+        known: M arrays (S_m, D_m), the embeddings of these, as given.
+    """
+
+    means: tuple[Float[np.ndarray, " _"], ...]
+    scales: Float[np.ndarray, " M"]
+    weights: tuple[Float[np.ndarray, "_ K"], ...]
+    agreement: Float[np.ndarray, " K"]
+    ridge: float
+    power: float
+    known_ids: tuple[np.ndarray, ...]
+    known: tuple[Float[np.ndarray, "_ _"], ...]
+
+
 class Recipe(NamedTuple):
     """All that new samples or charts need to join an atlas.
 
     A row x of chart m has the coordinates n(s(t(x), t(anchors[m]))): t is transforms[m]
-    if there are any, s the similarity, n is nystroem if there is one.
+    if there are any, s the similarity, n is nystroem if there is one. In consensus
+    coordinates there are no anchors, and `consensus` says what it has.
 
     Attributes:
-        anchor_ids: (A,), integers or text.
-        anchors: M arrays (A, D_m), each chart's embeddings of the anchors, as given.
+        anchor_ids: (A,), integers or text; (0,) in consensus coordinates.
+        anchors: M arrays (A, D_m), each chart's embeddings of the anchors, as given;
+            (0, D_m) in consensus coordinates.
         transforms: M transforms of embeddings, or none.
         nystroem: the transform of merged rows, or None.
         similarity: the name of one of `relativize`.
@@ -27,8 +55,9 @@ class Recipe(NamedTuple):
         hashes: M SHA-256 of the files that the charts came from, in hexadecimal; empty
             text if there was no file.
         versions: of the packages that made it, by name; None if unknown.
-        shrinkage: that the transforms whiten with, a new chart's too; None if there are
-            none.
+        shrinkage: that the transforms whiten with, a new chart's too; None if they
+            center only, or there are none.
+        consensus: the maps to consensus coordinates, or None.
     """
 
     anchor_ids: np.ndarray
@@ -40,6 +69,20 @@ class Recipe(NamedTuple):
     hashes: tuple[str, ...] = ()
     versions: Mapping[str, str] | None = None
     shrinkage: float | None = None
+    consensus: ConsensusMaps | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of coordinates: relative, nystroem or consensus."""
+        if self.consensus is not None:
+            return "consensus"
+        return "relative" if self.nystroem is None else "nystroem"
+
+    def known_samples(self, chart: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and embeddings that a chart's encoder is known by."""
+        if self.consensus is None:
+            return self.anchor_ids, self.anchors[chart]
+        return self.consensus.known_ids[chart], self.consensus.known[chart]
 
 
 class AtlasFile(NamedTuple):
@@ -50,10 +93,10 @@ class AtlasFile(NamedTuple):
         merged: (N, A), the atlas; no sample is in no chart.
         count: (N,), how many charts have the sample.
         disagreement: (N,), how far the charts are apart about the sample: the root of
-            the mean over the anchors of the variance over the charts of the relative
-            representation, before any Nystroem transform. NaN for a sample in one
-            chart.
+            the mean over the coordinates of the variance over the charts, before any
+            Nystroem transform. NaN for a sample in one chart.
         recipe: a `Recipe`.
+        presence: (N, M), which charts have the sample; None if unknown.
     """
 
     ids: np.ndarray
@@ -61,6 +104,7 @@ class AtlasFile(NamedTuple):
     count: Int[np.ndarray, " N"]  # type: ignore[assignment]  # hides tuple.count
     disagreement: Float[np.ndarray, " N"]
     recipe: Recipe
+    presence: Bool[np.ndarray, "N M"] | None = None
 
 
 def check_atlas(atlas: AtlasFile) -> None:
@@ -75,11 +119,7 @@ def check_atlas(atlas: AtlasFile) -> None:
     check_recipe(atlas.recipe)
     names.check_ids("the ids", atlas.ids)
     size = atlas.ids.size
-    nystroem = atlas.recipe.nystroem
-    width = atlas.recipe.anchor_ids.size
-    if nystroem is not None and np.ndim(nystroem.scale) == 2:
-        width = np.shape(nystroem.scale)[1]
-    _check("merged", atlas.merged, (size, width), "f")
+    _check("merged", atlas.merged, (size, width_of(atlas.recipe)), "f")
     _check("count", atlas.count, (size,), "iu")
     most = len(atlas.recipe.anchors)
     bad = np.flatnonzero((atlas.count < 1) | (atlas.count > most))
@@ -99,6 +139,25 @@ def check_atlas(atlas: AtlasFile) -> None:
             f"of a sample in {atlas.count[bad[0]]}."
         )
 
+    if atlas.presence is not None:
+        _check("presence", atlas.presence, (size, most), "b")
+        if not np.array_equal(atlas.presence.sum(axis=1), atlas.count):
+            raise ValueError("presence must have as many charts a sample as count.")
+
+
+def num_averaged(recipe: Recipe) -> int:
+    """The number of coordinates before any Nystroem transform."""
+    return width_of(recipe._replace(nystroem=None))
+
+
+def width_of(recipe: Recipe) -> int:
+    """The number of coordinates that rows in this recipe's space have."""
+    if recipe.consensus is not None:
+        return int(recipe.consensus.agreement.size)
+    if recipe.nystroem is not None and np.ndim(recipe.nystroem.scale) == 2:
+        return int(np.shape(recipe.nystroem.scale)[1])
+    return int(recipe.anchor_ids.size)
+
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise ValueError unless the recipe is what `Recipe` says."""
@@ -113,7 +172,9 @@ def check_recipe(recipe: Recipe) -> None:
             raise ValueError(f"{name} must be a tuple, got {_kind(value)}.")
     names.check_ids("the ids of the anchors", recipe.anchor_ids)
     num_anchors, num_charts = recipe.anchor_ids.size, len(recipe.anchors)
-    if num_anchors == 0 or num_charts == 0:
+    if recipe.consensus is not None:
+        _check_consensus(recipe)
+    elif num_anchors == 0 or num_charts == 0:
         raise ValueError(
             f"the recipe has {num_charts} charts and {num_anchors} anchors; expected "
             "one of each at least."
@@ -159,6 +220,42 @@ def _kind(value: object) -> str:
     return f"a {type(value).__module__}.{type(value).__qualname__}"
 
 
+def _check_consensus(recipe: Recipe) -> None:
+    maps, num_charts = recipe.consensus, len(recipe.anchors)
+    if not isinstance(maps, ConsensusMaps):
+        raise ValueError(f"consensus must be a ConsensusMaps, got {_kind(maps)}.")
+    if recipe.anchor_ids.size or recipe.nystroem is not None or recipe.transforms:
+        raise ValueError(
+            "consensus coordinates go with no anchors, transforms or nystroem."
+        )
+    for name in ("means", "weights", "known_ids", "known"):
+        if len(getattr(maps, name)) != num_charts or num_charts == 0:
+            raise ValueError(
+                f"{name} must be of {num_charts} charts, one at least, got "
+                f"{len(getattr(maps, name))}."
+            )
+    _check("the scales", maps.scales, (num_charts,), "f")
+    _check("the agreement", maps.agreement, (None,), "f")
+    for m, x in enumerate(recipe.anchors):
+        width, size = x.shape[1], maps.known_ids[m].size
+        _check(f"the mean of chart {m}", maps.means[m], (width,), "f")
+        weights = (width, maps.agreement.size)
+        _check(f"the weights of chart {m}", maps.weights[m], weights, "f")
+        _check(f"the known rows of chart {m}", maps.known[m], (size, width), "f")
+    for name in ("ridge", "power"):
+        check_number(name, getattr(maps, name), name == "ridge")
+
+
+def check_number(name: str, value: object, above: bool) -> None:
+    """Raise ValueError unless it is a finite number above 0, or not below."""
+    number = isinstance(value, int | float | np.floating | np.integer)
+    if not number or not 0 <= value < np.inf or (above and value == 0):
+        raise ValueError(
+            f"{name} (--{name}) must be a finite number {'above' if above else 'from'} "
+            f"0, got {value!r}."
+        )
+
+
 def _check_transform(name: str, transform: Transform, width: int) -> None:
     if not isinstance(transform, Transform):
         raise ValueError(f"{name} must be a jatlas.Transform, got {_kind(transform)}.")
@@ -186,10 +283,10 @@ def _check(
         wanted in (None, size) for wanted, size in zip(shape, x.shape, strict=True)
     )
     if not fits or x.dtype.kind not in kinds:
-        kind = "floating point" if kinds == "f" else "integers"
+        kind = {"f": "floating point", "b": "boolean"}.get(kinds, "integers")
         size = ", ".join("any" if n is None else str(n) for n in shape)
         raise ValueError(f"{name} must be {kind} ({size}), got {x.dtype}{x.shape}.")
-    bad = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    bad = ~np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
     bad = np.flatnonzero(bad if where is None else bad & where)
     if bad.size:
         raise ValueError(

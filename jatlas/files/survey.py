@@ -15,8 +15,17 @@ from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import union
 
+_CONSENSUS = (
+    "--coordinates consensus (coordinates='consensus') needs none, if two files at a "
+    "time share samples."
+)
+
 # An overlap of two charts below this share of the smaller is worth a warning.
 _THIN = 0.05
+
+
+class TooFewCommon(ValueError):
+    """Too few samples are in every file for anchors to be drawn among them."""
 
 
 class Survey(NamedTuple):
@@ -39,14 +48,11 @@ class Survey(NamedTuple):
     anchors: Int[np.ndarray, " A"]
 
 
-def survey(
-    sources: Sequence[Source], anchors: str, *, id_type: str | None, seed: int
-) -> Survey:
-    """Line up the samples of files by their ids, and choose anchors.
+def survey(sources: Sequence[Source]) -> Survey:
+    """Line up the samples of files by their ids, without anchors.
 
     Raises:
-        ValueError: if ids are integers in one file and text in another, or the anchors
-            cannot be had.
+        ValueError: if ids are integers in one file and text in another.
     """
     if not sources:
         raise ValueError("there are no files to merge; give one at least.")
@@ -56,10 +62,21 @@ def survey(
     presence = np.zeros((len(sources), ids.size), bool)
     for m, place in enumerate(places):
         presence[m, place] = True
-    result = Survey(
+    return Survey(
         tuple(sources), _names(sources), ids, places, presence, np.zeros(0, int)
     )
-    return result._replace(anchors=_anchors(result, anchors, id_type, seed))
+
+
+def with_anchors(
+    survey: Survey, spec: str, *, id_type: str | None, seed: int
+) -> Survey:
+    """The survey with anchors: drawn, or listed in a file.
+
+    Raises:
+        TooFewCommon: if they are to be drawn, and too few samples are in every file.
+        ValueError: if the file of their ids cannot be had, or a chart lacks one.
+    """
+    return survey._replace(anchors=_anchors(survey, spec, id_type, seed))
 
 
 def redrawn(
@@ -116,7 +133,10 @@ def _drawn(seed: int, pool: Bool[np.ndarray, " N"], spec: str) -> np.ndarray:
     try:
         return choose_anchors(seed, pool, int(spec.partition(":")[2]))
     except ValueError as error:
-        raise ValueError(f"--anchors {spec}: {error}") from None
+        raise TooFewCommon(
+            f"--anchors {spec}: {error} {pool.sum()} samples are in every file; "
+            f"{_CONSENSUS}"
+        ) from None
 
 
 def describe(survey: Survey) -> str:
@@ -140,8 +160,15 @@ def describe(survey: Survey) -> str:
         table([head, *rows], 1)
         + "\n(on the right: how many samples chart m has in common with chart 0, 1, ..)"
         f"\n{survey.ids.size} samples in all, {pool} of them in every chart; "
-        f"{survey.anchors.size} anchors"
+        f"{_joints(survey)}"
     )
+
+
+def _joints(survey: Survey) -> str:
+    """How many samples hold the charts together, anchors or linked ones."""
+    if survey.anchors.size:
+        return f"{survey.anchors.size} anchors"
+    return f"{np.sum(survey.presence.sum(axis=0) > 1)} in two or more"
 
 
 def warnings(survey: Survey) -> list[str]:
@@ -154,10 +181,10 @@ def warnings(survey: Survey) -> list[str]:
                 texts.append(
                     f"charts {other} and {m} share {both[m, other]} samples, "
                     f"{both[m, other] / smaller:.1%} of the smaller: little holds them "
-                    "together but the anchors."
+                    "together."
                 )
     narrow = min(source.rows.shape[1] for source in survey.sources)
-    if survey.anchors.size < narrow:
+    if 0 < survey.anchors.size < narrow:
         texts.append(
             f"{survey.anchors.size} anchors are fewer than the {narrow} dimensions of "
             "the narrowest chart: what the anchors do not tell apart is lost."
@@ -191,9 +218,9 @@ def _anchors(
         return _anchors_in(Path(spec), survey, id_type)
     if not pool.any():
         first = [(s.path.name, s.ids[:3].tolist()) for s in survey.sources]
-        raise ValueError(
+        raise TooFewCommon(
             "no id is in every file, so that there is nothing to merge them by; they "
-            f"begin with {first}. Name a sample alike in all."
+            f"begin with {first}. Name a sample alike in all; {_CONSENSUS}"
         )
     return _drawn(seed, pool, spec)
 

@@ -20,7 +20,6 @@ from jatlas.merging.consensus import (
     fit_consensus,
     number_of_features,
 )
-from jatlas.merging.scoring import MergeScore
 
 Stacked = Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]]
 
@@ -87,7 +86,7 @@ def choose_consensus(
     dealt = list(held_out.deal_folds(key, present, folds, among))
     for fold in dealt:
         linked.check_linked(present, fold.learned_from)
-    maps = _fold_maps(embeddings, present, dealt, ridges, features, normalize)
+    maps = fold_maps(embeddings, present, dealt, ridges, features, normalize)
     for fold, ridge, consensus in maps:
         places = fold.places
         rows = [
@@ -99,7 +98,7 @@ def choose_consensus(
             total = scoring.score_fold(fold, weighted, present[:, places])
             totals[ridge, power].append(total)
     scores = {setting: scoring.score_of(parts) for setting, parts in totals.items()}
-    best = max(settings, key=lambda setting: _over_queries(scores[setting]))
+    best = max(settings, key=lambda setting: scoring.over_queries(scores[setting]))
     consensus = fit_consensus(
         embeddings,
         jnp.asarray(present),
@@ -111,13 +110,7 @@ def choose_consensus(
     return consensus, scores[best].mean_reciprocal_rank
 
 
-def _over_queries(score: MergeScore) -> float:
-    """The mean reciprocal rank of all queries of all pairs of charts."""
-    ranks = np.nan_to_num(score.mean_reciprocal_rank)
-    return float(np.sum(ranks * score.queries) / np.sum(score.queries))
-
-
-def _fold_maps(
+def fold_maps(
     embeddings: Stacked,
     presence: Bool[np.ndarray, "M N"],
     folds: Sequence[Fold],

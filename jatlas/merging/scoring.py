@@ -169,3 +169,9 @@ def score_of(totals: Sequence[Totals]) -> MergeScore:
     count = np.where(sums.queries == 0, np.nan, sums.queries)
     means = dict(zip(MergeScore._fields, (x / count for x in sums[1:]), strict=False))
     return MergeScore(**means, queries=sums.queries)
+
+
+def over_queries(score: MergeScore, measure: str = "mean_reciprocal_rank") -> float:
+    """A measure's mean over all queries of all pairs of charts."""
+    values = np.nan_to_num(getattr(score, measure))
+    return float(np.sum(values * score.queries) / np.sum(score.queries))

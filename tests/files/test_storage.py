@@ -229,7 +229,7 @@ def resigned(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "of version 2, and only version 1 is known"),
+        ({"version": 3}, "of version 3, and only versions 1 and 2 are known"),
         ({"version": "1"}, "of version 1, and"),
         ({"similarity": "os.system"}, "'os.system' has no name"),
         ({"similarity": ["cosine"]}, "has no name"),

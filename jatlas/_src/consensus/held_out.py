@@ -65,12 +65,18 @@ class Fold(NamedTuple):
 
 
 def deal_folds(
-    key: Seed, presence: Bool[np.ndarray, "M N"], folds: int, among: str
+    key: Seed,
+    presence: Bool[np.ndarray, "M N"],
+    folds: int,
+    among: str,
+    most: tuple[int, int] = (MOST_QUERIES, MOST_ROWS),
 ) -> Iterator[Fold]:
     """Deal linked samples into folds.
 
-    Each fold gets as many of every kind of presence.
+    Each fold gets as many of every kind of presence. `most` are the queries of a fold
+    and the other rows that they are looked for among, at most.
     """
+    most_queries, most_rows = most
     rng = generator(key)
     linked = np.flatnonzero(presence.sum(axis=0) > 1)
     linked = linked[rng.permutation(linked.size)]
@@ -80,12 +86,12 @@ def deal_folds(
         mine = linked[fold::folds]
         learned_from = np.ones(presence.shape[1], bool)
         learned_from[mine] = False
-        held_out = np.sort(mine[rng.permutation(mine.size)[:MOST_QUERIES]])
+        held_out = np.sort(mine[rng.permutation(mine.size)[:most_queries]])
         others = np.flatnonzero(learned_from & presence.any(axis=0))
         if among == "linked":
             others = others[:0]
-        elif others.size > MOST_ROWS:
-            others = np.sort(rng.choice(others, MOST_ROWS, replace=False))
+        elif others.size > most_rows:
+            others = np.sort(rng.choice(others, most_rows, replace=False))
         yield Fold(held_out, learned_from, others)
 
 

@@ -42,9 +42,14 @@ def joined(links: Float[Array, "M M"]) -> Bool[Array, ""]:
 
 
 def check_linked(
-    presence: Bool[AnyArray, "M N"], where: Bool[AnyArray, " N"] | None = None
+    presence: Bool[AnyArray, "M N"],
+    where: Bool[AnyArray, " N"] | None = None,
+    names: Sequence[str] | None = None,
 ) -> None:
-    """Raise ValueError, naming the charts, unless linked samples join all of them."""
+    """Raise ValueError, naming the charts, unless linked samples join all of them.
+
+    Charts are named by their numbers unless they have names.
+    """
     present = np.asarray(presence)
     if where is not None:
         present = present & np.asarray(where)
@@ -54,7 +59,8 @@ def check_linked(
     counts = present.sum(axis=1)
     few = np.flatnonzero(counts < FEWEST)
     if few.size:
-        listed = ", ".join(f"chart {m} has {counts[m]}" for m in few[:10])
+        words = [f"chart {m}" for m in range(num_charts)] if names is None else names
+        listed = ", ".join(f"{words[m]} has {counts[m]}" for m in few[:10])
         raise ValueError(
             f"{few.size} of {num_charts} charts have fewer than {FEWEST} linked "
             f"samples, samples that another chart has too: {listed}. Give more samples "
@@ -62,7 +68,8 @@ def check_linked(
         )
     groups = _groups(present)
     if len(groups) > 1:
-        listed = "; ".join(str(group) for group in groups[:10])
+        of_names = groups if names is None else [[names[m] for m in g] for g in groups]
+        listed = "; ".join(str(group) for group in of_names[:10])
         raise ValueError(
             f"no chain of linked samples joins all charts: there are {len(groups)} "
             f"groups that share no sample, {listed}. Let a chart of one group embed "

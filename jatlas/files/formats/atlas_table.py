@@ -15,6 +15,9 @@ from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 
 COLUMNS = ("id", "atlas", "charts", "disagreement")
 
+# Of each sample the names of its charts, if they are known.
+MEMBERS = "members"
+
 # Of an atlas in two files both hold its digest, the table under this name.
 _DIGEST = "jatlas"
 
@@ -71,9 +74,14 @@ def read_atlas(path: Path) -> AtlasFile:
     ids, merged = read_embeddings(path, ids=COLUMNS[0], embeddings=COLUMNS[1])
     parquet = package("pyarrow.parquet", "Parquet")
     with faults_of(path):
-        table = parquet.read_table(path, columns=list(COLUMNS[2:]))
+        names = parquet.read_schema(path).names
+        wanted = [*COLUMNS[2:], *(name for name in names if name == MEMBERS)]
+        table = parquet.read_table(path, columns=wanted)
         count, spread = (table.column(name).to_numpy() for name in COLUMNS[2:])
-        atlas = AtlasFile(ids, merged, count, spread, recipe)
+        presence = None
+        if MEMBERS in wanted:
+            presence = _presence(table.column(MEMBERS), recipe)
+        atlas = AtlasFile(ids, merged, count, spread, recipe, presence)
         check_atlas(atlas)
     return atlas
 
@@ -98,8 +106,37 @@ def _write(
     rows = arrow.FixedSizeListArray.from_arrays(values, atlas.merged.shape[1])
     headings = [name if name != COLUMNS[1] else vector for name in COLUMNS]
     columns = [_native(atlas.ids), rows, *map(_native, atlas[2:4])]
+    if atlas.presence is not None and vector == COLUMNS[1]:
+        headings.append(MEMBERS)
+        columns.append(_members(arrow, atlas))
     table = arrow.table(dict(zip(headings, columns, strict=True)), metadata=metadata)
     parquet.write_table(table, stream)
+
+
+def _members(arrow: Any, atlas: AtlasFile) -> Any:
+    """A list of charts' names a sample."""
+    names = arrow.array(_names(atlas.recipe), arrow.string())
+    _, charts = np.nonzero(atlas.presence)
+    ends = np.concatenate([[0], np.cumsum(atlas.count)]).astype(np.int32)
+    return arrow.ListArray.from_arrays(ends, names.take(arrow.array(charts)))
+
+
+def _presence(members: Any, recipe: Recipe) -> np.ndarray:
+    """The charts that a column of names means, (N, M)."""
+    names = {name: m for m, name in enumerate(_names(recipe))}
+    column = members.combine_chunks()
+    flat = column.flatten()
+    presence = np.zeros((len(column), len(names)), bool)
+    sizes = np.diff(np.asarray(column.offsets)) if len(column) else []
+    coded = flat.dictionary_encode()
+    known = np.array([names[name] for name in coded.dictionary.to_pylist()], int)
+    rows = np.repeat(np.arange(len(column)), sizes)
+    presence[rows, known[np.asarray(coded.indices)]] = True
+    return presence
+
+
+def _names(recipe: Recipe) -> list[str]:
+    return list(recipe.charts) or [str(m) for m in range(len(recipe.anchors))]
 
 
 def _native(x: np.ndarray) -> np.ndarray:

@@ -12,10 +12,18 @@ import numpy as np
 from jatlas.files.formats import names
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.tensorfile import read_tensors, write_tensors
-from jatlas.files.recipe import AtlasFile, Recipe, check_atlas, check_recipe
+from jatlas.files.recipe import (
+    AtlasFile,
+    ConsensusMaps,
+    Recipe,
+    check_atlas,
+    check_recipe,
+)
 from jatlas.merging.transforms import Transform
 
-VERSION = 1
+# What is written, and what is read: 1 knew no consensus coordinates and no presence.
+VERSION = 2
+KNOWN = (1, VERSION)
 FORMAT = "jatlas"
 
 
@@ -36,6 +44,7 @@ def read_atlas(path: Path) -> AtlasFile:
             arrays["count"],
             arrays["disagreement"],
             _recipe(about, arrays),
+            arrays.get("presence"),
         )
         check_atlas(atlas)
     return atlas
@@ -68,12 +77,15 @@ def atlas_digest(atlas: AtlasFile) -> str:
 
 
 def _rows(atlas: AtlasFile) -> dict[str, np.ndarray]:
-    return {
+    rows = {
         "ids": _to_file(atlas.ids),
         "merged": atlas.merged,
         "count": atlas.count,
         "disagreement": atlas.disagreement,
     }
+    if atlas.presence is not None:
+        rows["presence"] = atlas.presence
+    return rows
 
 
 def _contents(
@@ -102,6 +114,16 @@ def _contents(
     for name, transform in transforms.items():
         arrays[f"{name}.mean"] = np.asarray(transform.mean)
         arrays[f"{name}.scale"] = np.asarray(transform.scale)
+    if recipe.consensus is not None:
+        maps = recipe.consensus
+        about["consensus"] = {"ridge": float(maps.ridge), "power": float(maps.power)}
+        arrays["consensus.agreement"] = np.asarray(maps.agreement)
+        arrays["consensus.scales"] = np.asarray(maps.scales)
+        for m, ids in enumerate(maps.known_ids):
+            arrays[f"consensus.{m}.mean"] = np.asarray(maps.means[m])
+            arrays[f"consensus.{m}.weights"] = np.asarray(maps.weights[m])
+            arrays[f"consensus.{m}.known_ids"] = _to_file(ids)
+            arrays[f"consensus.{m}.known"] = np.asarray(maps.known[m])
     return json.dumps(about), arrays
 
 
@@ -124,10 +146,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "`save` or a command wrote."
         )
     about = dict(json.loads(metadata[FORMAT]))
-    if about.get("version") != VERSION:
+    if about.get("version") not in KNOWN:
         raise ValueError(
-            f"it is of version {about.get('version')}, and only version {VERSION} is "
-            "known here; take the jatlas that wrote it."
+            f"it is of version {about.get('version')}, and only versions "
+            f"{' and '.join(map(str, KNOWN))} are known here; take the jatlas that "
+            "wrote it."
         )
     # In memory: whoever then writes over the file changes nothing here.
     arrays = {name: np.array(x) for name, x in mapped.items()}
@@ -152,6 +175,26 @@ def _recipe(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Recipe:
         tuple(about["hashes"]),
         {str(name): str(number) for name, number in about["versions"].items()},
         about.get("shrinkage"),
+        _consensus(about, arrays),
+    )
+
+
+def _consensus(
+    about: Mapping[str, Any], arrays: Mapping[str, Any]
+) -> ConsensusMaps | None:
+    options = about.get("consensus")
+    if options is None:
+        return None
+    charts = [f"consensus.{m}." for m in range(about["anchors"])]
+    return ConsensusMaps(
+        tuple(arrays[chart + "mean"] for chart in charts),
+        arrays["consensus.scales"],
+        tuple(arrays[chart + "weights"] for chart in charts),
+        arrays["consensus.agreement"],
+        options["ridge"],
+        options["power"],
+        tuple(_from_file(arrays[chart + "known_ids"]) for chart in charts),
+        tuple(arrays[chart + "known"] for chart in charts),
     )
 
 

@@ -1,0 +1,1 @@
+"""Kinds of coordinates: their options, maps, and scores on held-out samples."""

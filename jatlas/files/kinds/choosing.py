@@ -1,0 +1,148 @@
+"""Which kind of coordinates files are merged in, and how good it is."""
+
+from typing import NamedTuple
+
+from jatlas.files.kinds.consensus import check_joined
+from jatlas.files.kinds.held_out_score import (
+    FEWEST,
+    Sample,
+    Scored,
+    can_be_held_out,
+    draw_sample,
+    score_kinds,
+)
+from jatlas.files.kinds.options import ANCHORS, AUTO, CONSENSUS, RELATIVE, Kind, tried
+from jatlas.files.kinds.score_table import label, score_table
+from jatlas.files.reports import Advance, Say
+from jatlas.files.survey import Survey, TooFewCommon, with_anchors
+
+
+class Candidates(NamedTuple):
+    """Kinds of coordinates that files can be merged in.
+
+    Attributes:
+        samples: of the files, with the anchors if any kind takes them.
+        kinds: that can be fitted.
+        num_anchors: how many are drawn; None if a file lists them.
+        reasons: why other kinds cannot be.
+    """
+
+    samples: Survey
+    kinds: list[Kind]
+    num_anchors: int | None
+    reasons: list[str]
+
+
+def candidates(
+    samples: Survey, kind: Kind, anchors: str | None, *, id_type: str | None, seed: int
+) -> Candidates:
+    """The kinds that `kind` means, those left out that the files do not allow.
+
+    Raises:
+        ValueError: if none is left, or the anchors cannot be had.
+    """
+    kinds, num_anchors, reasons = tried(kind), None, []
+    hopeless = None
+    spec = anchors or ANCHORS
+    name, _, number = spec.partition(":")
+    if kind.coordinates != CONSENSUS:
+        try:
+            samples = with_anchors(samples, spec, id_type=id_type, seed=seed)
+        except TooFewCommon as error:
+            if kind.coordinates != AUTO:
+                raise
+            kinds = [one for one in kinds if one.coordinates == CONSENSUS]
+            common = int(samples.presence.all(axis=0).sum())
+            reasons.append(
+                f"relative, nystroem: {common} samples are in every file, too few for "
+                f"--anchors {spec}."
+            )
+            # Where no sample is in two files the ids are wrong, and this shows them.
+            linked = (samples.presence.sum(axis=0) > 1).any()
+            hopeless = None if linked else str(error)
+        if name == "shared" and number.isdecimal():
+            num_anchors = int(number)
+    if any(one.coordinates == CONSENSUS for one in kinds):
+        try:
+            check_joined(samples)
+        except ValueError as error:
+            if len(kinds) == 1:
+                raise ValueError(hopeless or str(error)) from None
+            kinds = [one for one in kinds if one.coordinates != CONSENSUS]
+            reasons.append(f"consensus: {error}")
+    return Candidates(samples, kinds, num_anchors, reasons)
+
+
+def is_scored(samples: Survey, kind: Kind, heard: bool) -> bool:
+    """Whether a score is computed: if it chooses something, or somebody hears it."""
+    if len(samples.sources) < 2 or not can_be_held_out(samples.presence):
+        return False
+    consensus = kind.coordinates == CONSENSUS
+    open_options = consensus and None in (kind.ridge, kind.power)
+    return heard or kind.coordinates == AUTO or open_options
+
+
+def scores(
+    given: Candidates, *, seed: int, batch_size: int, advance: Advance
+) -> tuple[Sample, list[Scored], list[str]]:
+    """The held-out scores of the candidates, and why some have none."""
+    sample = draw_sample(
+        given.samples,
+        given.num_anchors,
+        seed=seed,
+        batch_size=batch_size,
+        advance=advance,
+    )
+    paths = [str(source.path) for source in given.samples.sources]
+    scored, reasons = score_kinds(sample, given.kinds, paths)
+    return sample, scored, [*given.reasons, *reasons]
+
+
+def choose(
+    given: Candidates,
+    kind: Kind,
+    scored: bool,
+    *,
+    seed: int,
+    batch_size: int,
+    advance: Advance,
+    say: Say,
+) -> Kind:
+    """The kind to merge in: the one that is wanted, or the one that scores best.
+
+    Args:
+        given: the kinds that can be.
+        kind: that is wanted, perhaps `AUTO`.
+        scored: whether to score them.
+        seed: of the draw of held-out samples.
+        batch_size: rows that are read at once.
+        advance: gets how many more rows were read.
+        say: gets the scores, and what was chosen.
+    """
+    best = [default(given.kinds)]
+    if scored:
+        sample, results, reasons = scores(
+            given, seed=seed, batch_size=batch_size, advance=advance
+        )
+        if results:
+            say(score_table(sample, given.samples.charts, results))
+            best = [max(results, key=Scored.mean).kind]
+        for reason in reasons:
+            say(f"not scored: {reason}")
+    elif len(given.samples.sources) == 1:
+        say("one file: nothing is merged, its samples only get coordinates")
+    else:
+        say(
+            f"no held-out score: fewer than {2 * FEWEST} samples are in two files or "
+            "more"
+        )
+    (chosen,) = best
+    if kind.coordinates == AUTO:
+        say(f"coordinates: {label(chosen)}")
+    return chosen
+
+
+def default(kinds: list[Kind]) -> Kind:
+    """What is taken without a score: relative if it can be, else consensus."""
+    plain = [kind for kind in kinds if kind.name == RELATIVE]
+    return (plain or kinds)[0]

@@ -1,0 +1,118 @@
+"""Rows of files that other files have too, kept in the order of the samples."""
+
+import tempfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import DTypeLike
+
+from jatlas.files.formats.faults import BadFile
+from jatlas.files.readers import Source, batches
+from jatlas.files.reports import Advance, Say
+
+# Of linked rows so many bytes are held in memory; more lie in a temporary file.
+_IN_MEMORY = 2**29
+# Rows that are looked at at once, in float64.
+_AT_ONCE = 4096
+# So many samples of each chart are kept, for its encoder to be known again.
+MOST_KNOWN = 256
+
+
+class LinkedRows(NamedTuple):
+    """The rows of one file that other charts have too, in the order of the samples.
+
+    Attributes:
+        samples: (S,), their indices into all samples, ascending.
+        rows: (S, D), in the dtype of the file, float32 at least.
+        mean: (D,), of these rows, in float64.
+    """
+
+    samples: Int[np.ndarray, " S"]
+    rows: Float[np.ndarray, "S D"]
+    mean: Float[np.ndarray, " D"]
+
+    def centered(self, start: int, end: int) -> Float[np.ndarray, "n D"]:
+        """Some rows less the mean, in float64."""
+        return self.rows[start:end].astype(np.float64) - self.mean
+
+    def of(self, samples: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n D"]:
+        """The rows of some of the samples."""
+        return np.asarray(self.rows[np.searchsorted(self.samples, samples)])
+
+    def known(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and embeddings of some, all samples having these ids."""
+        size = self.samples.size
+        some = np.linspace(0, size - 1, min(size, MOST_KNOWN)).astype(int)
+        return ids[self.samples[some]], np.asarray(self.rows[some], np.float32)
+
+    def scale(self) -> float:
+        """The root of the mean squared length of the centered rows."""
+        total = sum(
+            np.sum(self.centered(a, b) ** 2) for a, b in pieces(self.samples.size)
+        )
+        return float(np.sqrt(total / max(len(self.samples), 1)))
+
+
+def linked_rows(
+    source: Source,
+    place: Int[np.ndarray, " N_m"],
+    of_samples: Bool[np.ndarray, " N"],
+    batch_size: int,
+    advance: Advance,
+    say: Say,
+) -> LinkedRows:
+    """Read a file's rows of some samples, looking at all of them.
+
+    Args:
+        source: an open file.
+        place: (N_m,), the samples that its rows are of.
+        of_samples: (N,), the samples that are wanted.
+        batch_size: rows that are read at once.
+        advance: gets how many more rows were read.
+        say: gets warnings.
+    """
+    wanted = of_samples[place]
+    samples = np.sort(place[wanted])
+    dtype = dtype_of(source)
+    rows = _room((samples.size, source.rows.shape[1]), dtype)
+    total, zeros = np.zeros(rows.shape[1]), 0
+    for start, x in batches(source, batch_size, dtype):
+        here = slice(start, start + len(x))
+        zeros += int(np.sum(~x.any(axis=1)))
+        x = x[wanted[here]]
+        rows[np.searchsorted(samples, place[here][wanted[here]])] = x
+        total += x.sum(axis=0, dtype=np.float64)
+        advance(here.stop - start)
+    if zeros:
+        say(
+            f"warning: {source.path}: {zeros} of its {source.ids.size} rows are zero, "
+            "and tell nothing of their samples. Leave them out if the encoder failed: "
+            "the samples are then absent."
+        )
+    result = LinkedRows(samples, rows, total / max(samples.size, 1))
+    if samples.size and all((rows[a:b] == rows[0]).all() for a, b in pieces(len(rows))):
+        raise BadFile(
+            f"{source.path}: all of its rows of samples that another file has are the "
+            "same, so that it tells no samples apart. Leave it out."
+        )
+    return result
+
+
+def pieces(size: int) -> Iterator[tuple[int, int]]:
+    """Where each piece of so many rows starts and ends."""
+    return ((k, min(k + _AT_ONCE, size)) for k in range(0, size, _AT_ONCE))
+
+
+def dtype_of(source: Source) -> DTypeLike:
+    """In which a file's rows are centered."""
+    return np.float64 if source.rows.dtype == np.float64 else np.float32
+
+
+def _room(shape: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
+    """Room for rows: in memory, or in a temporary file that nobody else sees."""
+    if np.dtype(dtype).itemsize * shape[0] * shape[1] <= _IN_MEMORY:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
