@@ -1,4 +1,4 @@
-"""`python -m jatlas`: merge, add, project, compare and view files of embeddings."""
+"""`python -m jatlas`: commands that merge files of embeddings, and look at them."""
 
 import sys
 

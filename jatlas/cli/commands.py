@@ -1,8 +1,11 @@
-"""Commands on files of embeddings: merge, add, project, compare, view.
+"""Commands on files: merge, evaluate, add, project, neighbors, compare, view.
 
     python -m jatlas merge a.npz b.parquet c.safetensors --ids id --out atlas.parquet
+    python -m jatlas evaluate a.npz b.parquet c.safetensors
     python -m jatlas add atlas.parquet d.npz --out grown.parquet
+    python -m jatlas add atlas.parquet next_week.npz --chart c --out more.parquet
     python -m jatlas project atlas.parquet new.npz --chart 2 --out new.parquet
+    python -m jatlas neighbors atlas.parquet doc0042
     python -m jatlas compare a.npz b.parquet
     python -m jatlas view atlas.parquet
 
@@ -11,7 +14,9 @@ then written.
 """
 
 import argparse
+import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +24,22 @@ from typing import Any
 from jatlas.cli import viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
-from jatlas.cli.printing import say, say_comparison, say_disagreement, say_written
+from jatlas.cli.printing import (
+    say,
+    say_comparison,
+    say_disagreement,
+    say_neighbors,
+    say_warning,
+    say_written,
+)
 from jatlas.cli.progress import line
 from jatlas.files import storage
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import compare_files
+from jatlas.files.formats.atlas_table import RewrittenTable
+from jatlas.files.formats.whole import write_whole
+from jatlas.files.kinds.evaluating import check_json, evaluate_files
+from jatlas.files.kinds.nearest import nearest_samples
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
 
@@ -32,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     options = parser().parse_args(arguments)
     try:
-        return _COMMANDS[options.command](options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", RewrittenTable)
+            warnings.showwarning = say_warning
+            return _COMMANDS[options.command](options)
     except (ValueError, OverflowError, OSError, ImportError, MemoryError) as error:
         text = str(error) or type(error).__name__
         print(f"error: {' '.join(text.split())}", file=sys.stderr)
@@ -65,6 +84,7 @@ def _add(options: argparse.Namespace) -> int:
         atlas = add_file(
             atlas,
             options.file,
+            chart=options.chart,
             batch_size=options.batch_size,
             say=say,
             progress=show,
@@ -72,6 +92,34 @@ def _add(options: argparse.Namespace) -> int:
         )
     say_disagreement(atlas)
     return say_written(storage.save(options.out, atlas))
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if options.out is not None:
+        check_json(options.out, options.files)
+    with line("rows") as show:
+        evaluation = evaluate_files(
+            options.files,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            say=say,
+            progress=show,
+            **_coordinates(options),
+            **_reading(options),
+        )
+    say(evaluation.text())
+    if options.out is None:
+        return 0
+    path = Path(options.out)
+    text = json.dumps(evaluation.numbers(), indent=1) + "\n"
+    write_whole({path: lambda stream: stream.write(text.encode())})
+    return say_written([path])
+
+
+def _neighbors(options: argparse.Namespace) -> int:
+    atlas = storage.load(options.atlas)
+    say_neighbors(options.id, nearest_samples(atlas, options.id, options.k))
+    return 0
 
 
 def _project(options: argparse.Namespace) -> int:
@@ -87,7 +135,9 @@ def _project(options: argparse.Namespace) -> int:
             progress=show,
             **_reading(options),
         )
-    return say_written(storage.save(options.out, atlas))
+    # Of a chart that is known the recipe has not changed: it is not written again.
+    same = None if options.chart is None else options.recipe
+    return say_written(storage.save(options.out, atlas, recipe=same))
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -114,9 +164,12 @@ def _view(options: argparse.Namespace) -> int:
         return viewing.view(storage.load(options.atlas), viewer)
     if options.viewer is not None:
         raise ValueError("--with opens a viewer, --export only writes: give one.")
-    if options.out is None or not Path(options.out).is_dir():
-        raise ValueError("--export takes --out, a folder that is there.")
+    if options.out is None or (
+        Path(options.out).exists() and not Path(options.out).is_dir()
+    ):
+        raise ValueError("--export takes --out, a folder, which is made if need be.")
     atlas = storage.load(options.atlas)
+    Path(options.out).mkdir(parents=True, exist_ok=True)
     return say_written(viewing.export(atlas, options.export, options.out))
 
 
@@ -135,8 +188,10 @@ _OF_CONSENSUS = ("ridge", "power", "features")
 
 _COMMANDS = {
     "merge": _merge,
+    "evaluate": _evaluate,
     "add": _add,
     "project": _project,
+    "neighbors": _neighbors,
     "compare": _compare,
     "view": _view,
 }

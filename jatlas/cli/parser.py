@@ -20,9 +20,19 @@ def parser() -> argparse.ArgumentParser:
     merge.add_argument("files", nargs="+", metavar="FILE", help="one a chart")
     _output(merge)
     _coordinates(merge)
-    add = _command(commands, "add", "join a new chart to an atlas")
+    evaluate = _command(
+        commands, "evaluate", "score kinds of coordinates, and merge nothing"
+    )
+    evaluate.add_argument("files", nargs="+", metavar="FILE", help="one a chart")
+    evaluate.add_argument("--out", help="x.json, for the scores of all pairs of files")
+    _batch_size(evaluate)
+    _coordinates(evaluate)
+    add = _command(commands, "add", "join a new chart, or more samples, to an atlas")
     add.add_argument("atlas", metavar="ATLAS")
-    add.add_argument("file", metavar="FILE", help="the chart, which has the anchors")
+    add.add_argument("file", metavar="FILE", help="the new chart, or the samples")
+    add.add_argument(
+        "--chart", help="the chart that the samples are of; none for a new chart"
+    )
     _output(add)
     project = _command(commands, "project", "put more samples into an atlas")
     project.add_argument("recipe", metavar="ATLAS", help="the atlas or its recipe")
@@ -31,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
         "--chart", help="the chart's number or name; of a new chart leave it out"
     )
     _output(project)
+    neighbors = _command(commands, "neighbors", "show the nearest of a sample")
+    neighbors.add_argument("atlas", metavar="ATLAS")
+    neighbors.add_argument("id", metavar="ID")
+    neighbors.add_argument("-k", type=int, default=10, help="how many")
     compare = _command(commands, "compare", "tell how alike two spaces are")
     compare.add_argument("files", nargs=2, metavar="FILE")
     known = list(MEASURES)
@@ -48,9 +62,9 @@ def parser() -> argparse.ArgumentParser:
         ("permutations", 199, "random pairings that chance is known by"),
     ):
         compare.add_argument(f"--{name}", type=int, default=number, help=text)
-    for command in (merge, add, project, compare):
+    for command in (merge, evaluate, add, project, compare):
         _input(command)
-    for command in (merge, compare):
+    for command in (merge, evaluate, compare):
         command.add_argument("--seed", type=int, default=0, help="of what is drawn")
     view = _command(commands, "view", "look at an atlas in a viewer")
     view.add_argument("atlas", metavar="ATLAS")
@@ -118,6 +132,10 @@ def _input(command: argparse.ArgumentParser) -> None:
 
 def _output(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", required=True, help="x.parquet or x.safetensors")
+    _batch_size(command)
+
+
+def _batch_size(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--batch-size", type=int, default=1024, help="rows in memory at once"
     )

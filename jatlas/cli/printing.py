@@ -1,9 +1,12 @@
 """What the commands print."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jatlas.files.comparing import Comparison
+from jatlas.files.kinds.nearest import Neighbor
 from jatlas.files.recipe import AtlasFile
 from jatlas.files.reports import table
 
@@ -23,6 +26,21 @@ def say_disagreement(atlas: AtlasFile) -> None:
             "deviation of a coordinate over them: it does not tell how well search "
             "works)"
         )
+
+
+def say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning in a line, among the errors."""
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+
+def say_neighbors(sample: object, neighbors: Sequence[Neighbor]) -> None:
+    """Print a sample's nearest in a table."""
+    head = ["id", "distance", "charts"]
+    rows = [
+        [str(one.id), f"{one.distance:.4f}", ", ".join(one.charts)] for one in neighbors
+    ]
+    say(f"nearest to {sample} (distance: 1 - cosine)")
+    say(table([head, *rows], 0))
 
 
 def say_comparison(comparison: Comparison, permutations: int) -> None:

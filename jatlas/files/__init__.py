@@ -2,22 +2,29 @@
 
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import Comparison, Likeness, compare_files
+from jatlas.files.kinds.evaluating import Evaluation, evaluate_files
+from jatlas.files.kinds.nearest import Neighbor, nearest_samples
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
 from jatlas.files.readers import read_embeddings
-from jatlas.files.recipe import AtlasFile, Recipe
+from jatlas.files.recipe import AtlasFile, ConsensusMaps, Recipe
 from jatlas.files.storage import load, load_recipe, save
 
 __all__ = [
     "AtlasFile",
     "Comparison",
+    "ConsensusMaps",
+    "Evaluation",
     "Likeness",
+    "Neighbor",
     "Recipe",
     "add_file",
     "compare_files",
+    "evaluate_files",
     "load",
     "load_recipe",
     "merge_files",
+    "nearest_samples",
     "project_file",
     "read_embeddings",
     "save",

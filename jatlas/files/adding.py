@@ -1,18 +1,26 @@
-"""Join a new chart to an atlas: its recipe and its rows."""
+"""Join a new chart to an atlas, or append samples of a known one."""
 
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Bool, Int
+
 from jatlas._src import arrays, border
-from jatlas.files.coordinates import fit_chart, relative_rows
+from jatlas.files.coordinates import through_nystroem
 from jatlas.files.formats.faults import BadFile
-from jatlas.files.formats.names import check_ids, check_one_kind, find
-from jatlas.files.maps import SHRINKAGE
-from jatlas.files.quality import flat, same_encoder
-from jatlas.files.readers import Source, file_hash, open_embeddings
+from jatlas.files.formats.names import check_ids, check_one_kind
+from jatlas.files.kinds.known_charts import (
+    chart_number,
+    check_encoder,
+    joined,
+    joined_consensus,
+    known_text,
+)
+from jatlas.files.kinds.rows import chart_rows
+from jatlas.files.readers import Source, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
 from jatlas.files.sums import add_rows, disagreement, running_of
-from jatlas.files.survey import missing_anchors
 from jatlas.merging.assembly import union
 
 
@@ -21,6 +29,7 @@ def add_file(
     atlas: AtlasFile,
     path: str | Path,
     *,
+    chart: int | str | None = None,
     ids: str | None = None,
     embeddings: str | None = None,
     id_type: str | None = None,
@@ -28,15 +37,21 @@ def add_file(
     say: Say | None = None,
     progress: Progress = unseen,
 ) -> AtlasFile:
-    """The atlas after a new chart, from a file, has joined it.
+    """The atlas after a new chart has joined it, or more samples of a known one.
 
-    The same as to merge all files again with the same anchors, without the others: the
-    mean over the charts is a running one. The file holds the anchors; its other samples
-    may be in the atlas or not.
+    In relative coordinates it is the same as to merge all files again with the same
+    anchors, without the others: the mean over the charts is a running one. The file
+    then holds the anchors; its other samples may be in the atlas or not. In consensus
+    coordinates a new chart is mapped by ridge regression of the rows that it shares
+    with the atlas, X, onto the atlas's rows of these, G: (X'X + ridge I)^(-1) X'G; the
+    other charts' maps stay as they are.
 
     Args:
         atlas: from `load`, or of a merge.
         path: of a file as `read_embeddings` reads it.
+        chart: the number or name of the chart that the file holds more samples of; None
+            for a new chart. Samples that the atlas has from this chart stay as they
+            are.
         ids: the name of the ids in the file, as in `read_embeddings`.
         embeddings: that of the embeddings.
         id_type: "text" or "integers", to have the ids converted.
@@ -50,10 +65,12 @@ def add_file(
 
     Raises:
         ValueError: if the atlas is in Nystroem coordinates, which a new chart changes;
-            the chart is in it already, or another file of the same encoder, which its
-            embeddings of the anchors tell; or the file is not what it should be (see
-            `read_embeddings`), lacks anchors, or has similarities that are too large
-            for float32.
+            the new chart is in it already, or another file of the same encoder, which
+            its embeddings of common samples tell; the known chart is not in it, or of
+            another encoder; or the file is not what it should be (see
+            `read_embeddings`), lacks anchors, shares fewer than 20 samples with an
+            atlas in consensus coordinates, or has similarities that are too large for
+            float32.
         OSError: if it cannot be read.
 
     Example:
@@ -71,7 +88,7 @@ def add_file(
     check_atlas(atlas)
     say = say or quiet
     arrays.check_count("batch_size", batch_size, 1)
-    if atlas.recipe.nystroem is not None:
+    if chart is None and atlas.recipe.nystroem is not None:
         raise ValueError(
             "the atlas is in Nystroem coordinates, and each chart changes what these "
             "are: merge all files again, or add to an atlas without them."
@@ -80,64 +97,88 @@ def add_file(
     kinds = [("the atlas", check_ids("the ids of the atlas", atlas.ids))]
     check_one_kind([*kinds, (str(path), check_ids("its ids", source.ids))])
     advance = counted(progress, 2 * source.ids.size)
-    recipe = joined(atlas.recipe, source, batch_size, advance, say)
     every, (_, place) = union([atlas.ids, source.ids])
-    number, new = len(recipe.anchors) - 1, every.size - atlas.ids.size
-    say(f"a new chart, {number}: {source.ids.size} samples, {new} of them new")
+    new = every.size - atlas.ids.size
+    if chart is None:
+        number, keep = len(atlas.recipe.anchors), np.ones(source.ids.size, bool)
+        recipe = _joined(atlas, source, batch_size, advance, say)
+        say(f"a new chart, {number}: {source.ids.size} samples, {new} of them new")
+    else:
+        recipe, number = atlas.recipe, chart_number(atlas.recipe, chart)
+        keep = _appended(atlas, number, source, place)
+        known = check_encoder(recipe, number, source, batch_size, advance, say)
+        say(
+            f"chart {number}: {source.ids.size} samples, {new} of them new, "
+            f"{np.sum(~keep)} in the atlas by this chart, and left as they are; "
+            f"{known_text(recipe, known)}"
+        )
     state = running_of(atlas, every.size)
-    for start, rows in relative_rows(recipe, number, source, batch_size, say):
-        add_rows(state, place[start : start + len(rows)], rows)
-        advance(len(rows))
-    grown = AtlasFile(every, state.merged, state.count, disagreement(state), recipe)
+    for start, rows in chart_rows(recipe, number, source, batch_size, say):
+        here = slice(start, start + len(rows))
+        rows = through_nystroem(recipe, rows, batch_size)[keep[here]]
+        add_rows(state, place[here][keep[here]], rows)
+        advance(here.stop - start)
+    presence = _presence(atlas, recipe, every.size, place, number)
+    grown = AtlasFile(
+        every, state.merged, state.count, disagreement(state), recipe, presence
+    )
     check_atlas(grown)
     return grown
 
 
-def joined(
-    recipe: Recipe, source: Source, batch_size: int, advance: Advance, say: Say
+def _joined(
+    atlas: AtlasFile, source: Source, batch_size: int, advance: Advance, say: Say
 ) -> Recipe:
-    """The recipe after a new chart has joined, which knows the anchors."""
-    places = find(source.ids, recipe.anchor_ids)
-    if (places < 0).any():
-        missing = recipe.anchor_ids[places < 0]
+    """The recipe after a new chart has joined."""
+    if atlas.recipe.consensus is not None:
+        return joined_consensus(atlas, source, batch_size, advance, say)
+    return joined(atlas.recipe, source, batch_size, advance, say)
+
+
+def _appended(
+    atlas: AtlasFile, chart: int, source: Source, place: Int[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
+    """The rows that the atlas has not from this chart yet.
+
+    Raises:
+        ValueError: if there are none, or the atlas cannot tell.
+    """
+    in_atlas = place < atlas.ids.size
+    keep = ~in_atlas
+    if not in_atlas.any():
+        return keep
+    if atlas.presence is None:
         raise BadFile(
-            f"{missing_anchors(source.path, missing)} Of a chart that is in the atlas, "
-            "give chart=... (project --chart)."
+            f"{source.path}: {in_atlas.sum()} of its samples are in the atlas, which "
+            "does not say by which charts, as an older jatlas wrote it. Leave them "
+            "out, or merge all files again."
         )
-    path, number = source.path, len(recipe.anchors)
-    charts = recipe.charts or tuple(map(str, range(number)))
-    name = path.stem if path.stem not in charts else str(path)
-    if name in charts:
+    keep[in_atlas] = ~atlas.presence[place[in_atlas], chart]
+    if not keep.any():
+        raise BadFile(f"{source.path}: all of its samples are in the atlas already.")
+    others = np.flatnonzero(keep & in_atlas)
+    if others.size and atlas.recipe.nystroem is not None:
         raise BadFile(
-            f"{path}: another chart of the atlas has its name; rename the file."
+            f"{source.path}: the atlas has {others.size} of its samples from other "
+            f"charts ({source.ids[others[:10]].tolist()}), and in Nystroem coordinates "
+            "what charts say of a sample is no longer told apart. Leave them out, or "
+            "merge all files again."
         )
-    digest = file_hash(path)
-    hashes = recipe.hashes or ("",) * number
-    if digest in hashes:
-        m = hashes.index(digest)
-        raise BadFile(
-            f"{path}: it is chart {m} of the atlas, {charts[m]!r}, byte for byte; "
-            "a chart joins once. To project it, give chart=... (project --chart)."
-        )
-    shrinkage = recipe.shrinkage
-    if recipe.transforms and shrinkage is None:  # of a recipe that does not say it
-        shrinkage = SHRINKAGE
-    fitted = fit_chart(source, places, shrinkage, batch_size, advance)
-    for m, anchors in enumerate(recipe.anchors):
-        if same_encoder(fitted.anchors, anchors):
-            raise BadFile(
-                f"{path}: its embeddings of the anchors are those of chart {m} of the "
-                f"atlas, {charts[m]!r}: it is of the same encoder, and would count "
-                "twice. To project its samples, give chart=... (project --chart)."
-            )
-    if source.rows.note:
-        say(f"{path}: {source.rows.note}")
-    for warning in flat(source, *fitted.seen[1:], dropped=fitted.dropped):
-        say(f"warning: {warning}")
-    added = () if fitted.transform is None else (fitted.transform,)
-    return recipe._replace(
-        anchors=(*recipe.anchors, fitted.anchors),
-        transforms=(*recipe.transforms, *added),
-        charts=(*charts, name),
-        hashes=(*hashes, digest),
-    )
+    return keep
+
+
+def _presence(
+    atlas: AtlasFile,
+    recipe: Recipe,
+    num_samples: int,
+    place: Int[np.ndarray, " n"],
+    chart: int,
+) -> Bool[np.ndarray, "N M"] | None:
+    """Which charts have each sample, with these of one chart too."""
+    old = atlas.presence
+    if old is None:
+        return None
+    presence = np.zeros((num_samples, len(recipe.anchors)), bool)
+    presence[: len(old), : old.shape[1]] = old
+    presence[place, chart] = True
+    return presence

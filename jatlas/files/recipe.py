@@ -249,7 +249,8 @@ def _check_consensus(recipe: Recipe) -> None:
 def check_number(name: str, value: object, above: bool) -> None:
     """Raise ValueError unless it is a finite number above 0, or not below."""
     number = isinstance(value, int | float | np.floating | np.integer)
-    if not number or not 0 <= value < np.inf or (above and value == 0):
+    size = float(value) if number else -1.0  # type: ignore[arg-type]
+    if not 0 <= size < np.inf or (above and size == 0):
         raise ValueError(
             f"{name} (--{name}) must be a finite number {'above' if above else 'from'} "
             f"0, got {value!r}."

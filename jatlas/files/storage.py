@@ -13,15 +13,17 @@ _SUFFIXES = (".parquet", ".safetensors")
 
 
 @border.short
-def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
+def save(
+    path: str | Path, atlas: AtlasFile, *, recipe: str | Path | None = None
+) -> list[Path]:
     """Save an atlas with its recipe, in full or not at all.
 
     The suffix of the path says the format:
 
     ============== ==================================================================
     .safetensors   one file with the rows and the recipe
-    .parquet       a table (id, atlas, charts, disagreement) that other tools read, and
-                   beside it the recipe, x.recipe.safetensors for x.parquet
+    .parquet       a table (id, atlas, charts, disagreement, members) that other tools
+                   read, and beside it the recipe, x.recipe.safetensors for x.parquet
     ============== ==================================================================
 
     Any reader of safetensors reads the first, and NumPy in three lines::
@@ -34,6 +36,9 @@ def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
         path: ends in .safetensors or .parquet. A file that is there is replaced, once
             the new one is whole.
         atlas: an `AtlasFile`.
+        recipe: of an atlas or recipe on disk that has the same recipe: a table then
+            names it, and no recipe is written beside it. A .safetensors file always
+            holds its recipe.
 
     Returns:
         The paths of the files that were written.
@@ -42,7 +47,7 @@ def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
         ValueError: if the path ends otherwise, the atlas is no `AtlasFile`, or
             something in it has another shape or dtype than an `AtlasFile` says, is NaN
             or infinite, is a masked array, repeats (ids) or is a similarity without a
-            name.
+            name; or the other recipe is not the same.
         OSError: if it cannot be written.
         ImportError: if it is Parquet and pyarrow is not installed.
 
@@ -61,7 +66,8 @@ def save(path: str | Path, atlas: AtlasFile) -> list[Path]:
     check_output(path)
     check_atlas(atlas)
     if path.suffix.lower() == ".parquet":
-        files = atlas_table.writers(path, atlas)
+        at = None if recipe is None else _recipe_file(Path(recipe))
+        files = atlas_table.writers(path, atlas, at)
     else:
         files = {path: atlas_tensors.atlas_writer(atlas)}
     write_whole(files)
@@ -75,10 +81,12 @@ def load(path: str | Path) -> AtlasFile:
     No code in a file is ever run.
 
     Args:
-        path: of a .safetensors file, or of a .parquet file with its recipe beside it.
+        path: of a .safetensors file, or of a .parquet file with its recipe beside it,
+            or where it says.
 
     Returns:
-        An `AtlasFile` of NumPy arrays, in the dtypes that were saved.
+        An `AtlasFile` of NumPy arrays, in the dtypes that were saved. A table that
+        another tool wrote anew, other rows in it, is taken as it is, with a warning.
 
     Raises:
         ValueError: if it is cut off, changed, of an unknown version, a recipe alone, or
@@ -132,6 +140,11 @@ def load_recipe(path: str | Path) -> Recipe:
     if _is_table(path):
         return atlas_table.read_recipe(Path(path))
     return atlas_tensors.read_recipe(Path(path))[0]
+
+
+def _recipe_file(path: Path) -> Path:
+    """The file in which the recipe of an atlas lies."""
+    return atlas_table.recipe_location(path) if _is_table(path) else path
 
 
 def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:

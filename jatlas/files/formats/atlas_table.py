@@ -1,5 +1,7 @@
 """An atlas as a Parquet table, with its recipe beside it."""
 
+import os
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from jatlas.files.formats import atlas_tensors
+from jatlas.files.formats import atlas_tensors, names
 from jatlas.files.formats.faults import BadFile, faults_of, package
 from jatlas.files.formats.whole import Fill
 from jatlas.files.readers import read_embeddings
@@ -21,14 +23,58 @@ MEMBERS = "members"
 # Of an atlas in two files both hold its digest, the table under this name.
 _DIGEST = "jatlas"
 
+# A table without a recipe beside it names the file of its recipe, as a path from its
+# folder, and that recipe's digest.
+_RECIPE, _RECIPE_DIGEST = "jatlas.recipe", "jatlas.recipe.digest"
 
-def writers(path: Path, atlas: AtlasFile) -> dict[Path, Fill]:
-    """Writers of an atlas: the recipe first, then the table."""
-    digest = atlas_tensors.atlas_digest(atlas)
-    return {
-        recipe_path(path): atlas_tensors.recipe_writer(atlas.recipe, digest),
-        path: table_writer(atlas, COLUMNS[1], {_DIGEST: digest}),
+
+class RewrittenTable(UserWarning):
+    """The table of an atlas that another tool has written since."""
+
+
+def writers(path: Path, atlas: AtlasFile, recipe: Path | None) -> dict[Path, Fill]:
+    """Writers of an atlas: the recipe first, then the table.
+
+    The table alone, which then names the file of its recipe, if that is given.
+    """
+    digest = _table_digest(atlas)
+    if recipe is None:
+        return {
+            recipe_path(path): atlas_tensors.recipe_writer(atlas.recipe, digest),
+            path: table_writer(atlas, COLUMNS[1], {_DIGEST: digest}),
+        }
+    wanted = atlas_tensors.recipe_digest(atlas.recipe)
+    if atlas_tensors.recipe_digest(atlas_tensors.read_recipe(recipe)[0]) != wanted:
+        raise ValueError(
+            f"{recipe} is not the recipe of this atlas; leave recipe=... out, and the "
+            "recipe is written beside the table."
+        )
+    metadata = {
+        _DIGEST: digest,
+        _RECIPE: os.path.relpath(recipe.resolve(), path.parent.resolve()),
+        _RECIPE_DIGEST: wanted,
     }
+    return {path: table_writer(atlas, COLUMNS[1], metadata)}
+
+
+def _table_digest(atlas: AtlasFile) -> str:
+    """The digest of an atlas as a table gives it back."""
+    return atlas_tensors.atlas_digest(atlas._replace(ids=names.plain_ids(atlas.ids)))
+
+
+def recipe_location(path: Path) -> Path:
+    """The file that holds the recipe of an atlas in Parquet."""
+    named = _metadata(path).get(_RECIPE)
+    return recipe_path(path) if named is None else path.parent / named
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    parquet = package("pyarrow.parquet", "Parquet")
+    with faults_of(path):
+        metadata = parquet.read_schema(path).metadata or {}
+        keys = (_DIGEST, _RECIPE, _RECIPE_DIGEST)
+        coded = {key: metadata.get(key.encode()) for key in keys}
+        return {key: text.decode() for key, text in coded.items() if text is not None}
 
 
 def recipe_path(path: Path) -> Path:
@@ -42,40 +88,52 @@ def check_package() -> None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe that lies beside an atlas in Parquet.
+    """The recipe of an atlas in Parquet, beside it or where it says.
 
     Raises:
         ValueError: if it is missing, is damaged, or is another atlas's.
         OSError: if a file cannot be read.
     """
-    beside = recipe_path(path)
-    parquet = package("pyarrow.parquet", "Parquet")
-    with faults_of(path):
-        metadata = parquet.read_schema(path).metadata or {}
-        if not beside.is_file():
-            raise ValueError(
-                f"it is no atlas, or not without its recipe, {beside.name}, which must "
-                "lie beside it."
-            )
-        wanted = metadata.get(_DIGEST.encode(), b"").decode()
-    recipe, digest = atlas_tensors.read_recipe(beside)
-    # In an atlas that was written before they had one, neither has a digest.
-    if wanted != (digest or ""):
+    return _recipe_and_digest(path)[0]
+
+
+def _recipe_and_digest(path: Path) -> tuple[Recipe, str | None]:
+    """The recipe, and the digest that the table had when it was written.
+
+    It is empty if another tool wrote the table since, None if it never had one.
+    """
+    about, location = _metadata(path), recipe_location(path)
+    name = os.path.relpath(location, path.parent)
+    if not location.is_file():
+        where = "where it was" if _RECIPE in about else "beside it"
         raise BadFile(
-            f"{path}: {beside.name} is the recipe of another atlas; put back the one "
-            "that was written with it."
+            f"{path}: it is no atlas, or not without its recipe, {name}, which must "
+            f"lie {where}."
         )
-    return recipe
+    recipe, digest = atlas_tensors.read_recipe(location)
+    if _RECIPE in about:
+        same = about.get(_RECIPE_DIGEST) == atlas_tensors.recipe_digest(recipe)
+        digest = about.get(_DIGEST)
+    else:
+        # The mark of a table is lost where another tool writes it anew. In an atlas
+        # that was written before they had one, neither has a digest.
+        same = about.get(_DIGEST) in (None, digest)
+    if not same:
+        raise BadFile(
+            f"{path}: {name} is the recipe of another atlas; put back the one that was "
+            "written with it."
+        )
+    return recipe, "" if digest is not None and _DIGEST not in about else digest
 
 
 def read_atlas(path: Path) -> AtlasFile:
-    """An atlas in Parquet, with the recipe beside it."""
-    recipe = read_recipe(path)
+    """An atlas in Parquet, with its recipe."""
+    recipe, digest = _recipe_and_digest(path)
     ids, merged = read_embeddings(path, ids=COLUMNS[0], embeddings=COLUMNS[1])
     parquet = package("pyarrow.parquet", "Parquet")
     with faults_of(path):
-        names = parquet.read_schema(path).names
-        wanted = [*COLUMNS[2:], *(name for name in names if name == MEMBERS)]
+        columns = parquet.read_schema(path).names
+        wanted = [*COLUMNS[2:], *(name for name in columns if name == MEMBERS)]
         table = parquet.read_table(path, columns=wanted)
         count, spread = (table.column(name).to_numpy() for name in COLUMNS[2:])
         presence = None
@@ -83,6 +141,13 @@ def read_atlas(path: Path) -> AtlasFile:
             presence = _presence(table.column(MEMBERS), recipe)
         atlas = AtlasFile(ids, merged, count, spread, recipe, presence)
         check_atlas(atlas)
+    if digest is not None and digest != _table_digest(atlas):
+        warnings.warn(
+            f"{path}: it was written anew by another tool, and is no longer the table "
+            "that its recipe knows; its rows are taken as they are.",
+            RewrittenTable,
+            stacklevel=4,
+        )
     return atlas
 
 
@@ -115,23 +180,23 @@ def _write(
 
 def _members(arrow: Any, atlas: AtlasFile) -> Any:
     """A list of charts' names a sample."""
-    names = arrow.array(_names(atlas.recipe), arrow.string())
-    _, charts = np.nonzero(atlas.presence)
+    texts = arrow.array(_names(atlas.recipe), arrow.string())
+    _, charts = np.nonzero(np.asarray(atlas.presence))
     ends = np.concatenate([[0], np.cumsum(atlas.count)]).astype(np.int32)
-    return arrow.ListArray.from_arrays(ends, names.take(arrow.array(charts)))
+    return arrow.ListArray.from_arrays(ends, texts.take(arrow.array(charts)))
 
 
 def _presence(members: Any, recipe: Recipe) -> np.ndarray:
     """The charts that a column of names means, (N, M)."""
-    names = {name: m for m, name in enumerate(_names(recipe))}
+    numbers = {name: m for m, name in enumerate(_names(recipe))}
     column = members.combine_chunks()
     flat = column.flatten()
-    presence = np.zeros((len(column), len(names)), bool)
-    sizes = np.diff(np.asarray(column.offsets)) if len(column) else []
+    presence = np.zeros((len(column), len(numbers)), bool)
+    sizes = np.diff(np.asarray(column.offsets)) if len(column) else 0
     coded = flat.dictionary_encode()
-    known = np.array([names[name] for name in coded.dictionary.to_pylist()], int)
+    charts = np.array([numbers[name] for name in coded.dictionary.to_pylist()], int)
     rows = np.repeat(np.arange(len(column)), sizes)
-    presence[rows, known[np.asarray(coded.indices)]] = True
+    presence[rows, charts[np.asarray(coded.indices)]] = True
     return presence
 
 

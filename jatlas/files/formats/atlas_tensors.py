@@ -76,6 +76,11 @@ def atlas_digest(atlas: AtlasFile) -> str:
     return _digest(*_contents(atlas.recipe, _rows(atlas)))
 
 
+def recipe_digest(recipe: Recipe) -> str:
+    """SHA-256 of all that a recipe says, in hexadecimal."""
+    return _digest(*_contents(recipe, {}))
+
+
 def _rows(atlas: AtlasFile) -> dict[str, np.ndarray]:
     rows = {
         "ids": _to_file(atlas.ids),

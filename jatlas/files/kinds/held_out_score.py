@@ -149,7 +149,8 @@ def score_kinds(
     for fold in sample.folds:
         for kind, rows in _by_anchors(sample, fold, with_anchors):
             have = sample.presence[:, fold.places]
-            totals[kind].append(scoring.score_fold(fold, rows, have))
+            arrays = [jnp.asarray(x) for x in rows]
+            totals[kind].append(scoring.score_fold(fold, arrays, have))
     scored = {
         kind: Scored(kind, scoring.score_of(parts)) for kind, parts in totals.items()
     }

@@ -105,7 +105,7 @@ def pieces(size: int) -> Iterator[tuple[int, int]]:
     return ((k, min(k + _AT_ONCE, size)) for k in range(0, size, _AT_ONCE))
 
 
-def dtype_of(source: Source) -> DTypeLike:
+def dtype_of(source: Source) -> type[np.floating]:
     """In which a file's rows are centered."""
     return np.float64 if source.rows.dtype == np.float64 else np.float32
 

@@ -1,0 +1,211 @@
+"""How good a merge of files would be, in each kind of coordinates."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jatlas._src import arrays, border
+from jatlas.files.kinds.choosing import candidates, scores
+from jatlas.files.kinds.held_out_score import FEWEST, Scored, can_be_held_out
+from jatlas.files.kinds.options import AUTO, checked
+from jatlas.files.kinds.score_table import advice, label, score_table
+from jatlas.files.readers import open_embeddings
+from jatlas.files.reports import Progress, Say, counted, quiet, table, unseen
+from jatlas.files.survey import describe, survey, warnings
+from jatlas.merging.scoring import MergeScore
+
+
+class Evaluation(NamedTuple):
+    """How well files find each other's samples in each kind of coordinates.
+
+    Attributes:
+        charts: M names.
+        linked: how many samples two files or more have.
+        kinds: the names of the kinds, as the command spells them.
+        scores: a `jatlas.merging.MergeScore` a kind, over all pairs of charts.
+        advice: which kind to take, in a sentence.
+        reasons: why other kinds have no score.
+        summary: all kinds in a table, over all pairs.
+    """
+
+    charts: tuple[str, ...]
+    linked: int
+    kinds: tuple[str, ...]
+    scores: tuple[MergeScore, ...]
+    advice: str
+    reasons: tuple[str, ...]
+    summary: str
+
+    def text(self) -> str:
+        """The summary, a table of all pairs, and the advice."""
+        lines = [self.summary, table(self._pairs(), 0)]
+        lines += [f"not scored: {reason}" for reason in self.reasons]
+        return "\n".join([*lines, self.advice])
+
+    def _pairs(self) -> list[list[str]]:
+        """The mean reciprocal rank of each pair, a kind a column."""
+        rows = [["mean reciprocal rank", *self.kinds, "by chance"]]
+        for i, j in np.argwhere(self.scores[0].queries > 0):
+            ranks = [score.mean_reciprocal_rank[i, j] for score in self.scores]
+            cells = [f"{x:.3f}" for x in [*ranks, self.scores[0].chance[i, j]]]
+            rows.append([f"{self.charts[i]} finds {self.charts[j]}", *cells])
+        return rows
+
+    def numbers(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return {
+            "charts": list(self.charts),
+            "linked": self.linked,
+            "advice": self.advice,
+            "not_scored": list(self.reasons),
+            "kinds": [
+                {"coordinates": name, "pairs": self._numbers(score)}
+                for name, score in zip(self.kinds, self.scores, strict=True)
+            ],
+        }
+
+    def _numbers(self, score: MergeScore) -> list[dict[str, Any]]:
+        return [
+            {
+                "query": self.charts[i],
+                "answer": self.charts[j],
+                "queries": int(score.queries[i, j]),
+            }
+            | {name: float(getattr(score, name)[i, j]) for name in score._fields[:-1]}
+            for i, j in np.argwhere(score.queries > 0)
+        ]
+
+
+@border.promoting
+def evaluate_files(
+    paths: Sequence[str | Path],
+    *,
+    ids: str | None = None,
+    embeddings: str | None = None,
+    id_type: str | None = None,
+    coordinates: str = AUTO,
+    anchors: str | None = None,
+    similarity: str = "cosine",
+    center: bool = False,
+    whiten: bool = False,
+    shrinkage: float | None = None,
+    ridge: float | None = None,
+    power: float | None = None,
+    features: int | None = None,
+    seed: int = 0,
+    batch_size: int = 1024,
+    say: Say = quiet,
+    progress: Progress = unseen,
+) -> Evaluation:
+    """How well a merge of files would work, in each kind of coordinates.
+
+    Samples that two files have are held out: the coordinates are learned without them,
+    and then each file's rows of them are looked for by another file's rows, by cosine,
+    among samples of all files. Of linked samples and of others 5,000 at most are drawn;
+    three times a third of the linked ones is held out, and 400 of these are looked for.
+    No atlas is made.
+
+    Args:
+        paths: of two files or more, as in `merge_files`; so are all options.
+        ids: the name of the ids in the files.
+        embeddings: that of the embeddings.
+        id_type: "text" or "integers", to have the ids converted.
+        coordinates: one kind, or "auto" for all.
+        anchors: as in `merge_files`.
+        similarity: the name of one of `relativize`.
+        center: whether each chart's mean is taken off first.
+        whiten: whether each chart is whitened first.
+        shrinkage: of the whitening.
+        ridge: of consensus coordinates; the best of three if None.
+        power: of the agreement there; the best of four if None.
+        features: how many consensus coordinates.
+        seed: of all draws.
+        batch_size: rows that are read at once.
+        say: gets in a table what is in the files, and warnings.
+        progress: gets, again and again, how many rows are done, and of how many.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        ValueError: as `merge_files`, and if fewer than 100 samples are in two files.
+        OSError: if a file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> x = np.random.default_rng(0).normal(size=(150, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(folder + "/a.npz", id=np.arange(150), x=x)
+        ...     np.savez(folder + "/b.npz", id=np.arange(150), x=x[:, ::-1] + 1)
+        ...     files = [folder + "/a.npz", folder + "/b.npz"]
+        ...     result = evaluate_files(files, coordinates="consensus", power=1)
+        >>> result.kinds, bool(result.scores[0].mean_reciprocal_rank[0, 1] > 0.9)
+        (('consensus --ridge 0.3 --power 1',), True)
+    """
+    kind = checked(
+        coordinates,
+        anchors,
+        similarity,
+        center,
+        whiten,
+        shrinkage,
+        ridge,
+        power,
+        features,
+    )
+    arrays.check_count("batch_size", batch_size, 1)
+    opened = [
+        open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
+        for path in paths
+    ]
+    samples = survey(opened)
+    if len(opened) < 2:
+        raise ValueError("one file has no other to be found by; give two at least.")
+    given = candidates(samples, kind, anchors, id_type=id_type, seed=seed)
+    linked = int(np.sum(samples.presence.sum(axis=0) > 1))
+    if not can_be_held_out(samples.presence):
+        raise ValueError(
+            f"{linked} samples are in two files or more, and {2 * FEWEST} are needed "
+            "for half of them to be held out: nothing can be scored."
+        )
+    advance = counted(progress, int(samples.presence.sum()))
+    sample, scored, reasons = scores(
+        given, seed=seed, batch_size=batch_size, advance=advance
+    )
+    if not scored:
+        raise ValueError("; ".join(reasons))
+    say(describe(given.samples))
+    for warning in warnings(given.samples):
+        say(f"warning: {warning}")
+    return _evaluation(samples.charts, linked, sample, scored, reasons)
+
+
+def _evaluation(
+    charts: tuple[str, ...],
+    linked: int,
+    sample: Any,
+    scored: Sequence[Scored],
+    reasons: Sequence[str],
+) -> Evaluation:
+    return Evaluation(
+        charts,
+        linked,
+        tuple(label(one.kind) for one in scored),
+        tuple(one.score for one in scored),
+        advice(scored),
+        tuple(reasons),
+        score_table(sample, charts, scored),
+    )
+
+
+def check_json(path: str | Path, inputs: Sequence[str | Path]) -> None:
+    """Raise ValueError or OSError if JSON cannot be written there."""
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        raise ValueError(f"{path} must end in .json.")
+    if any(path.resolve() == Path(given).resolve() for given in inputs):
+        raise ValueError(f"{path} would be written over an input; give another path.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise FileNotFoundError(2, "there is no folder to write it to", str(path))

@@ -1,0 +1,187 @@
+"""Charts that an atlas knows, and new ones that join its recipe."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jatlas.files.coordinates import fit_chart, take_rows
+from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.names import find
+from jatlas.files.kinds.consensus import joined_maps, without_anchors
+from jatlas.files.kinds.linked_rows import linked_rows
+from jatlas.files.maps import SHRINKAGE
+from jatlas.files.quality import differing, flat, same_encoder
+from jatlas.files.readers import OPENERS, Source, file_hash
+from jatlas.files.recipe import AtlasFile, Recipe
+from jatlas.files.reports import Advance, Say
+from jatlas.files.survey import missing_anchors
+from jatlas.merging.assembly import union
+
+# A new chart in consensus coordinates shares so many samples with the atlas.
+FEWEST_SHARED = 20
+
+_KNOWN = (
+    "Samples of a chart that is in the atlas are appended with add --chart NAME, and "
+    "projected with project --chart NAME (chart=...)."
+)
+
+
+def joined(
+    recipe: Recipe, source: Source, batch_size: int, advance: Advance, say: Say
+) -> Recipe:
+    """The recipe after a new chart has joined, which knows the anchors."""
+    places = find(source.ids, recipe.anchor_ids)
+    if (places < 0).any():
+        missing = recipe.anchor_ids[places < 0]
+        raise BadFile(f"{missing_anchors(source.path, missing)} {_KNOWN}")
+    fields = _names_with(recipe, source)
+    shrinkage = recipe.shrinkage
+    whitened = any(np.ndim(t.scale) == 2 for t in recipe.transforms)
+    if whitened and shrinkage is None:  # of a recipe that does not say it
+        shrinkage = SHRINKAGE
+    center = bool(recipe.transforms) and not whitened
+    fitted = fit_chart(source, places, shrinkage, batch_size, advance, center)
+    for m, anchors in enumerate(recipe.anchors):
+        if same_encoder(fitted.anchors, anchors):
+            raise BadFile(_same(recipe, m, source, "the anchors"))
+    if source.rows.note:
+        say(f"{source.path}: {source.rows.note}")
+    for warning in flat(source, *fitted.seen[1:], dropped=fitted.dropped):
+        say(f"warning: {warning}")
+    added = () if fitted.transform is None else (fitted.transform,)
+    return recipe._replace(
+        anchors=(*recipe.anchors, fitted.anchors),
+        transforms=(*recipe.transforms, *added),
+        **fields,
+    )
+
+
+def joined_consensus(
+    atlas: AtlasFile, source: Source, batch_size: int, advance: Advance, say: Say
+) -> Recipe:
+    """The recipe after a new chart has joined, which shares samples with the atlas."""
+    recipe = atlas.recipe
+    maps = recipe.consensus
+    assert maps is not None
+    fields = _names_with(recipe, source)
+    _, (_, place) = union([atlas.ids, source.ids])
+    shared = place < atlas.ids.size
+    if shared.sum() < FEWEST_SHARED:
+        raise BadFile(
+            f"{source.path}: it shares {shared.sum()} samples with the atlas, and "
+            f"{FEWEST_SHARED} are needed to map a new chart to consensus coordinates "
+            f"(more are better). {_KNOWN}"
+        )
+    of_atlas = np.arange(place.max() + 1) < atlas.ids.size
+    rows = linked_rows(source, place, of_atlas, batch_size, advance, say)
+    for m in range(len(recipe.anchors)):
+        ids, embeddings = recipe.known_samples(m)
+        where = find(atlas.ids, ids)
+        both = (where >= 0) & np.isin(where, rows.samples)
+        if both.sum() > 1 and same_encoder(rows.of(where[both]), embeddings[both]):
+            raise BadFile(_same(recipe, m, source, "common samples"))
+    if source.rows.note:
+        say(f"{source.path}: {source.rows.note}")
+    changed = joined_maps(maps, rows, atlas.merged, atlas.ids)
+    return recipe._replace(**without_anchors(changed), **fields)
+
+
+def _same(recipe: Recipe, chart: int, source: Source, of: str) -> str:
+    """The message about a file of an encoder that is in the atlas."""
+    name = recipe.charts[chart] if recipe.charts else chart
+    return (
+        f"{source.path}: its embeddings of {of} are those of chart {chart} of the "
+        f"atlas, {name!r}: it is of the same encoder, and would count twice. {_KNOWN}"
+    )
+
+
+def _names_with(recipe: Recipe, source: Source) -> dict[str, Any]:
+    """The names and hashes of the charts with a new one; ValueError if it is in."""
+    path, number = source.path, len(recipe.anchors)
+    charts = recipe.charts or tuple(map(str, range(number)))
+    name = path.stem if path.stem not in charts else str(path)
+    if name in charts:
+        raise BadFile(
+            f"{path}: another chart of the atlas has its name; rename the file."
+        )
+    digest = file_hash(path)
+    hashes = recipe.hashes or ("",) * number
+    if digest in hashes:
+        m = hashes.index(digest)
+        raise BadFile(
+            f"{path}: it is chart {m} of the atlas, {charts[m]!r}, byte for byte; "
+            f"a chart joins once. {_KNOWN}"
+        )
+    return {"charts": (*charts, name), "hashes": (*hashes, digest)}
+
+
+def chart_number(recipe: Recipe, chart: int | str) -> int:
+    """The number of a recipe's chart, from its name or number."""
+    size = len(recipe.anchors)
+    names = recipe.charts
+    if chart not in names and isinstance(chart, str):  # a file's name, as tables print
+        short = Path(chart).stem if Path(chart).suffix.lower() in OPENERS else chart
+        chart = short if short in names else chart
+    meant = {names.index(chart)} if chart in names else set()
+    if str(chart).isdecimal() and int(chart) < size:
+        meant.add(int(chart))
+    if len(meant) == 1:
+        return meant.pop()
+    if meant:
+        raise ValueError(
+            f"{chart!r} is the name of chart {names.index(chart)} and the "
+            "number of another; in Python, chart=0, without quotes, is a number."
+        )
+    raise ValueError(
+        f"there is no chart {chart!r} in the recipe; it has 0 to {size - 1}, "
+        f"{list(names)}. For a new chart leave --chart out."
+    )
+
+
+def check_encoder(
+    recipe: Recipe,
+    chart: int,
+    source: Source,
+    batch_size: int,
+    advance: Advance,
+    say: Say,
+) -> int:
+    """The file's number of anchors; ValueError for another encoder."""
+    ids, embeddings = recipe.known_samples(chart)
+    width, wanted = source.rows.shape[1], embeddings.shape[1]
+    if width != wanted:
+        raise BadFile(
+            f"{source.path}: its embeddings have {width} dimensions, those of chart "
+            f"{chart} {wanted}: they are of another encoder. Give the number of its "
+            "chart, or, if it is a new one, none (without --chart)."
+        )
+    places = find(source.ids, ids)
+    held = places >= 0
+    taken = take_rows(source, places[held], batch_size, advance)
+    far = differing(taken.rows, embeddings[held])
+    what = "anchors" if recipe.consensus is None else "samples that it is known by"
+    if far.any():
+        raise BadFile(
+            f"{source.path}: its embeddings of {far.sum()} {what} are not "
+            f"those of chart {chart}, {ids[held][far][:10].tolist()}: they are of "
+            "another encoder, or of other weights. Give the number of its chart, or, "
+            "if it is a new one, none (without --chart)."
+        )
+    if source.rows.note:
+        say(f"{source.path}: {source.rows.note}")
+    if recipe.transforms and recipe.transforms[chart].mean.dtype == np.float64:
+        taken = taken._replace(hidden=0)  # it is centered in float64
+    if recipe.consensus is not None:  # it centers, in float64
+        taken = taken._replace(hidden=0)
+    for warning in flat(source, *taken[1:]):
+        say(f"warning: {warning}")
+    return int(held.sum())
+
+
+def known_text(recipe: Recipe, known: int) -> str:
+    """How many samples of a file its encoder was checked by."""
+    of = "anchors" if recipe.consensus is None else "known samples"
+    if known:
+        return f"{known} {of} among them"
+    return f"no {of} among them, so that the encoder is not checked"
