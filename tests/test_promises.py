@@ -299,9 +299,11 @@ ELSEWHERE = {
     # files: from what is on disk, every value looked at
     "files.add_file": "files/test_adding.py",
     "files.compare_files": "cli/test_commands.py",
+    "files.evaluate_files": "cli/test_choosing.py",
     "load": "files/test_storage.py",
     "files.load_recipe": "files/test_storage.py",
     "merge_files": "cli/test_commands.py",
+    "files.nearest_samples": "cli/test_choosing.py",
     "files.project_file": "cli/test_commands.py",
     "files.read_embeddings": "files/test_readers.py",
     "save": "files/test_storage.py",

@@ -73,7 +73,7 @@ def atlas(files):
 
 @pytest.fixture(scope="module")
 def white(files):
-    return merge_files(files, whiten=True, nystroem=True, **options())
+    return merge_files(files, whiten=True, coordinates="nystroem", **options())
 
 
 @pytest.fixture(scope="module")
@@ -618,10 +618,11 @@ def test_thin_overlap_is_warned_of(tmp_path):
     said = []
     paths = [npz(tmp_path / f"{k}.npz", np.arange(k * 48, k * 48 + 50)) for k in (0, 1)]
     merge_files(paths, anchors="shared:1", batch_size=BATCH, say=said.append)
-    table, thin, few = said
+    table, thin, few, score = said
     assert "98 samples in all, 2 of them in every chart; 1 anchors" in table
     assert "charts 0 and 1 share 2 samples, 4.0% of the smaller" in thin
     assert "1 anchors are fewer than the 2 dimensions" in few
+    assert "no held-out score: fewer than 100 samples" in score
 
 
 @pytest.mark.parametrize("constant", [False, True])

@@ -105,4 +105,4 @@ def test_nystroem_coordinates_are_not_added_to(files):
     with pytest.raises(
         ValueError, match=r"in Nystroem coordinates, .* merge all files"
     ):
-        add_file(merged(files[:2], nystroem=True), files[2])
+        add_file(merged(files[:2], coordinates="nystroem"), files[2])

@@ -111,7 +111,7 @@ def world(request, tmp_path_factory):
         files.append(folder / f"all{m}.npz")
         queries.append(folder / f"new{m}.npz")
     options = {"whiten": True} if request.param else {}
-    atlas = merge_files(files, anchors=f"shared:{A}", nystroem=True, **options)
+    atlas = merge_files(files, anchors=f"shared:{A}", coordinates="nystroem", **options)
     assert (atlas.count == 2).all()
     return atlas, queries
 

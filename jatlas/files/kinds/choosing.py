@@ -49,7 +49,7 @@ def candidates(
         try:
             samples = with_anchors(samples, spec, id_type=id_type, seed=seed)
         except TooFewCommon as error:
-            if kind.coordinates != AUTO:
+            if kind.coordinates != AUTO or anchors is not None:
                 raise
             kinds = [one for one in kinds if one.coordinates == CONSENSUS]
             common = int(samples.presence.all(axis=0).sum())

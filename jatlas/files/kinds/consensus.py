@@ -179,7 +179,7 @@ def _moments(
         share = 1 / have.sum(axis=0)
         rows = np.zeros((end - start, ends[-1]))
         for m, chart in enumerate(charts):
-            x = chart.centered(begins[m, start], begins[m, end])
+            x = chart.centered(int(begins[m, start]), int(begins[m, end]))
             within[m] += x.T @ x
             rows[have[m], ends[m] : ends[m + 1]] = x
         rows *= np.sqrt(share)[:, None]

@@ -140,7 +140,7 @@ def evaluate_files(
         ...     np.savez(folder + "/a.npz", id=np.arange(150), x=x)
         ...     np.savez(folder + "/b.npz", id=np.arange(150), x=x[:, ::-1] + 1)
         ...     files = [folder + "/a.npz", folder + "/b.npz"]
-        ...     result = evaluate_files(files, coordinates="consensus", power=1)
+        ...     result = evaluate_files(files, coordinates="consensus", power=1.0)
         >>> result.kinds, bool(result.scores[0].mean_reciprocal_rank[0, 1] > 0.9)
         (('consensus --ridge 0.3 --power 1',), True)
     """
