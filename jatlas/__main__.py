@@ -1,4 +1,4 @@
-"""`python -m jatlas`: commands that merge files of embeddings, and look at them."""
+"""`python -m jatlas`: commands that merge files of embeddings."""
 
 import sys
 

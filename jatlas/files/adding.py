@@ -1,4 +1,4 @@
-"""Join a new chart to an atlas, or append samples of a known one."""
+"""Join a new chart to an atlas, or append samples."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def add_file(
     say: Say | None = None,
     progress: Progress = unseen,
 ) -> AtlasFile:
-    """The atlas after a new chart has joined it, or more samples of a known one.
+    """Join a new chart to an atlas, or append known samples.
 
     In relative coordinates it is the same as to merge all files again with the same
     anchors, without the others: the mean over the charts is a running one. The file

@@ -70,7 +70,7 @@ def fit_whiten(
 
 
 def fit_center(rows: Float[np.ndarray, "N D"]) -> FittedMap:
-    """`jatlas.fit_center` of some rows of a file; the mean is in their dtype."""
+    """`jatlas.fit_center` of some rows of a file."""
     mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
     return FittedMap(_transform(mean, np.ones(len(mean))), 0)
 

@@ -183,7 +183,7 @@ def merge_files(
 
 
 def _describe(samples: Survey, lines: Sequence[str], say: Say) -> None:
-    """The table of the files, what is doubtful about them, and other lines."""
+    """Say what is in the files, and warnings."""
     say(describe(samples))
     for warning in warnings(samples):
         say(f"warning: {warning}")

@@ -247,7 +247,7 @@ def _check_consensus(recipe: Recipe) -> None:
 
 
 def check_number(name: str, value: object, above: bool) -> None:
-    """Raise ValueError unless it is a finite number above 0, or not below."""
+    """Raise ValueError unless it is a finite number in range."""
     number = isinstance(value, int | float | np.floating | np.integer)
     size = float(value) if number else -1.0  # type: ignore[arg-type]
     if not 0 <= size < np.inf or (above and size == 0):

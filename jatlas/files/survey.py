@@ -25,7 +25,7 @@ _THIN = 0.05
 
 
 class TooFewCommon(ValueError):
-    """Too few samples are in every file for anchors to be drawn among them."""
+    """Too few common samples to draw anchors from."""
 
 
 class Survey(NamedTuple):

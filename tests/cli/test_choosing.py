@@ -161,7 +161,9 @@ def test_neighbors_of_integers_and_of_nobody(atlas, tmp_path, capsys):
     assert nearest_samples(numbered, "7") == nearest_samples(numbered, 7)
     save(tmp_path / "x.safetensors", numbered)
     for name in ("owl", "1.5", str(2**70), "-1"):
-        with pytest.raises(ValueError, match=r"no sample '.*its 260 ids begin with \[0"):
+        with pytest.raises(
+            ValueError, match=r"no sample '.*its 260 ids begin with \[0"
+        ):
             nearest_samples(numbered, name)
     refused(capsys, tmp_path, ["neighbors", tmp_path / "x.safetensors", "d1"], "'d1'")
     few = ["neighbors", tmp_path / "x.safetensors", "7", "-k", "0"]

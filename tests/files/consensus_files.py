@@ -39,7 +39,9 @@ def put(path, name, rows):
         np.savez(path, id=ids, x=x)
     elif path.suffix == ".parquet":
         lists = arrow.FixedSizeListArray.from_arrays(x.ravel(), x.shape[1])
-        parquet.write_table(arrow.table({"id": ids, "x": lists}), path, row_group_size=9)
+        parquet.write_table(
+            arrow.table({"id": ids, "x": lists}), path, row_group_size=9
+        )
     else:
         with h5py.File(path, "w") as file:
             file["id"], file["x"] = ids.astype("S"), x

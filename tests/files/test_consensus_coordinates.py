@@ -62,7 +62,9 @@ def test_rows_may_lie_in_a_temporary_file(files, atlas, monkeypatch):
 def test_files_hold_what_projecting_needs(atlas, files, tmp_path, end):
     save(tmp_path / f"x{end}", atlas)
     again = load(tmp_path / f"x{end}")
-    for ours, theirs in zip((*again[:4], again[5]), (*atlas[:4], atlas[5]), strict=True):
+    for ours, theirs in zip(
+        (*again[:4], again[5]), (*atlas[:4], atlas[5]), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
     new = project_file(again.recipe, files[2], chart="c", batch_size=16)
     alone = np.flatnonzero(atlas.count == 1)
@@ -148,7 +150,10 @@ def test_what_cannot_join_is_refused(atlas, tmp_path, capsys):
     ("options", "message"),
     [
         (["--coordinates", "consensus", "--anchors", "shared:3"], "take no anchors"),
-        (["--coordinates", "consensus", "--whiten"], "leave --similarity, --center and"),
+        (
+            ["--coordinates", "consensus", "--whiten"],
+            "leave --similarity, --center and",
+        ),
         (["--coordinates", "relative", "--ridge", "1"], "--ridge: of consensus"),
         (["--coordinates", "consensus", "--ridge", "0"], "a finite number above 0"),
         (["--coordinates", "consensus", "--power", "-1"], "a finite number from 0"),
@@ -178,7 +183,9 @@ def test_files_that_nothing_joins_are_named(files, tmp_path, capsys):
 def test_one_encoder_twice_is_refused(tmp_path):
     paths = [made.put(tmp_path / "a.npz", "a", np.r_[0:60])]
     paths.append(made.put(tmp_path / "more_a.npz", "a", np.r_[20:100]))
-    with pytest.raises(ValueError, match=r"more_a.npz: its embeddings of common .* are"):
+    with pytest.raises(
+        ValueError, match=r"more_a.npz: its embeddings of common .* are"
+    ):
         merge_files(paths, **FEW)
 
 

@@ -49,7 +49,9 @@ def with_plain_lists(table):
     columns = {
         "title": arrow.array(["a", "b", "c"]),
         "id": table.column("id").cast(arrow.large_string()),
-        "atlas": arrow.array(table.column("atlas").to_pylist(), arrow.list_(arrow.float64())),
+        "atlas": arrow.array(
+            table.column("atlas").to_pylist(), arrow.list_(arrow.float64())
+        ),
         "charts": table.column("charts").cast(arrow.int64()),
         "disagreement": table.column("disagreement"),
         "members": table.column("members").cast(arrow.large_list(arrow.string())),

@@ -88,7 +88,7 @@ def check_package() -> None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe of an atlas in Parquet, beside it or where it says.
+    """The recipe of an atlas in Parquet.
 
     Raises:
         ValueError: if it is missing, is damaged, or is another atlas's.
@@ -98,7 +98,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _recipe_and_digest(path: Path) -> tuple[Recipe, str | None]:
-    """The recipe, and the digest that the table had when it was written.
+    """The recipe, and the digest of the table as written.
 
     It is empty if another tool wrote the table since, None if it never had one.
     """

@@ -1,4 +1,4 @@
-"""Which kind of coordinates files are merged in, and how good it is."""
+"""Choose the kind of coordinates for a merge of files."""
 
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class Candidates(NamedTuple):
 def candidates(
     samples: Survey, kind: Kind, anchors: str | None, *, id_type: str | None, seed: int
 ) -> Candidates:
-    """The kinds that `kind` means, those left out that the files do not allow.
+    """The kinds that `kind` means and the files allow.
 
     Raises:
         ValueError: if none is left, or the anchors cannot be had.
@@ -74,7 +74,7 @@ def candidates(
 
 
 def is_scored(samples: Survey, kind: Kind, heard: bool) -> bool:
-    """Whether a score is computed: if it chooses something, or somebody hears it."""
+    """Whether a score is needed, to choose or to be shown."""
     if len(samples.sources) < 2 or not can_be_held_out(samples.presence):
         return False
     consensus = kind.coordinates == CONSENSUS
@@ -108,7 +108,7 @@ def choose(
     advance: Advance,
     say: Say,
 ) -> Kind:
-    """The kind to merge in: the one that is wanted, or the one that scores best.
+    """The wanted kind, or the one that scores best.
 
     Args:
         given: the kinds that can be.
@@ -143,6 +143,6 @@ def choose(
 
 
 def default(kinds: list[Kind]) -> Kind:
-    """What is taken without a score: relative if it can be, else consensus."""
+    """The kind without a score: relative where possible, else consensus."""
     plain = [kind for kind in kinds if kind.name == RELATIVE]
     return (plain or kinds)[0]

@@ -37,7 +37,7 @@ def fit(
     advance: Advance,
     say: Say,
 ) -> ConsensusMaps:
-    """The maps on which all files agree best, from all samples that link them.
+    """Fit consensus maps from all samples that link files.
 
     Raises:
         ValueError: if no chain of samples joins the files, two are of one encoder, or
@@ -74,7 +74,7 @@ def fit(
 
 
 def linked_samples(presence: Bool[np.ndarray, "M N"]) -> Bool[np.ndarray, " N"]:
-    """The samples that two charts have; with one chart all of its own."""
+    """The samples of two charts; of one chart all."""
     return np.asarray(presence.sum(axis=0) >= min(2, len(presence)))
 
 
@@ -112,7 +112,7 @@ def joined_maps(
     merged: Float[np.ndarray, "N K"],
     ids: np.ndarray,
 ) -> ConsensusMaps:
-    """The maps with those of a new chart, by ridge regression onto the atlas.
+    """Add a new chart's map, by ridge regression onto the atlas.
 
     W = (X'X + ridge I)^(-1) X'G, with X the new chart's rows of samples that the atlas
     has, centered and of mean squared norm 1, and G the atlas's rows of these.
@@ -141,7 +141,7 @@ def joined_maps(
 
 
 def without_anchors(maps: ConsensusMaps) -> dict[str, Any]:
-    """The fields of a recipe that has these maps, and so no anchors."""
+    """The fields of a recipe without anchors."""
     widths = [mean.size for mean in maps.means]
     anchors = tuple(np.zeros((0, width), np.float32) for width in widths)
     return {
@@ -223,7 +223,7 @@ _of_moments = jax.jit(solving.of_moments, static_argnums=1)
 
 
 def _check_encoders(samples: Survey, charts: list[LinkedRows]) -> None:
-    """Raise ValueError if two files are of one encoder, which would count twice."""
+    """Raise ValueError if two files are of one encoder."""
     for (m, x), (other, y) in combinations(enumerate(charts), 2):
         both = np.intersect1d(x.samples, y.samples, assume_unique=True)[:MOST_KNOWN]
         if both.size > 1 and same_encoder(x.of(both), y.of(both)):

@@ -1,4 +1,4 @@
-"""How good a merge of files would be, in each kind of coordinates."""
+"""Score a merge of files in each kind of coordinates."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +99,7 @@ def evaluate_files(
     say: Say = quiet,
     progress: Progress = unseen,
 ) -> Evaluation:
-    """How well a merge of files would work, in each kind of coordinates.
+    """Score a merge of files in each kind of coordinates.
 
     Samples that two files have are held out: the coordinates are learned without them,
     and then each file's rows of them are looked for by another file's rows, by cosine,

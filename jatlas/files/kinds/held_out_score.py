@@ -1,4 +1,4 @@
-"""Kinds of coordinates scored on linked samples that they have not learned from."""
+"""Score kinds of coordinates on held-out linked samples."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -33,7 +33,7 @@ RIDGES, POWERS = (0.3, 1.0, 3.0), (0.5, 1.0, 2.0, 3.0)
 
 
 class Sample(NamedTuple):
-    """Some samples of files, in memory, and the folds that they are held out in.
+    """Samples of files in memory, and their folds.
 
     Attributes:
         presence: (M, n), which charts have them.
@@ -133,7 +133,7 @@ def draw_sample(
 def score_kinds(
     sample: Sample, kinds: Sequence[Kind], names: Sequence[str]
 ) -> tuple[list[Scored], list[str]]:
-    """The scores of all kinds that can be fitted, and why others cannot.
+    """The scores of all kinds, and why some have none.
 
     Args:
         sample: from `draw_sample`.
@@ -194,7 +194,7 @@ def _by_anchors(
 def _relative(
     sample: Sample, fold: Fold, chart: int, kind: Kind
 ) -> tuple[Float[np.ndarray, "n A"], Float[np.ndarray, "A A"]]:
-    """A chart's similarities to the anchors: of the fold's rows, and of the anchors."""
+    """Similarities of the fold's rows and of the anchors."""
     x, stored = sample.rows[chart], sample.stored[chart]
     learned = x[sample.presence[chart] & fold.learned_from]
     mean, scale = np.zeros(x.shape[1]), None

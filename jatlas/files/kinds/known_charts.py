@@ -30,7 +30,7 @@ _KNOWN = (
 def joined(
     recipe: Recipe, source: Source, batch_size: int, advance: Advance, say: Say
 ) -> Recipe:
-    """The recipe after a new chart has joined, which knows the anchors."""
+    """The recipe with a new chart that shares samples."""
     places = find(source.ids, recipe.anchor_ids)
     if (places < 0).any():
         missing = recipe.anchor_ids[places < 0]
@@ -60,7 +60,7 @@ def joined(
 def joined_consensus(
     atlas: AtlasFile, source: Source, batch_size: int, advance: Advance, say: Say
 ) -> Recipe:
-    """The recipe after a new chart has joined, which shares samples with the atlas."""
+    """The recipe with a new chart that shares samples."""
     recipe = atlas.recipe
     maps = recipe.consensus
     assert maps is not None
@@ -88,7 +88,7 @@ def joined_consensus(
 
 
 def _same(recipe: Recipe, chart: int, source: Source, of: str) -> str:
-    """The message about a file of an encoder that is in the atlas."""
+    """The message about a file of a known encoder."""
     name = recipe.charts[chart] if recipe.charts else chart
     return (
         f"{source.path}: its embeddings of {of} are those of chart {chart} of the "
@@ -97,7 +97,7 @@ def _same(recipe: Recipe, chart: int, source: Source, of: str) -> str:
 
 
 def _names_with(recipe: Recipe, source: Source) -> dict[str, Any]:
-    """The names and hashes of the charts with a new one; ValueError if it is in."""
+    """Names and hashes with a new chart; ValueError if known."""
     path, number = source.path, len(recipe.anchors)
     charts = recipe.charts or tuple(map(str, range(number)))
     name = path.stem if path.stem not in charts else str(path)

@@ -1,4 +1,4 @@
-"""Rows of files that other files have too, kept in the order of the samples."""
+"""Rows of samples that several files have."""
 
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ MOST_KNOWN = 256
 
 
 class LinkedRows(NamedTuple):
-    """The rows of one file that other charts have too, in the order of the samples.
+    """Rows of one file that others have too, by sample.
 
     Attributes:
         samples: (S,), their indices into all samples, ascending.
@@ -111,7 +111,7 @@ def dtype_of(source: Source) -> type[np.floating]:
 
 
 def _room(shape: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
-    """Room for rows: in memory, or in a temporary file that nobody else sees."""
+    """Room for rows, in memory or in a temporary file."""
     if np.dtype(dtype).itemsize * shape[0] * shape[1] <= _IN_MEMORY:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:

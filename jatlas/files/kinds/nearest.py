@@ -29,7 +29,7 @@ class Neighbor(NamedTuple):
 def nearest_samples(
     atlas: AtlasFile, sample: int | str, k: int = 10
 ) -> tuple[Neighbor, ...]:
-    """The k samples of an atlas that are nearest to one of its samples, by cosine.
+    """The k nearest samples of an atlas to one, by cosine.
 
     Args:
         atlas: from `load`, or of a merge.

@@ -15,7 +15,7 @@ from jatlas.files.reports import Say, quiet
 def chart_rows(
     recipe: Recipe, chart: int, source: Source, batch_size: int, say: Say = quiet
 ) -> Iterator[tuple[int, Float[np.ndarray, "n K"]]]:
-    """Rows of a file in the space of a recipe, before any Nystroem transform.
+    """Rows of a file before any Nystroem transform.
 
     Some at a time, each with its start.
     """

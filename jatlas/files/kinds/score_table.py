@@ -75,7 +75,7 @@ def advice(scored: Sequence[Scored]) -> str:
 
 
 def _shares(one: Scored, by_chart: bool) -> list[tuple[float, float]]:
-    """The share of a chart's sole rows among the nearest, and the fair one."""
+    """The share of sole rows among the nearest, and the fair one."""
     names = ("sole_share", "fair_share")
     if not by_chart:
         return [(one.mean(names[0]), one.mean(names[1]))]
