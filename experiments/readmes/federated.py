@@ -23,7 +23,6 @@ HARDER = {
     "own classes sent, white-nystroem": "own_white_nystroem",
     "no common class, plain": "T2",
     "no common class, white-nystroem": "T2_white_nystroem",
-    "no common class, consensus": "T2_consensus",
 }
 
 
