@@ -67,7 +67,7 @@ def nearest_samples(
             float(np.clip(1 - similar[n], 0, 2)),
             _charts(atlas, n),
         )
-        for n in order
+        for n in order.tolist()
     )
 
 
