@@ -32,7 +32,7 @@ EXPERIMENT = Experiment(
     about=(
         "Measure merged spaces without an oracle against all others. "
         "Writes results.json, table.md and three pictures; on the embedded data and 2 "
-        "cores about a minute a setting and seed. If it is interrupted, the same "
+        "cores about three minutes a setting and seed. If it is interrupted, the same "
         "command goes on where it was."
     ),
     options=BlindOptions(
