@@ -288,6 +288,8 @@ ELSEWHERE = {
     "anchor_rows": "merging/test_assembly.py",
     "assemble": "merging/test_assembly.py",
     "check_anchors": "merging/test_anchors.py",
+    "merging.choose_consensus": "merging/test_scoring.py",
+    "merging.score_merge": "merging/test_scoring.py",
     "choose_anchors": "merging/test_anchors.py",
     "scenarios.end_to_end": "test_scenarios.py",
     "devices.local_rows": "test_devices.py",
@@ -612,7 +614,7 @@ def linear_chart():
         return embedding(state, features) @ state.params["outer"]
 
     def train(state, features):
-        return logits(state, features), state.rest
+        return logits(state, features), state.statistics
 
     return jatlas.charts.Chart(init, train, embedding, logits)
 

@@ -54,7 +54,7 @@ def _charts(bench: Bench) -> list[Row]:
 JOBS = {
     "machine": Job("The machine", limits.rows, 5, 2),
     "merge": Job("Merge", merge.rows, 60, 8),
-    "consensus": Job("Consensus", consensus.rows, 90, 10),
+    "consensus": Job("Consensus", consensus.rows, 60, 2),
     "cka": Job("Linear CKA", cka.linear, 140, 6),
     "rbf": Job("RBF CKA", cka.rbf, 90, 6),
     "geometry": Job("Geometry", geometry.rows, 50, 5),

@@ -122,7 +122,7 @@ def test_two_processes_train_the_probe_that_one_trains(one, two, monkeypatch):
         lambda *x: np.concatenate([*map(padded, x)]), *(b[0] for b in both)
     )
     presence = np.concatenate([padded(b[1], axis=1) for b in both], axis=1)
-    monkeypatch.setattr(host, "own", lambda *_: (rows, presence))
+    monkeypatch.setattr(host, "host_samples", lambda *_: (rows, presence))
     options = replace(OPTIONS, shares=None)
     placed = host.place(jatlas.devices.sample_mesh(), options, dataset)
     atlas = jatlas.merge(placed.embeddings, placed.anchors, placed.presence)
