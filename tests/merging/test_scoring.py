@@ -29,7 +29,7 @@ def test_charts_in_one_space_find_each_other_and_noise_does_not():
 def test_choosing_takes_a_setting_that_was_offered():
     charts, both = made()
     consensus, score = choose_consensus(
-        0, charts, both, ridges=[0.3, 1], powers=[1], folds=2
+        0, charts, both, ridges=[0.3, 1.0], powers=[1.0], folds=2
     )
     assert any(np.isclose(float(consensus.ridge), x) for x in (0.3, 1))
     assert score.shape == (2, 2)
