@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from jatlas._src import arrays
 from jatlas.files.maps import SHRINKAGE
 from jatlas.files.recipe import check_number, check_shrinkage
 from jatlas.merging.relative import SIMILARITIES
@@ -74,6 +75,8 @@ def checked(
     for name, value in (("ridge", ridge), ("power", power)):
         if value is not None:
             check_number(name, value, name == "ridge")
+    if features is not None:
+        arrays.check_count("features (--features)", features, 1)
     if coordinates == CONSENSUS:
         _check_consensus(anchors, similarity, center or whiten)
     if coordinates in (RELATIVE, NYSTROEM):
