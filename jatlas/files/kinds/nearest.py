@@ -65,7 +65,7 @@ def nearest_samples(
         Neighbor(
             atlas.ids[n].item(),
             float(np.clip(1 - similar[n], 0, 2)),
-            _charts(atlas, n),
+            _charts(atlas, int(n)),
         )
         for n in order.tolist()
     )
