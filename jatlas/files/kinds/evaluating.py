@@ -104,7 +104,7 @@ def evaluate_files(
     Samples that two files have are held out: the coordinates are learned without them,
     and then each file's rows of them are looked for by another file's rows, by cosine,
     among samples of all files. Of linked samples and of others 5,000 at most are drawn;
-    three times a third of the linked ones is held out, and 400 of these are looked for.
+    three times a third of the linked ones is held out, and 200 of these are looked for.
     No atlas is made.
 
     Args:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -28,7 +29,7 @@ FEWEST = 50
 MOST_LINKED, MOST_ALONE = 5000, 5000
 FOLDS = 3
 # Queries of a fold, and other rows that they are looked for among.
-_MOST = 400, 5000
+_MOST = 200, 5000
 RIDGES, POWERS = (0.3, 1.0, 3.0), (0.5, 1.0, 2.0, 3.0)
 
 
@@ -211,10 +212,13 @@ def _relative(
 
     at_anchors = moved(anchors)
     both = [
-        np.asarray(similarities(rows, at_anchors, kind.similarity, "highest"))
+        np.asarray(_similar(rows, at_anchors, kind.similarity, "highest"))
         for rows in (moved(fold.places), at_anchors)
     ]
     return both[0], both[1]
+
+
+_similar = jax.jit(similarities, static_argnums=(2, 3))
 
 
 def _best_consensus(sample: Sample, kind: Kind) -> Scored:
