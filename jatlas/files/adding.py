@@ -19,7 +19,7 @@ from jatlas.files.kinds.known_charts import (
 from jatlas.files.kinds.rows import chart_rows
 from jatlas.files.readers import Source, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
-from jatlas.files.reports import Advance, Progress, Say, counted, quiet, unseen
+from jatlas.files.reports import Advance, Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, running_of
 from jatlas.merging.assembly import union
 
@@ -35,7 +35,7 @@ def add_file(
     id_type: str | None = None,
     batch_size: int = 1024,
     say: Say | None = None,
-    progress: Progress = unseen,
+    progress: Progress | None = None,
 ) -> AtlasFile:
     """Join a new chart to an atlas, or append known samples.
 

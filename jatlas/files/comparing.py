@@ -16,7 +16,7 @@ from jatlas.files.coordinates import take_rows
 from jatlas.files.formats.names import check_ids, check_one_kind, find
 from jatlas.files.quality import Reach
 from jatlas.files.readers import AT_ONCE, Source, open_embeddings
-from jatlas.files.reports import Progress, unseen
+from jatlas.files.reports import Progress, counted
 from jatlas.metrics.alignment import cka
 from jatlas.metrics.neighbors import mutual_neighbors
 from jatlas.metrics.permutation import permutation_test
@@ -99,7 +99,7 @@ def compare_files(
     samples: int = 1000,
     permutations: int = 199,
     seed: int = 0,
-    progress: Progress = unseen,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Compare two files of embeddings on the samples that both have.
 
@@ -159,6 +159,7 @@ def compare_files(
         for source, rows in zip((first, second), places, strict=True)
     ]
     key, likenesses = jax.random.key(seed), []
+    advance = counted(progress, len(wanted))
     for name in wanted:
         a, b = (s.centered if name in _TRANSLATED else s.rows for s in spaces)
         test = permutation_test(
@@ -170,7 +171,7 @@ def compare_files(
         )
         chance, value = float(jnp.mean(test.null)), float(test.value)
         likenesses.append(Likeness(name, value, chance, float(test.p_value)))
-        progress(len(likenesses), len(wanted))
+        advance(1)
     blind = [name for name in wanted if name not in _TRANSLATED]
     hidden = _hidden(blind, spaces)
     unknown = [one.measure for one in likenesses if np.isnan(one.value)]

@@ -22,7 +22,7 @@ from jatlas.files.recipe import (
     check_recipe,
     num_averaged,
 )
-from jatlas.files.reports import Progress, Say, counted, quiet, unseen
+from jatlas.files.reports import Progress, Say, counted, quiet
 
 
 @border.promoting
@@ -36,7 +36,7 @@ def project_file(
     id_type: str | None = None,
     batch_size: int = 1024,
     say: Say | None = None,
-    progress: Progress = unseen,
+    progress: Progress | None = None,
 ) -> AtlasFile:
     """Put new samples into an atlas, from any chart.
 

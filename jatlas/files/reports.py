@@ -7,7 +7,7 @@ Advance = Callable[[int], None]  # gets how many more are done
 Say = Callable[[str], None]
 
 
-def counted(progress: Progress, total: int) -> Advance:
+def counted(progress: Progress | None, total: int) -> Advance:
     """A progress callback that counts steps of a total.
 
     >>> advance = counted(lambda done, total: print(done, "of", total), 5)
@@ -21,13 +21,10 @@ def counted(progress: Progress, total: int) -> Advance:
     def advance(more: int) -> None:
         nonlocal done
         done += more
-        progress(done, total)
+        if progress is not None:
+            progress(done, total)
 
     return advance
-
-
-def unseen(done: int, total: int) -> None:
-    """The progress that nobody looks at."""
 
 
 def quiet(text: str) -> None:
