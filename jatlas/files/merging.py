@@ -18,11 +18,11 @@ from jatlas.files.kinds.options import (
     checked,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import Source, file_hash, open_embeddings
+from jatlas.files.readers import Source, file_hash
 from jatlas.files.recipe import AtlasFile, check_atlas, num_averaged
-from jatlas.files.reports import Progress, Say, counted, quiet, unseen
+from jatlas.files.reports import Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, empty_running
-from jatlas.files.survey import Survey, describe, redrawn, survey, warnings
+from jatlas.files.survey import Survey, redrawn, say_survey, survey_files
 
 
 @border.promoting
@@ -44,7 +44,7 @@ def merge_files(
     seed: int = 0,
     batch_size: int = 1024,
     say: Say | None = None,
-    progress: Progress = unseen,
+    progress: Progress | None = None,
 ) -> AtlasFile:
     """Merge embeddings in files, of any encoders and widths, into one space.
 
@@ -119,15 +119,11 @@ def merge_files(
         features,
     )
     arrays.check_count("batch_size", batch_size, 1)
-    opened = [
-        open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
-        for path in paths
-    ]
-    lined_up = survey(opened)
+    lined_up = survey_files(paths, ids, embeddings, id_type)
     given = candidates(lined_up, kind, anchors, id_type=id_type, seed=seed)
     scored = is_scored(lined_up, kind, say is not None)
     advance = counted(progress, (2 + scored) * int(lined_up.presence.sum()))
-    hashes = _hashes(opened)
+    hashes = _hashes(lined_up.sources)
     lines: list[str] = []  # said behind the table, once all rows were looked at
     chosen = choose(
         given,
@@ -184,9 +180,7 @@ def merge_files(
 
 def _describe(samples: Survey, lines: Sequence[str], say: Say) -> None:
     """Say what is in the files, and warnings."""
-    say(describe(samples))
-    for warning in warnings(samples):
-        say(f"warning: {warning}")
+    say_survey(samples, say)
     for source in samples.sources:
         if source.rows.note:
             say(f"{source.path}: {source.rows.note}")

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.readers import Source, batches
+from jatlas.files.readers import Source, batches, open_embeddings
 from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import union
@@ -46,6 +46,31 @@ class Survey(NamedTuple):
     places: tuple[Int[np.ndarray, " _"], ...]
     presence: Bool[np.ndarray, "M N"]
     anchors: Int[np.ndarray, " A"]
+
+    @property
+    def num_linked(self) -> int:
+        """How many samples two charts or more have."""
+        return int(self.linked.sum())
+
+    @property
+    def linked(self) -> Bool[np.ndarray, " N"]:
+        """The samples that two charts or more have."""
+        return np.asarray(self.presence.sum(axis=0) > 1)
+
+
+def survey_files(
+    paths: Sequence[str | Path],
+    ids: str | None,
+    embeddings: str | None,
+    id_type: str | None,
+) -> Survey:
+    """`survey` of files, opened as `open_embeddings` does."""
+    return survey(
+        [
+            open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
+            for path in paths
+        ]
+    )
 
 
 def survey(sources: Sequence[Source]) -> Survey:
@@ -168,7 +193,7 @@ def _joints(survey: Survey) -> str:
     """How many samples hold the charts together, anchors or linked ones."""
     if survey.anchors.size:
         return f"{survey.anchors.size} anchors"
-    return f"{np.sum(survey.presence.sum(axis=0) > 1)} in two or more"
+    return f"{survey.num_linked} in two or more"
 
 
 def warnings(survey: Survey) -> list[str]:
@@ -190,6 +215,13 @@ def warnings(survey: Survey) -> list[str]:
             "the narrowest chart: what the anchors do not tell apart is lost."
         )
     return texts
+
+
+def say_survey(survey: Survey, say: Say) -> None:
+    """Say what is in the files, and warnings."""
+    say(describe(survey))
+    for warning in warnings(survey):
+        say(f"warning: {warning}")
 
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:

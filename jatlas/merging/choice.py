@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jatlas._src import border
-from jatlas._src.arrays import AnyArray, Number
+from jatlas._src.arrays import AnyArray
 from jatlas._src.consensus import held_out, linked, moments, solving
 from jatlas._src.consensus.held_out import Fold, Totals
 from jatlas._src.consensus.solving import Consensus
@@ -20,6 +20,7 @@ from jatlas.merging.consensus import (
     fit_consensus,
     number_of_features,
 )
+from jatlas.merging.scoring import MergeScore
 
 Stacked = Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]]
 
@@ -78,27 +79,16 @@ def choose_consensus(
     Source: as for `fit_consensus`.
     """
     present = scoring.check_scored(embeddings, presence, folds, among)
-    _check_options("ridges", ridges, 0, "above")
-    _check_options("powers", powers, -1e-30, "not below")
+    _check_options("ridges", ridges, [x > 0 for x in ridges], "above")
+    _check_options("powers", powers, [x >= 0 for x in powers], "not below")
     features = number_of_features(embeddings, num_features)
-    settings = [(ridge, power) for ridge in ridges for power in powers]
-    totals: dict[tuple[float, float], list[Totals]] = {s: [] for s in settings}
     dealt = list(held_out.deal_folds(key, present, folds, among))
     for fold in dealt:
         linked.check_linked(present, fold.learned_from)
-    maps = fold_maps(embeddings, present, dealt, ridges, features, normalize)
-    for fold, ridge, consensus in maps:
-        places = fold.places
-        rows = [
-            apply_consensus(consensus, chart, jnp.asarray(x[places]))
-            for chart, x in enumerate(embeddings)
-        ]
-        for power in powers:
-            weighted = [x * consensus.agreement**power for x in rows]
-            total = scoring.score_fold(fold, weighted, present[:, places])
-            totals[ridge, power].append(total)
-    scores = {setting: scoring.score_of(parts) for setting, parts in totals.items()}
-    best = max(settings, key=lambda setting: scoring.over_queries(scores[setting]))
+    scores = score_settings(
+        embeddings, present, dealt, ridges, powers, features, normalize
+    )
+    best = max(scores, key=lambda setting: scoring.over_queries(scores[setting]))
     consensus = fit_consensus(
         embeddings,
         jnp.asarray(present),
@@ -110,7 +100,34 @@ def choose_consensus(
     return consensus, scores[best].mean_reciprocal_rank
 
 
-def fold_maps(
+def score_settings(
+    embeddings: Stacked,
+    presence: Bool[np.ndarray, "M N"],
+    folds: Sequence[Fold],
+    ridges: Sequence[float],
+    powers: Sequence[float],
+    num_features: int,
+    normalize: bool = False,
+) -> dict[tuple[float, float], MergeScore]:
+    """The held-out score of every ridge and power, in their order."""
+    totals: dict[tuple[float, float], list[Totals]] = {
+        (ridge, power): [] for ridge in ridges for power in powers
+    }
+    maps = _fold_maps(embeddings, presence, folds, ridges, num_features, normalize)
+    for fold, ridge, consensus in maps:
+        places = fold.places
+        rows = [
+            apply_consensus(consensus, chart, jnp.asarray(x[places]))
+            for chart, x in enumerate(embeddings)
+        ]
+        for power in powers:
+            weighted = [x * consensus.agreement**power for x in rows]
+            total = scoring.score_fold(fold, weighted, presence[:, places])
+            totals[ridge, power].append(total)
+    return {setting: scoring.score_of(parts) for setting, parts in totals.items()}
+
+
+def _fold_maps(
     embeddings: Stacked,
     presence: Bool[np.ndarray, "M N"],
     folds: Sequence[Fold],
@@ -124,26 +141,23 @@ def fold_maps(
     fitted anew; of many, the moments of each fold are taken once, and those of all
     other folds combined.
     """
-    places = np.flatnonzero(presence.sum(axis=0) > 1)
+    places = np.flatnonzero(linked.linked_samples(presence))
     rows = [jnp.asarray(x[places]) for x in embeddings]
     have, features = jnp.asarray(presence[:, places]), min(num_features, places.size)
     if places.size < sum(moments.dimensions_of(embeddings)):
         for fold in folds:
             where = jnp.asarray(fold.learned_from[places])
             for ridge in ridges:
-                yield (
-                    fold,
-                    ridge,
-                    fit_consensus(
-                        rows,
-                        have,
-                        where=where,
-                        num_features=features,
-                        ridge=ridge,
-                        agreement_power=0.0,
-                        normalize=normalize,
-                    ),
+                consensus = fit_consensus(
+                    rows,
+                    have,
+                    where=where,
+                    num_features=features,
+                    ridge=ridge,
+                    agreement_power=0.0,
+                    normalize=normalize,
                 )
+                yield fold, ridge, consensus
         return
     size = -(-places.size // len(folds))
     states = []
@@ -165,10 +179,9 @@ _solved = jax.jit(solving.of_moments, static_argnames="num_features")
 
 
 def _check_options(
-    name: str, options: Sequence[float], least: Number, words: str
+    name: str, options: Sequence[float], in_range: Sequence[bool], words: str
 ) -> None:
-    bad = [x for x in options if not least < x < np.inf]
-    if bad or not len(options):
+    if not len(options) or not all(in_range) or np.inf in options:
         raise ValueError(
             f"{name} must be one or more finite numbers, {words} 0, got "
             f"{list(options)}."

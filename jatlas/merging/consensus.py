@@ -116,18 +116,8 @@ def number_of_features(embeddings: Stacked, given: int | None) -> int:
     most = min(embeddings[0].shape[0], sum(dimensions))
     if given is None:
         return min(most, max(dimensions))
-    return check_features(given, most)
-
-
-def check_features(num_features: int, most: int) -> int:
-    """K; ValueError unless it is from 1 to `most`."""
-    arrays.check_count("num_features", num_features, 1)
-    if num_features > most:
-        raise ValueError(
-            f"num_features must be from 1 to {most}, the smaller of N and D_1 + ... + "
-            f"D_M, got {num_features}."
-        )
-    return int(num_features)
+    words = "the smaller of N and D_1 + ... + D_M"
+    return moments.check_features(given, most, words)
 
 
 @partial(jax.jit, static_argnames=("normalize", "num_features"))

@@ -127,7 +127,7 @@ def check_scored(
     if present.shape[0] < 2:
         raise ValueError("one chart has no other to be found by; give two at least.")
     linked.check_linked(present)
-    num_linked = int((present.sum(axis=0) > 1).sum())
+    num_linked = int(linked.linked_samples(present).sum())
     if folds > num_linked:
         raise ValueError(
             f"folds must be at most the number of linked samples, {num_linked}, got "

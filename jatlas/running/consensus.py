@@ -160,13 +160,8 @@ def value(
     width = sum(state.dimensions)
     if num_features is None:
         num_features = max(state.dimensions)
-    arrays.check_count("num_features", num_features, 1)
-    if num_features > width:
-        raise ValueError(
-            f"num_features must be from 1 to {width}, D_1 + ... + D_M, got "
-            f"{num_features}."
-        )
-    return _valued(state, ridge, agreement_power, int(num_features))
+    features = moments.check_features(num_features, width, "D_1 + ... + D_M")
+    return _valued(state, ridge, agreement_power, features)
 
 
 @partial(jax.jit, static_argnames="num_features")

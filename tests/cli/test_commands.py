@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from jatlas.cli import viewing
 from jatlas.cli.commands import main
-from jatlas.files import comparing, merging
+from jatlas.files import comparing, survey
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import MEASURES, compare_files
 from jatlas.files.formats import atlas_table
@@ -684,7 +684,7 @@ def test_no_file_is_read_whole(files, monkeypatch):
 
         return source._replace(rows=rows._replace(batches=batches, whole=None))
 
-    monkeypatch.setattr(merging, "open_embeddings", opened)
+    monkeypatch.setattr(survey, "open_embeddings", opened)
     merge_files(files, whiten=True, **options())
     assert sizes == [BATCH] * 6
 

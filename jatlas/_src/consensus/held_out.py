@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
-from jatlas._src.consensus.linked import Stacked
+from jatlas._src.consensus.linked import Stacked, linked_samples
 from jatlas._src.pairs.ranks import nearest, ranks_of
 from jatlas._src.seeds import Seed, generator
 
@@ -78,7 +78,7 @@ def deal_folds(
     """
     most_queries, most_rows = most
     rng = generator(key)
-    linked = np.flatnonzero(presence.sum(axis=0) > 1)
+    linked = np.flatnonzero(linked_samples(presence))
     linked = linked[rng.permutation(linked.size)]
     _, kind = np.unique(presence[:, linked], axis=1, return_inverse=True)
     linked = linked[np.argsort(kind.reshape(-1), kind="stable")]

@@ -15,6 +15,18 @@ Stacked = AnyArray | Sequence[AnyArray]
 FEWEST = 2
 
 
+def linked_samples(presence: Bool[np.ndarray, "M N"]) -> Bool[np.ndarray, " N"]:
+    """The samples that two charts have, of a mask on the host.
+
+    With one chart alone all of its samples count. `linked_rows` is for a mask on the
+    device.
+
+    >>> linked_samples(np.array([[True, True], [False, True]])).tolist()
+    [False, True]
+    """
+    return np.asarray(presence.sum(axis=0) >= min(2, len(presence)))
+
+
 def linked_rows(
     presence: Bool[AnyArray, "M N"], where: Bool[AnyArray, " N"] | None
 ) -> Bool[Array, "M N"]:
@@ -54,8 +66,7 @@ def check_linked(
     if where is not None:
         present = present & np.asarray(where)
     num_charts = present.shape[0]
-    if num_charts > 1:
-        present = present & (present.sum(axis=0) > 1)
+    present = present & linked_samples(present)
     counts = present.sum(axis=1)
     few = np.flatnonzero(counts < FEWEST)
     if few.size:

@@ -91,6 +91,15 @@ def centered_rows(
     return rows, means
 
 
+def shares(
+    linked: Bool[Array, "M N"], dtype: jnp.dtype
+) -> tuple[Float[Array, "M N"], Float[Array, " N"]]:
+    """Linked rows as numbers, and 1 / c; zero for unlinked samples."""
+    have = linked.astype(dtype)
+    counts = jnp.sum(have, axis=0)
+    return have, arrays.safe_divide(jnp.ones_like(counts), counts, 0.0)
+
+
 def moments_of(
     embeddings: Stacked,
     presence: Bool[AnyArray, "M N"],
@@ -101,9 +110,7 @@ def moments_of(
     linked = linked_rows(presence, where)
     rows, means = centered_rows(embeddings, linked, normalize)
     wide = jnp.result_type(*rows)
-    have = linked.astype(wide)
-    counts = jnp.sum(have, axis=0)
-    parts = arrays.safe_divide(jnp.ones_like(counts), counts, 0.0)
+    have, parts = shares(linked, wide)
     side_by_side = jnp.concatenate(rows, axis=1).astype(wide)
     halves = side_by_side * jnp.sqrt(parts)[:, None]
     dimensions = dimensions_of(embeddings)
@@ -177,6 +184,16 @@ def no_rows(
         sizes,
         normalize,
     )
+
+
+def check_features(num_features: int, most: int, words: str) -> int:
+    """K; ValueError unless it is from 1 to `most`."""
+    arrays.check_count("num_features", num_features, 1)
+    if num_features > most:
+        raise ValueError(
+            f"num_features must be from 1 to {most}, {words}, got {num_features}."
+        )
+    return int(num_features)
 
 
 def check_same(a: ConsensusState, b: ConsensusState) -> None:

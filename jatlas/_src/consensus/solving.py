@@ -18,6 +18,7 @@ from jatlas._src.consensus.moments import (
     centered_rows,
     chart_of_feature,
     dimensions_of,
+    shares,
 )
 from jatlas._src.roots import ROUNDING, eigen
 
@@ -108,10 +109,8 @@ def of_rows(
     rows, means = centered_rows(embeddings, linked, normalize)
     dtype = jnp.result_type(*rows)
     ridge, power = _checked(ridge, power, dtype)
-    have = linked.astype(dtype)
-    counts = jnp.sum(have, axis=0)
-    parts = arrays.safe_divide(jnp.ones_like(counts), counts, 0.0)
-    roots = jnp.sqrt(parts).astype(dtype)
+    have, parts = shares(linked, dtype)
+    roots = jnp.sqrt(parts)
     scale = _scale(jnp.sum(have, axis=1), jnp.stack([jnp.sum(x**2) for x in rows]))
     inverse = arrays.safe_divide(jnp.ones_like(scale), scale, 0.0)
     smoothers, back = zip(

@@ -58,8 +58,7 @@ def candidates(
                 f"--anchors {spec}."
             )
             # Where no sample is in two files the ids are wrong, and this shows them.
-            linked = (samples.presence.sum(axis=0) > 1).any()
-            hopeless = None if linked else str(error)
+            hopeless = None if samples.num_linked else str(error)
         if name == "shared" and number.isdecimal():
             num_anchors = int(number)
     if any(one.coordinates == CONSENSUS for one in kinds):
@@ -75,7 +74,7 @@ def candidates(
 
 def is_scored(samples: Survey, kind: Kind, heard: bool) -> bool:
     """Whether a score is needed, to choose or to be shown."""
-    if len(samples.sources) < 2 or not can_be_held_out(samples.presence):
+    if len(samples.sources) < 2 or not can_be_held_out(samples):
         return False
     consensus = kind.coordinates == CONSENSUS
     open_options = consensus and None in (kind.ridge, kind.power)

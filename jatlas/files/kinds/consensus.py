@@ -44,7 +44,7 @@ def fit(
             num_features is out of range.
     """
     check_joined(samples)
-    links = linked_samples(samples.presence)
+    links = linked.linked_samples(samples.presence)
     charts = [
         linked_rows(source, place, links, batch_size, advance, say)
         for source, place in zip(samples.sources, samples.places, strict=True)
@@ -71,11 +71,6 @@ def fit(
         float(power),
         *map(tuple, zip(*known, strict=True)),
     )
-
-
-def linked_samples(presence: Bool[np.ndarray, "M N"]) -> Bool[np.ndarray, " N"]:
-    """The samples of two charts; of one chart all."""
-    return np.asarray(presence.sum(axis=0) >= min(2, len(presence)))
 
 
 def check_joined(samples: Survey) -> None:

@@ -8,12 +8,16 @@ import numpy as np
 
 from jatlas._src import arrays, border
 from jatlas.files.kinds.choosing import candidates, scores
-from jatlas.files.kinds.held_out_score import FEWEST, Scored, can_be_held_out
+from jatlas.files.kinds.held_out_score import (
+    FEWEST,
+    Sample,
+    Scored,
+    can_be_held_out,
+)
 from jatlas.files.kinds.options import AUTO, checked
 from jatlas.files.kinds.score_table import advice, label, score_table
-from jatlas.files.readers import open_embeddings
-from jatlas.files.reports import Progress, Say, counted, quiet, table, unseen
-from jatlas.files.survey import describe, survey, warnings
+from jatlas.files.reports import Progress, Say, counted, quiet, table
+from jatlas.files.survey import Survey, say_survey, survey_files
 from jatlas.merging.scoring import MergeScore
 
 
@@ -96,8 +100,8 @@ def evaluate_files(
     features: int | None = None,
     seed: int = 0,
     batch_size: int = 1024,
-    say: Say = quiet,
-    progress: Progress = unseen,
+    say: Say | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Score a merge of files in each kind of coordinates.
 
@@ -156,19 +160,14 @@ def evaluate_files(
         features,
     )
     arrays.check_count("batch_size", batch_size, 1)
-    opened = [
-        open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
-        for path in paths
-    ]
-    samples = survey(opened)
-    if len(opened) < 2:
+    samples = survey_files(paths, ids, embeddings, id_type)
+    if len(samples.sources) < 2:
         raise ValueError("one file has no other to be found by; give two at least.")
     given = candidates(samples, kind, anchors, id_type=id_type, seed=seed)
-    linked = int(np.sum(samples.presence.sum(axis=0) > 1))
-    if not can_be_held_out(samples.presence):
+    if not can_be_held_out(samples):
         raise ValueError(
-            f"{linked} samples are in two files or more, and {2 * FEWEST} are needed "
-            "for half of them to be held out: nothing can be scored."
+            f"{samples.num_linked} samples are in two files or more, and {2 * FEWEST} "
+            "are needed for half of them to be held out: nothing can be scored."
         )
     advance = counted(progress, int(samples.presence.sum()))
     sample, scored, reasons = scores(
@@ -176,27 +175,24 @@ def evaluate_files(
     )
     if not scored:
         raise ValueError("; ".join(reasons))
-    say(describe(given.samples))
-    for warning in warnings(given.samples):
-        say(f"warning: {warning}")
-    return _evaluation(samples.charts, linked, sample, scored, reasons)
+    say_survey(given.samples, say or quiet)
+    return _evaluation(samples, sample, scored, reasons)
 
 
 def _evaluation(
-    charts: tuple[str, ...],
-    linked: int,
-    sample: Any,
+    samples: Survey,
+    sample: Sample,
     scored: Sequence[Scored],
     reasons: Sequence[str],
 ) -> Evaluation:
     return Evaluation(
-        charts,
-        linked,
+        samples.charts,
+        samples.num_linked,
         tuple(label(one.kind) for one in scored),
         tuple(one.score for one in scored),
         advice(scored),
         tuple(reasons),
-        score_table(sample, charts, scored),
+        score_table(sample, samples.charts, scored),
     )
 
 

@@ -19,7 +19,6 @@ from jatlas.files.reports import Advance
 from jatlas.files.survey import Survey
 from jatlas.merging import choice, scoring
 from jatlas.merging.anchors import choose_anchors
-from jatlas.merging.consensus import apply_consensus
 from jatlas.merging.relative import similarities
 from jatlas.merging.scoring import MergeScore
 
@@ -74,9 +73,9 @@ class Scored(NamedTuple):
         return scoring.over_queries(self.score, measure)
 
 
-def can_be_held_out(presence: Bool[np.ndarray, "M N"]) -> bool:
+def can_be_held_out(samples: Survey) -> bool:
     """Whether enough samples are linked for some to be left out."""
-    return bool(np.sum(presence.sum(axis=0) > 1) >= 2 * FEWEST)
+    return samples.num_linked >= 2 * FEWEST
 
 
 def draw_sample(
@@ -98,7 +97,7 @@ def draw_sample(
         advance: gets how many more rows were read.
     """
     rng = np.random.default_rng(seed)
-    links = samples.presence.sum(axis=0) > 1
+    links = samples.linked
     listed = samples.anchors if num_anchors is None else np.zeros(0, int)
     kinds = [np.flatnonzero(links), np.flatnonzero(~links)]
     drawn = [
@@ -231,22 +230,11 @@ def _best_consensus(sample: Sample, kind: Kind) -> Scored:
         rows.append(np.where(mine[:, None], x - mean, 0).astype(np.float32))
     widths = [x.shape[1] for x in rows]
     features = min(kind.features or max(widths), sum(widths))
-    fitted = choice.fold_maps(
-        rows, sample.presence, sample.folds, ridges, features, False
+    scores = choice.score_settings(
+        rows, sample.presence, sample.folds, ridges, powers, features
     )
-    totals: dict[tuple[float, float], list[Totals]] = {}
-    for fold, ridge, consensus in fitted:
-        have = sample.presence[:, fold.places]
-        mapped = [
-            apply_consensus(consensus, chart, jnp.asarray(x[fold.places]))
-            for chart, x in enumerate(rows)
-        ]
-        for power in powers:
-            weighted = [x * consensus.agreement**power for x in mapped]
-            total = scoring.score_fold(fold, weighted, have)
-            totals.setdefault((ridge, power), []).append(total)
-    scores = [
-        Scored(kind._replace(ridge=ridge, power=power), scoring.score_of(parts))
-        for (ridge, power), parts in totals.items()
+    scored = [
+        Scored(kind._replace(ridge=ridge, power=power), score)
+        for (ridge, power), score in scores.items()
     ]
-    return max(scores, key=Scored.mean)
+    return max(scored, key=Scored.mean)
