@@ -74,8 +74,9 @@ def fit_consensus(
         are not joined by linked samples, one has fewer than two, or a linked row holds
         a NaN; where the presence can be read, the first two are refused. A chart whose
         linked rows are all alike has no scale, and its rows become NaN. Gradients are
-        finite. They are exact but where agreements coincide: how coordinates of one
-        agreement turn into each other is then taken not to change.
+        finite. Where agreements coincide they are exact for what does not depend on
+        the choice of a basis: how coordinates of one agreement turn into each other is
+        taken not to change.
 
     Raises:
         ValueError: if the shapes or dtypes are not these, num_features is out of range,

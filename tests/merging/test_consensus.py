@@ -21,12 +21,11 @@ from jatlas.merging.consensus import (
 few = settings(max_examples=10, deadline=None)
 N, HIDDEN = 40, 4
 
-# Each is another way through the code: N = 40 above or below D_1 + ... + D_M, a chart
-# wider than N or not, stacked or not.
+# Each is another way through the code: N = 40 above or below D_1 + ... + D_M, charts
+# stacked or not, and at the end one that is wider than N.
 WIDTHS = {
     "moments": (4, 4, 4),
     "rows": (16, 16, 16),
-    "rows of wide charts": (50, 50, 50),
     "moments of differing widths": (2, 5, 3),
     "rows of differing widths": (20, 45, 3),
 }
@@ -130,10 +129,14 @@ def assert_reference(
 # The reference
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
 @each_width
-def test_it_is_the_reference(widths, dtype):
-    assert_reference(dtype, draw(widths), some(3), num_features=4)
+def test_it_is_the_reference(widths):
+    assert_reference(np.float64, draw(widths), some(3), num_features=4)
+
+
+@pytest.mark.parametrize("name", ["moments", "rows of differing widths"])
+def test_in_float32_it_is_the_reference(name):
+    assert_reference(np.float32, draw(WIDTHS[name]), some(3), num_features=4)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
@@ -143,8 +146,9 @@ def test_it_is_the_reference_where_all_charts_have_all_samples(dtype):
         assert_reference(dtype, draw(WIDTHS[name]), everywhere(3), **options)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(
+    ("normalize", "dtype"), [(False, np.float32), (True, np.float64)]
+)
 def test_rows_and_merged_rows_are_the_reference(normalize, dtype):
     charts, presence = draw(WIDTHS["moments"]), some(3)
     options = {"num_features": 4, "normalize": normalize, "agreement_power": 0.5}
@@ -160,8 +164,7 @@ def test_rows_and_merged_rows_are_the_reference(normalize, dtype):
 
 def test_of_differing_widths_rows_and_merged_rows_are_the_reference():
     charts, presence = draw(WIDTHS["rows of differing widths"]), some(3)
-    options = {"num_features": 4, "normalize": True}
-    consensus, expected = assert_reference(np.float64, charts, presence, **options)
+    consensus, expected = assert_reference(np.float64, charts, presence, num_features=4)
     with jax.enable_x64(True):
         row = apply_consensus(consensus, 1, charts[1])
         merged = merge_consensus(consensus, poisoned(charts, presence), presence)
@@ -170,7 +173,8 @@ def test_of_differing_widths_rows_and_merged_rows_are_the_reference():
 
 
 @pytest.mark.parametrize("name", ["moments of differing widths", "rows"])
-def test_samples_outside_where_are_not_learned_from(name):
+def test_masked_is_dropped(name):
+    """The reference drops the rows; NaN in them changes no bit."""
     charts, where = draw(WIDTHS[name]), np.arange(N) % 4 != 0
     options = {"where": where, "num_features": 4}
     consensus, _ = assert_reference(np.float64, charts, some(3), **options)
@@ -272,7 +276,9 @@ def test_one_chart_gives_its_principal_directions():
     for width in (5, 60):
         x = draw((width,))[0]
         options = {"num_features": 4, "ridge": 0.5}
-        _, merged = coordinates(x[None], everywhere(1), **options)
+        with jax.enable_x64(True):
+            consensus = fit_consensus(x[None], everywhere(1), **options)
+        merged = centered(x) @ np.asarray(consensus.weights[0])
         left, values, _ = np.linalg.svd(centered(x), full_matrices=False)
         # w = s^2 / (s^2 + ridge), x W = u w, and once more w for the power.
         expected = (left * (values**2 / (values**2 + 0.5)) ** 2)[:, :4]
@@ -330,18 +336,6 @@ def test_absent_rows_may_hold_nan(base):
         one = fit(cast(charts, np.float32))
         other = fit(cast(poisoned(charts, presence), np.float32))
         jax.tree.map(np.testing.assert_array_equal, other, one)
-
-
-def test_masked_is_dropped(base):
-    charts, presence, _ = base
-    where = np.arange(N) % 4 != 0
-    with jax.enable_x64(True):
-        masked = fit_consensus(charts, presence, where=where)
-        dropped = fit_consensus(charts[:, where], presence[:, where])
-        got = merge_consensus(masked, charts, presence)
-        expected = merge_consensus(dropped, charts, presence)
-    np.testing.assert_allclose(masked.agreement, dropped.agreement, atol=1e-12)
-    assert_same(got, np.asarray(expected))
 
 
 def test_samples_of_one_chart_alone_are_not_learned_from(base):
@@ -525,7 +519,6 @@ def spread(mesh, x, *spec):
     ("kind", "name"),
     [
         ("Auto", "moments"),
-        ("Explicit", "moments"),
         ("Explicit", "rows of differing widths"),
     ],
 )
@@ -559,7 +552,7 @@ def test_charts_that_nothing_joins_are_named():
     with pytest.raises(ValueError, match=r"2 groups.* \[0, 2\]; \[1, 3, 4\]\."):
         fit_consensus(charts, presence)
     presence[[0, 4], 30] = True
-    fit_consensus(charts, presence)
+    jax.eval_shape(partial(fit_consensus, presence=presence), charts)
     with pytest.raises(ValueError, match=r"\[0, 2\]; \[1, 3, 4\]\."):
         fit_consensus(charts, presence, where=np.arange(N) != 30)
 
@@ -657,14 +650,8 @@ IN_JIT = jax.jit(partial(fit_consensus, num_features=4))
 
 
 @pytest.mark.parametrize("presence", [disjoint, lonely])
-@pytest.mark.parametrize("width", [4, 16])
-def test_in_jit_what_cannot_be_joined_is_nan_everywhere(presence, width):
-    presence = presence()
-    charts = np.float32(draw((width,) * 3))
-    assert_unknown(IN_JIT(charts, presence))
-    charts, consensus = charts[..., :4], IN_JIT(charts[..., :4], presence)
-    assert np.isnan(apply_consensus(consensus, 0, charts[0])).all()
-    assert np.isnan(merge_consensus(consensus, charts, presence)).all()
+def test_in_jit_charts_with_too_few_linked_samples_are_nan_everywhere(presence):
+    assert_unknown(IN_JIT(np.float32(draw(WIDTHS["rows"])), presence()))
 
 
 def test_in_jit_two_pairs_of_charts_are_nan_everywhere():
@@ -677,7 +664,11 @@ def test_in_jit_two_pairs_of_charts_are_nan_everywhere():
 )
 def test_options_out_of_range_give_nan(width, options):
     charts = np.float32(draw((width,) * 3))
-    assert_unknown(fit_consensus(charts, everywhere(3), num_features=4, **options))
+    consensus = fit_consensus(charts, everywhere(3), num_features=4, **options)
+    assert_unknown(consensus)
+    if width == 4:
+        assert np.isnan(apply_consensus(consensus, 0, charts[0])).all()
+        assert np.isnan(merge_consensus(consensus, charts, everywhere(3))).all()
 
 
 def test_a_nan_in_a_linked_row_is_nan_everywhere():
@@ -708,7 +699,8 @@ def test_a_chart_whose_rows_are_all_alike_has_no_rows():
 
 @cache
 def inner(num_features):
-    """A loss that does not see how the coordinates are turned, and its gradient."""
+    """A loss that does not see how coordinates are turned, with its gradient."""
+    seen = np.random.default_rng(4).normal(size=(N, N))
 
     def loss(charts, presence, ridge, power):
         options = {"ridge": ridge, "agreement_power": power}
@@ -717,9 +709,9 @@ def inner(num_features):
         )
         rows = merge_consensus(consensus, charts, presence, empty=0.0)
         rows = jnp.where(jnp.isnan(rows), 0, rows)  # where a chart has no scale
-        return jnp.sum((rows @ rows.T) ** 2)
+        return jnp.sum(seen * (rows @ rows.T))
 
-    return jax.jit(loss), jax.jit(jax.grad(loss, (0, 2, 3)))
+    return jax.jit(jax.value_and_grad(loss, (0, 2, 3)))
 
 
 GIVEN = {
@@ -735,46 +727,58 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("width", [4, 16])
-def test_gradients_are_finite_differences(width):
-    """With all coordinates that there are: a cut between equal ones has no slope."""
-    presence, h = some(3), 1e-5
+OPTIONS = np.array([0.7, 1.5])  # ridge and power
+
+
+def assert_finite_differences(of, charts, presence, kind=""):
+    """Along one direction of all charts, and along the ridge and the power."""
+    _, got = of(charts, presence, *OPTIONS)
+    assert all(np.isfinite(x).all() for x in got), kind
+    turn = np.random.default_rng(3).normal(size=charts.shape)
+    for step in ((turn, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
+        up, down = (
+            of(charts + h * step[0], presence, *(OPTIONS + h * np.array(step[1:])))[0]
+            for h in (1e-5, -1e-5)
+        )
+        slope = sum(np.sum(np.asarray(g) * s) for g, s in zip(got, step, strict=True))
+        np.testing.assert_allclose(slope, (up - down) / 2e-5, rtol=1e-5, err_msg=kind)
+
+
+# All coordinates that there are: a cut between equal ones has no slope.
+every_coordinate = pytest.mark.parametrize(
+    ("width", "num_features"), [(4, 12), (16, N)]
+)
+
+
+@every_coordinate
+def test_gradients_are_finite_differences(width, num_features):
     with jax.enable_x64(True):
-        loss, gradient = inner({4: 12, 16: N}[width])
         for kind, make in GIVEN.items():
             charts = np.ascontiguousarray(make(draw((width,) * 3)))
-            got = gradient(charts, presence, 0.7, 1.5)
-            assert all(np.isfinite(x).all() for x in got), kind
-            turn = np.random.default_rng(3).normal(size=charts.shape)
-            for step in ((turn, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
-                up, down = (
-                    loss(
-                        charts + d * step[0],
-                        presence,
-                        0.7 + d * step[1],
-                        1.5 + d * step[2],
-                    )
-                    for d in (h, -h)
-                )
-                slope = sum(np.sum(g * s) for g, s in zip(got, step, strict=True))
-                np.testing.assert_allclose(
-                    slope, (up - down) / (2 * h), rtol=1e-5, err_msg=kind
-                )
+            assert_finite_differences(inner(num_features), charts, some(3), kind)
 
 
-@pytest.mark.parametrize("width", [4, 16])
-def test_gradients_are_finite_everywhere_and_zero_for_absent_rows(width):
+@every_coordinate
+def test_gradients_are_exact_where_agreements_coincide(width, num_features):
+    """Charts of one even spread, with all samples: all agreements are one number."""
+    charts = GIVEN["an even spread"](draw((width,) * 3))
+    with jax.enable_x64(True):
+        agreement = fit_consensus(charts, everywhere(3), num_features=4).agreement
+        np.testing.assert_allclose(agreement, agreement[0], rtol=1e-12)
+        assert_finite_differences(inner(num_features), charts, everywhere(3))
+
+
+@every_coordinate
+def test_gradients_are_finite_everywhere_and_zero_for_absent_rows(width, num_features):
     """`tests/test_promises.py` has them in float32."""
     presence = some(3)
     made = {**GIVEN, "all zero": np.zeros_like, "all rows alike": np.ones_like}
     with jax.enable_x64(True):
-        _, gradient = inner({4: 12, 16: N}[width])
         for kind, make in made.items():
             charts = poisoned(make(draw((width,) * 3)), presence)
-            of_charts, *of_options = gradient(charts, presence, 0.7, 1.5)
-            assert np.isfinite(of_charts).all(), kind
-            assert np.isfinite(of_options).all(), kind
-            assert not np.asarray(of_charts)[~presence].any(), kind
+            _, got = inner(num_features)(charts, presence, *OPTIONS)
+            assert all(np.isfinite(x).all() for x in got), kind
+            assert not np.asarray(got[0])[~presence].any(), kind
 
 
 # One program for many
@@ -809,5 +813,3 @@ def test_a_consensus_is_a_tree_of_arrays(base):
     again = jax.tree.unflatten(tree, leaves)
     assert isinstance(again, Consensus)
     assert again.normalize
-    got = jax.jit(merge_consensus)(consensus, cast(charts, np.float32), presence)
-    assert got.shape == (N, 4)

@@ -20,7 +20,7 @@ from jatlas._src.consensus.moments import (
     dimensions_of,
     shares,
 )
-from jatlas._src.roots import ROUNDING, eigen
+from jatlas._src.roots import eigen
 
 PerChart = Array | tuple[Array, ...]
 
@@ -63,7 +63,7 @@ def of_moments(
     It is an eigenproblem of W = D_1 + ... + D_M rows. With L_m L_m' = X_m' X_m + ridge
     I, H = C^(-1/2) [X_1 L_1^(-T), ...] and H'H = V w V' it is W_m = L_m^(-T) V_m
     w^(1/2). That is (X_m' X_m + ridge I)^(-1) X_m' G, since G = C^(-1/2) H V w^(-1/2)
-    and so X_m' G = L_m V_m w^(1/2).
+    and so X_m' G = L_m V_m w^(1/2). The weights w^power are in the same power of w.
     """
     ridge, power = _checked(ridge, power, state.across.dtype)
     scale = _scale(state.count, jax.tree.map(_trace, state.within))
@@ -76,14 +76,14 @@ def of_moments(
     )
     across = state.across * inverse[chart][:, None] * inverse[chart]
     half = _solve(factors, across, state.dimensions)
-    values, vectors = eigen(_solve(factors, half.T, state.dimensions))
-    values, vectors = values[:num_features], vectors[:, :num_features]
-    sided = _solve(factors, vectors, state.dimensions, transposed=True)
+    both = _solve(factors, half.T, state.dimensions)
+    values, columns = eigen(both, power + 0.5)
+    columns = columns[:, :num_features]
     return _consensus(
         state.mean,
         jnp.where(_usable(state.count, state.links), scale, jnp.nan),
-        sided * _powered(values, 0.5),
-        values,
+        _solve(factors, columns, state.dimensions, transposed=True),
+        values[:num_features],
         (ridge, power),
         state.dimensions,
         state.normalize,
@@ -120,15 +120,14 @@ def of_rows(
         ),
         strict=True,
     )
-    values, vectors = eigen(sum(smoothers) * roots[:, None] * roots)
-    values, vectors = values[:num_features], vectors[:, :num_features]
-    weights = jnp.concatenate([solve(roots[:, None] * vectors) for solve in back])
+    values, columns = eigen(sum(smoothers) * roots[:, None] * roots, power)
+    columns = roots[:, None] * columns[:, :num_features]
     links = arrays.matmul(have * parts, have.T)
     return _consensus(
         jnp.concatenate(means).astype(dtype),
         jnp.where(_usable(jnp.sum(have, axis=1), links), scale, jnp.nan),
-        weights * _powered(values, 0.0),
-        values,
+        jnp.concatenate([solve(columns) for solve in back]),
+        values[:num_features],
         (ridge, power),
         dimensions_of(embeddings),
         normalize,
@@ -174,7 +173,7 @@ def _consensus(
     unknown = jnp.any(jnp.isnan(jnp.concatenate([scale, values])))
     mean, scale, weights, agreement = (
         jnp.where(unknown | jnp.isnan(power), jnp.nan, x)
-        for x in (mean, scale, weights * _powered(values, power), values)
+        for x in (mean, scale, weights, values)
     )
     return Consensus(
         by_chart(mean, dimensions),
@@ -185,14 +184,6 @@ def _consensus(
         power,
         normalize,
     )
-
-
-def _powered(values: Float[Array, " K"], power: Number) -> Float[Array, " K"]:
-    """w^power; zero where w is rounding only."""
-    kept = values > ROUNDING * jnp.finfo(values.dtype).eps * jnp.max(values)
-    root = jnp.where(kept, values, 1) ** power
-    # A NaN fails every comparison; it must come out as NaN, not as zero.
-    return jnp.where(kept, root, values * 0)
 
 
 def _checked(ridge: Number, power: Number, dtype: jnp.dtype) -> tuple[Array, Array]:
