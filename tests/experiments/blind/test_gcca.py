@@ -12,7 +12,7 @@ N, K = 60, 3
 
 @pytest.mark.parametrize("widths", [(4, 4, 4), (3, 6, 5)], ids=str)
 def test_with_a_ridge_near_zero_it_is_gcca(widths):
-    """Full presence; the scores of each chart are the same, up to one scale and sign."""
+    """With full presence each chart's scores are the same, up to a scale and signs."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(N, 3)) * [3, 2, 1]
     charts = [
