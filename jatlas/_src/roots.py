@@ -88,9 +88,10 @@ def _root_jvp(
 def eigen(
     matrix: Float[AnyArray, "D D"], power: Number
 ) -> tuple[Float[Array, " D"], Float[Array, "D D"]]:
-    """Eigenvalues w of the symmetric part, largest first, and columns V w^power.
+    """Eigenvalues w, largest first, and columns V w^power.
 
-    A column is zero whose eigenvalue is negative, or zero up to rounding.
+    They are of the symmetric part. A column is zero whose eigenvalue is negative, or
+    zero up to rounding.
 
     Within a group of eigenvalues that coincide the columns are any basis of a space,
     and how one turns into another has no derivative. It is taken to be zero. What does
@@ -118,7 +119,7 @@ def _rounding(values: Array) -> Array:
 
 
 def _powered(values: Float[Array, " D"], power: Number) -> Float[Array, " D"]:
-    """w^power; zero for an eigenvalue that is zero up to rounding of the largest."""
+    """w^power, or zero where w is zero up to rounding."""
     kept = values > _rounding(values)
     root = jnp.where(kept, values, 1) ** power
     # A NaN fails every comparison; it must come out as NaN, not as zero.

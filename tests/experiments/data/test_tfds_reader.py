@@ -172,6 +172,7 @@ def test_what_is_prepared_is_read_and_not_prepared_again(cache, monkeypatch):
     assert after == before
 
 
+@pytest.mark.slow
 def test_of_processes_at_once_one_prepares_and_all_read_the_same(tmp_path):
     processes = [start(LOAD, tmp_path) for _ in range(3)]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3

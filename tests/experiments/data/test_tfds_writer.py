@@ -73,6 +73,7 @@ def make_builder(archive, monkeypatch):
     return partial(small_cifar100, archive.stat().st_size, checksum)
 
 
+@pytest.mark.slow
 def test_cifar100_is_prepared_by_tensorflow_and_read_without(
     archive, make_builder, tmp_path, capfd
 ):

@@ -396,6 +396,7 @@ def interrupt_at(monkeypatch, name):
     monkeypatch.setattr(whole.os, "replace", interrupted)
 
 
+@pytest.mark.slow
 def test_interrupted_it_goes_on_from_the_last_finished_unit_and_ends_in_the_same_files(
     finished, tmp_path, monkeypatch
 ):
