@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 from jatlas._src import arrays
 from jatlas._src.arrays import AnyArray
 from jatlas._src.consensus.linked import Stacked, linked_samples
-from jatlas._src.pairs.ranks import nearest, ranks_of
+from jatlas._src.pairs.ranks import ranks_and_nearest
 from jatlas._src.seeds import Seed, generator
 
 # Queries of a fold, and rows that they are looked for among: more say no more.
@@ -140,11 +140,11 @@ def _pair(
     gallery = jnp.concatenate([answers, arrays.unit(arrays.widen(others))])
     candidates = jnp.concatenate([both, jnp.ones(len(others), bool)])
     places = jnp.arange(len(queries))
-    ranks = ranks_of(queries, gallery, answers, places, candidates)
-    k = min(NEAREST, len(gallery))
-    alike = jnp.concatenate([jnp.zeros(len(answers), bool), alone])
-    near = alike[nearest(queries, gallery, candidates, k)]
-    values = [1 / ranks, ranks <= 1, ranks <= NEAREST, jnp.mean(near, axis=1)]
+    ranks, near = ranks_and_nearest(
+        queries, gallery, answers, places, candidates, min(NEAREST, len(gallery))
+    )
+    alike = jnp.concatenate([jnp.zeros(len(answers), bool), alone])[near]
+    values = [1 / ranks, ranks <= 1, ranks <= NEAREST, jnp.mean(alike, axis=1)]
     return jnp.stack([jnp.sum(jnp.where(both, x, 0)) for x in values])
 
 
