@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from jatlas._src import border
-from jatlas.files.formats import array_files, column_files, hdf5_files, names
+from jatlas.files.formats import array_files, hdf5_files, names
+from jatlas.files.formats.columns import tables
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.rows import Rows
 from jatlas.files.reports import Say, quiet
@@ -22,7 +23,7 @@ OPENERS: dict[str, _Opener] = {
     ".safetensors": array_files.open_safetensors,
     ".h5": hdf5_files.open_hdf5,
     ".hdf5": hdf5_files.open_hdf5,
-    ".parquet": column_files.open_parquet,
+    ".parquet": tables.open_parquet,
 }
 
 AT_ONCE = 8192
@@ -125,9 +126,7 @@ def open_embeddings(
 ) -> Source:
     """`read_embeddings` up to the numbers, which are then read with `batches`."""
     path = Path(path)
-    opener = (
-        column_files.open_dataset if path.is_dir() else OPENERS.get(path.suffix.lower())
-    )
+    opener = tables.open_dataset if path.is_dir() else OPENERS.get(path.suffix.lower())
     with faults_of(path):
         if not path.exists():
             raise FileNotFoundError(2, "No such file or directory", str(path))
@@ -200,7 +199,7 @@ def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
 def file_hash(path: Path) -> str:
     """The SHA-256 of a file or of a `datasets` folder, in hexadecimal."""
     digest = hashlib.sha256()
-    for file in column_files.dataset_files(path) if path.is_dir() else [path]:
+    for file in tables.dataset_files(path) if path.is_dir() else [path]:
         with file.open("rb") as stream:
             while block := stream.read(2**20):
                 digest.update(block)

@@ -22,8 +22,8 @@ import jatlas
 from jatlas.cli import interrupts
 from jatlas.cli.commands import main
 from jatlas.files.comparing import compare_files
-from jatlas.files.formats import parquet_pages
 from jatlas.files.formats.array_files import read_ids
+from jatlas.files.formats.columns import parquet_pages
 from jatlas.files.readers import open_embeddings, read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save

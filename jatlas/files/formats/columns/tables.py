@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from jatlas.files.formats import names
-from jatlas.files.formats.column_choice import Chosen, choose_columns
-from jatlas.files.formats.column_kinds import TEXT, is_list, kind_of
+from jatlas.files.formats.columns.choice import Chosen, choose_columns
+from jatlas.files.formats.columns.kinds import TEXT, is_list, kind_of
+from jatlas.files.formats.columns.parquet_pages import check_pages
 from jatlas.files.formats.faults import faults_of, package
-from jatlas.files.formats.parquet_pages import check_pages
 from jatlas.files.formats.rows import Rows
 
 _AT_ONCE, _BUFFER = 8192, 2**20
