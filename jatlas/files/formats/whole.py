@@ -13,6 +13,17 @@ Fill = Callable[[IO[bytes]], object]
 PARTIAL = ".part"
 
 
+def check_folder(path: Path) -> None:
+    """Raise OSError if no file can be written there."""
+    if path.is_dir():
+        raise IsADirectoryError(
+            21, "it is a folder; give the path of a file", str(path)
+        )
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(20, "it is a file, and no folder", str(above))
+
+
 def write_whole(files: Mapping[Path, Fill]) -> None:
     """Write all files in full, or none.
 
@@ -23,6 +34,8 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
     in the instant between two of the names leaves the first of the new files beside an
     old one.)
 
+    Folders that are not there are made.
+
     Raises:
         OSError: if they cannot be written, with the path of the file that could not.
             Nothing is then left of them.
@@ -31,6 +44,7 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
         parts = {}
         for path, fill in files.items():
             with _named(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
                 handle, part = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
                 undo.callback(_remove, part)
                 with os.fdopen(handle, "wb") as stream:

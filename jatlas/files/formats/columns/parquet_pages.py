@@ -10,9 +10,9 @@ Thrift's compact protocol, thrift-compact-protocol.md.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from jatlas.files.formats.places import Place
 from jatlas.files.formats.rows import check_promise
 
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE = 0, 1, 2, 3, 7
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
     end: int
 
 
-def check_pages(path: Path, columns: Sequence[str]) -> None:
+def check_pages(path: Place, columns: Sequence[str]) -> None:
     """Raise ValueError if a page claims more than it can hold.
 
     Args:

@@ -1,0 +1,97 @@
+"""What stands in a written table: kept columns, the id's name, one recipe."""
+
+import numpy as np
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import pytest
+
+from jatlas.cli.commands import main
+from jatlas.files.readers import read_embeddings
+from jatlas.files.storage import load, load_recipe
+
+N = 12
+X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
+IDS = np.array([f"d{n}" for n in range(N)])
+
+
+@pytest.fixture
+def charts(tmp_path):
+    """Two charts: in the first 0 to 9, in the second 4 to 11, with other columns."""
+    a, b = slice(0, 10), slice(4, 12)
+    first = {"doc": IDS[a], "x": list(X[a]), "title": [f"A{n}" for n in range(10)]}
+    second = {"doc": IDS[b], "x": list(X[b] ** 3), "title": [f"B{n}" for n in range(8)]}
+    second |= {"score": np.arange(8, dtype=np.int16)}
+    parquet.write_table(arrow.table(first), tmp_path / "a.parquet")
+    parquet.write_table(arrow.table(second), tmp_path / "b.parquet")
+    return [str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")]
+
+
+def test_columns_are_kept_and_the_id_has_its_name(charts, tmp_path, capsys):
+    out = tmp_path / "new" / "folder" / "atlas.parquet"
+    merge = ["merge", *charts, "--ids", "doc", "--anchors", "shared:5"]
+    merge += ["--embeddings", "x", "x", "--out", str(out)]
+    assert main([*merge, "--keep", "title", "score"]) == 0, capsys.readouterr()
+    table = parquet.read_table(out)
+    assert table.column_names == [
+        *("doc", "atlas", "charts", "disagreement"),
+        *("members", "title", "score"),
+    ]
+    assert table["doc"].to_pylist() == IDS.tolist()
+    assert table["title"].to_pylist() == [f"A{n}" for n in range(10)] + ["B6", "B7"]
+    assert table["score"].to_pylist() == [None] * 4 + list(range(8))
+    assert load(out).ids.tolist() == IDS.tolist()
+    assert read_embeddings(out)[0].tolist() == IDS.tolist()
+
+    assert main([*merge, "--keep", "author"]) == 2
+    error = capsys.readouterr().err
+    assert "--keep author: no file has such a column; they have" in error
+    assert main([*merge, "--keep", "charts"]) == 2
+    assert "--keep charts: the atlas has a column of that name" in (
+        capsys.readouterr().err
+    )
+    assert main([*merge[:-1], "x.safetensors", "--keep", "title"]) == 2
+    assert "--keep takes an --out that ends in .parquet" in capsys.readouterr().err
+
+
+def test_a_recipe_is_written_once(charts, tmp_path, capsys):
+    atlas, new = tmp_path / "atlas.parquet", tmp_path / "more" / "new.parquet"
+    files = ["--ids", "doc", "--embeddings", "x"]
+    merge = ["merge", *charts, *files, "--anchors", "shared:5", "--out", str(atlas)]
+    assert main(merge) == 0
+    project = ["project", str(atlas), charts[1], *files, "--chart", "b"]
+    assert main([*project, "--out", str(new)]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {new}\n")
+    assert [path.name for path in new.parent.iterdir()] == ["new.parquet"]
+    assert load(new).ids.tolist() == IDS[4:].tolist()
+    np.testing.assert_array_equal(
+        load_recipe(new).anchors[1], load_recipe(atlas).anchors[1]
+    )
+    again = ["project", str(new), charts[0], *files, "--chart", "a"]
+    assert main([*again, "--out", str(tmp_path / "again.parquet")]) == 0
+    assert load(tmp_path / "again.parquet").ids.tolist() == IDS[:10].tolist()
+    # Another merge in the place of the first is another recipe.
+    assert main([*merge, "--seed", "7"]) == 0
+    with pytest.raises(ValueError, match=r"new.parquet: .* recipe of another atlas"):
+        load(new)
+
+
+def test_ids_that_differ_by_their_unicode_form(charts, tmp_path, capsys):
+    np.savez(
+        tmp_path / "x.npz", doc=[*IDS, "gro\u0308ße", "kea"], x=X[[*range(N), 0, 1]]
+    )
+    np.savez(
+        tmp_path / "y.npz", doc=[*IDS, "größe", "kea "], x=X[[*range(N), 2, 3]] ** 3
+    )
+    paths = [str(tmp_path / "x.npz"), str(tmp_path / "y.npz")]
+    out = [
+        "--anchors",
+        "shared:5",
+        "--ids",
+        "doc",
+        "--out",
+        str(tmp_path / "o.parquet"),
+    ]
+    assert main(["merge", *paths, *out]) == 0
+    text = capsys.readouterr().out
+    assert "warning: 4 ids differ by blanks at their ends or by the Unicode" in text
+    assert r"'gr\xf6\xdfe', 'gro\u0308\xdfe'" in text
