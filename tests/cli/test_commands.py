@@ -432,7 +432,7 @@ def test_ids_of_two_types_are_converted_if_asked(pair):
         (["--anchors", "shared:2", "--embeddings", "y"], "there is no 'y' in it"),
         (["--anchors", "shared:2", "--out", "x.csv"], "must end in .parquet or"),
         (
-            ["--anchors", "shared:2", "--out", "0.npz/where.parquet"],
+            ["--anchors", "shared:2", "--out", "p.npz/where.parquet"],
             "it is a file, and no folder",
         ),
     ],

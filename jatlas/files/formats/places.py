@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -62,15 +62,14 @@ class Remote:
         """Itself."""
         return self
 
-    def open(self, mode: str = "rb") -> IO[bytes]:
+    def open(self, mode: str = "rb") -> Any:
         """A stream of its bytes, which are fetched block by block."""
-        stream: IO[bytes] = self.system.open(self.inner, mode)
-        return stream
+        return self.system.open(self.inner, mode)
 
     def read_text(self) -> str:
         """Its text."""
         with self.open() as stream:
-            return stream.read().decode()
+            return str(stream.read().decode())
 
     def size(self) -> int:
         """How many bytes it has."""

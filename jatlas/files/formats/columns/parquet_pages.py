@@ -10,7 +10,7 @@ Thrift's compact protocol, thrift-compact-protocol.md.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from jatlas.files.formats.places import Place
 from jatlas.files.formats.rows import check_promise
@@ -42,7 +42,7 @@ def check_pages(path: Place, columns: Sequence[str]) -> None:
                 check_promise(f"a page of {column!r}", unpacked, stored)
 
 
-def chunks(stream: IO[bytes], columns: set[str]) -> Iterator[Chunk]:
+def chunks(stream: Any, columns: set[str]) -> Iterator[Chunk]:
     """The chunks of these columns in all row groups, from the footer."""
     size = stream.seek(0, 2)
     stream.seek(max(size - 8, 0))
@@ -81,7 +81,7 @@ def _chunk(name: str, about: dict[int, Any], size: int) -> Chunk:
     return Chunk(name, start, start + length)
 
 
-def pages(stream: IO[bytes], start: int, end: int) -> Iterator[tuple[int, int]]:
+def pages(stream: Any, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The sizes that pages promise, unpacked and stored."""
     while start < end:
         stream.seek(start)

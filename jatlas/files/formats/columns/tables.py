@@ -40,8 +40,9 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
     with opened() as file:
         schema, ids = file.schema_arrow, wanted.ids
-        if ids is None and b"jatlas.id" in (schema.metadata or {}):  # of an atlas
-            ids = schema.metadata[b"jatlas.id"].decode(errors="replace")
+        of_atlas = (schema.metadata or {}).get(b"jatlas.id", b"")
+        if ids is None and of_atlas.decode(errors="replace") in schema.names:
+            ids = of_atlas.decode()
         chosen = choose_columns(schema, ids, wanted.embeddings, first_text)
         check_pages(path, [chosen.ids, *chosen.embeddings])
         its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
