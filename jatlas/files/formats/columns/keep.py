@@ -11,6 +11,7 @@ from jatlas._src import border
 from jatlas.files.formats import names, parts
 from jatlas.files.formats.columns import tables
 from jatlas.files.formats.columns.ipc import ipc_batches
+from jatlas.files.formats.columns.ipc_buffers import check_buffers
 from jatlas.files.formats.columns.parquet_pages import check_pages
 from jatlas.files.formats.faults import BadFile, faults_of, package
 from jatlas.files.formats.places import Place, Remote, is_pattern, place
@@ -154,7 +155,7 @@ def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]
     if path.is_dir():
         files = tables.dataset_files(Path(str(path)))
         table = arrow.concat_tables(
-            arrow.Table.from_batches(list(ipc_batches(file))) for file in files
+            arrow.Table.from_batches(_batches(file)) for file in files
         )
     elif suffix == ".parquet":
         parquet = package("pyarrow.parquet", "Parquet")
@@ -165,7 +166,7 @@ def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]
             seen.update(has)
             table = file.read([name for name in keep if name in has])
     elif suffix in (".arrow", ".ipc", ".feather"):
-        table = arrow.Table.from_batches(list(ipc_batches(path)))
+        table = arrow.Table.from_batches(_batches(path))
     elif suffix == ".npz" and not isinstance(path, Remote):
         with np.load(path, allow_pickle=False) as arrays:
             seen.update(arrays.files)
@@ -175,3 +176,8 @@ def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]
         return {}
     seen.update(table.column_names)
     return {name: table.column(name) for name in keep if name in table.column_names}
+
+
+def _batches(path: Place) -> list[Any]:
+    check_buffers(path)
+    return list(ipc_batches(path))

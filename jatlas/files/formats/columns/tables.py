@@ -11,6 +11,7 @@ import numpy as np
 from jatlas.files.formats import names
 from jatlas.files.formats.columns.choice import choose_columns
 from jatlas.files.formats.columns.ipc import ipc_batches
+from jatlas.files.formats.columns.ipc_buffers import check_buffers
 from jatlas.files.formats.columns.kinds import TEXT, kind_of
 from jatlas.files.formats.columns.matrices import rows_of_batches as _rows
 from jatlas.files.formats.columns.parquet_pages import check_pages
@@ -56,6 +57,7 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
 def open_ipc(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     """Ids and rows of an Arrow IPC file, stream or Feather."""
+    check_buffers(path)
     with contextlib.closing(ipc_batches(path)) as all_of_it:
         first = next(all_of_it, None)
         if first is None or first.num_columns == 0:
@@ -137,6 +139,7 @@ def dataset_files(folder: Path) -> list[Path]:
 def _stream(file: Path) -> Any:
     arrow = package("pyarrow", "a folder of datasets")
     with faults_of(file):
+        check_buffers(file)
         mapped = arrow.memory_map(str(file))
         return (
             package("pyarrow.ipc", "a folder of datasets")
