@@ -48,10 +48,10 @@ def merge_files(
 ) -> AtlasFile:
     """Merge embeddings in files, of any encoders and widths, into one space.
 
-    The files are read twice, three times for a held-out score, some rows at a time, and
-    once more for their hashes: what they hold need not fit in memory, only the atlas
-    and the ids. Rows of linked samples lie in a temporary file for consensus
-    coordinates, if they take more than half a GiB.
+    The files are read twice, three times for a held-out score, some rows at a time,
+    once more for their hashes, and once for invalid rows if those are dropped: what
+    they hold need not fit in memory, only the atlas and the ids. Rows of linked samples
+    lie in a temporary file for consensus coordinates, if they take more than .5 GiB.
 
     Args:
         paths: of M files, one a chart, as `read_embeddings` reads them.
@@ -183,9 +183,6 @@ def merge_files(
 def _describe(samples: Survey, lines: Sequence[str], say: Say) -> None:
     """Say what is in the files, and warnings."""
     say_survey(samples, say)
-    for source in samples.sources:
-        if source.rows.note:
-            say(f"{source.path}: {source.rows.note}")
     for line in lines:
         say(line)
 

@@ -8,7 +8,7 @@ from jatlas.files.formats import atlas_table, atlas_tensors
 from jatlas.files.formats.columns.keep import Beside
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import check_local
-from jatlas.files.formats.whole import check_folder, write_whole
+from jatlas.files.formats.whole import check_folder, check_inputs, write_whole
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 
 _SUFFIXES = (".parquet", ".safetensors")
@@ -168,12 +168,7 @@ def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
     """
     check_local(path)
     path = Path(path)
-    written = {path.resolve(), atlas_table.recipe_path(path).resolve()}
-    for given in map(Path, inputs):
-        if given.resolve() in written:
-            raise ValueError(
-                f"{path} would be written over {given}, an input; give another path."
-            )
+    check_inputs([path, atlas_table.recipe_path(path)], inputs)
     if path.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}.")
     if path.suffix.lower() == ".parquet":

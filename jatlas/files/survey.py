@@ -214,10 +214,13 @@ def warnings(survey: Survey) -> list[str]:
 
 
 def say_survey(survey: Survey, say: Say) -> None:
-    """Say what is in the files, and warnings."""
+    """Say what is in the files, warnings, and what was taken."""
     say(describe(survey))
     for warning in warnings(survey):
         say(f"warning: {warning}")
+    for source in survey.sources:
+        if source.rows.note:
+            say(f"{source.path}: {source.rows.note}")
 
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jatlas.files.formats.faults import package
+from jatlas.files.formats.faults import BadFile, Missing, package
 
 # s3://bucket/x, gs://..., memory://x, also chained: filecache::s3://bucket/x.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+(://|::)", re.IGNORECASE)
@@ -19,7 +19,12 @@ class Remote:
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/") or address
         fsspec = package("fsspec", f"the address {address}", extra="remote")
-        self.system, self.inner = fsspec.core.url_to_fs(self.address)
+        try:
+            self.system, self.inner = fsspec.core.url_to_fs(self.address)
+        except ImportError as error:  # of the store's package, which it names
+            raise Missing(f"{address}: {error}.") from error
+        except ValueError as error:
+            raise BadFile(f"{address}: {error}") from error
         self._path = PurePosixPath(re.sub(_ADDRESS, "", self.address))
 
     @property

@@ -2,10 +2,12 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from jatlas.files.formats.places import Remote, fitting, is_pattern, place
 
 Fill = Callable[[IO[bytes]], object]
 
@@ -22,6 +24,30 @@ def check_folder(path: Path) -> None:
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         raise NotADirectoryError(20, "it is a file, and no folder", str(above))
+
+
+def check_inputs(written: Collection[Path], inputs: Sequence[str | Path]) -> None:
+    """Raise ValueError if an input would be overwritten, or grow.
+
+    An input can be a folder, or a pattern in quotes.
+    """
+    whole = {path.resolve() for path in written}
+    for given in inputs:
+        where = place(given)
+        if isinstance(where, Remote):
+            continue
+        pattern = is_pattern(where)
+        files = fitting(where) if pattern else [where]
+        lost = {Path(str(file)).resolve() for file in files}
+        grows = any(
+            where.resolve() in path.parents or path.match(str(where.absolute()))
+            for path in whole
+        )
+        if lost & whole or (grows and (pattern or where.is_dir())):
+            raise ValueError(
+                f"{next(iter(written))} would be written over {given}, an "
+                "input; give another path."
+            )
 
 
 def write_whole(files: Mapping[Path, Fill]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from jatlas._src import arrays, border
 from jatlas.files.formats.places import check_local
-from jatlas.files.formats.whole import check_folder
+from jatlas.files.formats.whole import check_folder, check_inputs
 from jatlas.files.kinds.choosing import candidates, scores
 from jatlas.files.kinds.held_out_score import (
     FEWEST,
@@ -206,6 +206,5 @@ def check_json(path: str | Path, inputs: Sequence[str | Path]) -> None:
     path = Path(path)
     if path.suffix.lower() != ".json":
         raise ValueError(f"{path} must end in .json.")
-    if any(path.resolve() == Path(given).resolve() for given in inputs):
-        raise ValueError(f"{path} would be written over an input; give another path.")
+    check_inputs([path], inputs)
     check_folder(path)
