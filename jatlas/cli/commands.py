@@ -100,14 +100,15 @@ def _add(options: argparse.Namespace) -> int:
     beside = _beside(options, grown, [options.file])
     if beside is not None and _is_table(options.atlas):
         # The atlas's columns stay, with those of the file.
+        reading = _reading(options)
         id_name, kept = id_and_kept(Path(options.atlas))
         beside = read_beside(
             [options.atlas, options.file],
             grown.ids,
             kept,
-            ids=[id_name, options.ids],
-            embeddings=[COLUMNS[1], options.embeddings],
-            reading=_reading(options)["reading"],
+            ids=[id_name, reading["ids"]],
+            embeddings=[COLUMNS[1], reading["embeddings"]],
+            reading=reading["reading"],
         )
     return say_written(storage.save(options.out, grown, beside=beside))
 
@@ -196,11 +197,15 @@ def _view(options: argparse.Namespace) -> int:
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
     """The options on how files are read, as the functions take them."""
     reading = Reading(options.id_type, options.drop_invalid)
-    return {
-        "ids": options.ids,
-        "embeddings": options.embeddings,
-        "reading": reading,
-    }
+    names = {name: _names(getattr(options, name)) for name in ("ids", "embeddings")}
+    return {**names, "reading": reading}
+
+
+def _names(given: str | Sequence[str] | None) -> str | list[str | None] | None:
+    """Names as the functions take them; "-" is a usual one."""
+    if given is None or isinstance(given, str):
+        return None if given == "-" else given
+    return [None if name == "-" else name for name in given]
 
 
 def _is_table(path: str) -> bool:

@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         compare.add_argument(f"--{name}", type=int, default=number, help=text)
     for command in (merge, evaluate, compare):
-        _input(command, "+", "one for all, or one a file")
+        _input(command, "+", "one for all, or one a file, - for the usual")
     for command in (add, project):
         _input(command, None, "in the file")
     for command in (merge, evaluate, compare):

@@ -58,6 +58,19 @@ def test_two_files_each_with_its_names(charts, capsys, tmp_path, command):
     assert "ids (--ids) has 3 names" in capsys.readouterr().err
 
 
+def test_a_file_with_the_usual_names(charts, capsys):
+    x = X.copy()
+    x[8] = 0
+    words = [f"{n} {a} {b} {c}" for n, (a, b, c) in enumerate(x.tolist())]
+    with open("w.vec", "w") as file:
+        file.write("\n".join(words))
+    compare = ["compare", "w.vec", charts[0], *EACH["compare"], *DROP]
+    assert main([*compare, "--ids", "key", "--embeddings", "-", "x"]) == 2
+    assert "give one name a file, None (-) for this one" in capsys.readouterr().err
+    assert main([*compare, "--ids", "-", "key", "--embeddings", "-", "x"]) == 0
+    assert f"{N - 2} samples in common" in capsys.readouterr().out
+
+
 def test_one_file_and_the_columns_of_the_atlas(charts, capsys):
     keep = ["--embeddings", "x", "y", "--keep", "z"]
     merge = ["merge", *charts, *NAMES, *EACH["merge"], *DROP]

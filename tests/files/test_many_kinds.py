@@ -153,6 +153,7 @@ def test_h5ad(tmp_path):
     check(tmp_path / "a.h5ad", embeddings="X_pca")
     check(tmp_path / "a.h5ad", embeddings="X", x=np.ones((N, 50)))
     assert open_embeddings(tmp_path / "a.h5ad").rows.id_name == "cell"
+    assert open_embeddings(tmp_path / "a.h5ad", ids="cell").ids.tolist() == IDS
 
 
 def test_numbers_in_all_forms(tmp_path):

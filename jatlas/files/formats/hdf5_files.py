@@ -42,6 +42,7 @@ def open_hdf5(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     among = {key: x for key, x in arrays.items() if key != ids}
     if path.suffix.lower() == ".h5ad":
         ids = _index(file) if ids is None else ids
+        ids = f"obs/{ids}" if f"obs/{ids}" in arrays else ids
         among = {k: x for k, x in arrays.items() if k.startswith("obsm/")} or among
         if embeddings is not None and f"obsm/{embeddings}" in among:
             embeddings = f"obsm/{embeddings}"

@@ -24,7 +24,8 @@ def open_word2vec(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     if wanted.ids is not None or wanted.embeddings is not None:
         raise ValueError(
             "a file of word2vec has words and numbers without names: leave out ids=... "
-            "and embeddings=... (--ids, --embeddings) for it."
+            "and embeddings=... (--ids, --embeddings), or give one name a file, None "
+            "(-) for this one."
         )
     with _lines(path) as stream:
         first = _line(stream)
