@@ -2,10 +2,14 @@
 
 import numpy as np
 import pyarrow as arrow
+import pyarrow.feather
+import pyarrow.ipc
 import pyarrow.parquet as parquet
 import pytest
 
 from jatlas.cli.commands import main
+from jatlas.files import read_beside
+from jatlas.files.formats.atlas_table import RewrittenTable
 from jatlas.files.readers import read_embeddings
 from jatlas.files.storage import load, load_recipe
 
@@ -42,6 +46,11 @@ def test_columns_are_kept_and_the_id_has_its_name(charts, tmp_path, capsys):
     assert load(out).ids.tolist() == IDS.tolist()
     assert read_embeddings(out)[0].tolist() == IDS.tolist()
 
+    # Another tool keeps the columns, and not what the table says of them.
+    parquet.write_table(table.replace_schema_metadata(None), out)
+    with pytest.warns(RewrittenTable):
+        assert load(out).ids.tolist() == IDS.tolist()
+
     assert main([*merge, "--keep", "author"]) == 2
     error = capsys.readouterr().err
     assert "--keep author: no file has such a column; they have" in error
@@ -51,6 +60,27 @@ def test_columns_are_kept_and_the_id_has_its_name(charts, tmp_path, capsys):
     )
     assert main([*merge[:-1], "x.safetensors", "--keep", "title"]) == 2
     assert "--keep takes an --out that ends in .parquet" in capsys.readouterr().err
+
+
+def test_columns_are_kept_from_every_kind_of_table(tmp_path):
+    table = arrow.table({"doc": IDS, "x": list(X), "title": IDS})
+    pyarrow.feather.write_feather(table, tmp_path / "a.feather", chunksize=5)
+    with pyarrow.ipc.new_stream(tmp_path / "a.arrow", table.schema) as stream:
+        stream.write_table(table, max_chunksize=7)
+    np.savez(tmp_path / "a.npz", doc=IDS, x=X, title=IDS)
+    (tmp_path / "parts").mkdir()
+    for k in range(2):
+        part = table.slice(6 * k, 6)
+        parquet.write_table(part, tmp_path / "parts" / f"{k}.parquet")
+    wanted = IDS[[3, 11, 0]]
+    for name in ("a.feather", "a.arrow", "a.npz", "parts"):
+        beside = read_beside([tmp_path / name], wanted, ["title"], ids="doc")
+        assert beside.id_name == "doc"
+        assert beside.columns["title"].to_pylist() == wanted.tolist()
+        with pytest.raises(ValueError, match="--keep doc: it is the column of ids"):
+            read_beside([tmp_path / name], wanted, ["doc"], ids="doc")
+        with pytest.raises(ValueError, match=r"--keep y: no file .* 'title', 'x'"):
+            read_beside([tmp_path / name], wanted, ["y"], ids="doc")
 
 
 def test_a_recipe_is_written_once(charts, tmp_path, capsys):

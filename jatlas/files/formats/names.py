@@ -65,19 +65,24 @@ def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
     return np.where(ids[places] == wanted, places, -1)
 
 
+# Ids that are Python's texts at once: these take far more memory than NumPy's.
+_AT_ONCE = 65_536
+
+
 def near_ids(ids: np.ndarray) -> list[str]:
     """A warning about ids that differ by Unicode form or blanks only.
 
     >>> near_ids(np.array(["owl", "owl ", "kea"]))[0][:58]
-    "2 ids differ by blanks at their ends or by the Unicode for"
+    '2 ids differ by blanks at their ends or by the Unicode for'
     """
     if ids.dtype.kind != "U":
         return []
     near: dict[str, list[str]] = {}
-    for text in ids.tolist():
-        normal = unicodedata.normalize("NFC", text).strip()
-        if normal != text:
-            near.setdefault(normal, []).append(text)
+    for start in range(0, ids.size, _AT_ONCE):
+        for text in ids[start : start + _AT_ONCE].tolist():
+            normal = unicodedata.normalize("NFC", text).strip()
+            if normal != text:
+                near.setdefault(normal, []).append(text)
     if not near:
         return []
     there = find(ids, np.array(list(near), str)) >= 0

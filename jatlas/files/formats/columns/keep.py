@@ -153,10 +153,7 @@ def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]
         }
     suffix = path.suffix.lower()
     if path.is_dir():
-        files = tables.dataset_files(Path(str(path)))
-        table = arrow.concat_tables(
-            arrow.Table.from_batches(_batches(file)) for file in files
-        )
+        table = _of_ipc(tables.dataset_files(Path(str(path))), keep, seen)
     elif suffix == ".parquet":
         parquet = package("pyarrow.parquet", "Parquet")
         source = path.open("rb") if isinstance(path, Remote) else path
@@ -166,7 +163,7 @@ def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]
             seen.update(has)
             table = file.read([name for name in keep if name in has])
     elif suffix in (".arrow", ".ipc", ".feather"):
-        table = arrow.Table.from_batches(_batches(path))
+        table = _of_ipc([path], keep, seen)
     elif suffix == ".npz" and not isinstance(path, Remote):
         with np.load(path, allow_pickle=False) as arrays:
             seen.update(arrays.files)
@@ -174,10 +171,16 @@ def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]
         return {name: arrow.array(x) for name, x in some.items() if x.ndim == 1}
     else:
         return {}
-    seen.update(table.column_names)
     return {name: table.column(name) for name in keep if name in table.column_names}
 
 
-def _batches(path: Place) -> list[Any]:
-    check_buffers(path)
-    return list(ipc_batches(path))
+def _of_ipc(paths: Sequence[Place], keep: Sequence[str], seen: set[str]) -> Any:
+    """The kept columns of Arrow's files, without the embeddings in memory."""
+    arrow, pieces = package("pyarrow", "--keep"), []
+    for path in paths:
+        check_buffers(path)
+        for batch in ipc_batches(path):
+            seen.update(batch.schema.names)
+            kept = [name for name in keep if name in batch.schema.names]
+            pieces.append(batch.select(kept))
+    return arrow.Table.from_batches(pieces)
