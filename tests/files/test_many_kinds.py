@@ -154,6 +154,14 @@ def test_h5ad(tmp_path):
     check(tmp_path / "a.h5ad", embeddings="X", x=np.ones((N, 50)))
     assert open_embeddings(tmp_path / "a.h5ad").rows.id_name == "cell"
     assert open_embeddings(tmp_path / "a.h5ad", ids="cell").ids.tolist() == IDS
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        file["obs/kind"] = IDS[::-1]
+    with pytest.raises(ValueError, match=r"which of \['obs/cell', 'obs/kind'\] are"):
+        read_embeddings(tmp_path / "a.h5ad")
+    check(tmp_path / "a.h5ad", ids="cell")
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        file.move("obs/cell", "obs/_index")
+    check(tmp_path / "a.h5ad")
 
 
 def test_numbers_in_all_forms(tmp_path):

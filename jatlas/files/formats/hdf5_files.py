@@ -41,7 +41,7 @@ def open_hdf5(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     ids, embeddings = wanted.ids, wanted.embeddings
     among = {key: x for key, x in arrays.items() if key != ids}
     if path.suffix.lower() == ".h5ad":
-        ids = _index(file) if ids is None else ids
+        ids = _index(arrays) if ids is None else ids
         ids = f"obs/{ids}" if f"obs/{ids}" in arrays else ids
         among = {k: x for k, x in arrays.items() if k.startswith("obsm/")} or among
         if embeddings is not None and f"obsm/{embeddings}" in among:
@@ -77,19 +77,28 @@ def _datasets(file: Any) -> dict[str, Any]:
     return arrays
 
 
-def _index(file: Any) -> str:
-    """Where an .h5ad has the names of its observations."""
+def _index(arrays: dict[str, Any]) -> str:
+    """Where an .h5ad has the names of its observations.
+
+    An attribute of `obs` says it, but the library can crash on one that is damaged. So
+    it is "_index" or "index", or the only texts in `obs`.
+    """
     h5py = package("h5py", "HDF5")
-    obs = file.get("obs")
-    if not isinstance(obs, h5py.Group):
+    of_obs = {key: x for key, x in arrays.items() if key.startswith("obs/")}
+    for usual in ("obs/_index", "obs/index"):
+        if usual in of_obs:
+            return usual
+    texts = [
+        key
+        for key, x in of_obs.items()
+        if len(x.shape or ()) == 1 and h5py.check_string_dtype(x.dtype) is not None
+    ]
+    if len(texts) != 1:
         raise ValueError(
-            "it has no group obs, whose index are the ids: it is no file of AnnData. "
-            "Name its ids with ids=... (--ids), or write it anew."
+            f"which of {texts or list(of_obs)} are its ids? Name them with ids=... "
+            "(--ids)."
         )
-    index = obs.attrs.get("_index", "_index")
-    if isinstance(index, bytes):
-        index = index.decode()
-    return f"obs/{index}"
+    return texts[0]
 
 
 def _texts_or_numbers(path: Place, file: Any, name: str, ids: Any) -> np.ndarray:
@@ -98,7 +107,7 @@ def _texts_or_numbers(path: Place, file: Any, name: str, ids: Any) -> np.ndarray
     _check_stored(name, ids)
     if h5py.check_string_dtype(ids.dtype) is None:
         return np.asarray(ids[:])
-    _check_heaps(path, file.id.get_create_plist().get_sizes()[1])
+    _check_heaps(path, file)
     return names.text_array(ids.asstr()[:].ravel().tolist())
 
 
@@ -113,12 +122,14 @@ def _check_stored(name: str, dataset: Any) -> None:
     check_promise(name, dataset.nbytes, dataset.id.get_storage_size())
 
 
-def _check_heaps(path: Place, width: int) -> None:
+def _check_heaps(path: Place, file: Any) -> None:
     """Raise ValueError for a text heap with a dangling object.
 
     The library would go round in it for ever, and no signal stops that.
     """
-    if width != 8:  # of files that other widths were asked for
+    if (
+        file.id.get_create_plist().get_sizes()[1] != 8
+    ):  # of files that other widths were asked for
         return
     if isinstance(path, Remote):
         for start, heap in _remote_heaps(path):
