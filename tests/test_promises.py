@@ -307,6 +307,7 @@ ELSEWHERE = {
     "merge_files": "cli/test_commands.py",
     "files.nearest_samples": "cli/test_choosing.py",
     "files.project_file": "cli/test_commands.py",
+    "files.read_beside": "cli/test_tables.py",
     "files.read_embeddings": "files/test_readers.py",
     "save": "files/test_storage.py",
     # random numbers and a function come in

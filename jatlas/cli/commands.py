@@ -36,12 +36,15 @@ from jatlas.cli.progress import line
 from jatlas.files import storage
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import compare_files
-from jatlas.files.formats.atlas_table import RewrittenTable
+from jatlas.files.formats.atlas_table import COLUMNS, RewrittenTable, id_and_kept
+from jatlas.files.formats.columns.keep import Beside, read_beside
 from jatlas.files.formats.whole import write_whole
 from jatlas.files.kinds.evaluating import check_json, evaluate_files
 from jatlas.files.kinds.nearest import nearest_samples
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
+from jatlas.files.readers import Reading
+from jatlas.files.recipe import AtlasFile
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     storage.check_output(options.out, options.files)
+    if options.keep and not _is_table(options.out):
+        raise ValueError("--keep takes an --out that ends in .parquet.")
     with line("rows") as show:
         atlas = merge_files(
             options.files,
@@ -74,14 +79,15 @@ def _merge(options: argparse.Namespace) -> int:
             **_reading(options),
         )
     say_disagreement(atlas)
-    return say_written(storage.save(options.out, atlas))
+    beside = _beside(options, atlas, options.files, options.keep)
+    return say_written(storage.save(options.out, atlas, beside=beside))
 
 
 def _add(options: argparse.Namespace) -> int:
     storage.check_output(options.out, [options.atlas, options.file])
     atlas = storage.load(options.atlas)
     with line("rows") as show:
-        atlas = add_file(
+        grown = add_file(
             atlas,
             options.file,
             chart=options.chart,
@@ -90,8 +96,21 @@ def _add(options: argparse.Namespace) -> int:
             progress=show,
             **_reading(options),
         )
-    say_disagreement(atlas)
-    return say_written(storage.save(options.out, atlas))
+    say_disagreement(grown)
+    beside = _beside(options, grown, [options.file])
+    if beside is not None and _is_table(options.atlas):
+        # The atlas's columns stay, with those of the file.
+        reading = _reading(options)
+        id_name, kept = id_and_kept(Path(options.atlas))
+        beside = read_beside(
+            [options.atlas, options.file],
+            grown.ids,
+            kept,
+            ids=[id_name, reading["ids"]],
+            embeddings=[COLUMNS[1], reading["embeddings"]],
+            reading=reading["reading"],
+        )
+    return say_written(storage.save(options.out, grown, beside=beside))
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -137,7 +156,8 @@ def _project(options: argparse.Namespace) -> int:
         )
     # Of a chart that is known the recipe has not changed: it is not written again.
     same = None if options.chart is None else options.recipe
-    return say_written(storage.save(options.out, atlas, recipe=same))
+    beside = _beside(options, atlas, [options.file])
+    return say_written(storage.save(options.out, atlas, recipe=same, beside=beside))
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -149,6 +169,7 @@ def _compare(options: argparse.Namespace) -> int:
             samples=options.samples,
             permutations=options.permutations,
             seed=options.seed,
+            say=say,
             progress=show,
             **_reading(options),
         )
@@ -175,7 +196,32 @@ def _view(options: argparse.Namespace) -> int:
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
     """The options on how files are read, as the functions take them."""
-    return {name: getattr(options, name) for name in ("ids", "embeddings", "id_type")}
+    reading = Reading(options.id_type, options.drop_invalid)
+    names = {name: _names(getattr(options, name)) for name in ("ids", "embeddings")}
+    return {**names, "reading": reading}
+
+
+def _names(given: str | Sequence[str] | None) -> str | list[str | None] | None:
+    """Names as the functions take them; "-" is a usual one."""
+    if given is None or isinstance(given, str):
+        return None if given == "-" else given
+    return [None if name == "-" else name for name in given]
+
+
+def _is_table(path: str) -> bool:
+    return Path(path).suffix.lower() == ".parquet"
+
+
+def _beside(
+    options: argparse.Namespace,
+    atlas: AtlasFile,
+    files: Sequence[str],
+    keep: Sequence[str] = (),
+) -> Beside | None:
+    """Columns for a table beside the atlas, and the ids' name."""
+    if not _is_table(options.out):
+        return None
+    return read_beside(files, atlas.ids, keep, **_reading(options))
 
 
 def _coordinates(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What can be written after `python -m jatlas`."""
 
 import argparse
+from typing import Literal
 
 from jatlas.cli import viewing
 from jatlas.files.comparing import MEASURES
@@ -19,6 +20,13 @@ def parser() -> argparse.ArgumentParser:
     merge = _command(commands, "merge", "merge files into an atlas")
     merge.add_argument("files", nargs="+", metavar="FILE", help="one a chart")
     _output(merge)
+    merge.add_argument(
+        "--keep",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of the files that stand in the Parquet file too",
+    )
     _coordinates(merge)
     evaluate = _command(
         commands, "evaluate", "score kinds of coordinates, and merge nothing"
@@ -62,8 +70,10 @@ def parser() -> argparse.ArgumentParser:
         ("permutations", 199, "random pairings that chance is known by"),
     ):
         compare.add_argument(f"--{name}", type=int, default=number, help=text)
-    for command in (merge, evaluate, add, project, compare):
-        _input(command)
+    for command in (merge, evaluate, compare):
+        _input(command, "+", "one for all, or one a file, - for the usual")
+    for command in (add, project):
+        _input(command, None, "in the file")
     for command in (merge, evaluate, compare):
         command.add_argument("--seed", type=int, default=0, help="of what is drawn")
     view = _command(commands, "view", "look at an atlas in a viewer")
@@ -71,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     viewers = list(viewing.EXPORTS)
     view.add_argument("--with", dest="viewer", choices=viewers, help="which viewer")
     view.add_argument("--export", choices=viewers, help="only write its files")
-    view.add_argument("--out", help="the folder that they are written to")
+    view.add_argument(
+        "--out", help="the folder that they are written to; made if needed"
+    )
     return top
 
 
@@ -122,9 +134,21 @@ def _coordinates(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--{name}", type=kind, help=f"of consensus: {text}")
 
 
-def _input(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--ids", help="the name of the ids in the files")
-    command.add_argument("--embeddings", help="the name of the embeddings")
+def _input(
+    command: argparse.ArgumentParser, count: Literal["+"] | None, which: str
+) -> None:
+    for name in ("ids", "embeddings"):
+        command.add_argument(
+            f"--{name}",
+            nargs=count,
+            metavar="NAME",
+            help=f"the name of the {name} {which}",
+        )
+    command.add_argument(
+        "--drop-invalid",
+        action="store_true",
+        help="leave out rows that are null, NaN, infinite or zero",
+    )
     command.add_argument(
         "--id-type", choices=["text", "integers"], help="convert all ids"
     )

@@ -2,21 +2,24 @@
 
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import Comparison, Likeness, compare_files
+from jatlas.files.formats.columns.keep import Beside, read_beside
 from jatlas.files.kinds.evaluating import Evaluation, evaluate_files
 from jatlas.files.kinds.nearest import Neighbor, nearest_samples
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
-from jatlas.files.readers import read_embeddings
+from jatlas.files.readers import Reading, read_embeddings
 from jatlas.files.recipe import AtlasFile, ConsensusMaps, Recipe
 from jatlas.files.storage import load, load_recipe, save
 
 __all__ = [
     "AtlasFile",
+    "Beside",
     "Comparison",
     "ConsensusMaps",
     "Evaluation",
     "Likeness",
     "Neighbor",
+    "Reading",
     "Recipe",
     "add_file",
     "compare_files",
@@ -26,6 +29,7 @@ __all__ = [
     "merge_files",
     "nearest_samples",
     "project_file",
+    "read_beside",
     "read_embeddings",
     "save",
 ]

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from jatlas._src import arrays, border
 from jatlas.files.coordinates import through_nystroem
 from jatlas.files.formats.faults import BadFile
-from jatlas.files.formats.names import check_ids, check_one_kind
+from jatlas.files.formats.names import check_ids, check_one_kind, near_ids
 from jatlas.files.kinds.known_charts import (
     chart_number,
     check_encoder,
@@ -17,7 +17,7 @@ from jatlas.files.kinds.known_charts import (
     known_text,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import Source, open_embeddings
+from jatlas.files.readers import Reading, Source, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, running_of
@@ -32,7 +32,7 @@ def add_file(
     chart: int | str | None = None,
     ids: str | None = None,
     embeddings: str | None = None,
-    id_type: str | None = None,
+    reading: Reading | None = None,
     batch_size: int = 1024,
     say: Say | None = None,
     progress: Progress | None = None,
@@ -54,7 +54,7 @@ def add_file(
             are.
         ids: the name of the ids in the file, as in `read_embeddings`.
         embeddings: that of the embeddings.
-        id_type: "text" or "integers", to have the ids converted.
+        reading: a `Reading`: whether ids are converted, and invalid rows left out.
         batch_size: rows that are read and sent to the device at once.
         say: gets in a line what is in the file, and warnings.
         progress: gets, again and again, how many rows are done, and of how many.
@@ -93,11 +93,13 @@ def add_file(
             "the atlas is in Nystroem coordinates, and each chart changes what these "
             "are: merge all files again, or add to an atlas without them."
         )
-    source = open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
+    source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
     kinds = [("the atlas", check_ids("the ids of the atlas", atlas.ids))]
     check_one_kind([*kinds, (str(path), check_ids("its ids", source.ids))])
     advance = counted(progress, 2 * source.ids.size)
     every, (_, place) = union([atlas.ids, source.ids])
+    for warning in near_ids(every):
+        say(f"warning: {warning}")
     new = every.size - atlas.ids.size
     if chart is None:
         number, keep = len(atlas.recipe.anchors), np.ones(source.ids.size, bool)

@@ -13,10 +13,10 @@ from jaxtyping import Array, Int
 from jatlas._src import arrays, border
 from jatlas._src.pairs.median import median_distance
 from jatlas.files.coordinates import take_rows
-from jatlas.files.formats.names import check_ids, check_one_kind, find
+from jatlas.files.formats.names import check_ids, check_one_kind, find, near_ids
 from jatlas.files.quality import Reach
-from jatlas.files.readers import AT_ONCE, Source, open_embeddings
-from jatlas.files.reports import Progress, counted
+from jatlas.files.readers import AT_ONCE, Names, Reading, Source, open_all
+from jatlas.files.reports import Progress, Say, counted, quiet
 from jatlas.metrics.alignment import cka
 from jatlas.metrics.neighbors import mutual_neighbors
 from jatlas.metrics.permutation import permutation_test
@@ -91,14 +91,15 @@ def compare_files(
     x: str | Path,
     y: str | Path,
     *,
-    ids: str | None = None,
-    embeddings: str | None = None,
-    id_type: str | None = None,
+    ids: Names = None,
+    embeddings: Names = None,
+    reading: Reading | None = None,
     measures: Sequence[str] | None = None,
     neighbors: int = 10,
     samples: int = 1000,
     permutations: int = 199,
     seed: int = 0,
+    say: Say | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare two files of embeddings on the samples that both have.
@@ -106,15 +107,17 @@ def compare_files(
     Args:
         x: path of a file as `read_embeddings` reads it; an atlas is one too.
         y: path of another.
-        ids: the name of the ids in the files, as in `read_embeddings`.
-        embeddings: that of the embeddings.
-        id_type: "text" or "integers", to have the ids converted.
+        ids: the name of the ids in the files, as in `read_embeddings`: one for both, or
+            two.
+        embeddings: that of the embeddings, in the same way.
+        reading: a `Reading`: whether ids are converted, and invalid rows left out.
         measures: names of some of `MEASURES`; all if None.
         neighbors: k of the mutual neighbours, by cosine.
         samples: how many of the common samples are drawn, at most: time grows with
             their square.
         permutations: random pairings of the samples that the values are held against.
         seed: of both draws.
+        say: gets lines about the columns that were taken, rows left out, and warnings.
         progress: gets, again and again, how many measures are done, and of how many.
 
     Returns:
@@ -151,8 +154,8 @@ def compare_files(
                 f"samples (--samples) must be {least} at least for {neighbors} "
                 f"neighbors (--neighbors), got {samples}."
             )
-    reading = {"ids": ids, "embeddings": embeddings, "id_type": id_type}
-    first, second = (open_embeddings(path, **reading) for path in (x, y))
+    first, second = open_all((x, y), ids, embeddings, reading)
+    _describe(first, second, say or quiet)
     places, common = _common(first, second, least, samples, seed)
     spaces = [
         _space(source, rows)
@@ -207,6 +210,16 @@ def _space(source: Source, rows: Int[np.ndarray, " n"]) -> _Space:
     centered = jnp.asarray(x - x.mean(axis=0), jnp.float32)
     hidden = Reach.empty(x.shape[1]).with_rows(x).hidden()
     return _Space(str(source.path), plain, centered, hidden)
+
+
+def _describe(first: Source, second: Source, say: Say) -> None:
+    """Say which columns and rows were taken, and warnings."""
+    for source in (first, second):
+        if source.rows.note:
+            say(f"{source.path}: {source.rows.note}")
+    if first.ids.dtype.kind == second.ids.dtype.kind:
+        for warning in near_ids(np.union1d(first.ids, second.ids)):
+            say(f"warning: {warning}")
 
 
 def _reasons(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ...]:

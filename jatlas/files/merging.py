@@ -18,7 +18,7 @@ from jatlas.files.kinds.options import (
     checked,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import Source, file_hash
+from jatlas.files.readers import Names, Reading, Source, file_hash
 from jatlas.files.recipe import AtlasFile, check_atlas, num_averaged
 from jatlas.files.reports import Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, empty_running
@@ -29,9 +29,9 @@ from jatlas.files.survey import Survey, redrawn, say_survey, survey_files
 def merge_files(
     paths: Sequence[str | Path],
     *,
-    ids: str | None = None,
-    embeddings: str | None = None,
-    id_type: str | None = None,
+    ids: Names = None,
+    embeddings: Names = None,
+    reading: Reading | None = None,
     coordinates: str = RELATIVE,
     anchors: str | None = None,
     similarity: str = "cosine",
@@ -48,16 +48,17 @@ def merge_files(
 ) -> AtlasFile:
     """Merge embeddings in files, of any encoders and widths, into one space.
 
-    The files are read twice, three times for a held-out score, some rows at a time, and
-    once more for their hashes: what they hold need not fit in memory, only the atlas
-    and the ids. Rows of linked samples lie in a temporary file for consensus
-    coordinates, if they take more than half a GiB.
+    The files are read twice, three times for a held-out score, some rows at a time,
+    once more for their hashes, and once for invalid rows if those are dropped: what
+    they hold need not fit in memory, only the atlas and the ids. Rows of linked samples
+    lie in a temporary file for consensus coordinates, if they take more than .5 GiB.
 
     Args:
         paths: of M files, one a chart, as `read_embeddings` reads them.
-        ids: the name of the ids in the files, as in `read_embeddings`.
-        embeddings: that of the embeddings.
-        id_type: "text" or "integers", to have the ids converted.
+        ids: the name of the ids in the files, as in `read_embeddings`: one for all, or
+            a sequence with one a file.
+        embeddings: that of the embeddings, in the same way.
+        reading: a `Reading`: whether ids are converted, and invalid rows left out.
         coordinates: "relative", similarities to anchors; "nystroem", these made
             orthonormal by the map of `fit_nystroem` with `by_chart`; "consensus", the
             maps of `fit_consensus` from all linked samples, those that two files have,
@@ -119,7 +120,8 @@ def merge_files(
         features,
     )
     arrays.check_count("batch_size", batch_size, 1)
-    lined_up = survey_files(paths, ids, embeddings, id_type)
+    lined_up = survey_files(paths, ids, embeddings, reading)
+    id_type = (reading or Reading()).id_type
     given = candidates(lined_up, kind, anchors, id_type=id_type, seed=seed)
     scored = is_scored(lined_up, kind, say is not None)
     advance = counted(progress, (2 + scored) * int(lined_up.presence.sum()))
@@ -181,9 +183,6 @@ def merge_files(
 def _describe(samples: Survey, lines: Sequence[str], say: Say) -> None:
     """Say what is in the files, and warnings."""
     say_survey(samples, say)
-    for source in samples.sources:
-        if source.rows.note:
-            say(f"{source.path}: {source.rows.note}")
     for line in lines:
         say(line)
 

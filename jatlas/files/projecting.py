@@ -14,7 +14,7 @@ from jatlas.files.kinds.known_charts import (
     known_text,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import open_embeddings
+from jatlas.files.readers import Reading, open_embeddings
 from jatlas.files.recipe import (
     AtlasFile,
     Recipe,
@@ -33,7 +33,7 @@ def project_file(
     chart: int | str | None,
     ids: str | None = None,
     embeddings: str | None = None,
-    id_type: str | None = None,
+    reading: Reading | None = None,
     batch_size: int = 1024,
     say: Say | None = None,
     progress: Progress | None = None,
@@ -53,7 +53,7 @@ def project_file(
             In consensus coordinates a new chart joins with `add_file` only.
         ids: the name of the ids in the file, as in `read_embeddings`.
         embeddings: that of the embeddings.
-        id_type: "text" or "integers", to have the ids converted.
+        reading: a `Reading`: whether ids are converted, and invalid rows left out.
         batch_size: rows that are read and sent to the device at once.
         say: gets in a line what is in the file, and warnings.
         progress: gets, again and again, how many rows are done, and of how many.
@@ -80,7 +80,7 @@ def project_file(
     check_recipe(recipe)
     say = say or quiet
     arrays.check_count("batch_size", batch_size, 1)
-    source = open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
+    source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
     known_ids, _ = recipe.known_samples(0)
     kinds = [("the anchors", check_ids("the ids of the anchors", known_ids))]
     check_one_kind([*kinds, (str(path), check_ids("its ids", source.ids))])

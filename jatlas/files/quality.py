@@ -117,7 +117,8 @@ def flat(
         texts.append(
             f"{source.path}: {zeros} of its {source.ids.size} rows are zero: of "
             "cosine 0 to every anchor, they pull the means of these samples towards 0. "
-            "Leave them out if the encoder failed: the samples are then absent."
+            "Leave them out if the encoder failed (Reading(drop_invalid=True), "
+            "--drop-invalid): the samples are then absent."
         )
     if constant:
         texts.append(

@@ -1,20 +1,44 @@
 """Readers of embedding files of any framework: ids and embeddings."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from jatlas._src import border
-from jatlas.files.formats import array_files, column_files, hdf5_files, names
+from jatlas.files.formats import array_files, hdf5_files, names, parts, word2vec
+from jatlas.files.formats.columns import tables
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.formats.rows import Rows
+from jatlas.files.formats.places import Place, is_pattern, place
+from jatlas.files.formats.rows import Rows, Wanted
+from jatlas.files.formats.sources import (
+    AT_ONCE,
+    Source,
+    batches,
+    check_finite,
+    without_invalid,
+)
 from jatlas.files.reports import Say, quiet
 
-_Opener = Callable[[Path, str | None, str | None], tuple[np.ndarray, Rows]]
+__all__ = [
+    "AT_ONCE",
+    "OPENERS",
+    "Names",
+    "Reading",
+    "Source",
+    "batches",
+    "check_finite",
+    "ending",
+    "file_hash",
+    "names_by_file",
+    "open_all",
+    "open_embeddings",
+    "read_embeddings",
+]
+
+_Opener = Callable[[Place, Wanted], tuple[np.ndarray, Rows]]
 
 OPENERS: dict[str, _Opener] = {
     ".npz": array_files.open_npz,
@@ -22,24 +46,68 @@ OPENERS: dict[str, _Opener] = {
     ".safetensors": array_files.open_safetensors,
     ".h5": hdf5_files.open_hdf5,
     ".hdf5": hdf5_files.open_hdf5,
-    ".parquet": column_files.open_parquet,
+    ".h5ad": hdf5_files.open_hdf5,
+    ".parquet": tables.open_parquet,
+    ".arrow": tables.open_ipc,
+    ".ipc": tables.open_ipc,
+    ".feather": tables.open_ipc,
+    ".vec": word2vec.open_word2vec,
+    ".vec.gz": word2vec.open_word2vec,
 }
 
-AT_ONCE = 8192
+
+# The name of an array or column in files: one for all, or one a file.
+Names = str | Sequence[str | None] | None
 
 
-class Source(NamedTuple):
-    """A file of embeddings that was opened, its rows not yet read.
+class Reading(NamedTuple):
+    """How files are read, beside the names of what is in them.
 
     Attributes:
-        path: of the file or folder.
-        ids: (N,), int64 or text, all different.
-        rows: its (N, D) numbers.
+        id_type: "text" or "integers", to have the ids converted; as they are if None.
+        drop_invalid: whether rows that are null, NaN, infinite or zero are left out;
+            their samples are then absent from the chart.
     """
 
-    path: Path
-    ids: np.ndarray
-    rows: Rows
+    id_type: str | None = None
+    drop_invalid: bool = False
+
+
+def open_all(
+    paths: Sequence[str | Place],
+    ids: Names,
+    embeddings: Names,
+    reading: Reading | None,
+) -> list[Source]:
+    """Files, opened as `open_embeddings` does, each with its names."""
+    pairs = zip(
+        names_by_file("ids", ids, len(paths)),
+        names_by_file("embeddings", embeddings, len(paths)),
+        strict=True,
+    )
+    return [
+        open_embeddings(path, ids=of_ids, embeddings=of_rows, reading=reading)
+        for path, (of_ids, of_rows) in zip(paths, pairs, strict=True)
+    ]
+
+
+def names_by_file(option: str, value: Names, number: int) -> list[str | None]:
+    """The name for each of so many files.
+
+    >>> names_by_file("ids", ["id", "name"], 2), names_by_file("ids", "id", 2)
+    (['id', 'name'], ['id', 'id'])
+    """
+    if value is None or isinstance(value, str):
+        return [value] * number
+    given = list(value)
+    if len(given) == 1:
+        return given * number
+    if len(given) != number:
+        raise ValueError(
+            f"{option} (--{option}) has {len(given)} names, {given}, for {number} "
+            "files; give one for all, or one a file in their order."
+        )
+    return given
 
 
 @border.short
@@ -48,7 +116,7 @@ def read_embeddings(
     *,
     ids: str | None = None,
     embeddings: str | None = None,
-    id_type: str | None = None,
+    reading: Reading | None = None,
     say: Say = quiet,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the ids and the embeddings in a file.
@@ -59,9 +127,16 @@ def read_embeddings(
     .npz           arrays by name; never a pickle
     .npy           the embeddings; ids in a file beside it, x.id.npy or x.id.txt
     .safetensors   tensors by name; ids integers, or (N, W) bytes of text in UTF-8
-    .h5, .hdf5     datasets by name (`pip install 'jatlas[files]'`)
+    .vec, .vec.gz  text of word2vec, GloVe or fastText: a word and its numbers a line
+    .h5, .hdf5     datasets by name, "obsm/X" in a group (`pip install 'jatlas[files]'`)
+    .h5ad          of AnnData: a matrix of obsm, by the index of obs (the same)
     .parquet       a column of lists of numbers, or columns of numbers (the same)
-    a folder       that `Dataset.save_to_disk` of Hugging Face wrote (the same)
+    .arrow, .ipc   the same in Arrow's IPC format; .feather too (the same)
+    a folder       of Parquet files, parts of one chart, or of files of another kind;
+                   or that `Dataset.save_to_disk` of Hugging Face wrote (the same)
+    a pattern      ``folder/part-*.parquet``: files that fit are parts of one chart
+    an address     s3://bucket/x.parquet, gs://, ...: what fsspec knows, read block by
+                   block (`pip install 'jatlas[remote]'` and fsspec's package for it)
     ============== ==================================================================
 
     Of the columns of a table, one of lists is taken: of floating point numbers, or of
@@ -71,15 +146,16 @@ def read_embeddings(
     frame is never taken.
 
     Args:
-        path: of the file or folder.
+        path: of the file or folder; a pattern, or an address as text.
         ids: the name of the array or column of ids; "id" or "ids" if None. For .npy it
             may be the path of their file.
         embeddings: the name of that of embeddings, or what numbered columns begin with;
             the only matrix, or column of lists, or one named "embeddings", "embedding"
             or "merged", if None.
-        id_type: "text" or "integers", to have them converted; as they are if None.
+        reading: a `Reading`: whether ids are converted, and invalid rows left out.
         say: gets a line that names the columns that were taken, if they are columns of
-            numbers, or lists of integers, or there were others.
+            numbers, or lists of integers, or there were others; and how many rows are
+            left out.
 
     Returns:
         Ids (N,), int64 or text, and embeddings (N, D) in the dtype of the file: mapped
@@ -106,7 +182,7 @@ def read_embeddings(
         >>> ids.tolist(), embeddings.shape
         (['owl', 'kea'], (2, 2))
     """
-    source = open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
+    source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
     if source.rows.note:
         say(f"{source.path}: {source.rows.note}")
     with faults_of(source.path):
@@ -117,32 +193,25 @@ def read_embeddings(
 
 
 def open_embeddings(
-    path: str | Path,
+    path: str | Place,
     *,
     ids: str | None = None,
     embeddings: str | None = None,
-    id_type: str | None = None,
+    reading: Reading | None = None,
+    check: bool = True,
 ) -> Source:
-    """`read_embeddings` up to the numbers, which are then read with `batches`."""
-    path = Path(path)
-    opener = (
-        column_files.open_dataset if path.is_dir() else OPENERS.get(path.suffix.lower())
-    )
+    """`read_embeddings` up to the numbers, which are then read with `batches`.
+
+    Without the check ids can repeat, and rows be invalid.
+    """
+    path, (id_type, drop_invalid) = place(path), reading or Reading()
     with faults_of(path):
-        if not path.exists():
-            raise FileNotFoundError(2, "No such file or directory", str(path))
-        if opener is None:
-            raise ValueError(
-                f"unknown kind of file {path.suffix!r}; known are {', '.join(OPENERS)} "
-                "and folders of `datasets`. Convert it to one of these."
-            )
-        if not path.is_dir():
-            with path.open("rb") as stream:
-                if not stream.read(1):
-                    raise ValueError("it is empty, 0 bytes; write it anew.")
-        its_ids, rows = opener(path, ids, embeddings)
+        its_ids, rows = _opened(
+            path, Wanted(ids, embeddings, drop_invalid or not check)
+        )
         its_ids = names.as_kind(names.plain_ids(its_ids), id_type)
-        names.check_ids("its ids", its_ids)
+        if check and not drop_invalid:
+            names.check_ids("its ids", its_ids)
         if its_ids.size != rows.shape[0]:
             raise ValueError(
                 f"it has {its_ids.size} ids and {rows.shape[0]} embeddings; expected "
@@ -153,55 +222,58 @@ def open_embeddings(
                 f"it has no rows: its embeddings are {rows.shape}; expected one row "
                 "and one number at least."
             )
-    return Source(path, its_ids, rows)
+    source = Source(path, its_ids, rows)
+    if drop_invalid:
+        source = without_invalid(source)
+        with faults_of(path):
+            names.check_ids("its ids", source.ids)
+    return source
 
 
-def batches(
-    source: Source, size: int, dtype: DTypeLike = np.float32
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Its embeddings in float32, in batches, each with its start.
-
-    A batch has at most `size` rows. In another dtype, if that is given; they must lie
-    in the range of float32 anyway.
-
-    Raises:
-        ValueError: if there is NaN or infinity in a row, or the file is damaged.
-    """
-    start = 0
-    with faults_of(source.path):
-        for rows in source.rows.batches(size):
-            with np.errstate(over="ignore"):
-                x = np.asarray(rows, np.float32)
-            check_finite(source, start, x)
-            yield start, x if dtype == np.float32 else np.asarray(rows, dtype)
-            start += len(x)
-        if start != source.ids.size:
-            raise ValueError(
-                f"it has {source.ids.size} ids and {start} embeddings: it is damaged. "
-                "Write it anew."
-            )
-
-
-def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
-    """Raise ValueError for a row that is not finite.
-
-    The first row has the number `start`.
-    """
-    bad = start + np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if bad.size:
-        with faults_of(source.path):
-            raise ValueError(
-                f"NaN, infinity or more than float32 holds in row {bad[0]}; rows "
-                f"{bad[:10].tolist()}, ids {source.ids[bad[:10]].tolist()}. Leave them "
-                "out: the samples are then absent."
-            )
+def _opened(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
+    """The ids and rows of a file, folder or pattern."""
+    if is_pattern(path) or (path.is_dir() and not parts.is_dataset(path)):
+        files = parts.part_files(path, OPENERS)
+        opened = []
+        for file in files:
+            with faults_of(file):
+                its_ids, rows = _opened(file, wanted)
+                opened.append((names.plain_ids(its_ids), rows))
+        return parts.joined(files, opened)
+    if not path.exists():
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+    if path.is_dir():
+        return tables.open_dataset(path, wanted)
+    opener = OPENERS.get(ending(path))
+    if opener is None:
+        raise ValueError(
+            f"unknown kind of file {path.suffix!r}; known are {', '.join(OPENERS)} "
+            "and folders of `datasets` or of parts. Convert it to one of these."
+        )
+    with path.open("rb") as stream:
+        if not stream.read(1):
+            raise ValueError("it is empty, 0 bytes; write it anew.")
+    return opener(path, wanted)
 
 
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file or of a `datasets` folder, in hexadecimal."""
+def ending(path: Place) -> str:
+    """The suffix, with that before .gz."""
+    name = path.name.lower()
+    return ".vec.gz" if name.endswith(".vec.gz") else path.suffix.lower()
+
+
+def file_hash(path: Place) -> str:
+    """The SHA-256 of a file, folder or pattern, in hexadecimal."""
     digest = hashlib.sha256()
-    for file in column_files.dataset_files(path) if path.is_dir() else [path]:
+    for file in _files(path):
         with file.open("rb") as stream:
             while block := stream.read(2**20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _files(path: Place) -> Sequence[Place]:
+    """The files that hold a chart, in order."""
+    if is_pattern(path) or (path.is_dir() and not parts.is_dataset(path)):
+        return parts.part_files(path, OPENERS)
+    return tables.dataset_files(Path(str(path))) if path.is_dir() else [path]

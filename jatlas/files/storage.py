@@ -5,8 +5,10 @@ from pathlib import Path
 
 from jatlas._src import border
 from jatlas.files.formats import atlas_table, atlas_tensors
+from jatlas.files.formats.columns.keep import Beside
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.formats.whole import write_whole
+from jatlas.files.formats.places import check_local
+from jatlas.files.formats.whole import check_folder, check_inputs, write_whole
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 
 _SUFFIXES = (".parquet", ".safetensors")
@@ -14,7 +16,11 @@ _SUFFIXES = (".parquet", ".safetensors")
 
 @border.short
 def save(
-    path: str | Path, atlas: AtlasFile, *, recipe: str | Path | None = None
+    path: str | Path,
+    atlas: AtlasFile,
+    *,
+    recipe: str | Path | None = None,
+    beside: Beside | None = None,
 ) -> list[Path]:
     """Save an atlas with its recipe, in full or not at all.
 
@@ -34,11 +40,13 @@ def save(
 
     Args:
         path: ends in .safetensors or .parquet. A file that is there is replaced, once
-            the new one is whole.
+            the new one is whole. Folders are made.
         atlas: an `AtlasFile`.
         recipe: of an atlas or recipe on disk that has the same recipe: a table then
             names it, and no recipe is written beside it. A .safetensors file always
             holds its recipe.
+        beside: columns that stand in a table too, and the name of its ids, from
+            `read_beside`.
 
     Returns:
         The paths of the files that were written.
@@ -47,7 +55,8 @@ def save(
         ValueError: if the path ends otherwise, the atlas is no `AtlasFile`, or
             something in it has another shape or dtype than an `AtlasFile` says, is NaN
             or infinite, is a masked array, repeats (ids) or is a similarity without a
-            name; or the other recipe is not the same.
+            name; the other recipe is not the same; or columns are for a .safetensors
+            file.
         OSError: if it cannot be written.
         ImportError: if it is Parquet and pyarrow is not installed.
 
@@ -62,12 +71,17 @@ def save(
         ...     load(path).merged.tolist()
         [[1.0], [0.3]]
     """  # noqa: E501 - three lines are promised
-    path = Path(path)
     check_output(path)
+    path = Path(path)
     check_atlas(atlas)
     if path.suffix.lower() == ".parquet":
         at = None if recipe is None else _recipe_file(Path(recipe))
-        files = atlas_table.writers(path, atlas, at)
+        files = atlas_table.writers(path, atlas, at, beside or Beside())
+    elif beside is not None and beside.columns:
+        raise ValueError(
+            f"{path}: columns (beside=..., --keep) are for an atlas in Parquet; let it "
+            "end in .parquet."
+        )
     else:
         files = {path: atlas_tensors.atlas_writer(atlas)}
     write_whole(files)
@@ -152,23 +166,19 @@ def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
 
     Nor may it, or the recipe beside it, be one of the inputs: they would be lost.
     """
+    check_local(path)
     path = Path(path)
-    written = {path.resolve(), atlas_table.recipe_path(path).resolve()}
-    for given in map(Path, inputs):
-        if given.resolve() in written:
-            raise ValueError(
-                f"{path} would be written over {given}, an input; give another path."
-            )
+    check_inputs([path, atlas_table.recipe_path(path)], inputs)
     if path.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}.")
     if path.suffix.lower() == ".parquet":
         atlas_table.check_package()
-    if path.is_dir() or not path.parent.is_dir():
-        raise FileNotFoundError(2, "there is no folder to write it to", str(path))
+    check_folder(path)
 
 
 def _is_table(path: str | Path) -> bool:
     """Whether the suffix is a table's; ValueError for no atlas."""
+    check_local(path)
     path = Path(path)
     suffix = path.suffix.lower()
     with faults_of(path):

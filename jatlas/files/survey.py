@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.readers import Source, batches, open_embeddings
+from jatlas.files.formats.places import Place, chart_name
+from jatlas.files.readers import Names, Reading, Source, batches, open_all
 from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import union
@@ -60,17 +61,12 @@ class Survey(NamedTuple):
 
 def survey_files(
     paths: Sequence[str | Path],
-    ids: str | None,
-    embeddings: str | None,
-    id_type: str | None,
+    ids: Names,
+    embeddings: Names,
+    reading: Reading | None,
 ) -> Survey:
     """`survey` of files, opened as `open_embeddings` does."""
-    return survey(
-        [
-            open_embeddings(path, ids=ids, embeddings=embeddings, id_type=id_type)
-            for path in paths
-        ]
-    )
+    return survey(open_all(paths, ids, embeddings, reading))
 
 
 def survey(sources: Sequence[Source]) -> Survey:
@@ -198,7 +194,7 @@ def _joints(survey: Survey) -> str:
 
 def warnings(survey: Survey) -> list[str]:
     """What may be wrong with what the files share, in sentences."""
-    both, texts = _overlap(survey), []
+    both, texts = _overlap(survey), names.near_ids(survey.ids)
     for m in range(len(both)):
         for other in range(m):
             smaller = min(both[m, m], both[other, other])
@@ -218,15 +214,18 @@ def warnings(survey: Survey) -> list[str]:
 
 
 def say_survey(survey: Survey, say: Say) -> None:
-    """Say what is in the files, and warnings."""
+    """Say what is in the files, warnings, and what was taken."""
     say(describe(survey))
     for warning in warnings(survey):
         say(f"warning: {warning}")
+    for source in survey.sources:
+        if source.rows.note:
+            say(f"{source.path}: {source.rows.note}")
 
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:
     """Short names of the files, or paths if two agree."""
-    short = [source.path.stem for source in sources]
+    short = [chart_name(source.path) for source in sources]
     paths = [str(source.path) for source in sources]
     if len({source.path.resolve() for source in sources}) < len(paths):
         raise ValueError(
@@ -282,7 +281,7 @@ def _anchors_in(
     return places
 
 
-def missing_anchors(path: Path, missing: np.ndarray) -> str:
+def missing_anchors(path: Place, missing: np.ndarray) -> str:
     """The message about a chart's missing anchors, the first ten named."""
     return (
         f"{missing.size} anchors are not in {path}: {missing[:10].tolist()}. Every "

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from jatlas.cli import viewing
 from jatlas.cli.commands import main
-from jatlas.files import comparing, survey
+from jatlas.files import comparing, readers
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import MEASURES, compare_files
 from jatlas.files.formats import atlas_table
@@ -25,7 +25,7 @@ from jatlas.files.formats.atlas_tensors import recipe_writer
 from jatlas.files.formats.whole import write_whole
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
-from jatlas.files.readers import open_embeddings
+from jatlas.files.readers import Reading, open_embeddings
 from jatlas.files.storage import load, save
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import anchor_rows, assemble
@@ -415,7 +415,7 @@ def test_ids_that_do_not_meet(tmp_path, capsys, pair, command, first, second, me
 
 def test_ids_of_two_types_are_converted_if_asked(pair):
     for id_type, first in (("text", "0"), ("integers", 0)):
-        more = {"id_type": id_type, "batch_size": BATCH}
+        more = {"reading": Reading(id_type), "batch_size": BATCH}
         atlas = merge_files(pair(NUMBERS, TEXTS), anchors="shared:2", **more)
         assert atlas.ids[0] == first
         assert atlas.count.tolist() == [2] * 5
@@ -431,7 +431,10 @@ def test_ids_of_two_types_are_converted_if_asked(pair):
         (["--anchors", "shared:2", "--ids", "name"], "no ids 'name' in it"),
         (["--anchors", "shared:2", "--embeddings", "y"], "there is no 'y' in it"),
         (["--anchors", "shared:2", "--out", "x.csv"], "must end in .parquet or"),
-        (["--anchors", "shared:2", "--out", "no/where.parquet"], "no folder to write"),
+        (
+            ["--anchors", "shared:2", "--out", "p.npz/where.parquet"],
+            "it is a file, and no folder",
+        ),
     ],
 )
 def test_options_that_cannot_be(tmp_path, capsys, pair, monkeypatch, more, message):
@@ -684,7 +687,7 @@ def test_no_file_is_read_whole(files, monkeypatch):
 
         return source._replace(rows=rows._replace(batches=batches, whole=None))
 
-    monkeypatch.setattr(survey, "open_embeddings", opened)
+    monkeypatch.setattr(readers, "open_embeddings", opened)
     merge_files(files, whiten=True, **options())
     assert sizes == [BATCH] * 6
 

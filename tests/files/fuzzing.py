@@ -8,6 +8,7 @@ limits on its memory and time, and prints what a reader should not have done.
 
 import contextlib
 import faulthandler
+import gzip
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import pyarrow as arrow
+import pyarrow.feather
 import pyarrow.ipc
 import pyarrow.parquet as parquet
 from safetensors.numpy import save_file
@@ -120,6 +122,29 @@ def stream(folder: Path) -> None:
     data = arrow.table({"id": IDS, "x": X.tolist()})
     with arrow.ipc.new_stream(folder / "a.arrow", data.schema) as to:
         to.write_table(data)
+
+
+def feather(compression: str) -> dict[str, bytes]:
+    def fill(folder: Path) -> None:
+        data = arrow.table({"id": IDS, "x": X.tolist()})
+        pyarrow.feather.write_feather(
+            data, folder / "a.feather", compression=compression, chunksize=5
+        )
+
+    return written(fill, "a.feather")
+
+
+def words(name: str, headed: bool) -> dict[str, bytes]:
+    lines = [f"{N} {D}"] * headed
+    lines += [f"w{n} {' '.join(map(str, x))}" for n, x in enumerate(X.tolist())]
+    text = "\n".join(lines).encode()
+    return {name: gzip.compress(text) if name.endswith("gz") else text}
+
+
+def h5ad(folder: Path) -> None:
+    with h5py.File(folder / "a.h5ad", "w") as file:
+        file["obs/cell"], file["obsm/X_pca"] = IDS, X
+        file["obs"].attrs["_index"] = "cell"
 
 
 def in_folder(path: Path) -> None:
@@ -236,6 +261,22 @@ READERS: dict[str, Callable[[], Reader]] = {
         ],
         embeddings,
         (ValueError, OSError),
+    ),
+    "feather": lambda: Reader(
+        [feather("uncompressed"), feather("lz4"), feather("zstd")],
+        embeddings,
+        (ValueError, OSError),
+    ),
+    "arrow stream": lambda: Reader(
+        [written(stream, "a.arrow")], embeddings, (ValueError, OSError)
+    ),
+    "word2vec": lambda: Reader(
+        [words("a.vec", True), words("a.vec", False), words("a.vec.gz", True)],
+        embeddings,
+        (ValueError, OSError),
+    ),
+    "h5ad": lambda: Reader(
+        [written(h5ad, "a.h5ad")], embeddings, (ValueError, OSError)
     ),
     "datasets": lambda: Reader(
         [written(stream, "a.arrow")], in_folder, (ValueError, OSError)

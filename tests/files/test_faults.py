@@ -14,6 +14,8 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pyarrow as arrow
+import pyarrow.feather
+import pyarrow.ipc
 import pyarrow.parquet as parquet
 import pytest
 from safetensors.numpy import save_file
@@ -22,8 +24,9 @@ import jatlas
 from jatlas.cli import interrupts
 from jatlas.cli.commands import main
 from jatlas.files.comparing import compare_files
-from jatlas.files.formats import parquet_pages
 from jatlas.files.formats.array_files import read_ids
+from jatlas.files.formats.columns import ipc_buffers, parquet_pages
+from jatlas.files.formats.columns.keep import read_beside
 from jatlas.files.readers import open_embeddings, read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save
@@ -337,6 +340,50 @@ def test_a_page_that_promises_gigabytes_is_refused_before_they_are_taken(tmp_pat
     peak = arrow.default_memory_pool().max_memory()
     with pytest.raises(ValueError, match=r"a page of 'x.*1,800,000,000 bytes, and"):
         read_embeddings(path)
+    assert arrow.default_memory_pool().max_memory() < max(peak, 2**27)
+
+
+@pytest.fixture(params=["lz4", "zstd"])
+def packed_file(request, tmp_path):
+    """A Feather file in two batches, whose buffers are packed."""
+    x = np.zeros((5000, 8), np.float32)
+    rows = arrow.FixedSizeListArray.from_arrays(x.ravel(), 8)
+    table = arrow.table({"id": np.arange(5000), "x": rows})
+    path = tmp_path / "a.feather"
+    pyarrow.feather.write_feather(
+        table, path, compression=request.param, chunksize=3000
+    )
+    return path
+
+
+def test_sizes_of_packed_buffers_are_those_that_arrow_unpacks(packed_file):
+    with packed_file.open("rb") as stream:
+        size = packed_file.stat().st_size
+        sizes = [
+            ipc_buffers.promised(stream, message, size)
+            for message in ipc_buffers.messages(stream, size)
+        ]
+    reader = pyarrow.ipc.open_file(packed_file)
+    batches = [reader.get_batch(k) for k in range(reader.num_record_batches)]
+    assert len(sizes) == len(batches) == 2
+    for (unpacked, stored), batch in zip(sizes, batches, strict=True):
+        assert unpacked == batch.num_rows * (8 + 8 * 4)
+        assert 0 < stored < unpacked / 2
+    read, x = read_embeddings(packed_file)
+    assert read.tolist() == list(range(5000))
+    np.testing.assert_array_equal(x, np.zeros((5000, 8), np.float32))
+
+
+def test_a_buffer_that_promises_gigabytes_is_refused_before_they_are_taken(packed_file):
+    data, claim = packed_file.read_bytes(), (3000 * 8 * 4).to_bytes(8, "little")
+    promised = (1_800_000_000).to_bytes(8, "little")
+    assert data.count(claim) == 1
+    packed_file.write_bytes(data.replace(claim, promised))
+    peak = arrow.default_memory_pool().max_memory()
+    with pytest.raises(ValueError, match=r"a batch of its rows would take 1,800,0"):
+        read_embeddings(packed_file)
+    with pytest.raises(ValueError, match=r"a batch of its rows would take 1,800,0"):
+        read_beside([packed_file], np.arange(3), ["x"])
     assert arrow.default_memory_pool().max_memory() < max(peak, 2**27)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from fuzzing import READERS, Reader, inputs, mutated, one
 
+from jatlas.files.readers import OPENERS
+
 ROOT = Path(__file__).parents[2]
 INPUTS = 150  # a reader, in CI
 SECONDS = float(os.environ.get("JATLAS_FUZZ_SECONDS", 120))
@@ -64,7 +66,15 @@ def test_mutated_inputs_give_data_or_an_error_of_ours(name, fixed):
 def test_mutated_inputs_for_as_long_as_one_likes(name, tmp_path):
     done, faults = child(SEED, SECONDS / len(READERS), -1, [name], tmp_path)
     assert faults == []
+    assert done[name] > 0
     print(f"{name}: {done[name]} inputs")
+
+
+def test_every_kind_of_file_is_tried():
+    seeds = [files for reader in READERS.values() for files in reader().seeds]
+    names = {name.partition(".")[2] for files in seeds for name in files}
+    tried = {OPENERS[f".{name}"] for name in names if f".{name}" in OPENERS}
+    assert tried == set(OPENERS.values())
 
 
 # What watches is watched

@@ -13,7 +13,13 @@ from bad_files import BAD, dataset
 from safetensors.numpy import save_file
 
 from jatlas.files.formats.faults import Missing
-from jatlas.files.readers import batches, file_hash, open_embeddings, read_embeddings
+from jatlas.files.readers import (
+    Reading,
+    batches,
+    file_hash,
+    open_embeddings,
+    read_embeddings,
+)
 
 N, D = 7, 3
 NAMES = [f"größe {n}" for n in range(N)]
@@ -205,7 +211,8 @@ def test_a_folder_leads_to_no_file_outside_of_it(tmp_path):
 )  # fmt: skip
 def test_ids_are_converted_when_that_is_asked_for(tmp_path, ids, kind, wanted):
     write_npz(tmp_path / "a.npz", ids, rows())
-    assert read_embeddings(tmp_path / "a.npz", id_type=kind)[0].tolist() == wanted
+    read, _ = read_embeddings(tmp_path / "a.npz", reading=Reading(id_type=kind))
+    assert read.tolist() == wanted
 
 
 @pytest.mark.parametrize(
@@ -219,7 +226,7 @@ def test_ids_are_converted_when_that_is_asked_for(tmp_path, ids, kind, wanted):
 def test_text_that_is_no_integer_is_not_converted(tmp_path, ids, message):
     write_npz(tmp_path / "a.npz", ids, rows())
     with pytest.raises(ValueError, match=message):
-        read_embeddings(tmp_path / "a.npz", id_type="integers")
+        read_embeddings(tmp_path / "a.npz", reading=Reading(id_type="integers"))
 
 
 @pytest.mark.parametrize(("write", "message"), BAD.values(), ids=BAD)

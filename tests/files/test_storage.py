@@ -311,10 +311,19 @@ def test_what_the_system_cannot_write_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_there_is_no_folder_the_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError) as caught:
-        save(tmp_path / "no" / "x.safetensors", atlas_of())
-    assert caught.value.filename == str(tmp_path / "no" / "x.safetensors")
+def test_folders_are_made_but_not_in_a_file(tmp_path):
+    save(tmp_path / "a" / "b" / "x.safetensors", atlas_of())
+    assert load(tmp_path / "a" / "b" / "x.safetensors").ids.size
+    (tmp_path / "file").write_bytes(b"1")
+    (tmp_path / "a.safetensors").mkdir()
+    with pytest.raises(NotADirectoryError, match="no folder") as caught:
+        save(tmp_path / "file" / "b" / "x.safetensors", atlas_of())
+    assert caught.value.filename == str(tmp_path / "file")
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        save(tmp_path / "a.safetensors", atlas_of())
+    with pytest.raises(ValueError, match=r"s3:.*safetensors: an atlas .* lie on"):
+        save("s3://b/x.safetensors", atlas_of())
+    assert not (tmp_path / "file" / "b").exists()
 
 
 def test_of_two_files_none_is_written_if_one_fails(tmp_path):

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from jatlas.files.formats import names
+from jatlas.files.formats.places import Place, Remote, Streamed, file_size, place
 from jatlas.files.formats.rows import (
     USUAL,
     Rows,
+    Wanted,
     check_promise,
     native,
     pick,
@@ -31,14 +33,12 @@ _PICKLE = (
 )
 
 
-def open_npz(
-    path: Path, ids: str | None, embeddings: str | None
-) -> tuple[np.ndarray, Rows]:
+def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     """Ids and rows of an .npz; uncompressed rows are mapped.
 
     That bytes changed since is seen by the archive's CRC-32, once all are read.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(_source(path)) as archive:
         members = {
             info.filename.removesuffix(".npy"): info
             for info in archive.infolist()
@@ -48,13 +48,62 @@ def open_npz(
         for name, info in members.items():
             with archive.open(info) as stream:
                 heads[name] = _npy_head(stream, name)
-        name = pick_ids(list(members), ids)
+        named = pick_ids(list(members), wanted.ids)
+        name = named
         its_ids = _read_member(archive, members[name], heads[name], 256)
         shapes = {key: shape for key, (shape, _, _) in heads.items() if key != name}
-        name = pick(shapes, embeddings, USUAL)
-        if members[name].compress_type == zipfile.ZIP_STORED:
-            return its_ids, _mapped_rows(path, members[name])
-        return its_ids, rows_of(_read_member(archive, members[name], heads[name]))
+        name = pick(shapes, wanted.embeddings, USUAL)
+        if members[name].compress_type != zipfile.ZIP_STORED:
+            rows = rows_of(_read_member(archive, members[name], heads[name]))
+        elif isinstance(path, Remote):
+            rows = _streamed_rows(path, members[name], heads[name])
+        else:
+            rows = _mapped_rows(path, members[name])
+        return its_ids, rows._replace(id_name=named)
+
+
+def _source(path: Place) -> Any:
+    """What `zipfile` opens."""
+    return path.open("rb") if isinstance(path, Remote) else path
+
+
+def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: _Head) -> Rows:
+    """The rows of an array that is not compressed, from a stream.
+
+    `zipfile` compares its CRC-32 at the end.
+    """
+    shape, turned, dtype = head
+    _check_length(info, shape, dtype)
+    if turned and len(shape) > 1:
+        raise ValueError(
+            f"{info.filename} stands column by column, which is read from this machine "
+            "only: copy the file here, or save it with `np.ascontiguousarray`."
+        )
+    rows = rows_of(np.zeros((0, *shape[1:]), dtype))
+
+    def batches(size: int) -> Iterator[np.ndarray]:
+        with zipfile.ZipFile(_source(path)) as archive, archive.open(info) as stream:
+            _npy_head(stream, info.filename)
+            for start in range(0, shape[0], size):
+                count = min(size, shape[0] - start)
+                data = stream.read(count * rows.shape[1] * dtype.itemsize)
+                yield native(np.frombuffer(data, dtype).reshape(count, rows.shape[1]))
+            stream.read()
+
+    def whole() -> np.ndarray:
+        return np.concatenate(list(batches(8192)))
+
+    return Rows((shape[0], rows.shape[1]), rows.dtype, batches, whole)
+
+
+def _check_length(
+    info: zipfile.ZipInfo, shape: tuple[int, ...], dtype: np.dtype
+) -> int:
+    """How many bytes an array has; ValueError unless they are there."""
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if not 0 <= info.file_size - size <= 2**16:
+        raise ValueError(f"{info.filename} has another shape than length. {_ANEW}")
+    return size
 
 
 def _read_member(
@@ -62,23 +111,19 @@ def _read_member(
 ) -> np.ndarray:
     """An array of an .npz, once its claimed size is checked."""
     shape, _, dtype = head
-    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if not 0 <= info.file_size - size <= 2**16:
-        raise ValueError(f"{info.filename} has another shape than length. {_ANEW}")
+    size = _check_length(info, shape, dtype)
     check_promise(info.filename, size, info.compress_size, most)
     with archive.open(info) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def open_npy(
-    path: Path, ids: str | None, embeddings: str | None
-) -> tuple[np.ndarray, Rows]:
+def open_npy(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     """Ids and mapped rows of an .npy; another file has the ids.
 
     That file is `ids` itself, or, of x.npy and the name id, x.id.npy or x.id.txt.
     """
-    del embeddings
-    tried = [Path(ids)] if ids is not None else []
+    ids = wanted.ids
+    tried = [place(ids)] if ids is not None else []
     for name in ["id", "ids"] if ids is None else [ids]:
         tried += [path.parent / f"{path.stem}.{name}{end}" for end in _ID_FILES]
     file = next((file for file in tried if file.is_file() and file != path), None)
@@ -88,41 +133,51 @@ def open_npy(
             f"{', '.join(map(str, tried))}, one a row."
         )
     with path.open("rb") as stream:
-        shape, _, dtype = _npy_head(stream, "it")
+        shape, turned, dtype = _npy_head(stream, "it")
+        offset = stream.tell()
     if 0 in shape:
         return read_ids(file), rows_of(np.zeros(shape, dtype))
+    if isinstance(path, Remote):
+        if turned and len(shape) > 1:
+            raise ValueError(
+                "it stands column by column, which is read from this machine only: "
+                "copy it here, or save it with `np.ascontiguousarray`."
+            )
+        return read_ids(file), rows_of(Streamed(path, dtype, offset, shape))
     return read_ids(file), rows_of(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def read_ids(file: Path) -> np.ndarray:
+def read_ids(file: Place) -> np.ndarray:
     """The ids in an .npy, or in a text file by line."""
     if file.suffix == ".npy":
         with file.open("rb") as stream:
             shape, _, dtype = _npy_head(stream, str(file))
         size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if size > file.stat().st_size:
+        if size > file_size(file):
             raise ValueError(f"{file} is cut off: its shape is {shape}. {_ANEW}")
-        return np.load(file, allow_pickle=False)
+        with file.open("rb") as stream:
+            return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
     # Some editors put a mark before the first line, which is no part of its id. Only
     # \n, \r\n and \r end a line: other marks that `splitlines` takes are in ids.
-    lines = file.read_text(encoding="utf-8-sig").split("\n")
+    with file.open("rb") as stream:
+        text = stream.read().decode("utf-8-sig")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return names.text_array(lines[:-1] if lines[-1] == "" else lines)
 
 
-def open_safetensors(
-    path: Path, ids: str | None, embeddings: str | None
-) -> tuple[np.ndarray, Rows]:
+def open_safetensors(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     """Ids and rows of a safetensors file, mapped.
 
     The format has no text: ids are integers, or (N, W) bytes in UTF-8, zero-filled.
     """
     tensors = read_tensors(path)
-    name = pick_ids(list(tensors.shapes), ids)
+    named = name = pick_ids(list(tensors.shapes), wanted.ids)
     its_ids = np.array(tensors.array(name))
     if its_ids.dtype == np.uint8 and its_ids.ndim == 2:
         its_ids = names.decode_text(its_ids)
     shapes = {key: shape for key, shape in tensors.shapes.items() if key != name}
-    return its_ids, rows_of(tensors.array(pick(shapes, embeddings, USUAL)))
+    rows = rows_of(tensors.array(pick(shapes, wanted.embeddings, USUAL)))
+    return its_ids, rows._replace(id_name=named)
 
 
 def _npy_head(stream: Any, name: str) -> _Head:

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from jatlas.files.formats import atlas_tensors, names
+from jatlas.files.formats.columns.keep import Beside
 from jatlas.files.formats.faults import BadFile, faults_of, package
 from jatlas.files.formats.whole import Fill
 from jatlas.files.readers import read_embeddings
@@ -20,8 +21,9 @@ COLUMNS = ("id", "atlas", "charts", "disagreement")
 # Of each sample the names of its charts, if they are known.
 MEMBERS = "members"
 
-# Of an atlas in two files both hold its digest, the table under this name.
-_DIGEST = "jatlas"
+# Of an atlas in two files both hold its digest, the table under this name; and the name
+# of the column of ids, which is that in the files.
+_DIGEST, _ID = "jatlas", "jatlas.id"
 
 # A table without a recipe beside it names the file of its recipe, as a path from its
 # folder, and that recipe's digest.
@@ -32,16 +34,19 @@ class RewrittenTable(UserWarning):
     """The table of an atlas that another tool has written since."""
 
 
-def writers(path: Path, atlas: AtlasFile, recipe: Path | None) -> dict[Path, Fill]:
+def writers(
+    path: Path, atlas: AtlasFile, recipe: Path | None, beside: Beside
+) -> dict[Path, Fill]:
     """Writers of an atlas: the recipe first, then the table.
 
     The table alone, which then names the file of its recipe, if that is given.
     """
     digest = _table_digest(atlas)
+    metadata = {_DIGEST: digest, _ID: beside.id_name}
     if recipe is None:
         return {
             recipe_path(path): atlas_tensors.recipe_writer(atlas.recipe, digest),
-            path: table_writer(atlas, COLUMNS[1], {_DIGEST: digest}),
+            path: table_writer(atlas, COLUMNS[1], metadata, beside),
         }
     wanted = atlas_tensors.recipe_digest(atlas.recipe)
     if atlas_tensors.recipe_digest(atlas_tensors.read_recipe(recipe)[0]) != wanted:
@@ -49,12 +54,9 @@ def writers(path: Path, atlas: AtlasFile, recipe: Path | None) -> dict[Path, Fil
             f"{recipe} is not the recipe of this atlas; leave recipe=... out, and the "
             "recipe is written beside the table."
         )
-    metadata = {
-        _DIGEST: digest,
-        _RECIPE: os.path.relpath(recipe.resolve(), path.parent.resolve()),
-        _RECIPE_DIGEST: wanted,
-    }
-    return {path: table_writer(atlas, COLUMNS[1], metadata)}
+    metadata[_RECIPE] = os.path.relpath(recipe.resolve(), path.parent.resolve())
+    metadata[_RECIPE_DIGEST] = wanted
+    return {path: table_writer(atlas, COLUMNS[1], metadata, beside)}
 
 
 def _table_digest(atlas: AtlasFile) -> str:
@@ -72,7 +74,7 @@ def _metadata(path: Path) -> dict[str, str]:
     parquet = package("pyarrow.parquet", "Parquet")
     with faults_of(path):
         metadata = parquet.read_schema(path).metadata or {}
-        keys = (_DIGEST, _RECIPE, _RECIPE_DIGEST)
+        keys = (_DIGEST, _ID, _RECIPE, _RECIPE_DIGEST)
         coded = {key: metadata.get(key.encode()) for key in keys}
         return {key: text.decode() for key, text in coded.items() if text is not None}
 
@@ -129,7 +131,8 @@ def _recipe_and_digest(path: Path) -> tuple[Recipe, str | None]:
 def read_atlas(path: Path) -> AtlasFile:
     """An atlas in Parquet, with its recipe."""
     recipe, digest = _recipe_and_digest(path)
-    ids, merged = read_embeddings(path, ids=COLUMNS[0], embeddings=COLUMNS[1])
+    id_name, _ = id_and_kept(path)
+    ids, merged = read_embeddings(path, ids=id_name, embeddings=COLUMNS[1])
     parquet = package("pyarrow.parquet", "Parquet")
     with faults_of(path):
         columns = parquet.read_schema(path).names
@@ -151,12 +154,36 @@ def read_atlas(path: Path) -> AtlasFile:
     return atlas
 
 
+def id_and_kept(path: Path) -> tuple[str, list[str]]:
+    """The names of a table's ids and of the kept columns.
+
+    Where another tool wrote the table anew and left out its metadata, the ids are the
+    first column.
+    """
+    parquet = package("pyarrow.parquet", "Parquet")
+    with faults_of(path):
+        others = [
+            name
+            for name in parquet.read_schema(path).names
+            if name not in (*COLUMNS[1:], MEMBERS)
+        ]
+        if not others:
+            raise ValueError("it is no atlas: it has no column of ids.")
+    id_name = _metadata(path).get(_ID, COLUMNS[0])
+    id_name = id_name if id_name in others else others[0]
+    return id_name, [name for name in others if name != id_name]
+
+
 def table_writer(
-    atlas: AtlasFile, vector: str, metadata: Mapping[str, str] | None = None
+    atlas: AtlasFile,
+    vector: str,
+    metadata: Mapping[str, str] | None = None,
+    beside: Beside | None = None,
 ) -> Fill:
     """A writer of an atlas as Parquet, rows in the column `vector`."""
     check_atlas(atlas)
-    return partial(_write, atlas=atlas, vector=vector, metadata=metadata)
+    beside = beside or Beside()
+    return partial(_write, atlas=atlas, vector=vector, metadata=metadata, beside=beside)
 
 
 def _write(
@@ -164,17 +191,21 @@ def _write(
     atlas: AtlasFile,
     vector: str,
     metadata: Mapping[str, str] | None,
+    beside: Beside,
 ) -> None:
     arrow = package("pyarrow", "Parquet")
     parquet = package("pyarrow.parquet", "Parquet")
     values: Any = arrow.array(np.ascontiguousarray(_native(atlas.merged)).reshape(-1))
     rows = arrow.FixedSizeListArray.from_arrays(values, atlas.merged.shape[1])
-    headings = [name if name != COLUMNS[1] else vector for name in COLUMNS]
+    headings = [beside.id_name, vector, *COLUMNS[2:]]
     columns = [_native(atlas.ids), rows, *map(_native, atlas[2:4])]
     if atlas.presence is not None and vector == COLUMNS[1]:
         headings.append(MEMBERS)
         columns.append(_members(arrow, atlas))
-    table = arrow.table(dict(zip(headings, columns, strict=True)), metadata=metadata)
+    table = arrow.table(
+        dict(zip(headings, columns, strict=True)) | dict(beside.columns),
+        metadata=metadata,
+    )
     parquet.write_table(table, stream)
 
 

@@ -3,7 +3,6 @@
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 
 _WHAT_TO_DO = "Write the file anew, or fetch it again."
@@ -18,7 +17,7 @@ class Missing(ImportError):
 
 
 @contextmanager
-def faults_of(path: str | Path) -> Iterator[None]:
+def faults_of(path: object) -> Iterator[None]:
     """What goes wrong inside is a `BadFile` that names the file.
 
     Whatever it is: what a damaged file meets inside of NumPy, HDF5 or Arrow can be any
@@ -46,7 +45,7 @@ def faults_of(path: str | Path) -> Iterator[None]:
         raise BadFile(f"{path}: {text}") from error
 
 
-def package(module: str, of: str) -> ModuleType:
+def package(module: str, of: str, *, extra: str = "files") -> ModuleType:
     """A module of a package that not everyone needs.
 
     Raises:
@@ -57,5 +56,5 @@ def package(module: str, of: str) -> ModuleType:
     except ImportError as error:
         raise Missing(
             f"{of} takes the package {module.split('.')[0]}, which is not installed: "
-            "pip install 'jatlas[files]'."
+            f"pip install 'jatlas[{extra}]'."
         ) from error

@@ -1,16 +1,18 @@
 """Embeddings in HDF5 files, with checks that its library omits."""
 
 import mmap
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from jatlas.files.formats import names
 from jatlas.files.formats.faults import package
+from jatlas.files.formats.places import Place, Remote
 from jatlas.files.formats.rows import (
     USUAL,
     Rows,
+    Wanted,
     check_promise,
     pick,
     pick_ids,
@@ -23,42 +25,115 @@ from jatlas.files.formats.rows import (
 # Source: HDF5 File Format Specification 3.0, section III.E.
 _HEAP = b"GCOL\x01\x00\x00\x00"
 _HEAD = 16
+_BLOCK = 2**20
 
 
-def open_hdf5(
-    path: Path, ids: str | None, embeddings: str | None
-) -> tuple[np.ndarray, Rows]:
-    """Ids and rows of an HDF5 file, read on access."""
+def open_hdf5(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
+    """Ids and rows of HDF5 or .h5ad; read on access.
+
+    A name leads into groups, "obsm/X_pca". Of .h5ad the ids are the index of `obs`, and
+    the embeddings the only matrix in `obsm`, if they are not named.
+    """
     h5py = package("h5py", "HDF5")
-    file = h5py.File(path, "r")
-    arrays = {name: x for name, x in file.items() if isinstance(x, h5py.Dataset)}
-    name = pick_ids(list(arrays), ids)
-    its_ids = arrays[name]
-    _check_stored(name, its_ids)
-    if h5py.check_string_dtype(its_ids.dtype) is not None:
-        _check_heaps(path, file.id.get_create_plist().get_sizes()[1])
-        its_ids = names.text_array(its_ids.asstr()[:].ravel().tolist())
-    else:
-        its_ids = its_ids[:]
-    shapes = {key: x.shape or () for key, x in arrays.items() if key != name}
+    file = h5py.File(path.open("rb") if isinstance(path, Remote) else path, "r")
+    arrays = _datasets(file)
+    top = {key: x for key, x in arrays.items() if "/" not in key}
+    ids, embeddings = wanted.ids, wanted.embeddings
+    among = {key: x for key, x in arrays.items() if key != ids}
+    if path.suffix.lower() == ".h5ad":
+        ids = _index(arrays) if ids is None else ids
+        ids = f"obs/{ids}" if f"obs/{ids}" in arrays else ids
+        among = {k: x for k, x in arrays.items() if k.startswith("obsm/")} or among
+        if embeddings is not None and f"obsm/{embeddings}" in among:
+            embeddings = f"obsm/{embeddings}"
+    elif any(len(x.shape or ()) > 1 for x in top.values()):
+        among = {key: x for key, x in top.items() if key != ids}
+    ids = None if ids is None else ids.strip("/")
+    named = pick_ids(list(arrays), ids)
+    its_ids = _texts_or_numbers(path, file, named, arrays[named])
+    if embeddings is not None:
+        embeddings, among = embeddings.strip("/"), arrays
+    shapes = {key: x.shape or () for key, x in among.items() if key != named}
     name = pick(shapes, embeddings, USUAL)
     _check_stored(name, arrays[name])
-    return its_ids, rows_of(arrays[name])
+    last = named.rpartition("/")[2]
+    rows = rows_of(arrays[name])
+    return its_ids, rows._replace(id_name="id" if last == "_index" else last)
+
+
+def _datasets(file: Any) -> dict[str, Any]:
+    """The arrays in a file and its groups, by path.
+
+    No link to another file counts.
+    """
+    h5py = package("h5py", "HDF5")
+    arrays = {}
+
+    def visit(name: str, x: Any) -> None:
+        if isinstance(x, h5py.Dataset):
+            arrays[name] = x
+
+    file.visititems(visit)
+    return arrays
+
+
+def _index(arrays: dict[str, Any]) -> str:
+    """Where an .h5ad has the names of its observations.
+
+    An attribute of `obs` says it, but the library can crash on one that is damaged. So
+    it is "_index" or "index", or the only texts in `obs`.
+    """
+    h5py = package("h5py", "HDF5")
+    of_obs = {key: x for key, x in arrays.items() if key.startswith("obs/")}
+    for usual in ("obs/_index", "obs/index"):
+        if usual in of_obs:
+            return usual
+    texts = [
+        key
+        for key, x in of_obs.items()
+        if len(x.shape or ()) == 1 and h5py.check_string_dtype(x.dtype) is not None
+    ]
+    if len(texts) != 1:
+        raise ValueError(
+            f"which of {texts or list(of_obs)} are its ids? Name them with ids=... "
+            "(--ids)."
+        )
+    return texts[0]
+
+
+def _texts_or_numbers(path: Place, file: Any, name: str, ids: Any) -> np.ndarray:
+    """The ids in an array of an HDF5 file."""
+    h5py = package("h5py", "HDF5")
+    _check_stored(name, ids)
+    if h5py.check_string_dtype(ids.dtype) is None:
+        return np.asarray(ids[:])
+    _check_heaps(path, file)
+    return names.text_array(ids.asstr()[:].ravel().tolist())
 
 
 def _check_stored(name: str, dataset: Any) -> None:
     """Raise ValueError if it claims far more than the file holds."""
     if not dataset.shape:
         raise ValueError(f"{name} has no rows: its shape is {dataset.shape}.")
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(
+            f"{name} lies in other files, which are not opened. Write it into one file."
+        )
     check_promise(name, dataset.nbytes, dataset.id.get_storage_size())
 
 
-def _check_heaps(path: Path, width: int) -> None:
+def _check_heaps(path: Place, file: Any) -> None:
     """Raise ValueError for a text heap with a dangling object.
 
     The library would go round in it for ever, and no signal stops that.
     """
-    if width != 8:  # of files that other widths were asked for
+    if (
+        file.id.get_create_plist().get_sizes()[1] != 8
+    ):  # of files that other widths were asked for
+        return
+    if isinstance(path, Remote):
+        for start, heap in _remote_heaps(path):
+            _check_heap(heap, 0, start)
         return
     with (
         path.open("rb") as stream,
@@ -71,19 +146,38 @@ def _check_heaps(path: Path, width: int) -> None:
             place = data.find(_HEAP, place + 1)
 
 
-def _check_heap(data: mmap.mmap, place: int) -> None:
+def _remote_heaps(path: Remote) -> Iterator[tuple[int, bytes]]:
+    """The heaps of a remote file, which is read once."""
+    with path.open() as stream, path.open() as other:
+        start, block = 0, stream.read(_BLOCK)
+        while block:
+            place = block.find(_HEAP)
+            while place >= 0:
+                if (start + place) % 8 == 0:
+                    other.seek(start + place)
+                    head = other.read(_HEAD)
+                    size = min(_number(head, 8, 8), path.size())
+                    yield start + place, head + other.read(max(size - _HEAD, 0))
+                place = block.find(_HEAP, place + 1)
+            kept = block[-_HEAD:] if len(block) > _HEAD else b""
+            more = stream.read(_BLOCK)
+            start += len(block) - len(kept)
+            block = kept + more if more else b""
+
+
+def _check_heap(data: mmap.mmap | bytes, place: int, start: int = 0) -> None:
     end = min(place + _number(data, place + 8, 8), len(data))
     at = place + _HEAD
     while at + _HEAD <= end:
         size = _number(data, at + 8, 8)
         if _number(data, at, 2) == 0 and size < _HEAD:
             raise ValueError(
-                f"it is damaged: what lies at byte {at} leads nowhere. Write the file "
-                "anew."
+                f"it is damaged: what lies at byte {start + at} leads nowhere. Write "
+                "the file anew."
             )
         free = _number(data, at, 2) == 0
         at += size if free else _HEAD + -(-size // 8) * 8
 
 
-def _number(data: mmap.mmap, place: int, width: int) -> int:
+def _number(data: mmap.mmap | bytes, place: int, width: int) -> int:
     return int.from_bytes(data[place : place + width], "little")

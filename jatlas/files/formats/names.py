@@ -1,5 +1,6 @@
 """Ids of samples: integers or text, and text as bytes."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,42 @@ def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
     after = np.searchsorted(ids, wanted, sorter=order)
     places = order[np.minimum(after, ids.size - 1)]
     return np.where(ids[places] == wanted, places, -1)
+
+
+# Ids that are Python's texts at once: these take far more memory than NumPy's.
+_AT_ONCE = 65_536
+
+
+def near_ids(ids: np.ndarray) -> list[str]:
+    """A warning about ids that differ by Unicode form or blanks only.
+
+    >>> near_ids(np.array(["owl", "owl ", "kea"]))[0][:58]
+    '2 ids differ by blanks at their ends or by the Unicode for'
+    """
+    if ids.dtype.kind != "U":
+        return []
+    near: dict[str, list[str]] = {}
+    for start in range(0, ids.size, _AT_ONCE):
+        for text in ids[start : start + _AT_ONCE].tolist():
+            normal = unicodedata.normalize("NFC", text).strip()
+            if normal != text:
+                near.setdefault(normal, []).append(text)
+    if not near:
+        return []
+    there = find(ids, np.array(list(near), str)) >= 0
+    groups = [
+        [normal] * bool(held) + others
+        for (normal, others), held in zip(near.items(), there, strict=True)
+    ]
+    groups = [group for group in groups if len(group) > 1]
+    if not groups:
+        return []
+    return [
+        f"{sum(map(len, groups))} ids differ by blanks at their ends or by the Unicode "
+        f"form of their letters only, as {', '.join(map(ascii, groups[0]))} do: they "
+        "count as different samples. If they are the same, write them alike in all "
+        "files, as `unicodedata.normalize('NFC', id).strip()`."
+    ]
 
 
 def as_kind(ids: np.ndarray, kind: str | None) -> np.ndarray:

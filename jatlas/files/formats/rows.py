@@ -11,6 +11,20 @@ USUAL = ("embeddings", "embedding", "merged")
 _NAME_THEM = "Name them with embeddings=... (--embeddings)."
 
 
+class Wanted(NamedTuple):
+    """How a file is to be read.
+
+    Attributes:
+        ids: the name of the array or column of ids; that of a usual name if None.
+        embeddings: that of the embeddings; the only ones if None.
+        lenient: whether rows that are null come as NaN, and are not refused.
+    """
+
+    ids: str | None = None
+    embeddings: str | None = None
+    lenient: bool = False
+
+
 class Rows(NamedTuple):
     """(N, D) numbers that need not be in memory.
 
@@ -21,6 +35,8 @@ class Rows(NamedTuple):
             and wherever the file's own pieces end.
         whole: gives them all; mapped from the file where its format allows.
         note: which columns of the file they are, if a reader must know; or empty.
+        id_name: the name of the ids in the file.
+        parts: the files that they are in and their first rows, if there are several.
     """
 
     shape: tuple[int, int]
@@ -28,6 +44,8 @@ class Rows(NamedTuple):
     batches: Callable[[int], Iterator[np.ndarray]]
     whole: Callable[[], np.ndarray]
     note: str = ""
+    id_name: str = "id"
+    parts: tuple[tuple[str, int], ...] = ()
 
 
 def rows_of(array: Any) -> Rows:

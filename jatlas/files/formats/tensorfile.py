@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from math import prod
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+
+from jatlas.files.formats.places import Place, Remote, Streamed, file_size
 
 _DTYPES = {
     "F64": np.dtype("<f8"),
@@ -39,12 +40,12 @@ class Tensors(NamedTuple):
         others: the dtypes of those that are not among the arrays, by name.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]
     metadata: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
     others: dict[str, str]
 
-    def array(self, name: str) -> np.ndarray:
+    def array(self, name: str) -> Any:
         """The array of that name; ValueError for an unsupported dtype."""
         if name in self.others:
             raise ValueError(
@@ -88,14 +89,14 @@ def write_tensors(
         stream.write(x.view(np.uint8).data)
 
 
-def read_tensors(path: Path) -> Tensors:
+def read_tensors(path: Place) -> Tensors:
     """The arrays of a safetensors file; their numbers are mapped, not read.
 
     Raises:
         ValueError: if it is cut off, or is no such file.
         OSError: if it cannot be read.
     """
-    size = path.stat().st_size
+    size = file_size(path)
     with path.open("rb") as stream:
         start = stream.read(8)
         length = int.from_bytes(start, "little")
@@ -109,14 +110,17 @@ def read_tensors(path: Path) -> Tensors:
     except (TypeError, KeyError, RecursionError, ValueError) as error:
         raise ValueError(f"its header is damaged: {error}. {_ANEW}") from None
     _check_places(places, size - 8 - length)
-    numbers = np.zeros(0, np.uint8)
-    if size > 8 + length:
+    numbers: Any = np.zeros(0, np.uint8)
+    if size > 8 + length and not isinstance(path, Remote):
         numbers = np.memmap(path, np.uint8, "r", offset=8 + length)
-    arrays, shapes, others = {}, {}, {}
+    arrays: dict[str, Any] = {}
+    shapes, others = {}, {}
     for name, (dtype, shape, begin, end) in places.items():
         shapes[name] = shape
         if isinstance(dtype, str):
             others[name] = dtype
+        elif isinstance(path, Remote):
+            arrays[name] = Streamed(path, dtype, 8 + length + begin, shape)
         else:
             arrays[name] = numbers[begin:end].view(dtype).reshape(shape)
     return Tensors(arrays, metadata, shapes, others)

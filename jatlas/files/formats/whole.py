@@ -2,15 +2,52 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from jatlas.files.formats.places import Remote, fitting, is_pattern, place
 
 Fill = Callable[[IO[bytes]], object]
 
 # What a file's name ends in, behind a dot and its own name, while it is written.
 PARTIAL = ".part"
+
+
+def check_folder(path: Path) -> None:
+    """Raise OSError if no file can be written there."""
+    if path.is_dir():
+        raise IsADirectoryError(
+            21, "it is a folder; give the path of a file", str(path)
+        )
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(20, "it is a file, and no folder", str(above))
+
+
+def check_inputs(written: Collection[Path], inputs: Sequence[str | Path]) -> None:
+    """Raise ValueError if an input would be overwritten, or grow.
+
+    An input can be a folder, or a pattern in quotes.
+    """
+    whole = {path.resolve() for path in written}
+    for given in inputs:
+        where = place(given)
+        if isinstance(where, Remote):
+            continue
+        pattern = is_pattern(where)
+        files = fitting(where) if pattern else [where]
+        lost = {Path(str(file)).resolve() for file in files}
+        grows = any(
+            where.resolve() in path.parents or path.match(str(where.absolute()))
+            for path in whole
+        )
+        if lost & whole or (grows and (pattern or where.is_dir())):
+            raise ValueError(
+                f"{next(iter(written))} would be written over {given}, an "
+                "input; give another path."
+            )
 
 
 def write_whole(files: Mapping[Path, Fill]) -> None:
@@ -23,6 +60,8 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
     in the instant between two of the names leaves the first of the new files beside an
     old one.)
 
+    Folders that are not there are made.
+
     Raises:
         OSError: if they cannot be written, with the path of the file that could not.
             Nothing is then left of them.
@@ -31,6 +70,7 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
         parts = {}
         for path, fill in files.items():
             with _named(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
                 handle, part = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
                 undo.callback(_remove, part)
                 with os.fdopen(handle, "wb") as stream:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jatlas._src import arrays, border
+from jatlas.files.formats.places import check_local
+from jatlas.files.formats.whole import check_folder, check_inputs
 from jatlas.files.kinds.choosing import candidates, scores
 from jatlas.files.kinds.held_out_score import (
     FEWEST,
@@ -16,6 +18,7 @@ from jatlas.files.kinds.held_out_score import (
 )
 from jatlas.files.kinds.options import AUTO, checked
 from jatlas.files.kinds.score_table import advice, label, score_table
+from jatlas.files.readers import Names, Reading
 from jatlas.files.reports import Progress, Say, counted, quiet, table
 from jatlas.files.survey import Survey, say_survey, survey_files
 from jatlas.merging.scoring import MergeScore
@@ -86,9 +89,9 @@ class Evaluation(NamedTuple):
 def evaluate_files(
     paths: Sequence[str | Path],
     *,
-    ids: str | None = None,
-    embeddings: str | None = None,
-    id_type: str | None = None,
+    ids: Names = None,
+    embeddings: Names = None,
+    reading: Reading | None = None,
     coordinates: str = AUTO,
     anchors: str | None = None,
     similarity: str = "cosine",
@@ -113,9 +116,9 @@ def evaluate_files(
 
     Args:
         paths: of two files or more, as in `merge_files`; so are all options.
-        ids: the name of the ids in the files.
-        embeddings: that of the embeddings.
-        id_type: "text" or "integers", to have the ids converted.
+        ids: the name of the ids in the files: one for all, or one a file.
+        embeddings: that of the embeddings, in the same way.
+        reading: a `Reading`: whether ids are converted, and invalid rows left out.
         coordinates: one kind, or "auto" for all.
         anchors: as in `merge_files`.
         similarity: the name of one of `relativize`.
@@ -160,9 +163,10 @@ def evaluate_files(
         features,
     )
     arrays.check_count("batch_size", batch_size, 1)
-    samples = survey_files(paths, ids, embeddings, id_type)
+    samples = survey_files(paths, ids, embeddings, reading)
     if len(samples.sources) < 2:
         raise ValueError("one file has no other to be found by; give two at least.")
+    id_type = (reading or Reading()).id_type
     given = candidates(samples, kind, anchors, id_type=id_type, seed=seed)
     if not can_be_held_out(samples):
         raise ValueError(
@@ -198,10 +202,9 @@ def _evaluation(
 
 def check_json(path: str | Path, inputs: Sequence[str | Path]) -> None:
     """Raise ValueError or OSError if JSON cannot be written there."""
+    check_local(path)
     path = Path(path)
     if path.suffix.lower() != ".json":
         raise ValueError(f"{path} must end in .json.")
-    if any(path.resolve() == Path(given).resolve() for given in inputs):
-        raise ValueError(f"{path} would be written over an input; give another path.")
-    if path.is_dir() or not path.parent.is_dir():
-        raise FileNotFoundError(2, "there is no folder to write it to", str(path))
+    check_inputs([path], inputs)
+    check_folder(path)

@@ -10,9 +10,9 @@ Thrift's compact protocol, thrift-compact-protocol.md.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from jatlas.files.formats.places import Place
 from jatlas.files.formats.rows import check_promise
 
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE = 0, 1, 2, 3, 7
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
     end: int
 
 
-def check_pages(path: Path, columns: Sequence[str]) -> None:
+def check_pages(path: Place, columns: Sequence[str]) -> None:
     """Raise ValueError if a page claims more than it can hold.
 
     Args:
@@ -42,7 +42,7 @@ def check_pages(path: Path, columns: Sequence[str]) -> None:
                 check_promise(f"a page of {column!r}", unpacked, stored)
 
 
-def chunks(stream: IO[bytes], columns: set[str]) -> Iterator[Chunk]:
+def chunks(stream: Any, columns: set[str]) -> Iterator[Chunk]:
     """The chunks of these columns in all row groups, from the footer."""
     size = stream.seek(0, 2)
     stream.seek(max(size - 8, 0))
@@ -81,7 +81,7 @@ def _chunk(name: str, about: dict[int, Any], size: int) -> Chunk:
     return Chunk(name, start, start + length)
 
 
-def pages(stream: IO[bytes], start: int, end: int) -> Iterator[tuple[int, int]]:
+def pages(stream: Any, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The sizes that pages promise, unpacked and stored."""
     while start < end:
         stream.seek(start)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from jatlas.files.formats.column_kinds import (
+from jatlas.files.formats.columns.kinds import (
     NESTED,
     NUMBER,
     TEXT,

@@ -28,6 +28,8 @@ def kind_of(kind: Any) -> str:
     if is_number(kind):
         return NUMBER
     if is_list(kind):
+        if is_bfloat16(kind):
+            return VECTOR
         inner = kind_of(kind.value_type)
         return VECTOR if inner in (NUMBER, VECTOR) else _wrapped(inner, kind.value_type)
     if types.is_struct(kind):
@@ -79,6 +81,20 @@ def is_number(kind: Any) -> bool:
     return types.is_floating(kind) or types.is_integer(kind)
 
 
+def is_bfloat16(kind: Any) -> bool:
+    """Whether a list's values are two bytes that its field calls bfloat16.
+
+    Arrow has no such type; Lance and others name an extension of two bytes.
+    """
+    types = package("pyarrow.types", "Parquet")
+    about = kind.value_field.metadata or {}
+    name = about.get(b"ARROW:extension:name", b"").lower()
+    pair = (
+        types.is_fixed_size_binary(kind.value_type) and kind.value_type.byte_width == 2
+    )
+    return bool(pair and name.rpartition(b".")[2] == b"bfloat16")
+
+
 def is_float(kind: Any) -> bool:
     """Whether the innermost values are floating point."""
     arrow, types = package("pyarrow", "Parquet"), package("pyarrow.types", "Parquet")
@@ -86,6 +102,8 @@ def is_float(kind: Any) -> bool:
         if isinstance(kind, arrow.BaseExtensionType):
             kind = kind.storage_type
         elif is_list(kind):
+            if is_bfloat16(kind):
+                return True
             kind = kind.value_type
         else:
             return bool(types.is_floating(kind))

@@ -1,0 +1,1 @@
+"""Readers of tables: which columns are meant, and their rows."""

@@ -1,0 +1,43 @@
+"""Record batches of Arrow's IPC files and streams, and of Feather."""
+
+import contextlib
+from collections.abc import Generator
+from typing import Any
+
+from jatlas.files.formats.faults import package
+from jatlas.files.formats.places import Place, Remote
+
+_FILE, _OLD = b"ARROW1", b"FEA1"
+
+
+def ipc_batches(path: Place) -> Generator[Any]:
+    """The batches of a file, checked, one at a time.
+
+    The file is mapped if it is on this machine.
+
+    Raises:
+        ValueError: if it is of Feather's first version, or is damaged.
+    """
+    arrow, ipc = package("pyarrow", "Arrow"), package("pyarrow.ipc", "Arrow")
+    with path.open("rb") as stream:
+        mark = stream.read(6)
+    if mark[:4] == _OLD:
+        raise ValueError(
+            "it is Feather of version 1, which is no longer written; read it with "
+            "pandas and write it anew (`to_feather`)."
+        )
+    with contextlib.ExitStack() as stack:
+        if isinstance(path, Remote):
+            source = stack.enter_context(path.open("rb"))
+        else:
+            source = stack.enter_context(arrow.memory_map(str(path)))
+        if mark == _FILE:
+            file = ipc.open_file(source)
+            batches = (file.get_batch(k) for k in range(file.num_record_batches))
+        else:
+            batches = iter(ipc.open_stream(source))
+        for batch in batches:
+            # Arrow takes on trust what is mapped; a wrong offset would end the process.
+            batch.validate(full=True)
+            if batch.num_rows:
+                yield batch

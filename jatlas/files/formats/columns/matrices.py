@@ -1,0 +1,197 @@
+"""Columns of a table, lists or numbers, as a matrix."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from jatlas.files.formats.columns.choice import Chosen
+from jatlas.files.formats.columns.kinds import is_bfloat16, is_list
+from jatlas.files.formats.faults import package
+from jatlas.files.formats.rows import Rows
+
+_AT_ONCE = 8192
+_LEAVE_OUT = (
+    "leave the row out (Reading(drop_invalid=True), --drop-invalid): the sample is "
+    "then absent."
+)
+
+
+def rows_of_batches(
+    ids: np.ndarray,
+    chosen: Chosen,
+    batches: Callable[[int], Iterator[Any]],
+    lenient: bool,
+) -> Rows:
+    """Rows from a function that gives batches of Arrow's, with these columns."""
+
+    def numbers(size: int) -> Iterator[np.ndarray]:
+        start, width, empty = 0, None, 0
+        for batch in batches(size):
+            if batch.num_rows == 0:
+                continue
+            part = _Part(batch, start, ids, lenient)
+            x = _matrix(part, chosen.embeddings, width)
+            start += batch.num_rows
+            if x is None:  # all null, before a width is known
+                empty += batch.num_rows
+                continue
+            width = x.shape[1]
+            for first in range(0, empty, size):
+                yield np.full((min(size, empty - first), width), np.nan, x.dtype)
+            empty = 0
+            yield x
+        if empty:
+            raise ValueError(f"all of its {empty} rows are null. Write the file anew.")
+
+    def whole() -> np.ndarray:
+        return np.concatenate(list(numbers(_AT_ONCE)))
+
+    first = next(numbers(1), None)
+    if first is None:
+        raise ValueError("it has no rows; expected one at least.")
+    shape = (ids.size, first.shape[1])
+    return Rows(shape, first.dtype, numbers, whole, chosen.note, chosen.ids)
+
+
+class _Part:
+    """Some rows of a table, which know where in it they stand."""
+
+    def __init__(
+        self, batch: Any, start: int, ids: np.ndarray, lenient: bool = False
+    ) -> None:
+        self.batch, self.ids, self.lenient = batch, ids, lenient
+        self.rows = start + np.arange(batch.num_rows)
+
+    def where(self, k: int, column: str) -> str:
+        """The place of row `k` in messages: its number and id."""
+        return f"row {self.rows[k]} of column {column!r}{self.name(k)}"
+
+    def name(self, k: int) -> str:
+        """The id of row `k`, in brackets."""
+        row = self.rows[k]
+        return f" (id {self.ids[row].item()!r})" if row < self.ids.size else ""
+
+    def without(self, null: np.ndarray) -> "_Part":
+        """The rows that are not null."""
+        part = _Part(self.batch, 0, self.ids, self.lenient)
+        part.rows = self.rows[~null]
+        return part
+
+
+def _matrix(part: _Part, columns: list[str], width: int | None) -> np.ndarray | None:
+    """(n, D), the rows of a batch; D is `width`, if given.
+
+    None if all are null and no width is known.
+    """
+    arrays = [_storage(part.batch.column(name)) for name in columns]
+    if not is_list(arrays[0].type):
+        pairs = zip(arrays, columns, strict=True)
+        return np.stack([_numbers(x, part, name, 1) for x, name in pairs], axis=1)
+    (lists,), (column,) = arrays, columns
+    total, start = len(lists), part.rows[0]
+    lists, part = _present(lists, part, column)
+    while is_list(lists.type.value_type):  # of one list each
+        lists, part = _present(_only(lists, part, column), part, column)
+    if not len(lists):
+        kind = np.float32
+        return None if width is None else np.full((total, width), np.nan, kind)
+    lengths = _lengths(lists)
+    width = int(lengths[0]) if width is None else width
+    ragged = np.flatnonzero(lengths != width)
+    if ragged.size or width == 0:
+        k = int(ragged[0] if ragged.size else 0)
+        raise ValueError(
+            f"the list in row {part.rows[k]} of column {column!r} has {lengths[k]} "
+            f"numbers and the first {width}{part.name(k)}: all must have the same, one "
+            "at least. Correct the row, or leave it out."
+        )
+    values = lists.flatten()
+    if is_bfloat16(lists.type):
+        values = _as_float32(values)
+    x = _numbers(values, part, column, width).reshape(len(lists), width)
+    if len(x) == total:
+        return x
+    filled = np.full((total, width), np.nan, x.dtype)
+    filled[part.rows - start] = x
+    return filled
+
+
+def _present(lists: Any, part: _Part, column: str) -> tuple[Any, _Part]:
+    """The lists that are not null; ValueError for others, unless lenient."""
+    if not lists.null_count:
+        return lists, part
+    null = lists.is_null().to_numpy(zero_copy_only=False)
+    if not part.lenient:
+        where = part.where(int(np.argmax(null)), column)
+        raise ValueError(f"there is nothing in {where}; {_LEAVE_OUT}")
+    return lists.drop_null(), part.without(null)
+
+
+def _only(nest: Any, part: _Part, column: str) -> Any:
+    """The lists in lists that hold one each."""
+    lengths = _lengths(nest)
+    several = np.flatnonzero(lengths != 1)
+    if several.size:
+        k = int(several[0])
+        raise ValueError(
+            f"{part.where(k, column)} holds {lengths[k]} lists of numbers; expected "
+            "one, a sample's embedding. Take a mean over them, say."
+        )
+    return nest.flatten()
+
+
+def _storage(array: Any) -> Any:
+    """The storage of an extension array; any other array itself."""
+    arrow = package("pyarrow", "Parquet")
+    return array.storage if isinstance(array, arrow.ExtensionArray) else array
+
+
+def _lengths(lists: Any) -> np.ndarray:
+    if hasattr(lists.type, "list_size"):
+        return np.full(len(lists), lists.type.list_size)
+    return np.diff(lists.offsets.to_numpy())
+
+
+def _numbers(values: Any, part: _Part, column: str, width: int) -> np.ndarray:
+    """The values as floating point numbers that hold them."""
+    arrow, types = package("pyarrow", "Parquet"), package("pyarrow.types", "Parquet")
+    if not (types.is_floating(values.type) or types.is_integer(values.type)):
+        raise ValueError(
+            f"the embeddings {column!r} are {values.type}, not floating point; convert "
+            "them."
+        )
+    if values.null_count and not part.lenient:
+        k = values.is_null().to_pylist().index(True)
+        where = part.where(k // width, column)
+        kind = f"there is nothing in {where}"
+        if width > 1 or is_list(part.batch.column(column).type):
+            kind = f"a number is missing (null) in {where}"
+        raise ValueError(f"{kind}; {_LEAVE_OUT}")
+    if types.is_integer(values.type):
+        narrow = values.type.bit_width <= 16
+        values = values.cast(arrow.float32() if narrow else arrow.float64(), safe=False)
+    if values.null_count:
+        return _with_nan(values)
+    return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def _as_float32(values: Any) -> Any:
+    """Numbers of bfloat16, the upper half of a float32, as float32."""
+    arrow = package("pyarrow", "Parquet")
+    data = values.buffers()[1]
+    raw = np.frombuffer(data, "<u2", count=len(values), offset=2 * values.offset)
+    x = (raw.astype(np.uint32) << 16).view(np.float32)
+    null = (
+        values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
+    )
+    return arrow.array(x, mask=null)
+
+
+def _with_nan(values: Any) -> np.ndarray:
+    """Numbers, NaN where they are null."""
+    null = values.is_null().to_numpy(zero_copy_only=False)
+    kind = np.dtype(values.type.to_pandas_dtype())
+    x = np.full(len(values), np.nan, kind)
+    x[~null] = values.drop_null().to_numpy(zero_copy_only=False)
+    return x

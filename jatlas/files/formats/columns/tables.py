@@ -1,0 +1,178 @@
+"""Embeddings in tables: Parquet, Arrow, Feather, and folders of `datasets`."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jatlas.files.formats import names
+from jatlas.files.formats.columns.choice import choose_columns
+from jatlas.files.formats.columns.ipc import ipc_batches
+from jatlas.files.formats.columns.ipc_buffers import check_buffers
+from jatlas.files.formats.columns.kinds import TEXT, kind_of
+from jatlas.files.formats.columns.matrices import rows_of_batches as _rows
+from jatlas.files.formats.columns.parquet_pages import check_pages
+from jatlas.files.formats.faults import faults_of, package
+from jatlas.files.formats.places import Place, Remote
+from jatlas.files.formats.rows import Rows, Wanted
+
+_BUFFER = 2**20
+
+
+def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
+    """Ids and rows of a Parquet file; rows are read on access.
+
+    The embeddings are a column of lists, or columns of numbers if there is none.
+    """
+    parquet = package("pyarrow.parquet", "Parquet")
+
+    def opened() -> Any:
+        source = path.open("rb") if isinstance(path, Remote) else path
+        # Left to itself it would read the whole file before the first row.
+        return parquet.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER)
+
+    def first_text(column: str) -> str | None:
+        check_pages(path, [column])
+        batch = next(file.iter_batches(batch_size=1, columns=[column]), None)
+        return None if batch is None else _first_text(batch.column(column))
+
+    with opened() as file:
+        schema, ids = file.schema_arrow, wanted.ids
+        of_atlas = (schema.metadata or {}).get(b"jatlas.id", b"")
+        if ids is None and of_atlas.decode(errors="replace") in schema.names:
+            ids = of_atlas.decode()
+        chosen = choose_columns(schema, ids, wanted.embeddings, first_text)
+        check_pages(path, [chosen.ids, *chosen.embeddings])
+        its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
+
+    def batches(size: int) -> Iterator[Any]:
+        with opened() as file:
+            yield from file.iter_batches(batch_size=size, columns=chosen.embeddings)
+
+    return its_ids, _rows(its_ids, chosen, batches, wanted.lenient)
+
+
+def open_ipc(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
+    """Ids and rows of an Arrow IPC file, stream or Feather."""
+    check_buffers(path)
+    with contextlib.closing(ipc_batches(path)) as all_of_it:
+        first = next(all_of_it, None)
+        if first is None or first.num_columns == 0:
+            raise ValueError("it has no rows; expected one at least.")
+        chosen = choose_columns(
+            first.schema,
+            *wanted[:2],
+            lambda column: _first_text(first.column(column)),
+        )
+    arrow = package("pyarrow", "Arrow")
+    pieces = [batch.column(chosen.ids) for batch in ipc_batches(path)]
+    its_ids = _ids(arrow.chunked_array(pieces), chosen.ids)
+
+    def batches(size: int) -> Iterator[Any]:
+        for batch in ipc_batches(path):
+            some = batch.select(chosen.embeddings)
+            for start in range(0, some.num_rows, size):
+                yield some.slice(start, size)
+
+    return its_ids, _rows(its_ids, chosen, batches, wanted.lenient)
+
+
+def open_dataset(folder: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
+    """Ids and rows of a folder that Hugging Face's `Dataset.save_to_disk` wrote.
+
+    The folder holds Arrow streams, which are mapped; `datasets` itself is not needed.
+    """
+    if isinstance(folder, Remote):
+        raise ValueError(
+            "a folder of `datasets` is read from this machine only; copy it here, or "
+            "save it as Parquet."
+        )
+    arrow = package("pyarrow", "a folder of datasets")
+    tables = [_stream(file) for file in dataset_files(folder)]
+
+    def first_text(column: str) -> str | None:
+        tables[0].select([column]).validate(full=True)
+        return _first_text(tables[0].column(column))
+
+    chosen = choose_columns(tables[0].schema, *wanted[:2], first_text)
+    columns = chosen.embeddings
+    table = arrow.concat_tables(
+        table.select([chosen.ids, *columns]) for table in tables
+    )
+    # Arrow takes on trust what is mapped; a wrong offset would end the process.
+    table.validate(full=True)
+    its_ids = _ids(table.column(chosen.ids), chosen.ids)
+
+    def batches(size: int) -> Iterator[Any]:
+        return iter(table.select(columns).to_reader(max_chunksize=size))
+
+    return its_ids, _rows(its_ids, chosen, batches, wanted.lenient)
+
+
+def dataset_files(folder: Path) -> list[Path]:
+    """The files with the rows of a `datasets` folder, in order.
+
+    Raises:
+        ValueError: if the folder is not one data set in the order of its files.
+    """
+    if (folder / "dataset_dict.json").is_file():
+        splits = json.loads((folder / "dataset_dict.json").read_text())["splits"]
+        raise ValueError(f"it holds several splits; give one: {folder}/{splits[0]}.")
+    if not (folder / "state.json").is_file():
+        raise ValueError(
+            "a folder, but not of `datasets`: there is no state.json in it. Give one "
+            "that `Dataset.save_to_disk` wrote."
+        )
+    state = json.loads((folder / "state.json").read_text())
+    if state.get("_indices_data_files"):
+        raise ValueError("its rows are out of order; save `.flatten_indices()`.")
+    # Only names in the folder: what a file says leads nowhere else.
+    files = [folder / Path(entry["filename"]).name for entry in state["_data_files"]]
+    if not files:
+        raise ValueError("it has no data files; save the data set anew.")
+    return files
+
+
+def _stream(file: Path) -> Any:
+    arrow = package("pyarrow", "a folder of datasets")
+    with faults_of(file):
+        check_buffers(file)
+        mapped = arrow.memory_map(str(file))
+        return (
+            package("pyarrow.ipc", "a folder of datasets")
+            .open_stream(mapped)
+            .read_all()
+        )
+
+
+def _first_text(column: Any) -> str | None:
+    text = column[0].as_py() if len(column) else None
+    return None if text is None else str(text)[:200]
+
+
+def _ids(column: Any, name: str) -> np.ndarray:
+    """A column of integers or text as a vector."""
+    types = package("pyarrow.types", "Parquet")
+    compute = package("pyarrow.compute", "Parquet")
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True)
+        raise ValueError(
+            f"there is no id in row {row} of column {name!r}; give it one, or leave "
+            "the row out."
+        )
+    if types.is_integer(column.type):
+        return column.to_numpy()
+    if kind_of(column.type) == TEXT:
+        if not types.is_string_view(column.type):
+            lengths = compute.utf8_length(column).to_numpy().astype(np.int64)
+            names.check_lengths(lengths, column)
+        return names.text_array(column.to_pylist())
+    raise ValueError(
+        f"the ids {name!r} are {column.type}; expected integers or text. Convert them, "
+        "or name another column with ids=... (--ids)."
+    )

@@ -1,0 +1,108 @@
+"""One chart in many files: a folder, or a pattern."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+
+from jatlas.files.formats import names
+from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.places import Place, fitting, is_pattern
+from jatlas.files.formats.rows import Rows
+
+_NUMBER = re.compile(r"(\d+)")
+
+
+def is_dataset(folder: Place) -> bool:
+    """Whether Hugging Face's `save_to_disk` wrote this folder."""
+    marks = ("state.json", "dataset_dict.json")
+    return any((folder / mark).is_file() for mark in marks)
+
+
+def part_files(path: Place, known: Collection[str]) -> list[Place]:
+    """The files of a chart in many files, part-2 before part-10.
+
+    Of a folder its Parquet files, at any depth, or, if there are none, all files of
+    one kind that is known. What begins with a dot or an underscore is passed over.
+
+    Raises:
+        ValueError: if there are none, or of several kinds.
+    """
+    if is_pattern(path):
+        files = [file for file in fitting(path) if file.is_file()]
+        if not files:
+            raise ValueError(
+                "there is no such file, and no file fits it as a pattern. Give the "
+                "path of a file, or a pattern in quotes that fits some."
+            )
+        return sorted(files, key=_in_order)
+    kinds: dict[str, list[Place]] = {}
+    for file in path.glob("**/*"):
+        inner = str(file)[len(str(path)) :].replace("\\", "/").split("/")
+        if any(name.startswith((".", "_")) for name in inner) or not file.is_file():
+            continue
+        kinds.setdefault(file.suffix.lower(), []).append(file)
+    kinds = {kind: files for kind, files in kinds.items() if kind in known}
+    if ".parquet" in kinds:
+        kinds = {".parquet": kinds[".parquet"]}
+    if len(kinds) != 1:
+        of = ", ".join(f"{len(files)} {kind}" for kind, files in kinds.items())
+        raise ValueError(
+            "a folder, but not of `datasets`: there is no state.json in it, and "
+            f"{'files of several kinds are: ' + of if kinds else 'no file to read'}. "
+            "Give one that `Dataset.save_to_disk` wrote, one of Parquet files, or a "
+            "pattern in quotes, 'folder/*.npz'."
+        )
+    return sorted(*kinds.values(), key=_in_order)
+
+
+def _in_order(path: Place) -> list[str | int]:
+    words = _NUMBER.split(str(path))
+    return [int(word) if k % 2 else word for k, word in enumerate(words)]
+
+
+def joined(
+    files: Sequence[Place], opened: Sequence[tuple[np.ndarray, Rows]]
+) -> tuple[np.ndarray, Rows]:
+    """The ids and rows of all parts, one after another.
+
+    Raises:
+        ValueError: if ids are of two types, or rows of two widths.
+    """
+    kinds = []
+    for file, (ids, rows) in zip(files, opened, strict=True):
+        kind = names.INTEGERS if ids.dtype.kind in "iu" else names.TEXT
+        kinds.append((str(file), kind))
+        if rows.shape[1] != opened[0][1].shape[1]:
+            raise BadFile(
+                f"{file}: its embeddings have {rows.shape[1]} dimensions, those of "
+                f"{files[0]} {opened[0][1].shape[1]}: parts of one chart must have the "
+                "same. Give the files as charts of their own, or leave this one out."
+            )
+        if ids.size != rows.shape[0]:
+            raise BadFile(
+                f"{file}: it has {ids.size} ids and {rows.shape[0]} embeddings; "
+                "expected one id a row."
+            )
+    names.check_one_kind(kinds)
+    every = [rows for _, rows in opened]
+    dtype = np.result_type(*(rows.dtype for rows in every))
+
+    def batches(size: int) -> Iterator[np.ndarray]:
+        for rows in every:
+            for x in rows.batches(size):
+                yield x.astype(dtype, copy=False)
+
+    def whole() -> np.ndarray:
+        return np.concatenate([rows.whole() for rows in every]).astype(dtype)
+
+    starts = np.cumsum([0, *(rows.shape[0] for rows in every)]).tolist()
+    return np.concatenate([ids for ids, _ in opened]), Rows(
+        (starts[-1], every[0].shape[1]),
+        dtype,
+        batches,
+        whole,
+        "; ".join(dict.fromkeys(rows.note for rows in every if rows.note)),
+        every[0].id_name,
+        tuple(zip(map(str, files), starts[:-1], strict=True)),
+    )

@@ -1,0 +1,125 @@
+"""An open file of embeddings: ids, and checked batches of rows."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from jatlas.files.formats.faults import faults_of
+from jatlas.files.formats.places import Place, place
+from jatlas.files.formats.rows import Rows
+
+AT_ONCE = 8192
+
+
+class Source(NamedTuple):
+    """A file of embeddings that was opened, its rows not yet read.
+
+    Attributes:
+        path: of the file or folder, or a pattern.
+        ids: (N,), int64 or text, all different.
+        rows: its (N, D) numbers.
+    """
+
+    path: Place
+    ids: np.ndarray
+    rows: Rows
+
+
+def without_invalid(source: Source) -> Source:
+    """The source without rows that are not finite, or are zero."""
+    kept = np.ones(source.ids.size, bool)
+    for start, x in _numbers(source, AT_ONCE):
+        kept[start : start + len(x)] = np.isfinite(x).all(axis=1) & x.any(axis=1)
+    if kept.all():
+        return source
+    rows = source.rows
+    invalid = source.ids[~kept]
+    with faults_of(source.path):
+        if not kept.any():
+            raise ValueError(
+                f"all of its {kept.size} rows are null, NaN, infinite or zero: nothing "
+                "is left of it (Reading(drop_invalid=True), --drop-invalid). Write it "
+                "anew."
+            )
+
+    def batches(size: int) -> Iterator[np.ndarray]:
+        start = 0
+        for x in rows.batches(size):
+            some = x[kept[start : start + len(x)]]
+            start += len(x)
+            if len(some):
+                yield some
+
+    note = (
+        f"{invalid.size} of its {kept.size} rows are null, NaN, infinite or zero and "
+        f"are left out, ids {invalid[:10].tolist()}"
+    )
+    return source._replace(
+        ids=source.ids[kept],
+        rows=rows._replace(
+            shape=(int(kept.sum()), rows.shape[1]),
+            batches=batches,
+            whole=lambda: rows.whole()[kept],
+            note="; ".join(filter(None, (rows.note, note))),
+            parts=(),
+        ),
+    )
+
+
+def _numbers(
+    source: Source, size: int, dtype: DTypeLike = np.float32
+) -> Iterator[tuple[int, np.ndarray]]:
+    """All embeddings in batches, each with its start; not yet looked at."""
+    start = 0
+    with faults_of(source.path):
+        for rows in source.rows.batches(size):
+            with np.errstate(over="ignore"):
+                x = np.asarray(rows, np.float32)
+            if dtype != np.float32 and np.isfinite(x).all():
+                x = np.asarray(rows, dtype)
+            yield start, x
+            start += len(rows)
+        if start != source.ids.size:
+            raise ValueError(
+                f"it has {source.ids.size} ids and {start} embeddings: it is damaged. "
+                "Write it anew."
+            )
+
+
+def batches(
+    source: Source, size: int, dtype: DTypeLike = np.float32
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Its embeddings in float32, in batches, each with its start.
+
+    A batch has at most `size` rows. In another dtype, if that is given; they must lie
+    in the range of float32 anyway.
+
+    Raises:
+        ValueError: if there is NaN or infinity in a row, or the file is damaged.
+    """
+    for start, x in _numbers(source, size, dtype):
+        check_finite(source, start, x)
+        yield start, x
+
+
+def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
+    """Raise ValueError for a row that is not finite.
+
+    The first row has the number `start`.
+    """
+    bad = start + np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if bad.size:
+        path, first = source.path, 0
+        for part, begin in source.rows.parts:
+            if begin <= bad[0]:
+                path, first = place(part), begin
+        with faults_of(path):
+            raise ValueError(
+                f"NaN, infinity or more than float32 holds in row {bad[0] - first}; "
+                f"rows {(bad[:10] - first).tolist()}, ids "
+                f"{source.ids[bad[:10]].tolist()}. Leave them out "
+                "(Reading(drop_invalid=True), --drop-invalid): the samples are then "
+                "absent."
+            )

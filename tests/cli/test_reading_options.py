@@ -1,0 +1,150 @@
+"""Names one a file, converted ids and dropped rows, in every command and function."""
+
+import sys
+
+import numpy as np
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import pytest
+
+import jatlas.files
+from jatlas.cli.commands import main
+from jatlas.files import Reading
+from jatlas.files.formats.faults import Missing
+from jatlas.files.readers import read_embeddings
+
+N = 110
+X = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32)
+BAD = "row 7; rows [7], ids ['7']. Leave them out (Reading(drop_invalid=True), "
+
+
+@pytest.fixture
+def charts(tmp_path, monkeypatch):
+    """Two charts with names of their own, ids of two types, and a bad row each."""
+    monkeypatch.chdir(tmp_path)
+    x, y = X.copy(), X[:, ::-1] ** 3
+    x[7, 1], y[8] = np.nan, 0
+    np.savez("a.npz", key=np.arange(N).astype(str), x=x, other=x[:, :2])
+    table = arrow.table({"name": np.arange(N), "y": list(y), "z": list(y)})
+    parquet.write_table(table, "b.parquet")
+    return ["a.npz", "b.parquet"]
+
+
+NAMES = ["--ids", "key", "name", "--embeddings", "x", "y", "--id-type", "text"]
+DROP = ["--drop-invalid"]
+SHARED = ["--coordinates", "relative", "--anchors", "shared:9"]
+EACH = {
+    "merge": [*SHARED, "--out", "atlas.parquet"],
+    "evaluate": [*SHARED, "--out", "scores.json"],
+    "compare": ["--measures", "cka-linear", "--permutations", "9"],
+}
+
+
+@pytest.mark.parametrize("command", EACH)
+def test_two_files_each_with_its_names(charts, capsys, tmp_path, command):
+    before = sorted(tmp_path.iterdir())
+    arguments = [command, *charts, *NAMES, *EACH[command]]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert f"error: a.npz: NaN, infinity or more than float32 holds in {BAD}" in error
+    assert "--drop-invalid" in error
+    assert sorted(tmp_path.iterdir()) == before
+    assert main([*arguments, *DROP]) == 0
+    text = capsys.readouterr().out
+    for name, row in (("a.npz", 7), ("b.parquet", 8)):
+        assert f"{name}: 1 of its {N} rows are null, NaN, infinite or zero and" in text
+        assert f"left out, ids ['{row}']" in text
+    assert main([*arguments, "--ids", "key", "name", "id"]) == 2
+    assert "ids (--ids) has 3 names" in capsys.readouterr().err
+
+
+def test_a_file_with_the_usual_names(charts, capsys):
+    x = X.copy()
+    x[8] = 0
+    words = [f"{n} {a} {b} {c}" for n, (a, b, c) in enumerate(x.tolist())]
+    with open("w.vec", "w") as file:
+        file.write("\n".join(words))
+    compare = ["compare", "w.vec", charts[0], *EACH["compare"], *DROP]
+    assert main([*compare, "--ids", "key", "--embeddings", "-", "x"]) == 2
+    assert "give one name a file, None (-) for this one" in capsys.readouterr().err
+    assert main([*compare, "--ids", "-", "key", "--embeddings", "-", "x"]) == 0
+    assert f"{N - 2} samples in common" in capsys.readouterr().out
+
+
+def test_one_file_and_the_columns_of_the_atlas(charts, capsys):
+    keep = ["--embeddings", "x", "y", "--keep", "z"]
+    merge = ["merge", *charts, *NAMES, *EACH["merge"], *DROP]
+    assert main([*merge, *keep]) == 0
+    new = X[:, :2] + 1
+    new[3] = np.inf
+    parquet.write_table(
+        arrow.table({"doc": np.arange(N).astype(str), "c": list(new), "z": list(new)}),
+        "c.parquet",
+    )
+    one = ["c.parquet", "--ids", "doc", "--embeddings", "c", "--out", "out.parquet"]
+    for command in ("add", "project"):
+        assert main([command, "atlas.parquet", *one]) == 2
+        assert "c.parquet: NaN" in capsys.readouterr().err
+        assert main([command, "atlas.parquet", *one, *DROP]) == 0
+        assert "ids ['3']" in capsys.readouterr().out
+        written = parquet.read_table("out.parquet")
+        assert written.column_names[0] == {"add": "key", "project": "doc"}[command]
+        assert ("z" in written.column_names) == (command == "add")
+    assert main(["neighbors", "out.parquet", "5", "-k", "2"]) == 0
+
+
+def test_the_same_in_python(charts):
+    names = {"ids": ["key", "name"], "embeddings": ("x", "y")}
+    reading = Reading(id_type="integers", drop_invalid=True)
+    atlas = jatlas.merge_files(charts, anchors="shared:9", **names, reading=reading)
+    assert atlas.ids.dtype == np.int64
+    assert atlas.count[atlas.ids == 7].tolist() == [1]
+    assert atlas.count[atlas.ids == 9].tolist() == [2]
+    with pytest.raises(ValueError, match="different ids"):
+        jatlas.merge_files(charts, anchors="shared:9", **names)
+    only = jatlas.files.project_file(
+        atlas.recipe, charts[0], chart="a", ids="key", embeddings="x", reading=reading
+    )
+    assert only.ids.size == N - 1
+    np.testing.assert_array_equal(only.ids, np.delete(np.arange(N), 7))
+
+
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        ("merge", "parts/part-0.parquet"),
+        ("merge", "parts/atlas.parquet"),
+        ("evaluate", "parts/deep/scores.json"),
+    ],
+)
+def test_nothing_is_written_into_an_input(charts, capsys, tmp_path, command, out):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "b.parquet").rename(tmp_path / "parts" / "part-0.parquet")
+    inputs = ["parts"] if command == "evaluate" else ["parts/*.parquet", "parts"]
+    for given in inputs:
+        arguments = [command, charts[0], given, *NAMES, *SHARED, *DROP, "--out", out]
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert f"{out} would be written over {given}, an input" in error
+    assert len(list((tmp_path / "parts").iterdir())) == 1
+
+
+def test_what_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(Missing, match=r"s3://b/x.npz takes .*fsspec.*'jatlas\[remote"):
+        read_embeddings("s3://b/x.npz")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("nowhere://b/x.npz", "nowhere://b/x.npz: Protocol not known: nowhere"),
+        ("s3://b/x.npz", "s3://b/x.npz: .*s3fs"),
+    ],
+)
+def test_an_address_without_its_package(capsys, monkeypatch, address, message):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises((ValueError, ImportError), match=message):
+        read_embeddings(address)
+    assert main(["compare", address, address]) == 2
+    assert address in capsys.readouterr().err

@@ -1,0 +1,127 @@
+"""What stands in a written table: kept columns, the id's name, one recipe."""
+
+import numpy as np
+import pyarrow as arrow
+import pyarrow.feather
+import pyarrow.ipc
+import pyarrow.parquet as parquet
+import pytest
+
+from jatlas.cli.commands import main
+from jatlas.files import read_beside
+from jatlas.files.formats.atlas_table import RewrittenTable
+from jatlas.files.readers import read_embeddings
+from jatlas.files.storage import load, load_recipe
+
+N = 12
+X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
+IDS = np.array([f"d{n}" for n in range(N)])
+
+
+@pytest.fixture
+def charts(tmp_path):
+    """Two charts: in the first 0 to 9, in the second 4 to 11, with other columns."""
+    a, b = slice(0, 10), slice(4, 12)
+    first = {"doc": IDS[a], "x": list(X[a]), "title": [f"A{n}" for n in range(10)]}
+    second = {"doc": IDS[b], "x": list(X[b] ** 3), "title": [f"B{n}" for n in range(8)]}
+    second |= {"score": np.arange(8, dtype=np.int16)}
+    parquet.write_table(arrow.table(first), tmp_path / "a.parquet")
+    parquet.write_table(arrow.table(second), tmp_path / "b.parquet")
+    return [str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")]
+
+
+def test_columns_are_kept_and_the_id_has_its_name(charts, tmp_path, capsys):
+    out = tmp_path / "new" / "folder" / "atlas.parquet"
+    merge = ["merge", *charts, "--ids", "doc", "--anchors", "shared:5"]
+    merge += ["--embeddings", "x", "x", "--out", str(out)]
+    assert main([*merge, "--keep", "title", "score"]) == 0, capsys.readouterr()
+    table = parquet.read_table(out)
+    assert table.column_names == [
+        *("doc", "atlas", "charts", "disagreement"),
+        *("members", "title", "score"),
+    ]
+    assert table["doc"].to_pylist() == IDS.tolist()
+    assert table["title"].to_pylist() == [f"A{n}" for n in range(10)] + ["B6", "B7"]
+    assert table["score"].to_pylist() == [None] * 4 + list(range(8))
+    assert load(out).ids.tolist() == IDS.tolist()
+    assert read_embeddings(out)[0].tolist() == IDS.tolist()
+
+    # Another tool keeps the columns, and not what the table says of them.
+    parquet.write_table(table.replace_schema_metadata(None), out)
+    with pytest.warns(RewrittenTable):
+        assert load(out).ids.tolist() == IDS.tolist()
+
+    assert main([*merge, "--keep", "author"]) == 2
+    error = capsys.readouterr().err
+    assert "--keep author: no file has such a column; they have" in error
+    assert main([*merge, "--keep", "charts"]) == 2
+    assert "--keep charts: the atlas has a column of that name" in (
+        capsys.readouterr().err
+    )
+    assert main([*merge[:-1], "x.safetensors", "--keep", "title"]) == 2
+    assert "--keep takes an --out that ends in .parquet" in capsys.readouterr().err
+
+
+def test_columns_are_kept_from_every_kind_of_table(tmp_path):
+    table = arrow.table({"doc": IDS, "x": list(X), "title": IDS})
+    pyarrow.feather.write_feather(table, tmp_path / "a.feather", chunksize=5)
+    with pyarrow.ipc.new_stream(tmp_path / "a.arrow", table.schema) as stream:
+        stream.write_table(table, max_chunksize=7)
+    np.savez(tmp_path / "a.npz", doc=IDS, x=X, title=IDS)
+    (tmp_path / "parts").mkdir()
+    for k in range(2):
+        part = table.slice(6 * k, 6)
+        parquet.write_table(part, tmp_path / "parts" / f"{k}.parquet")
+    wanted = IDS[[3, 11, 0]]
+    for name in ("a.feather", "a.arrow", "a.npz", "parts"):
+        beside = read_beside([tmp_path / name], wanted, ["title"], ids="doc")
+        assert beside.id_name == "doc"
+        assert beside.columns["title"].to_pylist() == wanted.tolist()
+        with pytest.raises(ValueError, match="--keep doc: it is the column of ids"):
+            read_beside([tmp_path / name], wanted, ["doc"], ids="doc")
+        with pytest.raises(ValueError, match=r"--keep y: no file .* 'title', 'x'"):
+            read_beside([tmp_path / name], wanted, ["y"], ids="doc")
+
+
+def test_a_recipe_is_written_once(charts, tmp_path, capsys):
+    atlas, new = tmp_path / "atlas.parquet", tmp_path / "more" / "new.parquet"
+    files = ["--ids", "doc", "--embeddings", "x"]
+    merge = ["merge", *charts, *files, "--anchors", "shared:5", "--out", str(atlas)]
+    assert main(merge) == 0
+    project = ["project", str(atlas), charts[1], *files, "--chart", "b"]
+    assert main([*project, "--out", str(new)]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {new}\n")
+    assert [path.name for path in new.parent.iterdir()] == ["new.parquet"]
+    assert load(new).ids.tolist() == IDS[4:].tolist()
+    np.testing.assert_array_equal(
+        load_recipe(new).anchors[1], load_recipe(atlas).anchors[1]
+    )
+    again = ["project", str(new), charts[0], *files, "--chart", "a"]
+    assert main([*again, "--out", str(tmp_path / "again.parquet")]) == 0
+    assert load(tmp_path / "again.parquet").ids.tolist() == IDS[:10].tolist()
+    # Another merge in the place of the first is another recipe.
+    assert main([*merge, "--seed", "7"]) == 0
+    with pytest.raises(ValueError, match=r"new.parquet: .* recipe of another atlas"):
+        load(new)
+
+
+def test_ids_that_differ_by_their_unicode_form(charts, tmp_path, capsys):
+    np.savez(
+        tmp_path / "x.npz", doc=[*IDS, "gro\u0308ße", "kea"], x=X[[*range(N), 0, 1]]
+    )
+    np.savez(
+        tmp_path / "y.npz", doc=[*IDS, "größe", "kea "], x=X[[*range(N), 2, 3]] ** 3
+    )
+    paths = [str(tmp_path / "x.npz"), str(tmp_path / "y.npz")]
+    out = [
+        "--anchors",
+        "shared:5",
+        "--ids",
+        "doc",
+        "--out",
+        str(tmp_path / "o.parquet"),
+    ]
+    assert main(["merge", *paths, *out]) == 0
+    text = capsys.readouterr().out
+    assert "warning: 4 ids differ by blanks at their ends or by the Unicode" in text
+    assert r"'gr\xf6\xdfe', 'gro\u0308\xdfe'" in text
