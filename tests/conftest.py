@@ -1,5 +1,7 @@
 """What several test files share."""
 
+import contextlib
+import ctypes
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -25,12 +27,14 @@ MOST_MEMORY = 2**31  # of a process, before what it compiled is given up
 def _forget_programs() -> Iterator[None]:
     """Of what is compiled for one file only small steps serve the next.
 
-    It is gigabytes in the end. To compile the small steps anew for each file took a
-    fifth of the time of the tests of experiments.
+    It is gigabytes in the end, which then go back to the system. To compile the small
+    steps anew for each file took a fifth of the time of the experiments' tests.
     """
     yield
     if _memory() > MOST_MEMORY:
         jax.clear_caches()
+        with contextlib.suppress(OSError, AttributeError):  # not the library of GNU
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _memory() -> float:

@@ -203,6 +203,7 @@ def test_output_of_commands_is_compared_but_for_ellipses():
     assert not pages.matches("p 0.05", "p 0x05")
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_or_prints_otherwise_is_found():
     block = pages.Block(
         "console", "$ python -m jatlas view no.parquet --export projector\n", 1

@@ -74,6 +74,7 @@ def built(tmp_path_factory):
     return pages
 
 
+@pytest.mark.slow
 def test_the_pages_say_all_that_the_docstrings_say(built):
     words = letters("".join(built.values()))
     for name, value in PUBLIC.items():
@@ -86,6 +87,7 @@ def test_the_pages_say_all_that_the_docstrings_say(built):
             assert text in words, f"{name}: {line}"
 
 
+@pytest.mark.slow
 def test_signatures_read_as_they_are_written(built):
     pages = ("merging", "charts", "files", "running")
     merging, charts, files, running = (built[page] for page in pages)

@@ -171,6 +171,7 @@ def test_one_long_id_does_not_fill_the_memory(tmp_path, name, write):
     assert open_embeddings(tmp_path / name).ids[-1] == "y" * 2_000
 
 
+@pytest.mark.slow
 def test_one_long_id_does_not_fill_the_memory_from_what_is_packed(tmp_path):
     write_compressed(tmp_path / "a.npz", long_ids(50_000))
     with pytest.raises(ValueError, match=r"id.npy would take 800,000,000 bytes, and"):

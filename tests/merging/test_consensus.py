@@ -746,7 +746,8 @@ def assert_finite_differences(of, charts, presence, kind=""):
 
 # All coordinates that there are: a cut between equal ones has no slope.
 every_coordinate = pytest.mark.parametrize(
-    ("width", "num_features"), [(4, 12), (16, N)]
+    ("width", "num_features"),
+    [(4, 12), pytest.param(16, N, marks=pytest.mark.slow)],
 )
 
 

@@ -415,6 +415,7 @@ def memory(function, *args):
 
 
 @pytest.mark.parametrize("num_samples", [10_000, 50_000])
+@pytest.mark.slow
 def test_memory_is_a_small_part_of_the_charts_relative_representations(num_samples):
     float32 = partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
     x, a = float32((8, num_samples, 128)), float32((8, 256, 128))

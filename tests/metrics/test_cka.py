@@ -53,6 +53,7 @@ def test_kornblith_notebook_constants(notebook):
         assert round(float(cka(x, y, kernel="rbf", sigma=half)), 5) == 0.65483
 
 
+@pytest.mark.slow
 def test_kornblith_notebook_constants_in_float32(notebook):
     # The notebook's functions with the whole median as width; the constants, with all
     # their digits, stand in the tests of captum (captum/compare/fb).
@@ -64,6 +65,7 @@ def test_kornblith_notebook_constants_in_float32(notebook):
     assert both_whole(x, y) == pytest.approx(exact, abs=2e-6)
 
 
+@pytest.mark.slow
 def test_bias_on_independent_normals():
     # n: the mean biased value of many draws of 8 features, computed by public code.
     table = {32: 0.209, 64: 0.114, 128: 0.056, 256: 0.030}
@@ -118,6 +120,7 @@ def test_golden_rbf(golden, digits):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.slow
 def test_equals_the_gram_form_also_far_from_the_origin(form):
     for offset in (0.0, 1e4):
         x, y = related(offset=offset)
@@ -136,6 +139,7 @@ def test_mean_of_1e4_and_spread_1_keep_5_digits():
         assert both_values(streamed(x, y, size)) == pytest.approx(exact, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_mean_of_1e4_and_spread_1_keep_5_digits_of_10000_rows():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(10_000, 6))
@@ -148,6 +152,7 @@ def test_mean_of_1e4_and_spread_1_keep_5_digits_of_10000_rows():
 
 
 @pytest.mark.parametrize("debiased", [False, True])
+@pytest.mark.slow
 def test_rbf_of_narrow_and_wide_kernels_with_a_width_for_each_space(debiased):
     x, y = related()
     form = partial(cka, x, y, kernel="rbf", debiased=debiased)
@@ -378,6 +383,7 @@ def test_wide_spaces_of_few_rows_go_by_their_gram_matrices(debiased, kind):
 
 
 @pytest.mark.parametrize("debiased", [False, True])
+@pytest.mark.slow
 def test_linear_takes_the_memory_of_the_smaller_side(largest_array, debiased):
     x, y = jnp.zeros((16, 500)), jnp.zeros((16, 400))
     form = partial(cka, debiased=debiased)

@@ -187,6 +187,7 @@ def test_of_processes_at_once_one_prepares_and_all_read_the_same(tmp_path):
     assert said == [f"{n} 1797 {total}\n" for n in (0, 0, 1)]
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_leaves_nothing_that_is_read_later(tmp_path):
     process = start(HANG, tmp_path)
     try:

@@ -340,6 +340,7 @@ def test_self_similarities_are_correlated_row_by_row_on_the_test_split(labelled)
         assert found == pytest.approx(expected[method], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_of_many_rows_all_pairs_are_of_some_the_same_in_every_space(
     labelled, monkeypatch
 ):
