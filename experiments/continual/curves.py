@@ -16,12 +16,12 @@ class Line(NamedTuple):
     """How a method is named and drawn."""
 
     title: str
-    colour: str
+    color: str
     marker: str
     dashes: str = "-"
 
 
-# Okabe and Ito's colours; markers too, so that grey print will do.
+# Okabe and Ito's colors; markers too, so that grey print will do.
 LINES = {
     "end_to_end": Line("end-to-end, all tasks so far", "#000000", "s"),
     "end_to_end_rel": Line("end-to-end, relative", "#777777", "s", "--"),
@@ -215,13 +215,13 @@ def _draw(
         steps,
         [np.mean(step) for step in of_steps],
         [np.std(step, ddof=1) for step in of_steps] if several else None,
-        linestyle=line.dashes, color=line.colour, marker=line.marker, markersize=4,
+        linestyle=line.dashes, color=line.color, marker=line.marker, markersize=4,
         linewidth=1.2, elinewidth=0.7, label=label,
     )  # fmt: skip
 
 
 def _handle(line: Line) -> Line2D:
     return Line2D(
-        [], [], linestyle=line.dashes, color=line.colour, marker=line.marker,
+        [], [], linestyle=line.dashes, color=line.color, marker=line.marker,
         markersize=4, label=line.title,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 It reads the original archive. Imported only when the set is asked for, since TFDS takes
 its time to import. TFDS has no such set. The archive is read where it lies, packed or
-unpacked, and its JPEGs are written as they are; grey ones become colour when they are
+unpacked, and its JPEGs are written as they are; grey ones become color when they are
 read.
 
 Split. The archive's test images have no labels; its validation split is the test split.
@@ -190,7 +190,7 @@ def val_files(archive: Archive) -> dict[str, str]:
 def jpeg(archive: Archive, name: str) -> bytes | Image.Image:
     """The file of an image, checked to be whole and 64x64.
 
-    One neither grey nor in colour by three channels is made the latter.
+    One neither grey nor in color by three channels is made the latter.
     """
     try:
         content = archive.read(name)

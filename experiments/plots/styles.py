@@ -6,7 +6,7 @@ Grey print will do. The same classes look the same on paper (matplotlib) and on 
 
 from typing import Any, NamedTuple
 
-# Tol's muted colours and black, which people who do not see colours alike can tell
+# Tol's muted colors and black, which people who do not see colors alike can tell
 # apart. Their number and that of the shapes have no common divisor, so that 110 classes
 # differ in one or the other; 110 more are hollow.
 _COLOURS = (
@@ -32,12 +32,12 @@ class Look(NamedTuple):
     """A class's look.
 
     Attributes:
-        colour: as "#rrggbb".
+        color: as "#rrggbb".
         marker: its shape, by matplotlib's name.
         hollow: whether only the outline is drawn.
     """
 
-    colour: str
+    color: str
     marker: str
     hollow: bool
 
@@ -50,10 +50,10 @@ class Look(NamedTuple):
     def style(self) -> dict[str, Any]:
         """Matplotlib options to draw it, with an outline around it."""
         return {
-            "color": self.colour,
+            "color": self.color,
             "marker": self.marker,
-            "markerfacecolor": "white" if self.hollow else self.colour,
-            "markeredgecolor": self.colour if self.hollow else "white",
+            "markerfacecolor": "white" if self.hollow else self.color,
+            "markeredgecolor": self.color if self.hollow else "white",
             "markeredgewidth": 0.7,
         }
 
@@ -63,8 +63,8 @@ def look(number: int) -> Look:
 
     Example:
         >>> look(0), look(110)
-        (Look(colour='#999933', marker='o', hollow=False),
-         Look(colour='#999933', marker='o', hollow=True))
+        (Look(color='#999933', marker='o', hollow=False),
+         Look(color='#999933', marker='o', hollow=True))
     """
     pairs = len(_COLOURS) * len(_SHAPES)
     return Look(

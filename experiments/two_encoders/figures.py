@@ -74,7 +74,7 @@ def chain_figure(rows: Rows) -> Figure:
                 width,
                 yerr=[_spread(each) for each in drawn],
                 align="edge",
-                color=look(place).colour,
+                color=look(place).color,
                 label=_plain(title),
                 error_kw={"linewidth": 0.8},
             )

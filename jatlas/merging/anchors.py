@@ -40,7 +40,7 @@ def choose_anchors(
             the remainder one each from classes drawn at random (needs labels);
             "farthest", one after another the sample farthest from those chosen, the
             first drawn at random; or "kmeans", the samples nearest to A cluster
-            centres. The last two go by the angle between embeddings, which they need.
+            centers. The last two go by the angle between embeddings, which they need.
         labels: (N,), class numbers.
         embeddings: (N, D), of one chart. What stands outside the pool does not matter.
             Inside, none may be zero, whatever the method.
@@ -133,14 +133,14 @@ def _farthest(rng: np.random.Generator, pool: _Pool, num: int) -> np.ndarray:
 
 def _kmeans(rng: np.random.Generator, pool: _Pool, num: int) -> np.ndarray:
     x = _directions(pool, "kmeans")
-    centres = x[_spread(rng, x, num)]
+    centers = x[_spread(rng, x, num)]
     for _ in range(20):  # Lloyd's steps on the sphere; the gain after these is small
-        nearest = np.argmax(x @ centres.T, axis=1)
-        sums = np.zeros_like(centres)
+        nearest = np.argmax(x @ centers.T, axis=1)
+        sums = np.zeros_like(centers)
         np.add.at(sums, nearest, x)
         kept = np.any(sums, axis=1)[:, None]  # a centre without samples stays
-        centres = _unit_rows(np.where(kept, sums, centres))
-    return pool.members[_nearest_unused(x @ centres.T)]
+        centers = _unit_rows(np.where(kept, sums, centers))
+    return pool.members[_nearest_unused(x @ centers.T)]
 
 
 def _spread(rng: np.random.Generator, x: np.ndarray, num: int) -> list[int]:

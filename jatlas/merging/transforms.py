@@ -47,7 +47,7 @@ def fit_center(
         Array([[ -1., -10.],
                [  1.,  10.]], dtype=float32)
     """
-    _, mean = _centred(embeddings, where)
+    _, mean = _centered(embeddings, where)
     return Transform(mean, jnp.ones_like(mean))
 
 
@@ -80,7 +80,7 @@ def fit_standardize(
         Array([[-1.,  0.],
                [ 1.,  0.]], dtype=float32)
     """
-    residual, mean = _centred(embeddings, where)
+    residual, mean = _centered(embeddings, where)
     count = jnp.sum(arrays.all_rows(embeddings, where))
     largest = arrays.magnitude(residual, axis=0)
     variance = arrays.safe_divide(jnp.sum((residual / largest) ** 2, axis=0), count)
@@ -142,7 +142,7 @@ def fit_whiten(
     Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional
     covariance matrices" (2004), for the target of the shrinkage.
     """
-    residual, mean = _centred(embeddings, where)
+    residual, mean = _centered(embeddings, where)
     rows = arrays.all_rows(embeddings, where)
     residual, factor = arrays.rescaled(residual, rows)
     covariance = jnp.matmul(residual.T, residual, precision=precision)
@@ -231,7 +231,7 @@ def dropped_directions(transform: Transform) -> Int[Array, ""]:
     return size - jnp.sum(jnp.abs(scale) > least)
 
 
-def _centred(embeddings: Array, where: Array | None) -> tuple[Array, Array]:
+def _centered(embeddings: Array, where: Array | None) -> tuple[Array, Array]:
     arrays.check_rows("embeddings", embeddings)
     arrays.check_mask("where", where, embeddings.shape[:1], "(N,)")
     return arrays.center(arrays.widen(embeddings), arrays.all_rows(embeddings, where))

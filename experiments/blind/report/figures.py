@@ -135,7 +135,7 @@ def _panels(rows: Rows, draw: Draw, what: str) -> Figure:
     for axes in grid[len(keys) :]:
         axes.set_axis_off()
     figure.supylabel(what, fontsize=9)
-    # A dashed line is the method of the full one of its colour, as the axis says.
+    # A dashed line is the method of the full one of its color, as the axis says.
     named = zip(*figure.axes[0].get_legend_handles_labels(), strict=True)
     entries = [(h, name) for h, name in named if h.get_linestyle() != "--"]
     figure.legend(

@@ -67,7 +67,7 @@ def points(cells: Sequence[Cell], dataset: Dataset) -> tuple[dict[str, Any], byt
         "classes": list(dataset.class_names),
         "superclasses": list(dataset.superclass_names),
         "groups": [] if groups is None else groups.tolist(),
-        "looks": [[a.colour, a.symbol] for a in looks],
+        "looks": [[a.color, a.symbol] for a in looks],
         "spaces": figures.DRAWN,
         "projections": PROJECTIONS,
         "sheet": size,

@@ -139,8 +139,8 @@ def _accuracies(axes: Axes, lines: list[Line], rows: tables.Rows, title: str) ->
         axes.axvline(start, color="black", linewidth=1)
     for y, line in enumerate(lines):
         if line.protocol:
-            colour = _COLOURS[line.protocol]
-            axes.axhspan(y - 0.5, y + 0.5, color=colour, alpha=0.08, linewidth=0)
+            color = _COLOURS[line.protocol]
+            axes.axhspan(y - 0.5, y + 0.5, color=color, alpha=0.08, linewidth=0)
         values = _values(rows, line)
         if values.size:
             _bar(axes, y, line, start, values)

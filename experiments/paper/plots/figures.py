@@ -156,7 +156,7 @@ def self_similarity_figure(
         title: of the figure.
 
     Returns:
-        A figure of three panels and a colour bar.
+        A figure of three panels and a color bar.
 
     Raises:
         ValueError: as `spaces_figure`.

@@ -47,7 +47,7 @@ def test_a_panel_a_setting_with_one_legend(rows):
         (legend,) = figure.legends
         shown = [text.get_text() for text in legend.get_texts()]
         assert len(set(shown)) == len(shown)
-        # Dashed lines are named by the full ones of their colour, and by the axis.
+        # Dashed lines are named by the full ones of their color, and by the axis.
         assert {name.removesuffix(" (charts drawn)") for name in lines(figure)} <= set(
             shown
         )

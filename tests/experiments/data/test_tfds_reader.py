@@ -61,7 +61,7 @@ def start(code: str, folder: Path) -> subprocess.Popen:
 
 
 class Tinted(tfds.core.GeneratorBasedBuilder):
-    """Twelve colour images of three classes; no id, a second label, a third split."""
+    """Twelve color images of three classes; no id, a second label, a third split."""
 
     VERSION = tfds.core.Version("2.1.0")
     SUPERVISED = ("picture", "kind")

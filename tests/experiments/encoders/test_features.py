@@ -55,7 +55,7 @@ def files(tmp_path):
 
 @pytest.mark.slow
 def test_they_are_those_of_torch(tmp_path):
-    """Of images of the encoder's own colours and size; see test_efficientnet.py."""
+    """Of images of the encoder's own colors and size; see test_efficientnet.py."""
     values = np.arange(2 * 64 * 64 * 3, dtype=np.uint64) * 2654435761 % 2**32 >> 24
     noise = values.astype(np.uint8).reshape(2, 64, 64, 3)
     found = frozen_features(noise, size=64, cache_dir=tmp_path)

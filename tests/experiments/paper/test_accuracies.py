@@ -98,14 +98,14 @@ def test_lines_are_named_for_people_and_protocols_stand_apart():
     assert names_beside(axes) == [name for name, _ in ORDER]
     first, last = axes.get_ylim()
     assert first > last  # the first line is on top
-    hatches, colours = [], []
+    hatches, colors = [], []
     for container in axes.containers:
         (patch,) = container
         hatches.append(patch.get_hatch() or "")
-        colours.append(patch.get_facecolor()[:3])
+        colors.append(patch.get_facecolor()[:3])
     assert hatches == [""] * 5 + ["////"] * 3
-    assert colours[2:5] == [to_rgba("#0072B2")[:3]] * 3
-    assert colours[5:] == [to_rgba("#D55E00")[:3]] * 3
+    assert colors[2:5] == [to_rgba("#0072B2")[:3]] * 3
+    assert colors[5:] == [to_rgba("#D55E00")[:3]] * 3
 
 
 def test_numbers_are_points_from_end_to_end_which_has_its_own_accuracy():

@@ -70,7 +70,7 @@ def test_a_class_looks_alike_in_panels_and_legend_and_no_two_do():
         return line.get_color(), line.get_marker()
 
     in_legend = [look(line) for line in legend.legend_handles]
-    assert len({colour for colour, _ in in_legend}) == 10
+    assert len({color for color, _ in in_legend}) == 10
     assert len({marker for _, marker in in_legend}) == 10
     for axes in figure.axes:
         means = [line for line in axes.lines if line.get_markersize() > 5]
