@@ -331,8 +331,16 @@ ELSEWHERE = {
 }
 
 
+# Of a function that is here by another option too; each compiles for seconds.
+SLOW = ("cka-rbf", "fit_consensus-True", "self_similarity_correlation-spearman")
+
+
 def each(promises):
-    return pytest.mark.parametrize("p", promises, ids=[p.name for p in promises])
+    params = [
+        pytest.param(p, id=p.name, marks=[pytest.mark.slow] * (p.name in SLOW))
+        for p in promises
+    ]
+    return pytest.mark.parametrize("p", params)
 
 
 each_promise = each(PROMISES)

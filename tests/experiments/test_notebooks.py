@@ -56,6 +56,7 @@ def test_own_embeddings(capsys):
     assert not np.isin(new.ids, atlas.ids).any()
 
 
+@pytest.mark.slow
 def test_the_paper_holds_on_small_data_and_so_do_the_honest_words(capsys):
     scope, out = run("paper", capsys)
     end_to_end = scope["accuracy"]["end-to-end"]

@@ -33,6 +33,7 @@ def small(tiny, chart, monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_has_every_number_and_choice_and_goes_on(small, capsys, monkeypatch):
     runner.main(EXPERIMENT, small)
     rows = storage.read_json(small.out / "results.json")["rows"]

@@ -31,7 +31,13 @@ def gram(rows):
     return np.float64(rows) @ np.float64(rows).T
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Chosen by folds, for seconds; chosen of a cell it is in test_blind_consensus.py too.
+CHOSEN = pytest.param("consensus_chosen", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "name", [CHOSEN if name == CHOSEN.values[0] else name for name in METHODS]
+)
 def test_a_space_knows_nothing_of_who_is_tested_or_chosen_by(own, name):
     make = METHODS[name].make
     space = make(own, WIDTH, KEY)

@@ -80,6 +80,7 @@ def mean_separability(rows, labels, pairs):
     )
 
 
+@pytest.mark.slow
 def test_only_where_some_classes_are_shared_and_some_are_not_there_are_values_of_both(
     labelled,
 ):
