@@ -207,7 +207,7 @@ def open_embeddings(
     path, (id_type, drop_invalid) = place(path), reading or Reading()
     with faults_of(path):
         its_ids, rows = _opened(
-            path, Wanted(ids, embeddings, drop_invalid or not check)
+            path, Wanted(ids, embeddings, drop_invalid or not check), id_type
         )
         its_ids = names.as_kind(names.plain_ids(its_ids), id_type)
         if check and not drop_invalid:
@@ -230,15 +230,18 @@ def open_embeddings(
     return source
 
 
-def _opened(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
+def _opened(
+    path: Place, wanted: Wanted, id_type: str | None
+) -> tuple[np.ndarray, Rows]:
     """The ids and rows of a file, folder or pattern."""
     if is_pattern(path) or (path.is_dir() and not parts.is_dataset(path)):
         files = parts.part_files(path, OPENERS)
         opened = []
         for file in files:
             with faults_of(file):
-                its_ids, rows = _opened(file, wanted)
-                opened.append((names.plain_ids(its_ids), rows))
+                its_ids, rows = _opened(file, wanted, id_type)
+                its_ids = names.as_kind(names.plain_ids(its_ids), id_type)
+                opened.append((its_ids, rows))
         return parts.joined(files, opened)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))

@@ -111,6 +111,8 @@ def test_text_of_word2vec(tmp_path, packed, headed):
         ("a 1 2\nb 1\n", r"row 1 has 1 numbers behind b'b', and the first 2"),
         ("a 1 2\nb 1 x2\n", r"b'x2' in row 1 \(id 'b'\) is no number"),
         ("a\n", r"expected a word and its numbers"),
+        ("a 1 2\nb 1 2 3\n", r"row 1 has more than 2 numbers behind b'b 1'"),
+        ("2 2\na 1 2 3\nb 1 2 3\n", r"row 0 has more than 2 numbers behind b'a 1'"),
         ("a 1 2\na 1 2\n", r"must differ"),
         ("a 1 2\nb nan 2\n", r"row 1.*'b'.*--drop-invalid"),
     ],
@@ -119,6 +121,36 @@ def test_faults_of_word2vec(tmp_path, text, wrong):
     (tmp_path / "a.vec").write_text(text)
     with pytest.raises(ValueError, match=rf"a.vec: .*{wrong}"):
         read_embeddings(tmp_path / "a.vec")
+
+
+def test_word2vec_with_the_mark_of_utf8(tmp_path):
+    (tmp_path / "a.vec").write_bytes(b"\xef\xbb\xbf2 2\na 1 2\nb 3 4\n")
+    ids, x = read_embeddings(tmp_path / "a.vec")
+    assert ids.tolist() == ["a", "b"]
+    np.testing.assert_array_equal(x, [[1, 2], [3, 4]])
+
+
+def test_parts_of_other_columns_are_refused(tmp_path):
+    for k, columns in enumerate(["uvw", "wvu"]):
+        ids = [f"{k}-{n}" for n in range(N)]
+        data = {"id": ids} | dict(zip(columns, X[:, :3].T, strict=True))
+        parquet.write_table(arrow.table(data), tmp_path / f"p{k}.parquet")
+    with pytest.raises(ValueError, match=r"p1.*columns w, v, u, those of .*p0.* u, v"):
+        read_embeddings(tmp_path)
+    for k, name in enumerate(["text", "image"]):
+        data = {"id": [f"{k}-{n}" for n in range(N)], name: X.tolist()}
+        parquet.write_table(arrow.table(data), tmp_path / f"p{k}.parquet")
+    with pytest.raises(ValueError, match=r"columns image, those of .*p0.* text:"):
+        read_embeddings(tmp_path)
+
+
+def test_ids_of_parts_are_converted_part_by_part(tmp_path):
+    for k in range(2):
+        ids = [n + k * N for n in range(N)]
+        data = table(X.tolist(), ids if k else list(map(str, ids)))
+        parquet.write_table(data, tmp_path / f"p{k}.parquet")
+    ids, _ = read_embeddings(tmp_path, reading=Reading("text"))
+    assert ids.tolist() == list(map(str, range(2 * N)))
 
 
 def test_word2vec_that_is_cut_off(tmp_path):

@@ -81,17 +81,18 @@ def _index(arrays: dict[str, Any]) -> str:
     """Where an .h5ad has the names of its observations.
 
     An attribute of `obs` says it, but the library can crash on one that is damaged. So
-    it is "_index" or "index", or the only texts in `obs`.
+    it is "_index", or the only texts in `obs` that are not of a group in it.
     """
     h5py = package("h5py", "HDF5")
     of_obs = {key: x for key, x in arrays.items() if key.startswith("obs/")}
-    for usual in ("obs/_index", "obs/index"):
-        if usual in of_obs:
-            return usual
+    if "obs/_index" in of_obs:
+        return "obs/_index"
     texts = [
         key
         for key, x in of_obs.items()
-        if len(x.shape or ()) == 1 and h5py.check_string_dtype(x.dtype) is not None
+        if key.count("/") == 1
+        and len(x.shape or ()) == 1
+        and h5py.check_string_dtype(x.dtype) is not None
     ]
     if len(texts) != 1:
         raise ValueError(

@@ -61,13 +61,17 @@ def _in_order(path: Place) -> list[str | int]:
     return [int(word) if k % 2 else word for k, word in enumerate(words)]
 
 
+def _few(columns: Sequence[str]) -> str:
+    return ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
+
+
 def joined(
     files: Sequence[Place], opened: Sequence[tuple[np.ndarray, Rows]]
 ) -> tuple[np.ndarray, Rows]:
     """The ids and rows of all parts, one after another.
 
     Raises:
-        ValueError: if ids are of two types, or rows of two widths.
+        ValueError: if ids are of two types, or rows of two widths or of other columns.
     """
     kinds = []
     for file, (ids, rows) in zip(files, opened, strict=True):
@@ -78,6 +82,13 @@ def joined(
                 f"{file}: its embeddings have {rows.shape[1]} dimensions, those of "
                 f"{files[0]} {opened[0][1].shape[1]}: parts of one chart must have the "
                 "same. Give the files as charts of their own, or leave this one out."
+            )
+        if rows.columns != opened[0][1].columns:
+            raise BadFile(
+                f"{file}: its embeddings are the columns {_few(rows.columns)}, those "
+                f"of {files[0]} {_few(opened[0][1].columns)}: parts of one chart must "
+                "have the same, in the same order. Name them with embeddings=... "
+                "(--embeddings), or write the part anew."
             )
         if ids.size != rows.shape[0]:
             raise BadFile(

@@ -37,6 +37,7 @@ class Rows(NamedTuple):
         note: which columns of the file they are, if a reader must know; or empty.
         id_name: the name of the ids in the file.
         parts: the files that they are in and their first rows, if there are several.
+        columns: the columns of a table that they are, in order.
     """
 
     shape: tuple[int, int]
@@ -46,6 +47,7 @@ class Rows(NamedTuple):
     note: str = ""
     id_name: str = "id"
     parts: tuple[tuple[str, int], ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def rows_of(array: Any) -> Rows:

@@ -67,7 +67,7 @@ def _line(stream: Any) -> bytes:
         if len(line) == _MOST_LINE:
             raise ValueError(f"a line has more than {_MOST_LINE:,} bytes. {_ANEW}")
         if line.strip():
-            return bytes(line)
+            return bytes(line).removeprefix(b"\xef\xbb\xbf")  # the mark of UTF-8
     return b""
 
 
@@ -93,6 +93,13 @@ def _word(line: bytes, width: int, row: int) -> str:
         raise ValueError(
             f"row {row} has {len(numbers)} numbers behind {word[:40]!r}, and the first "
             f"{width}: all must have the same. Correct the row, or leave it out."
+        )
+    last = word.split()[-1]
+    if last != word.strip() and _is_number(last):
+        raise ValueError(
+            f"row {row} has more than {width} numbers behind {word[:40]!r}: all must "
+            "have the same. Correct the row or the first line; if the word ends in a "
+            "number, write the file in another format."
         )
     try:
         return word.decode()

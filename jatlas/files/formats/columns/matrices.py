@@ -51,7 +51,8 @@ def rows_of_batches(
     if first is None:
         raise ValueError("it has no rows; expected one at least.")
     shape = (ids.size, first.shape[1])
-    return Rows(shape, first.dtype, numbers, whole, chosen.note, chosen.ids)
+    rows = Rows(shape, first.dtype, numbers, whole, chosen.note, chosen.ids)
+    return rows._replace(columns=tuple(chosen.embeddings))
 
 
 class _Part:
