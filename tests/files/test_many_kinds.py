@@ -179,6 +179,8 @@ def test_h5ad(tmp_path):
     with h5py.File(tmp_path / "a.h5ad", "w") as file:
         file["obs/cell"] = IDS
         file["obs"].attrs["_index"] = "cell"
+        file["obs/index"] = np.arange(N)[::-1]  # a column like any other
+        file["obs/kind_of/categories"] = ["a", "b"]
         file["obsm/X_pca"] = X
         file["X"] = np.ones((N, 50))
     check(tmp_path / "a.h5ad")
