@@ -86,6 +86,8 @@ def _merge(options: argparse.Namespace) -> int:
 def _add(options: argparse.Namespace) -> int:
     storage.check_output(options.out, [options.atlas, options.file])
     atlas = storage.load(options.atlas)
+    # Its recipe can have another name, or be that of several atlases.
+    storage.check_output(options.out, [storage.recipe_file(Path(options.atlas))])
     with line("rows") as show:
         grown = add_file(
             atlas,

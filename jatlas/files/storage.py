@@ -75,7 +75,7 @@ def save(
     path = Path(path)
     check_atlas(atlas)
     if path.suffix.lower() == ".parquet":
-        at = None if recipe is None else _recipe_file(Path(recipe))
+        at = None if recipe is None else recipe_file(Path(recipe))
         files = atlas_table.writers(path, atlas, at, beside or Beside())
     elif beside is not None and beside.columns:
         raise ValueError(
@@ -156,7 +156,7 @@ def load_recipe(path: str | Path) -> Recipe:
     return atlas_tensors.read_recipe(Path(path))[0]
 
 
-def _recipe_file(path: Path) -> Path:
+def recipe_file(path: Path) -> Path:
     """The file in which the recipe of an atlas lies."""
     return atlas_table.recipe_location(path) if _is_table(path) else path
 

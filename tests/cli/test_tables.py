@@ -99,6 +99,11 @@ def test_a_recipe_is_written_once(charts, tmp_path, capsys):
     again = ["project", str(new), charts[0], *files, "--chart", "a"]
     assert main([*again, "--out", str(tmp_path / "again.parquet")]) == 0
     assert load(tmp_path / "again.parquet").ids.tolist() == IDS[:10].tolist()
+    # What would take the place of an input's recipe is not written.
+    add = ["add", str(new), charts[0], *files, "--chart", "a", "--out", str(atlas)]
+    assert main(add) == 2
+    assert "over" in capsys.readouterr().err
+    assert load(new).ids.tolist() == IDS[4:].tolist()
     # Another merge in the place of the first is another recipe.
     assert main([*merge, "--seed", "7"]) == 0
     with pytest.raises(ValueError, match=r"new.parquet: .* recipe of another atlas"):
