@@ -99,9 +99,9 @@ def _add(options: argparse.Namespace) -> int:
             **_reading(options),
         )
     say_disagreement(grown)
-    beside = _beside(options, grown, [options.file])
-    if beside is not None and _is_table(options.atlas):
-        # The atlas's columns stay, with those of the file.
+    if not (_is_table(options.out) and _is_table(options.atlas)):
+        beside = _beside(options, grown, [options.file])
+    else:  # the atlas's columns stay, with those of the file
         reading = _reading(options)
         id_name, kept = id_and_kept(Path(options.atlas))
         beside = read_beside(
