@@ -9,6 +9,7 @@ from jatlas._src import arrays, border
 from jatlas.files.coordinates import through_nystroem
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import check_ids, check_one_kind, near_ids
+from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.known_charts import (
     chart_number,
     check_encoder,
@@ -17,7 +18,7 @@ from jatlas.files.kinds.known_charts import (
     known_text,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import Reading, Source, open_embeddings
+from jatlas.files.readers import Reading, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, running_of

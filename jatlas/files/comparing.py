@@ -14,8 +14,10 @@ from jatlas._src import arrays, border
 from jatlas._src.pairs.median import median_distance
 from jatlas.files.coordinates import take_rows
 from jatlas.files.formats.names import check_ids, check_one_kind, find, near_ids
+from jatlas.files.formats.rows import AT_ONCE
+from jatlas.files.formats.sources import Source, say_notes
 from jatlas.files.quality import Reach
-from jatlas.files.readers import AT_ONCE, Names, Reading, Source, open_all
+from jatlas.files.readers import Names, Reading, open_all
 from jatlas.files.reports import Progress, Say, counted, quiet
 from jatlas.metrics.alignment import cka
 from jatlas.metrics.neighbors import mutual_neighbors
@@ -214,9 +216,7 @@ def _space(source: Source, rows: Int[np.ndarray, " n"]) -> _Space:
 
 def _describe(first: Source, second: Source, say: Say) -> None:
     """Say which columns and rows were taken, and warnings."""
-    for source in (first, second):
-        if source.rows.note:
-            say(f"{source.path}: {source.rows.note}")
+    say_notes((first, second), say)
     if first.ids.dtype.kind == second.ids.dtype.kind:
         for warning in near_ids(np.union1d(first.ids, second.ids)):
             say(f"warning: {warning}")

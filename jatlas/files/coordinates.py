@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from jatlas._src.arrays import AnyArray
 from jatlas.files import maps
 from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.sources import Source, batches
 from jatlas.files.quality import Reach, Variation, hardly_vary
-from jatlas.files.readers import Source, batches
 from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Advance, Say, quiet
 from jatlas.merging import transforms

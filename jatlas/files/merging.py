@@ -8,6 +8,7 @@ import numpy as np
 
 from jatlas._src import arrays, border
 from jatlas.files.coordinates import through_nystroem
+from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.choosing import candidates, choose, is_scored
 from jatlas.files.kinds.fitting import fitted_recipe, with_nystroem
 from jatlas.files.kinds.options import (
@@ -18,11 +19,11 @@ from jatlas.files.kinds.options import (
     checked,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import Names, Reading, Source, file_hash
+from jatlas.files.readers import Names, Reading, file_hash, open_all
 from jatlas.files.recipe import AtlasFile, check_atlas, num_averaged
 from jatlas.files.reports import Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, empty_running
-from jatlas.files.survey import Survey, redrawn, say_survey, survey_files
+from jatlas.files.survey import redrawn, say_survey, survey
 
 
 @border.promoting
@@ -120,7 +121,7 @@ def merge_files(
         features,
     )
     arrays.check_count("batch_size", batch_size, 1)
-    lined_up = survey_files(paths, ids, embeddings, reading)
+    lined_up = survey(open_all(paths, ids, embeddings, reading))
     id_type = (reading or Reading()).id_type
     given = candidates(lined_up, kind, anchors, id_type=id_type, seed=seed)
     scored = is_scored(lined_up, kind, say is not None)
@@ -142,7 +143,9 @@ def merge_files(
     fitted = partial(fitted_recipe, kind=chosen, batch_size=batch_size)
     recipe = fitted(samples, advance=advance, say=lines.append)
     say = say or quiet
-    _describe(samples, lines, say)
+    say_survey(samples, say)
+    for text in lines:
+        say(text)
     again = samples
     if chosen.coordinates != CONSENSUS:
         again = redrawn(
@@ -178,13 +181,6 @@ def merge_files(
     )
     check_atlas(atlas)
     return atlas
-
-
-def _describe(samples: Survey, lines: Sequence[str], say: Say) -> None:
-    """Say what is in the files, and warnings."""
-    say_survey(samples, say)
-    for line in lines:
-        say(line)
 
 
 def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jatlas.files.readers import Source
+from jatlas.files.formats.sources import Source
 
 # How far an embedding of an anchor may be from the recipe's: what float16 rounds.
 SAME = 1e-2

@@ -11,32 +11,15 @@ from jatlas._src import border
 from jatlas.files.formats import array_files, hdf5_files, names, parts, word2vec
 from jatlas.files.formats.columns import tables
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.formats.places import Place, is_pattern, place
-from jatlas.files.formats.rows import Rows, Wanted
+from jatlas.files.formats.places import Place, place
+from jatlas.files.formats.rows import AT_ONCE, Rows, Wanted
 from jatlas.files.formats.sources import (
-    AT_ONCE,
     Source,
-    batches,
     check_finite,
+    say_notes,
     without_invalid,
 )
 from jatlas.files.reports import Say, quiet
-
-__all__ = [
-    "AT_ONCE",
-    "OPENERS",
-    "Names",
-    "Reading",
-    "Source",
-    "batches",
-    "check_finite",
-    "ending",
-    "file_hash",
-    "names_by_file",
-    "open_all",
-    "open_embeddings",
-    "read_embeddings",
-]
 
 _Opener = Callable[[Place, Wanted], tuple[np.ndarray, Rows]]
 
@@ -80,21 +63,25 @@ def open_all(
     reading: Reading | None,
 ) -> list[Source]:
     """Files, opened as `open_embeddings` does, each with its names."""
-    pairs = zip(
-        names_by_file("ids", ids, len(paths)),
-        names_by_file("embeddings", embeddings, len(paths)),
-        strict=True,
-    )
     return [
         open_embeddings(path, ids=of_ids, embeddings=of_rows, reading=reading)
-        for path, (of_ids, of_rows) in zip(paths, pairs, strict=True)
+        for path, of_ids, of_rows in with_names(paths, ids, embeddings)
     ]
 
 
-def names_by_file(option: str, value: Names, number: int) -> list[str | None]:
+def with_names(
+    paths: Sequence[str | Place], ids: Names, embeddings: Names
+) -> list[tuple[Place, str | None, str | None]]:
+    """Each file with the names of its ids and of its embeddings."""
+    names_of_ids = _by_file("ids", ids, len(paths))
+    names_of_rows = _by_file("embeddings", embeddings, len(paths))
+    return list(zip(map(place, paths), names_of_ids, names_of_rows, strict=True))
+
+
+def _by_file(option: str, value: Names, number: int) -> list[str | None]:
     """The name for each of so many files.
 
-    >>> names_by_file("ids", ["id", "name"], 2), names_by_file("ids", "id", 2)
+    >>> _by_file("ids", ["id", "name"], 2), _by_file("ids", "id", 2)
     (['id', 'name'], ['id', 'id'])
     """
     if value is None or isinstance(value, str):
@@ -183,8 +170,7 @@ def read_embeddings(
         (['owl', 'kea'], (2, 2))
     """
     source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
-    if source.rows.note:
-        say(f"{source.path}: {source.rows.note}")
+    say_notes([source], say)
     with faults_of(source.path):
         rows = source.rows.whole()
     for start in range(0, len(rows), AT_ONCE):
@@ -234,7 +220,7 @@ def _opened(
     path: Place, wanted: Wanted, id_type: str | None
 ) -> tuple[np.ndarray, Rows]:
     """The ids and rows of a file, folder or pattern."""
-    if is_pattern(path) or (path.is_dir() and not parts.is_dataset(path)):
+    if parts.is_many(path):
         files = parts.part_files(path, OPENERS)
         opened = []
         for file in files:
@@ -277,6 +263,6 @@ def file_hash(path: Place) -> str:
 
 def _files(path: Place) -> Sequence[Place]:
     """The files that hold a chart, in order."""
-    if is_pattern(path) or (path.is_dir() and not parts.is_dataset(path)):
+    if parts.is_many(path):
         return parts.part_files(path, OPENERS)
     return tables.dataset_files(Path(str(path))) if path.is_dir() else [path]

@@ -11,7 +11,7 @@ from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import Place, chart_name
-from jatlas.files.readers import Names, Reading, Source, batches, open_all
+from jatlas.files.formats.sources import Source, batches, say_notes
 from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import union
@@ -57,16 +57,6 @@ class Survey(NamedTuple):
     def linked(self) -> Bool[np.ndarray, " N"]:
         """The samples that two charts or more have."""
         return np.asarray(self.presence.sum(axis=0) > 1)
-
-
-def survey_files(
-    paths: Sequence[str | Path],
-    ids: Names,
-    embeddings: Names,
-    reading: Reading | None,
-) -> Survey:
-    """`survey` of files, opened as `open_embeddings` does."""
-    return survey(open_all(paths, ids, embeddings, reading))
 
 
 def survey(sources: Sequence[Source]) -> Survey:
@@ -218,9 +208,7 @@ def say_survey(survey: Survey, say: Say) -> None:
     say(describe(survey))
     for warning in warnings(survey):
         say(f"warning: {warning}")
-    for source in survey.sources:
-        if source.rows.note:
-            say(f"{source.path}: {source.rows.note}")
+    say_notes(survey.sources, say)
 
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from experiments.encoders import weights_files
 from experiments.federated import consensus, messages
 from jatlas import Probe
 from jatlas.files import readers, storage
+from jatlas.files.formats import sources
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.merging.transforms import Transform
 
@@ -74,7 +75,7 @@ def written(fill: Callable[[Path], object], *names: str) -> dict[str, bytes]:
 def embeddings(path: Path) -> None:
     """Both ways to read a file: some rows at a time, and whole."""
     source = readers.open_embeddings(path)
-    for _ in readers.batches(source, 5):
+    for _ in sources.batches(source, 5):
         pass
     with contextlib.suppress(OSError):
         readers.file_hash(path)

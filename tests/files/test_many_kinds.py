@@ -11,10 +11,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from jatlas.files.comparing import compare_files
+from jatlas.files.formats.sources import batches
 from jatlas.files.merging import merge_files
 from jatlas.files.readers import (
     Reading,
-    batches,
     file_hash,
     open_embeddings,
     read_embeddings,

@@ -13,9 +13,9 @@ from bad_files import BAD, dataset
 from safetensors.numpy import save_file
 
 from jatlas.files.formats.faults import Missing
+from jatlas.files.formats.sources import batches
 from jatlas.files.readers import (
     Reading,
-    batches,
     file_hash,
     open_embeddings,
     read_embeddings,

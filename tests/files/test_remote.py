@@ -12,8 +12,9 @@ import pyarrow.parquet as parquet
 import pytest
 from safetensors.numpy import save_file
 
+from jatlas.files.formats.sources import batches
 from jatlas.files.merging import merge_files
-from jatlas.files.readers import batches, open_embeddings, read_embeddings
+from jatlas.files.readers import open_embeddings, read_embeddings
 
 N, D = 40, 3
 IDS = [f"größe{n}" for n in range(N)]

@@ -3,18 +3,27 @@
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jatlas.files.formats import names
-from jatlas.files.formats.places import Place, Remote, Streamed, file_size, place
+from jatlas.files.formats.places import (
+    Place,
+    Remote,
+    Streamed,
+    file_size,
+    opened,
+    place,
+)
 from jatlas.files.formats.rows import (
     USUAL,
     Rows,
     Wanted,
     check_promise,
+    joined,
     native,
     pick,
     pick_ids,
@@ -38,7 +47,7 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
     That bytes changed since is seen by the archive's CRC-32, once all are read.
     """
-    with zipfile.ZipFile(_source(path)) as archive:
+    with zipfile.ZipFile(opened(path)) as archive:
         members = {
             info.filename.removesuffix(".npy"): info
             for info in archive.infolist()
@@ -49,9 +58,8 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
             with archive.open(info) as stream:
                 heads[name] = _npy_head(stream, name)
         named = pick_ids(list(members), wanted.ids)
-        name = named
-        its_ids = _read_member(archive, members[name], heads[name], 256)
-        shapes = {key: shape for key, (shape, _, _) in heads.items() if key != name}
+        its_ids = _read_member(archive, members[named], heads[named], 256)
+        shapes = {key: shape for key, (shape, _, _) in heads.items() if key != named}
         name = pick(shapes, wanted.embeddings, USUAL)
         if members[name].compress_type != zipfile.ZIP_STORED:
             rows = rows_of(_read_member(archive, members[name], heads[name]))
@@ -60,11 +68,6 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         else:
             rows = _mapped_rows(path, members[name])
         return its_ids, rows._replace(id_name=named)
-
-
-def _source(path: Place) -> Any:
-    """What `zipfile` opens."""
-    return path.open("rb") if isinstance(path, Remote) else path
 
 
 def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: _Head) -> Rows:
@@ -82,7 +85,7 @@ def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: _Head) -> Rows:
     rows = rows_of(np.zeros((0, *shape[1:]), dtype))
 
     def batches(size: int) -> Iterator[np.ndarray]:
-        with zipfile.ZipFile(_source(path)) as archive, archive.open(info) as stream:
+        with zipfile.ZipFile(opened(path)) as archive, archive.open(info) as stream:
             _npy_head(stream, info.filename)
             for start in range(0, shape[0], size):
                 count = min(size, shape[0] - start)
@@ -90,10 +93,8 @@ def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: _Head) -> Rows:
                 yield native(np.frombuffer(data, dtype).reshape(count, rows.shape[1]))
             stream.read()
 
-    def whole() -> np.ndarray:
-        return np.concatenate(list(batches(8192)))
-
-    return Rows((shape[0], rows.shape[1]), rows.dtype, batches, whole)
+    size = shape[0], rows.shape[1]
+    return Rows(size, rows.dtype, batches, partial(joined, batches))
 
 
 def _check_length(
@@ -171,11 +172,11 @@ def open_safetensors(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     The format has no text: ids are integers, or (N, W) bytes in UTF-8, zero-filled.
     """
     tensors = read_tensors(path)
-    named = name = pick_ids(list(tensors.shapes), wanted.ids)
-    its_ids = np.array(tensors.array(name))
+    named = pick_ids(list(tensors.shapes), wanted.ids)
+    its_ids = np.array(tensors.array(named))
     if its_ids.dtype == np.uint8 and its_ids.ndim == 2:
         its_ids = names.decode_text(its_ids)
-    shapes = {key: shape for key, shape in tensors.shapes.items() if key != name}
+    shapes = {key: shape for key, shape in tensors.shapes.items() if key != named}
     rows = rows_of(tensors.array(pick(shapes, wanted.embeddings, USUAL)))
     return its_ids, rows._replace(id_name=named)
 

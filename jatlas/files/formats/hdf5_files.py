@@ -8,7 +8,7 @@ import numpy as np
 
 from jatlas.files.formats import names
 from jatlas.files.formats.faults import package
-from jatlas.files.formats.places import Place, Remote
+from jatlas.files.formats.places import Place, Remote, opened
 from jatlas.files.formats.rows import (
     USUAL,
     Rows,
@@ -35,7 +35,7 @@ def open_hdf5(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     the embeddings the only matrix in `obsm`, if they are not named.
     """
     h5py = package("h5py", "HDF5")
-    file = h5py.File(path.open("rb") if isinstance(path, Remote) else path, "r")
+    file = h5py.File(opened(path), "r")
     arrays = _datasets(file)
     top = {key: x for key, x in arrays.items() if "/" not in key}
     ids, embeddings = wanted.ids, wanted.embeddings

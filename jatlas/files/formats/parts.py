@@ -19,6 +19,11 @@ def is_dataset(folder: Place) -> bool:
     return any((folder / mark).is_file() for mark in marks)
 
 
+def is_many(path: Place) -> bool:
+    """Whether it is a pattern or a folder of parts."""
+    return is_pattern(path) or (path.is_dir() and not is_dataset(path))
+
+
 def part_files(path: Place, known: Collection[str]) -> list[Place]:
     """The files of a chart in many files, part-2 before part-10.
 

@@ -140,6 +140,11 @@ def fitting(path: Place) -> list[Place]:
     return list(root.glob(pattern))
 
 
+def opened(path: Place) -> Any:
+    """A path as it is; of an address a stream."""
+    return path.open("rb") if isinstance(path, Remote) else path
+
+
 def file_size(path: Place) -> int:
     """How many bytes a file has."""
     return path.size() if isinstance(path, Remote) else path.stat().st_size

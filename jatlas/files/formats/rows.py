@@ -8,6 +8,9 @@ import numpy as np
 # The names that embeddings have, if there are other arrays or columns beside them.
 USUAL = ("embeddings", "embedding", "merged")
 
+# Rows that are read at once where nobody says how many.
+AT_ONCE = 8192
+
 _NAME_THEM = "Name them with embeddings=... (--embeddings)."
 
 
@@ -48,6 +51,11 @@ class Rows(NamedTuple):
     id_name: str = "id"
     parts: tuple[tuple[str, int], ...] = ()
     columns: tuple[str, ...] = ()
+
+
+def joined(batches: Callable[[int], Iterator[np.ndarray]]) -> np.ndarray:
+    """All rows that a function of batches gives, in memory."""
+    return np.concatenate(list(batches(AT_ONCE)))
 
 
 def rows_of(array: Any) -> Rows:

@@ -1,6 +1,6 @@
 """An open file of embeddings: ids, and checked batches of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +8,7 @@ from numpy.typing import DTypeLike
 
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import Place, place
-from jatlas.files.formats.rows import Rows
-
-AT_ONCE = 8192
+from jatlas.files.formats.rows import AT_ONCE, Rows
 
 
 class Source(NamedTuple):
@@ -25,6 +23,13 @@ class Source(NamedTuple):
     path: Place
     ids: np.ndarray
     rows: Rows
+
+
+def say_notes(sources: Iterable[Source], say: Callable[[str], None]) -> None:
+    """Say which columns were taken, and which rows left out."""
+    for source in sources:
+        if source.rows.note:
+            say(f"{source.path}: {source.rows.note}")
 
 
 def without_invalid(source: Source) -> Source:

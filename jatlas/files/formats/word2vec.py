@@ -7,13 +7,14 @@ the first line has the number of words and of dimensions.
 import gzip
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jatlas.files.formats import names
 from jatlas.files.formats.places import Place
-from jatlas.files.formats.rows import Rows, Wanted
+from jatlas.files.formats.rows import Rows, Wanted, joined
 
 _MOST_LINE = 2**24
 _ANEW = "Write the file anew, or fetch it again."
@@ -47,11 +48,9 @@ def open_word2vec(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
                 lines = [_line(stream) for _ in range(min(size, len(words) - start))]
                 yield _numbers(lines, width, start, words)
 
-    def whole() -> np.ndarray:
-        return np.concatenate(list(batches(8192)))
-
+    size, dtype = (len(words), width), np.dtype(np.float32)
     ids = names.text_array(words)
-    return ids, Rows((len(words), width), np.dtype(np.float32), batches, whole)
+    return ids, Rows(size, dtype, batches, partial(joined, batches))
 
 
 def _lines(path: Place) -> Any:

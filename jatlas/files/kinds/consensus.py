@@ -14,6 +14,7 @@ from jatlas._src.consensus import linked, solving
 from jatlas._src.consensus.moments import ConsensusState
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.sources import Source, batches
 from jatlas.files.kinds.linked_rows import (
     MOST_KNOWN,
     LinkedRows,
@@ -22,7 +23,6 @@ from jatlas.files.kinds.linked_rows import (
     pieces,
 )
 from jatlas.files.quality import same_encoder
-from jatlas.files.readers import Source, batches
 from jatlas.files.recipe import ConsensusMaps, Recipe
 from jatlas.files.reports import Advance, Say
 from jatlas.files.survey import Survey

@@ -18,9 +18,9 @@ from jatlas.files.kinds.held_out_score import (
 )
 from jatlas.files.kinds.options import AUTO, checked
 from jatlas.files.kinds.score_table import advice, label, score_table
-from jatlas.files.readers import Names, Reading
+from jatlas.files.readers import Names, Reading, open_all
 from jatlas.files.reports import Progress, Say, counted, quiet, table
-from jatlas.files.survey import Survey, say_survey, survey_files
+from jatlas.files.survey import Survey, say_survey, survey
 from jatlas.merging.scoring import MergeScore
 
 
@@ -163,7 +163,7 @@ def evaluate_files(
         features,
     )
     arrays.check_count("batch_size", batch_size, 1)
-    samples = survey_files(paths, ids, embeddings, reading)
+    samples = survey(open_all(paths, ids, embeddings, reading))
     if len(samples.sources) < 2:
         raise ValueError("one file has no other to be found by; give two at least.")
     id_type = (reading or Reading()).id_type

@@ -9,11 +9,12 @@ from jatlas.files.coordinates import fit_chart, take_rows
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import find
 from jatlas.files.formats.places import chart_name
+from jatlas.files.formats.sources import Source, say_notes
 from jatlas.files.kinds.consensus import joined_maps, without_anchors
 from jatlas.files.kinds.linked_rows import linked_rows
 from jatlas.files.maps import SHRINKAGE
 from jatlas.files.quality import differing, flat, same_encoder
-from jatlas.files.readers import OPENERS, Source, ending, file_hash
+from jatlas.files.readers import OPENERS, ending, file_hash
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.reports import Advance, Say
 from jatlas.files.survey import missing_anchors
@@ -46,8 +47,7 @@ def joined(
     for m, anchors in enumerate(recipe.anchors):
         if same_encoder(fitted.anchors, anchors):
             raise BadFile(_same(recipe, m, source, "the anchors"))
-    if source.rows.note:
-        say(f"{source.path}: {source.rows.note}")
+    say_notes([source], say)
     for warning in flat(source, *fitted.seen[1:], dropped=fitted.dropped):
         say(f"warning: {warning}")
     added = () if fitted.transform is None else (fitted.transform,)
@@ -82,8 +82,7 @@ def joined_consensus(
         both = (where >= 0) & np.isin(where, rows.samples)
         if both.sum() > 1 and same_encoder(rows.of(where[both]), embeddings[both]):
             raise BadFile(_same(recipe, m, source, "common samples"))
-    if source.rows.note:
-        say(f"{source.path}: {source.rows.note}")
+    say_notes([source], say)
     changed = joined_maps(maps, rows, atlas.merged, atlas.ids)
     return recipe._replace(**without_anchors(changed), **fields)
 
@@ -171,8 +170,7 @@ def check_encoder(
             "another encoder, or of other weights. Give the number of its chart, or, "
             "if it is a new one, none (without --chart)."
         )
-    if source.rows.note:
-        say(f"{source.path}: {source.rows.note}")
+    say_notes([source], say)
     if recipe.transforms and recipe.transforms[chart].mean.dtype == np.float64:
         taken = taken._replace(hidden=0)  # it is centered in float64
     if recipe.consensus is not None:  # it centers, in float64

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import DTypeLike
 
 from jatlas.files.formats.faults import BadFile
-from jatlas.files.readers import Source, batches
+from jatlas.files.formats.sources import Source, batches
 from jatlas.files.reports import Advance, Say
 
 # Of linked rows so many bytes are held in memory; more lie in a temporary file.

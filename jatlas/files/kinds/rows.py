@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jatlas.files.coordinates import relative_rows
+from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.consensus import consensus_rows
-from jatlas.files.readers import Source
 from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Say, quiet
 

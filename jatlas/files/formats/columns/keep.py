@@ -14,13 +14,13 @@ from jatlas.files.formats.columns.ipc import ipc_batches
 from jatlas.files.formats.columns.ipc_buffers import check_buffers
 from jatlas.files.formats.columns.parquet_pages import check_pages
 from jatlas.files.formats.faults import BadFile, faults_of, package
-from jatlas.files.formats.places import Place, Remote, is_pattern, place
+from jatlas.files.formats.places import Place, Remote, opened
 from jatlas.files.readers import (
     OPENERS,
     Names,
     Reading,
-    names_by_file,
     open_embeddings,
+    with_names,
 )
 
 # What an atlas's table has of its own.
@@ -82,20 +82,17 @@ def read_beside(
     """
     if clash := [name for name in keep if name in _TAKEN]:
         raise ValueError(f"--keep {clash[0]}: the atlas has a column of that name.")
-    one, names_of = (
-        names_by_file(option, value, len(paths))
-        for option, value in (("ids", ids), ("embeddings", embeddings))
-    )
     values: dict[str, list[tuple[Any, np.ndarray]]] = {name: [] for name in keep}
     first = "id"
     seen: set[str] = set()
     plain = (reading or Reading())._replace(drop_invalid=False)
-    for m, path in enumerate(map(place, paths)):
+    each = with_names(paths, ids, embeddings)
+    for m, (path, of_ids, of_rows) in enumerate(each):
         if m and not keep:
             break
         # With rows that are invalid: the order is that of the columns.
         source = open_embeddings(
-            path, ids=one[m], embeddings=names_of[m], reading=plain, check=False
+            path, ids=of_ids, embeddings=of_rows, reading=plain, check=False
         )
         first = source.rows.id_name if m == 0 else first
         with faults_of(path):
@@ -141,7 +138,7 @@ def _first(
 def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]:
     """The columns of a file to keep, in its order."""
     arrow = package("pyarrow", "--keep")
-    if is_pattern(path) or (path.is_dir() and not parts.is_dataset(path)):
+    if parts.is_many(path):
         pieces = [_columns(f, keep, seen) for f in parts.part_files(path, OPENERS)]
         shared = [name for name in keep if all(name in piece for piece in pieces)]
         return {
@@ -156,8 +153,7 @@ def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]
         table = _of_ipc(tables.dataset_files(Path(str(path))), keep, seen)
     elif suffix == ".parquet":
         parquet = package("pyarrow.parquet", "Parquet")
-        source = path.open("rb") if isinstance(path, Remote) else path
-        with parquet.ParquetFile(source) as file:
+        with parquet.ParquetFile(opened(path)) as file:
             has = file.schema_arrow.names
             check_pages(path, [name for name in keep if name in has])
             seen.update(has)

@@ -1,6 +1,7 @@
 """Columns of a table, lists or numbers, as a matrix."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,8 @@ import numpy as np
 from jatlas.files.formats.columns.choice import Chosen
 from jatlas.files.formats.columns.kinds import is_bfloat16, is_list
 from jatlas.files.formats.faults import package
-from jatlas.files.formats.rows import Rows
+from jatlas.files.formats.rows import Rows, joined
 
-_AT_ONCE = 8192
 _LEAVE_OUT = (
     "leave the row out (Reading(drop_invalid=True), --drop-invalid): the sample is "
     "then absent."
@@ -44,15 +44,19 @@ def rows_of_batches(
         if empty:
             raise ValueError(f"all of its {empty} rows are null. Write the file anew.")
 
-    def whole() -> np.ndarray:
-        return np.concatenate(list(numbers(_AT_ONCE)))
-
     first = next(numbers(1), None)
     if first is None:
         raise ValueError("it has no rows; expected one at least.")
     shape = (ids.size, first.shape[1])
-    rows = Rows(shape, first.dtype, numbers, whole, chosen.note, chosen.ids)
-    return rows._replace(columns=tuple(chosen.embeddings))
+    return Rows(
+        shape,
+        first.dtype,
+        numbers,
+        partial(joined, numbers),
+        chosen.note,
+        chosen.ids,
+        columns=tuple(chosen.embeddings),
+    )
 
 
 class _Part:

@@ -16,7 +16,7 @@ from jatlas.files.formats.columns.kinds import TEXT, kind_of
 from jatlas.files.formats.columns.matrices import rows_of_batches as _rows
 from jatlas.files.formats.columns.parquet_pages import check_pages
 from jatlas.files.formats.faults import faults_of, package
-from jatlas.files.formats.places import Place, Remote
+from jatlas.files.formats.places import Place, Remote, opened
 from jatlas.files.formats.rows import Rows, Wanted
 
 _BUFFER = 2**20
@@ -29,17 +29,17 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     """
     parquet = package("pyarrow.parquet", "Parquet")
 
-    def opened() -> Any:
-        source = path.open("rb") if isinstance(path, Remote) else path
+    def parquet_file() -> Any:
         # Left to itself it would read the whole file before the first row.
-        return parquet.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER)
+        options = {"pre_buffer": False, "buffer_size": _BUFFER}
+        return parquet.ParquetFile(opened(path), **options)
 
     def first_text(column: str) -> str | None:
         check_pages(path, [column])
         batch = next(file.iter_batches(batch_size=1, columns=[column]), None)
         return None if batch is None else _first_text(batch.column(column))
 
-    with opened() as file:
+    with parquet_file() as file:
         schema, ids = file.schema_arrow, wanted.ids
         of_atlas = (schema.metadata or {}).get(b"jatlas.id", b"")
         if ids is None and of_atlas.decode(errors="replace") in schema.names:
@@ -49,7 +49,7 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
 
     def batches(size: int) -> Iterator[Any]:
-        with opened() as file:
+        with parquet_file() as file:
             yield from file.iter_batches(batch_size=size, columns=chosen.embeddings)
 
     return its_ids, _rows(its_ids, chosen, batches, wanted.lenient)
