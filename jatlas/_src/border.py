@@ -13,8 +13,17 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jatlas._src import arrays
+
+# The arguments that hold a space, in which differences of rows matter.
+_SPACES = {"embeddings", "anchors", "x", "y", "queries", "gallery", "space", "spaces"}
+
+# A feature has to vary by so many steps of float32 to differ from rounding.
+STEPS = 64
+
+_ROWS = 1024  # so many are looked at
 
 # What a jitted function offers beside being called.
 _METHODS = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")
@@ -56,6 +65,8 @@ def border(function: Callable[P, R]) -> Callable[P, R]:
         leaves = jax.tree.leaves((args, kwargs))
         if any(_is_unknown(leaf) or _is_masked(leaf) for leaf in leaves):
             _check(signature, args, kwargs, check_known)
+        if any(map(_is_rounded, leaves)):
+            _check(signature, args, kwargs, check_held)
         if any(map(_is_foreign, leaves)):
             args, kwargs = jax.tree.map(native, (args, kwargs))
         return inside(*args, **kwargs)
@@ -73,8 +84,11 @@ def promoting(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        if any(map(_is_masked, jax.tree.leaves((args, kwargs)))):
+        leaves = jax.tree.leaves((args, kwargs))
+        if any(map(_is_masked, leaves)):
             _check(signature, args, kwargs, check_unmasked)
+        if any(map(_is_rounded, leaves)):
+            _check(signature, args, kwargs, check_held)
         return inside(*args, **kwargs)
 
     return short(wrapper)
@@ -166,6 +180,41 @@ def check_known(name: str, x: Any) -> None:
         )
 
 
+def check_held(name: str, x: Any) -> None:
+    """Refuse a float64 space that is lost when JAX rounds it to float32.
+
+    Values near 1e7 that differ by less than 1 are the same in float32. The first rows
+    are looked at; a space is lost if that is so of most of the features that vary.
+    """
+    if name not in _SPACES or not _is_rounded(x):
+        return
+    rows = np.asarray(x[..., :_ROWS, :])
+    least, most = np.fmin.reduce(rows, axis=-2), np.fmax.reduce(rows, axis=-2)
+    size, varies = np.maximum(np.abs(least), np.abs(most)), most - least
+    vary = varies > STEPS * np.spacing(size)
+    hidden = vary & is_hidden(size, varies)
+    if 2 * hidden.sum() > vary.sum():
+        raise ValueError(
+            f"{name} is float64, and {hidden.sum()} of its {hidden.size} features vary "
+            f"by less than float32 holds beside their size (up to {np.nanmax(size):.2g})"
+            ". JAX would round it to float32, and what it says would be lost. Take the "
+            'mean off in NumPy, or call `jax.config.update("jax_enable_x64", True)`.'
+        )
+
+
+def is_hidden(
+    size: Float[np.ndarray, "*axes"], varies: Float[np.ndarray, "*axes"]
+) -> Bool[np.ndarray, "*axes"]:
+    """Whether a feature of this size varies by less than float32 holds.
+
+    >>> is_hidden(np.array([1e7, 1.0, 1.0]), np.array([0.5, 0.5, 0.0]))
+    array([ True, False, False])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(size.astype(np.float32)).astype(np.float64)
+    return (varies > 0) & (varies < STEPS * step)
+
+
 def check_all_known(name: str, tree: Any) -> None:
     """`check_known` of every array of a tree."""
     for leaf in jax.tree.leaves(tree):
@@ -182,6 +231,13 @@ def _is_unknown(x: Any) -> bool:
         return False
     wide = x.dtype.type in (np.longdouble, np.clongdouble) and x.dtype.itemsize > 8
     return wide or x.dtype.kind in "OSUMm" or x.dtype.type is np.void
+
+
+def _is_rounded(x: Any) -> bool:
+    """Whether JAX makes float32 of this space of float64."""
+    if not isinstance(x, np.ndarray) or x.dtype != np.float64 or x.ndim < 2:
+        return False
+    return x.size > 0 and not jax.config.jax_enable_x64
 
 
 def _is_foreign(x: Any) -> bool:

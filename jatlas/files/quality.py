@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jatlas._src import border
 from jatlas.files.formats.sources import Source
 
 # How far an embedding of an anchor may be from the recipe's: what float16 rounds.
@@ -13,9 +14,6 @@ SAME = 1e-2
 # Similarities whose deviation over the samples is below this share of their size say
 # nothing of the samples: those of real encoders vary ten times as much and more.
 _HARDLY = 1e-3
-
-# A feature has to vary by so many steps of float32 to differ from rounding.
-_STEPS = 64
 
 
 class Reach(NamedTuple):
@@ -40,9 +38,7 @@ class Reach(NamedTuple):
         if not (self.least <= self.most).all():  # no rows were looked at
             return 0
         size = np.maximum(np.abs(self.least), np.abs(self.most))
-        step = np.spacing(size.astype(np.float32)).astype(np.float64)
-        varies = self.most - self.least
-        return int(np.sum((varies > 0) & (varies < _STEPS * step)))
+        return int(border.is_hidden(size, self.most - self.least).sum())
 
 
 class Variation:

@@ -68,3 +68,29 @@ def test_masked_arrays_are_refused_by_name(name):
     with pytest.raises(ValueError, match=rf"{name.split(' of ')[0]}.* a masked array"):
         MASKED[name](masked)
     MASKED[name](lambda x: x)
+
+
+SPACES = {
+    "embeddings": lambda x: jatlas.relativize(x, X),
+    "anchors": lambda x: jatlas.relativize(X, x),
+    "embeddings of fit_whiten": jatlas.fit_whiten,
+    "embeddings of merge": lambda x: jatlas.merge([X, x], [X, X], PRESENCE),
+    "embeddings of fit_consensus": lambda x: jatlas.fit_consensus([X, x], PRESENCE),
+    "x": lambda x: jatlas.cka(x, X),
+    "y": lambda x: jatlas.cka(X, x),
+    "space": lambda x: jatlas.separability(x, LABELS, num_classes=2),
+    "space of fit_probe": lambda x: jatlas.fit_probe(KEY, x, LABELS, 2),
+    "gallery": lambda x: jatlas.metrics.retrieval(X, x, k=2),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_that_float32_does_not_hold_is_refused(name):
+    with pytest.raises(ValueError, match=rf"{name.split(' of ')[0]} is float64, and 3"):
+        SPACES[name](X + 1e8)
+    SPACES[name](X + 10)
+    SPACES[name](np.ones_like(X) * 1e8)  # it does not vary at all
+    SPACES[name]((X + 1e8).astype(np.float32))  # the caller has rounded it
+    with jax.enable_x64(True):
+        SPACES[name](X + 1e8)
