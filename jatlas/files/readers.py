@@ -11,7 +11,7 @@ from jatlas._src import border
 from jatlas.files.formats import array_files, hdf5_files, names, parts, word2vec
 from jatlas.files.formats.columns import tables
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.formats.places import Place, place
+from jatlas.files.formats.places import Place, ending, place
 from jatlas.files.formats.rows import AT_ONCE, Rows, Wanted
 from jatlas.files.formats.sources import (
     Source,
@@ -221,7 +221,7 @@ def _opened(
 ) -> tuple[np.ndarray, Rows]:
     """The ids and rows of a file, folder or pattern."""
     if parts.is_many(path):
-        files = parts.part_files(path, OPENERS)
+        files = parts.part_files(path, OPENERS, wanted.ids)
         opened = []
         for file in files:
             with faults_of(file):
@@ -243,12 +243,6 @@ def _opened(
         if not stream.read(1):
             raise ValueError("it is empty, 0 bytes; write it anew.")
     return opener(path, wanted)
-
-
-def ending(path: Place) -> str:
-    """The suffix, with that before .gz."""
-    name = path.name.lower()
-    return ".vec.gz" if name.endswith(".vec.gz") else path.suffix.lower()
 
 
 def file_hash(path: Place) -> str:

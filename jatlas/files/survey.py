@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int
 from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
-from jatlas.files.formats.places import Place, chart_name
+from jatlas.files.formats.places import Place, chart_name, last_name
 from jatlas.files.formats.sources import Source, batches, say_notes
+from jatlas.files.readers import OPENERS
 from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
 from jatlas.merging.assembly import union
@@ -158,7 +159,7 @@ def describe(survey: Survey) -> str:
     rows = [
         [
             f"{m}",
-            survey.sources[m].path.name,
+            last_name(survey.sources[m].path),
             f"{survey.sources[m].ids.size}",
             f"{survey.sources[m].rows.shape[1]}",
             str(survey.sources[m].rows.dtype),
@@ -213,7 +214,7 @@ def say_survey(survey: Survey, say: Say) -> None:
 
 def _names(sources: Sequence[Source]) -> tuple[str, ...]:
     """Short names of the files, or paths if two agree."""
-    short = [chart_name(source.path) for source in sources]
+    short = [chart_name(source.path, OPENERS) for source in sources]
     paths = [str(source.path) for source in sources]
     if len({source.path.resolve() for source in sources}) < len(paths):
         raise ValueError(
@@ -236,7 +237,7 @@ def _anchors(
     if kind != "shared" or not number.isdecimal():
         return _anchors_in(Path(spec), survey, id_type)
     if not pool.any():
-        first = [(s.path.name, s.ids[:3].tolist()) for s in survey.sources]
+        first = [(last_name(s.path), s.ids[:3].tolist()) for s in survey.sources]
         raise TooFewCommon(
             "no id is in every file, so that there is nothing to merge them by; they "
             f"begin with {first}. Name a sample alike in all; {_CONSENSUS}"

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from jatlas.files.formats import names
-from jatlas.files.formats.faults import BadFile
-from jatlas.files.formats.places import Place, fitting, is_pattern
+from jatlas.files.formats.faults import BadFile, faults_of
+from jatlas.files.formats.places import Place, ending, fitting, is_pattern
 from jatlas.files.formats.rows import Rows
 
 _NUMBER = re.compile(r"(\d+)")
@@ -24,29 +24,33 @@ def is_many(path: Place) -> bool:
     return is_pattern(path) or (path.is_dir() and not is_dataset(path))
 
 
-def part_files(path: Place, known: Collection[str]) -> list[Place]:
+def part_files(
+    path: Place, known: Collection[str], ids: str | None = None
+) -> list[Place]:
     """The files of a chart in many files, part-2 before part-10.
 
     Of a folder its Parquet files, at any depth, or, if there are none, all files of
-    one kind that is known. What begins with a dot or an underscore is passed over.
+    one kind that is known. What begins with a dot or an underscore is passed over, and
+    so is x.id.npy, the ids of x.npy; x.key.npy too, if `ids` is "key".
 
     Raises:
         ValueError: if there are none, or of several kinds.
     """
     if is_pattern(path):
-        files = [file for file in fitting(path) if file.is_file()]
-        if not files:
+        fit = _without_ids([file for file in fitting(path) if file.is_file()], ids)
+        if not fit:
             raise ValueError(
                 "there is no such file, and no file fits it as a pattern. Give the "
                 "path of a file, or a pattern in quotes that fits some."
             )
-        return sorted(files, key=_in_order)
+        return sorted(fit, key=_in_order)
     kinds: dict[str, list[Place]] = {}
+    folder = "" if str(path) == "." else str(path)  # which no file's path begins with
     for file in path.glob("**/*"):
-        inner = str(file)[len(str(path)) :].replace("\\", "/").split("/")
+        inner = str(file)[len(folder) :].replace("\\", "/").split("/")
         if any(name.startswith((".", "_")) for name in inner) or not file.is_file():
             continue
-        kinds.setdefault(file.suffix.lower(), []).append(file)
+        kinds.setdefault(ending(file), []).append(file)
     kinds = {kind: files for kind, files in kinds.items() if kind in known}
     if ".parquet" in kinds:
         kinds = {".parquet": kinds[".parquet"]}
@@ -58,7 +62,20 @@ def part_files(path: Place, known: Collection[str]) -> list[Place]:
             "Give one that `Dataset.save_to_disk` wrote, one of Parquet files, or a "
             "pattern in quotes, 'folder/*.npz'."
         )
-    return sorted(*kinds.values(), key=_in_order)
+    (of_kind,) = kinds.values()
+    return sorted(_without_ids(of_kind, ids), key=_in_order)
+
+
+def _without_ids(files: Sequence[Place], ids: str | None) -> list[Place]:
+    """The files that are not the ids of another of them."""
+    arrays = {str(file)[:-4] for file in files if ending(file) == ".npy"}
+    names = ("id", "ids", ids)
+
+    def of_another(file: Place) -> bool:
+        name, _, last = str(file)[:-4].rpartition(".")
+        return ending(file) in (".npy", ".txt") and last in names and name in arrays
+
+    return [file for file in files if str(file) != ids and not of_another(file)]
 
 
 def _in_order(path: Place) -> list[str | int]:

@@ -1,6 +1,8 @@
 """Where files lie: on this machine, or at an address."""
 
 import re
+from collections.abc import Collection
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -140,6 +142,24 @@ def fitting(path: Place) -> list[Place]:
     return list(root.glob(pattern))
 
 
+def fits(path: Path, pattern: Path) -> bool:
+    """Whether a pattern fits a path, which need not exist."""
+    parts = pattern.absolute().parts
+    fixed = next(k for k, part in enumerate(parts) if _WILD.search(part))
+    folder = Path(*parts[:fixed]).resolve()
+    return _fit(path.parts, (*folder.parts, *parts[fixed:]))
+
+
+def _fit(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    if not patterns:
+        return not parts
+    first, *others = patterns
+    if first == "**":
+        return any(_fit(parts[k:], tuple(others)) for k in range(len(parts) + 1))
+    same = bool(parts) and fnmatchcase(parts[0], first)
+    return same and _fit(parts[1:], tuple(others))
+
+
 def opened(path: Place) -> Any:
     """A path as it is; of an address a stream."""
     return path.open("rb") if isinstance(path, Remote) else path
@@ -150,15 +170,31 @@ def file_size(path: Place) -> int:
     return path.size() if isinstance(path, Remote) else path.stat().st_size
 
 
-def chart_name(path: Place) -> str:
-    """The short name of a chart, from its file or pattern."""
-    stem = path.stem
-    if stem.lower().endswith(".vec"):  # of x.vec.gz
-        stem = stem[:-4]
-    if not _WILD.search(stem):
-        return stem
-    stem = re.sub(r"\[[^\]]*\]|[*?]", "", stem).strip("-_. ")
-    return stem or path.parent.name or str(path)
+def ending(path: Place) -> str:
+    """The suffix, with that before .gz."""
+    name = path.name.lower()
+    return ".vec.gz" if name.endswith(".vec.gz") else path.suffix.lower()
+
+
+def last_name(path: Place) -> str:
+    """The last part of a path; of "." the folder's name."""
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
+def chart_name(path: Place, known: Collection[str]) -> str:
+    """The short name of a chart, from its file, folder or pattern.
+
+    What it ends in is cut off if it is one of the known endings of files.
+    """
+    name, end = last_name(path), ending(path)
+    name = name[: -len(end)] if end in known else name
+    if not _WILD.search(name):
+        return name or str(path)
+    name = re.sub(r"\[[^\]]*\]|[*?]", "", name).strip("-_. ")
+    folder = path.parent
+    while _WILD.search(folder.name):
+        folder = folder.parent
+    return name or last_name(folder) or str(path)
 
 
 class Streamed:

@@ -8,13 +8,13 @@ import numpy as np
 from jatlas.files.coordinates import fit_chart, take_rows
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import find
-from jatlas.files.formats.places import chart_name
+from jatlas.files.formats.places import chart_name, ending
 from jatlas.files.formats.sources import Source, say_notes
 from jatlas.files.kinds.consensus import joined_maps, without_anchors
 from jatlas.files.kinds.linked_rows import linked_rows
 from jatlas.files.maps import SHRINKAGE
 from jatlas.files.quality import differing, flat, same_encoder
-from jatlas.files.readers import OPENERS, ending, file_hash
+from jatlas.files.readers import OPENERS, file_hash
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.reports import Advance, Say
 from jatlas.files.survey import missing_anchors
@@ -100,7 +100,7 @@ def _names_with(recipe: Recipe, source: Source) -> dict[str, Any]:
     """Names and hashes with a new chart; ValueError if known."""
     path, number = source.path, len(recipe.anchors)
     charts = recipe.charts or tuple(map(str, range(number)))
-    short = chart_name(path)
+    short = chart_name(path, OPENERS)
     name = short if short not in charts else str(path)
     if name in charts:
         raise BadFile(
@@ -123,7 +123,7 @@ def chart_number(recipe: Recipe, chart: int | str) -> int:
     names = recipe.charts
     if chart not in names and isinstance(chart, str):  # a file's name, as tables print
         file = Path(chart)
-        short = chart_name(file) if ending(file) in OPENERS else chart
+        short = chart_name(file, OPENERS) if ending(file) in OPENERS else chart
         chart = short if short in names else chart
     meant = {names.index(chart)} if chart in names else set()
     if str(chart).isdecimal() and int(chart) < size:
