@@ -36,14 +36,18 @@ from jatlas.cli.progress import line
 from jatlas.files import storage
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import compare_files
-from jatlas.files.formats.atlas_table import COLUMNS, RewrittenTable, id_and_kept
-from jatlas.files.formats.columns.keep import Beside, read_beside
+from jatlas.files.formats.atlas_table import RewrittenTable, id_and_kept
+from jatlas.files.formats.columns.beside import Beside
+from jatlas.files.formats.columns.keep import beside_of, check_keep
+from jatlas.files.formats.rows import rows_of
+from jatlas.files.formats.sources import Source
 from jatlas.files.formats.whole import write_whole
 from jatlas.files.kinds.evaluating import check_json, evaluate_files
 from jatlas.files.kinds.nearest import nearest_samples
+from jatlas.files.kinds.options import checked
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
-from jatlas.files.readers import Reading
+from jatlas.files.readers import Reading, open_all, open_embeddings
 from jatlas.files.recipe import AtlasFile
 
 
@@ -68,9 +72,12 @@ def _merge(options: argparse.Namespace) -> int:
     storage.check_output(options.out, options.files)
     if options.keep and not _is_table(options.out):
         raise ValueError("--keep takes an --out that ends in .parquet.")
+    checked(**_coordinates(options))
+    sources = open_all(options.files, **_reading(options))
+    check_keep(sources, options.keep, say)
     with line("rows") as show:
         atlas = merge_files(
-            options.files,
+            sources,
             seed=options.seed,
             batch_size=options.batch_size,
             say=say,
@@ -79,7 +86,7 @@ def _merge(options: argparse.Namespace) -> int:
             **_reading(options),
         )
     say_disagreement(atlas)
-    beside = _beside(options, atlas, options.files, options.keep)
+    beside = _beside(options, atlas, sources, options.keep)
     return say_written(storage.save(options.out, atlas, beside=beside))
 
 
@@ -88,10 +95,11 @@ def _add(options: argparse.Namespace) -> int:
     atlas = storage.load(options.atlas)
     # Its recipe can have another name, or be that of several atlases.
     storage.check_output(options.out, [storage.recipe_file(Path(options.atlas))])
+    source = open_embeddings(options.file, **_reading(options))
     with line("rows") as show:
         grown = add_file(
             atlas,
-            options.file,
+            source,
             chart=options.chart,
             batch_size=options.batch_size,
             say=say,
@@ -100,18 +108,12 @@ def _add(options: argparse.Namespace) -> int:
         )
     say_disagreement(grown)
     if not (_is_table(options.out) and _is_table(options.atlas)):
-        beside = _beside(options, grown, [options.file])
+        beside = _beside(options, grown, [source])
     else:  # the atlas's columns stay, with those of the file
-        reading = _reading(options)
         id_name, kept = id_and_kept(Path(options.atlas))
-        beside = read_beside(
-            [options.atlas, options.file],
-            grown.ids,
-            kept,
-            ids=[id_name, reading["ids"]],
-            embeddings=[COLUMNS[1], reading["embeddings"]],
-            reading=reading["reading"],
-        )
+        rows = rows_of(atlas.merged)._replace(id_name=id_name)
+        table = Source(Path(options.atlas), atlas.ids, rows)
+        beside = beside_of([table, source], grown.ids, kept)
     return say_written(storage.save(options.out, grown, beside=beside))
 
 
@@ -146,10 +148,11 @@ def _neighbors(options: argparse.Namespace) -> int:
 def _project(options: argparse.Namespace) -> int:
     storage.check_output(options.out, [options.recipe, options.file])
     recipe = storage.load_recipe(options.recipe)
+    source = open_embeddings(options.file, **_reading(options))
     with line("rows") as show:
         atlas = project_file(
             recipe,
-            options.file,
+            source,
             chart=options.chart,
             batch_size=options.batch_size,
             say=say,
@@ -158,7 +161,7 @@ def _project(options: argparse.Namespace) -> int:
         )
     # Of a chart that is known the recipe has not changed: it is not written again.
     same = None if options.chart is None else options.recipe
-    beside = _beside(options, atlas, [options.file])
+    beside = _beside(options, atlas, [source])
     return say_written(storage.save(options.out, atlas, recipe=same, beside=beside))
 
 
@@ -217,13 +220,13 @@ def _is_table(path: str) -> bool:
 def _beside(
     options: argparse.Namespace,
     atlas: AtlasFile,
-    files: Sequence[str],
+    sources: Sequence[Source],
     keep: Sequence[str] = (),
 ) -> Beside | None:
     """Columns for a table beside the atlas, and the ids' name."""
     if not _is_table(options.out):
         return None
-    return read_beside(files, atlas.ids, keep, **_reading(options))
+    return beside_of(sources, atlas.ids, keep)
 
 
 def _coordinates(options: argparse.Namespace) -> dict[str, Any]:

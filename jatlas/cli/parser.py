@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="COLUMN",
-        help="columns of the files that stand in the Parquet file too",
+        help="columns of tables and arrays of .npz that stand in the Parquet file too",
     )
     _coordinates(merge)
     evaluate = _command(

@@ -2,7 +2,8 @@
 
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import Comparison, Likeness, compare_files
-from jatlas.files.formats.columns.keep import Beside, read_beside
+from jatlas.files.formats.columns.beside import Beside
+from jatlas.files.formats.columns.keep import read_beside
 from jatlas.files.kinds.evaluating import Evaluation, evaluate_files
 from jatlas.files.kinds.nearest import Neighbor, nearest_samples
 from jatlas.files.merging import merge_files

@@ -1,7 +1,5 @@
 """Join a new chart to an atlas, or append samples."""
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -18,7 +16,7 @@ from jatlas.files.kinds.known_charts import (
     known_text,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import Reading, open_embeddings
+from jatlas.files.readers import File, Reading, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, running_of
@@ -28,7 +26,7 @@ from jatlas.merging.assembly import union
 @border.promoting
 def add_file(
     atlas: AtlasFile,
-    path: str | Path,
+    path: File,
     *,
     chart: int | str | None = None,
     ids: str | None = None,
@@ -96,7 +94,7 @@ def add_file(
         )
     source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
     kinds = [("the atlas", check_ids("the ids of the atlas", atlas.ids))]
-    check_one_kind([*kinds, (str(path), check_ids("its ids", source.ids))])
+    check_one_kind([*kinds, (str(source.path), check_ids("its ids", source.ids))])
     advance = counted(progress, 2 * source.ids.size)
     every, (_, place) = union([atlas.ids, source.ids])
     for warning in near_ids(every):

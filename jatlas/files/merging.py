@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from jatlas.files.kinds.options import (
     checked,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import Names, Reading, file_hash, open_all
+from jatlas.files.readers import File, Names, Reading, file_hash, open_all
 from jatlas.files.recipe import AtlasFile, check_atlas, num_averaged
 from jatlas.files.reports import Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, empty_running
@@ -28,7 +27,7 @@ from jatlas.files.survey import redrawn, say_survey, survey
 
 @border.promoting
 def merge_files(
-    paths: Sequence[str | Path],
+    paths: Sequence[File],
     *,
     ids: Names = None,
     embeddings: Names = None,

@@ -1,7 +1,5 @@
 """New samples for an atlas, from its charts or a new one."""
 
-from pathlib import Path
-
 import numpy as np
 
 from jatlas._src import arrays, border
@@ -14,7 +12,7 @@ from jatlas.files.kinds.known_charts import (
     known_text,
 )
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import Reading, open_embeddings
+from jatlas.files.readers import File, Reading, open_embeddings
 from jatlas.files.recipe import (
     AtlasFile,
     Recipe,
@@ -28,7 +26,7 @@ from jatlas.files.reports import Progress, Say, counted, quiet
 @border.promoting
 def project_file(
     recipe: Recipe,
-    path: str | Path,
+    path: File,
     *,
     chart: int | str | None,
     ids: str | None = None,
@@ -83,7 +81,7 @@ def project_file(
     source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
     known_ids, _ = recipe.known_samples(0)
     kinds = [("the anchors", check_ids("the ids of the anchors", known_ids))]
-    check_one_kind([*kinds, (str(path), check_ids("its ids", source.ids))])
+    check_one_kind([*kinds, (str(source.path), check_ids("its ids", source.ids))])
     advance = counted(progress, 2 * source.ids.size)
     if chart is None:
         if recipe.consensus is not None:

@@ -39,6 +39,9 @@ OPENERS: dict[str, _Opener] = {
 }
 
 
+# A file to read, or one that was opened before.
+File = str | Place | Source
+
 # The name of an array or column in files: one for all, or one a file.
 Names = str | Sequence[str | None] | None
 
@@ -47,9 +50,10 @@ class Reading(NamedTuple):
     """How files are read, beside the names of what is in them.
 
     Attributes:
-        id_type: "text" or "integers", to have the ids converted; as they are if None.
-        drop_invalid: whether rows that are null, NaN, infinite or zero are left out;
-            their samples are then absent from the chart.
+        id_type: "text" or "integers", to have the ids converted, whole numbers in
+            floats too; as they are if None.
+        drop_invalid: whether rows that are null, an empty list, NaN, infinite or zero
+            are left out; their samples are then absent from the chart.
     """
 
     id_type: str | None = None
@@ -57,7 +61,7 @@ class Reading(NamedTuple):
 
 
 def open_all(
-    paths: Sequence[str | Place],
+    paths: Sequence[File],
     ids: Names,
     embeddings: Names,
     reading: Reading | None,
@@ -70,12 +74,12 @@ def open_all(
 
 
 def with_names(
-    paths: Sequence[str | Place], ids: Names, embeddings: Names
-) -> list[tuple[Place, str | None, str | None]]:
+    paths: Sequence[File], ids: Names, embeddings: Names
+) -> list[tuple[File, str | None, str | None]]:
     """Each file with the names of its ids and of its embeddings."""
     names_of_ids = _by_file("ids", ids, len(paths))
     names_of_rows = _by_file("embeddings", embeddings, len(paths))
-    return list(zip(map(place, paths), names_of_ids, names_of_rows, strict=True))
+    return list(zip(paths, names_of_ids, names_of_rows, strict=True))
 
 
 def _by_file(option: str, value: Names, number: int) -> list[str | None]:
@@ -179,25 +183,25 @@ def read_embeddings(
 
 
 def open_embeddings(
-    path: str | Place,
+    path: File,
     *,
     ids: str | None = None,
     embeddings: str | None = None,
     reading: Reading | None = None,
-    check: bool = True,
 ) -> Source:
     """`read_embeddings` up to the numbers, which are then read with `batches`.
 
-    Without the check ids can repeat, and rows be invalid.
+    A file that was opened before is given back.
     """
+    if isinstance(path, Source):
+        return path
     path, (id_type, drop_invalid) = place(path), reading or Reading()
     with faults_of(path):
-        its_ids, rows = _opened(
-            path, Wanted(ids, embeddings, drop_invalid or not check), id_type
-        )
-        its_ids = names.as_kind(names.plain_ids(its_ids), id_type)
-        if check and not drop_invalid:
-            names.check_ids("its ids", its_ids)
+        opened = _opened(path, Wanted(ids, embeddings, drop_invalid), id_type)
+        its_ids, rows = _in_kind(*opened, id_type)
+        source = Source(path, its_ids, rows)
+        if not drop_invalid:
+            names.check_ids("its ids", its_ids, source.row_text)
         if its_ids.size != rows.shape[0]:
             raise ValueError(
                 f"it has {its_ids.size} ids and {rows.shape[0]} embeddings; expected "
@@ -208,12 +212,23 @@ def open_embeddings(
                 f"it has no rows: its embeddings are {rows.shape}; expected one row "
                 "and one number at least."
             )
-    source = Source(path, its_ids, rows)
     if drop_invalid:
         source = without_invalid(source)
         with faults_of(path):
-            names.check_ids("its ids", source.ids)
+            names.check_ids("its ids", source.ids, source.row_text)
     return source
+
+
+def _in_kind(
+    ids: np.ndarray, rows: Rows, id_type: str | None
+) -> tuple[np.ndarray, Rows]:
+    """The ids in their type; that floats were whole is noted."""
+    plain = names.plain_ids(ids)
+    result = names.as_kind(plain, id_type)
+    if plain.dtype.kind == "f" and result.dtype.kind != "f":
+        note = f"its ids are whole numbers in {plain.dtype}, and are read as {id_type}"
+        rows = rows._replace(note="; ".join(filter(None, (rows.note, note))))
+    return result, rows
 
 
 def _opened(
@@ -225,9 +240,7 @@ def _opened(
         opened = []
         for file in files:
             with faults_of(file):
-                its_ids, rows = _opened(file, wanted, id_type)
-                its_ids = names.as_kind(names.plain_ids(its_ids), id_type)
-                opened.append((its_ids, rows))
+                opened.append(_in_kind(*_opened(file, wanted, id_type), id_type))
         return parts.joined(files, opened)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))

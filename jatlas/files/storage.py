@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jatlas._src import border
 from jatlas.files.formats import atlas_table, atlas_tensors
-from jatlas.files.formats.columns.keep import Beside
+from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import check_local
 from jatlas.files.formats.whole import check_folder, check_inputs, write_whole

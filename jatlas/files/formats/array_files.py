@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,7 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     That bytes changed since is seen by the archive's CRC-32, once all are read.
     """
     with zipfile.ZipFile(opened(path)) as archive:
-        members = {
-            info.filename.removesuffix(".npy"): info
-            for info in archive.infolist()
-            if info.filename.endswith(".npy")
-        }
-        heads = {}
-        for name, info in members.items():
-            with archive.open(info) as stream:
-                heads[name] = _npy_head(stream, name)
+        members, heads = _members(archive)
         named = pick_ids(list(members), wanted.ids)
         its_ids = _read_member(archive, members[named], heads[named], 256)
         shapes = {key: shape for key, (shape, _, _) in heads.items() if key != named}
@@ -68,6 +60,40 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         else:
             rows = _mapped_rows(path, members[name])
         return its_ids, rows._replace(id_name=named)
+
+
+def _members(
+    archive: zipfile.ZipFile,
+) -> tuple[dict[str, zipfile.ZipInfo], dict[str, _Head]]:
+    """The places and heads of the arrays in an .npz."""
+    members = {
+        info.filename.removesuffix(".npy"): info
+        for info in archive.infolist()
+        if info.filename.endswith(".npy")
+    }
+    heads = {}
+    for name, info in members.items():
+        with archive.open(info) as stream:
+            heads[name] = _npy_head(stream, name)
+    return members, heads
+
+
+def npz_shapes(path: Place) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """The shape and dtype of each array in an .npz."""
+    with zipfile.ZipFile(opened(path)) as archive:
+        _, heads = _members(archive)
+        return {name: (shape, dtype) for name, (shape, _, dtype) in heads.items()}
+
+
+def npz_arrays(path: Place, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """Those of the wanted arrays that an .npz has."""
+    with zipfile.ZipFile(opened(path)) as archive:
+        members, heads = _members(archive)
+        return {
+            name: native(_read_member(archive, members[name], heads[name]))
+            for name in wanted
+            if name in members
+        }
 
 
 def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: _Head) -> Rows:

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from jatlas.files.formats import atlas_tensors, names
-from jatlas.files.formats.columns.keep import Beside
+from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.faults import BadFile, faults_of, package
 from jatlas.files.formats.whole import Fill
 from jatlas.files.readers import read_embeddings

@@ -1,7 +1,7 @@
 """Ids of samples: integers or text, and text as bytes."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ from jaxtyping import Int
 INTEGERS, TEXT = "integers", "text"
 
 
-def check_ids(whose: str, ids: np.ndarray) -> str:
+def check_ids(whose: str, ids: np.ndarray, row_text: Callable[[int], str] = str) -> str:
     """What the ids are, `INTEGERS` or `TEXT`.
+
+    `row_text` says in messages which row one is.
 
     Raises:
         ValueError: if they are no vector of either, are masked, or some repeat.
@@ -28,10 +30,10 @@ def check_ids(whose: str, ids: np.ndarray) -> str:
     _, first, count = np.unique(ids, return_index=True, return_counts=True)
     if ids.size > first.size:
         twice = ids[np.sort(first[count > 1])[:10]].tolist()
-        where = np.flatnonzero(ids == twice[0])[:2].tolist()
+        where = map(row_text, np.flatnonzero(ids == twice[0])[:2].tolist())
         raise ValueError(
             f"{whose} must differ; {np.sum(count > 1)} occur more than once: {twice} "
-            f"(the first in rows {where[0]} and {where[1]}). Keep one row of each."
+            f"(the first in rows {' and '.join(where)}). Keep one row of each."
         )
     return kind
 

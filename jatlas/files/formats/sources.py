@@ -4,11 +4,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Int
 from numpy.typing import DTypeLike
 
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import Place, place
 from jatlas.files.formats.rows import AT_ONCE, Rows
+
+LEAVE_OUT = (
+    "Leave them out (Reading(drop_invalid=True), --drop-invalid): the samples are then "
+    "absent."
+)
 
 
 class Source(NamedTuple):
@@ -18,11 +24,33 @@ class Source(NamedTuple):
         path: of the file or folder, or a pattern.
         ids: (N,), int64 or text, all different.
         rows: its (N, D) numbers.
+        kept: of all rows in the file those that these are; None if they are all.
     """
 
     path: Place
     ids: np.ndarray
     rows: Rows
+    kept: Bool[np.ndarray, " _"] | None = None
+
+    def in_file(self, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The places of rows among all rows in the file; -1 stays."""
+        if self.kept is None:
+            return rows
+        return np.where(rows < 0, -1, np.flatnonzero(self.kept)[rows])
+
+    def place_of(self, row: int) -> tuple[Place, int]:
+        """The file or part of a row, and its number there."""
+        row = int(self.in_file(np.array([row]))[0])
+        path, first = self.path, 0
+        for part, begin in self.rows.parts:
+            if begin <= row:
+                path, first = place(part), begin
+        return path, row - first
+
+    def row_text(self, row: int) -> str:
+        """The number of a row in messages, with its part."""
+        path, number = self.place_of(row)
+        return f"{number} of {path}" if self.rows.parts else str(number)
 
 
 def say_notes(sources: Iterable[Source], say: Callable[[str], None]) -> None:
@@ -68,8 +96,8 @@ def without_invalid(source: Source) -> Source:
             batches=batches,
             whole=lambda: rows.whole()[kept],
             note="; ".join(filter(None, (rows.note, note))),
-            parts=(),
         ),
+        kept=kept,
     )
 
 
@@ -116,15 +144,12 @@ def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
     """
     bad = start + np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
-        path, first = source.path, 0
-        for part, begin in source.rows.parts:
-            if begin <= bad[0]:
-                path, first = place(part), begin
+        places = [source.place_of(row) for row in bad[:10].tolist()]
+        path, first = places[0]
+        numbers = [number for part, number in places if part == path]
         with faults_of(path):
             raise ValueError(
-                f"NaN, infinity or more than float32 holds in row {bad[0] - first}; "
-                f"rows {(bad[:10] - first).tolist()}, ids "
-                f"{source.ids[bad[:10]].tolist()}. Leave them out "
-                "(Reading(drop_invalid=True), --drop-invalid): the samples are then "
-                "absent."
+                f"NaN, infinity or more than float32 holds in row {first}; rows "
+                f"{numbers}, ids {source.ids[bad[: len(numbers)]].tolist()}. "
+                f"{LEAVE_OUT}"
             )

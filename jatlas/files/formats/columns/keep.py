@@ -1,42 +1,23 @@
 """Columns of files that are kept beside merged rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from jatlas._src import border
-from jatlas.files.formats import names, parts
-from jatlas.files.formats.columns import tables
-from jatlas.files.formats.columns.ipc import ipc_batches
-from jatlas.files.formats.columns.ipc_buffers import check_buffers
-from jatlas.files.formats.columns.parquet_pages import check_pages
+from jatlas.files.formats import names
+from jatlas.files.formats.columns.beside import TAKEN, Beside
+from jatlas.files.formats.columns.kept_values import column_types, column_values
 from jatlas.files.formats.faults import BadFile, faults_of, package
-from jatlas.files.formats.places import Place, Remote, opened
-from jatlas.files.readers import (
-    OPENERS,
-    Names,
-    Reading,
-    open_embeddings,
-    with_names,
-)
+from jatlas.files.formats.places import Place, place
+from jatlas.files.formats.sources import Source
+from jatlas.files.readers import Names, Reading, open_embeddings, with_names
+from jatlas.files.reports import Say, quiet
 
-# What an atlas's table has of its own.
-_TAKEN = ("atlas", "charts", "disagreement", "members")
-
-
-class Beside(NamedTuple):
-    """What stands in an atlas's table beside its rows.
-
-    Attributes:
-        id_name: the name of the column of ids.
-        columns: Arrow arrays (N,) by name.
-    """
-
-    id_name: str = "id"
-    columns: Mapping[str, Any] = MappingProxyType({})
+_KINDS = "tables (Parquet, Arrow, Feather, folders of these) and .npz"
 
 
 @border.short
@@ -51,11 +32,12 @@ def read_beside(
 ) -> Beside:
     """Read columns of files for the samples of an atlas.
 
-    A value is from the first chart that has the sample and the column; null if none
-    has. The column of ids is named as in the first file.
+    A value is from the first chart that has the sample and the column, by a row that is
+    not left out; null if none has. The column of ids is named as in the first file.
 
     Args:
-        paths: of the files, in order.
+        paths: of the files, in order. Columns are kept from tables (Parquet, Arrow,
+            Feather, folders of these) and from .npz.
         samples: (N,), the ids of the atlas.
         keep: the names of columns.
         ids: the name of the ids in the files, as in `merge_files`.
@@ -66,8 +48,9 @@ def read_beside(
         A `Beside`, which `save` takes.
 
     Raises:
-        ValueError: if no file has such a column, its name is one of the atlas's, or it
-            is of types in two files that do not go together.
+        ValueError: if no file has such a column, its name is one of the atlas's, it is
+            of types in two files that do not go together, or is an array that has not
+            one value a row.
         OSError: if a file cannot be read.
         ImportError: if pyarrow is not installed.
 
@@ -80,103 +63,175 @@ def read_beside(
         >>> beside.id_name, beside.columns["title"].to_pylist()
         ('key', ['kea', 'owl'])
     """
-    if clash := [name for name in keep if name in _TAKEN]:
-        raise ValueError(f"--keep {clash[0]}: the atlas has a column of that name.")
-    values: dict[str, list[tuple[Any, np.ndarray]]] = {name: [] for name in keep}
-    first = "id"
-    seen: set[str] = set()
-    plain = (reading or Reading())._replace(drop_invalid=False)
     each = with_names(paths, ids, embeddings)
-    for m, (path, of_ids, of_rows) in enumerate(each):
-        if m and not keep:
-            break
-        # With rows that are invalid: the order is that of the columns.
-        source = open_embeddings(
-            path, ids=of_ids, embeddings=of_rows, reading=plain, check=False
-        )
-        first = source.rows.id_name if m == 0 else first
-        with faults_of(path):
-            for name, column in _columns(path, keep, seen).items():
-                if len(column) == source.ids.size:
-                    values[name].append((column, names.find(source.ids, samples)))
-    for name, charts in values.items():
-        if not charts:
-            raise ValueError(
-                f"--keep {name}: no file has such a column; they have "
-                f"{sorted(seen)[:20]}."
-            )
-    if first in keep:
+    sources = [
+        open_embeddings(path, ids=of_ids, embeddings=of_rows, reading=reading)
+        for path, of_ids, of_rows in (each if keep else each[:1])
+    ]
+    return beside_of(sources, samples, keep)
+
+
+def beside_of(
+    sources: Sequence[Source], samples: np.ndarray, keep: Sequence[str] = ()
+) -> Beside:
+    """`read_beside` of files that are open."""
+    id_name = check_keep(sources, keep)
+    charts = [_chart_values(source, samples, keep) for source in sources if keep]
+    return Beside(
+        id_name,
+        {name: _first([c[name] for c in charts if name in c], name) for name in keep},
+    )
+
+
+def check_keep(sources: Sequence[Source], keep: Sequence[str], say: Say = quiet) -> str:
+    """The name of the ids, once all columns can be kept.
+
+    The files' columns are looked at, and none of their values.
+
+    Raises:
+        ValueError: as `read_beside`.
+    """
+    if clash := [name for name in keep if name in TAKEN]:
+        raise ValueError(f"--keep {clash[0]}: the atlas has a column of that name.")
+    of_file = sources[0].rows.id_name
+    id_name = "id" if of_file in TAKEN else of_file
+    if of_file in keep:
         raise ValueError(
-            f"--keep {first}: it is the column of ids, which the table has anyway."
+            f"--keep {of_file}: it is the column of ids, which the table has anyway."
         )
-    if first in _TAKEN:
-        first = "id"
-    return Beside(first, {name: _first(name, values[name], paths) for name in keep})
+    if id_name in keep:
+        raise ValueError(
+            f"--keep {id_name}: the table has its ids under that name, as {of_file!r} "
+            "is a column of the atlas. Rename one of the two in the file."
+        )
+    if keep:
+        _check_columns(sources, keep, say)
+    return id_name
 
 
-def _first(
-    name: str, charts: list[tuple[Any, np.ndarray]], paths: Sequence[str | Path]
-) -> Any:
+def _check_columns(sources: Sequence[Source], keep: Sequence[str], say: Say) -> None:
+    """Raise ValueError unless files have each column in one type."""
+    seen: set[str] = set()
+    types: dict[str, list[tuple[Place, Any]]] = {name: [] for name in keep}
+    without: list[str] = []
+    for source in sources:
+        for path, start, end in _pieces(source):
+            with faults_of(path):
+                there, of_file = column_types(path, keep, end - start)
+            seen.update(there)
+            for name, kind in of_file.items():
+                types[name].append((path, kind))
+        if not there:
+            without.append(str(source.path))
+    for name, kinds in types.items():
+        if not kinds:
+            raise ValueError(_no_column(name, seen, without))
+        _common_type(name, kinds)
+    if without:
+        say(
+            f"warning: --keep takes columns from {_KINDS} only: samples that no other "
+            f"file has get none from {', '.join(without)}."
+        )
+
+
+def _no_column(name: str, seen: set[str], without: Sequence[str]) -> str:
+    """The message about a column that no file has."""
+    only = f"columns are kept from {_KINDS} only, not from {', '.join(without)}."
+    if not seen:
+        return f"--keep {name}: {only} Save one of them so, with the column."
+    return (
+        f"--keep {name}: no file has such a column; they have {sorted(seen)[:20]}."
+        + (f" And {only}" if without else "")
+    )
+
+
+def _common_type(name: str, kinds: Sequence[tuple[Place, Any]]) -> Any:
+    """The type that takes a column's values from all files.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    arrow, types = package("pyarrow", "--keep"), package("pyarrow.types", "--keep")
+    _, common = kinds[0]
+    if any(kind != common for _, kind in kinds):  # of categories the values
+        kinds = [
+            (path, kind.value_type if types.is_dictionary(kind) else kind)
+            for path, kind in kinds
+        ]
+    _, common = kinds[0]
+    for path, kind in kinds:
+        fields = [arrow.schema([(name, one)]) for one in (common, kind)]
+        try:
+            both = arrow.unify_schemas(fields, promote_options="permissive")
+        except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+            raise BadFile(
+                f"--keep {name}: the files have it in types that do not go together: "
+                f"{common} in {kinds[0][0]}, and {kind} in {path}. Convert it in one."
+            ) from None
+        common = both.field(0).type
+    return common
+
+
+def _pieces(source: Source) -> list[tuple[Place, int, int]]:
+    """The files of a chart, each with its first and next row."""
+    size = source.ids.size if source.kept is None else source.kept.size
+    if not source.rows.parts:
+        return [(source.path, 0, size)]
+    files, starts = zip(*source.rows.parts, strict=True)
+    ends = (*starts[1:], size)
+    return list(zip(map(place, files), starts, ends, strict=True))
+
+
+class _Values(NamedTuple):
+    """A column of a chart's files, and N samples' places or -1."""
+
+    pieces: list[tuple[Place, Any]]
+    rows: Int[np.ndarray, " N"]
+
+
+def _chart_values(
+    source: Source, samples: np.ndarray, keep: Sequence[str]
+) -> dict[str, _Values]:
+    """A chart's columns to keep, by name."""
+    rows = source.in_file(names.find(source.ids, samples))
+    values: dict[str, _Values] = {}
+    for path, start, end in _pieces(source):
+        with faults_of(path):
+            there = list(column_types(path, keep, end - start).types)
+            if not there:
+                continue
+            table = column_values(path, there)
+            if table.num_rows != end - start:
+                raise ValueError(
+                    f"it has {table.num_rows} values of {there[0]!r}, and "
+                    f"{end - start} rows: it was changed, or is damaged."
+                )
+        here = (rows >= start) & (rows < end)
+        for name in there:
+            if name not in values:
+                values[name] = _Values([], np.full(samples.size, -1))
+            before = sum(len(column) for _, column in values[name].pieces)
+            values[name].rows[here] = rows[here] - start + before
+            values[name].pieces.append((path, table.column(name)))
+    return values
+
+
+def _first(charts: Sequence[_Values], name: str) -> Any:
     """A column's values, each from the first chart that has the sample."""
     arrow = package("pyarrow", "--keep")
-    tables = [arrow.table({name: column}) for column, _ in charts]
-    try:
-        column = arrow.concat_tables(tables, promote_options="permissive").column(name)
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
-        raise BadFile(
-            f"--keep {name}: the files have it in types that do not go together: "
-            f"{error}. Convert it in one of {[str(path) for path in paths]}."
-        ) from None
-    rows, start = np.full(charts[0][1].size, -1), 0
-    for part, places in charts:
-        new = (rows < 0) & (places >= 0)
-        rows[new] = start + places[new]
-        start += len(part)
+    pieces = [piece for chart in charts for piece in chart.pieces]
+    kind = _common_type(name, [(path, column.type) for path, column in pieces])
+    column = arrow.chunked_array(
+        [
+            chunk
+            for _, one in pieces
+            for chunk in (one if one.type == kind else one.cast(kind)).chunks
+        ],
+        kind,
+    )
+    rows, start = np.full(charts[0].rows.size, -1), 0
+    for chart in charts:
+        new = (rows < 0) & (chart.rows >= 0)
+        rows[new] = start + chart.rows[new]
+        start += sum(len(one) for _, one in chart.pieces)
     return column.take(arrow.array(rows, mask=rows < 0)).combine_chunks()
-
-
-def _columns(path: Place, keep: Sequence[str], seen: set[str]) -> dict[str, Any]:
-    """The columns of a file to keep, in its order."""
-    arrow = package("pyarrow", "--keep")
-    if parts.is_many(path):
-        pieces = [_columns(f, keep, seen) for f in parts.part_files(path, OPENERS)]
-        shared = [name for name in keep if all(name in piece for piece in pieces)]
-        return {
-            name: arrow.concat_tables(
-                [arrow.table({name: piece[name]}) for piece in pieces],
-                promote_options="permissive",
-            ).column(name)
-            for name in shared
-        }
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        table = _of_ipc(tables.dataset_files(Path(str(path))), keep, seen)
-    elif suffix == ".parquet":
-        parquet = package("pyarrow.parquet", "Parquet")
-        with parquet.ParquetFile(opened(path)) as file:
-            has = file.schema_arrow.names
-            check_pages(path, [name for name in keep if name in has])
-            seen.update(has)
-            table = file.read([name for name in keep if name in has])
-    elif suffix in (".arrow", ".ipc", ".feather"):
-        table = _of_ipc([path], keep, seen)
-    elif suffix == ".npz" and not isinstance(path, Remote):
-        with np.load(path, allow_pickle=False) as arrays:
-            seen.update(arrays.files)
-            some = {name: arrays[name] for name in keep if name in arrays.files}
-        return {name: arrow.array(x) for name, x in some.items() if x.ndim == 1}
-    else:
-        return {}
-    return {name: table.column(name) for name in keep if name in table.column_names}
-
-
-def _of_ipc(paths: Sequence[Place], keep: Sequence[str], seen: set[str]) -> Any:
-    """The kept columns of Arrow's files, without the embeddings in memory."""
-    arrow, pieces = package("pyarrow", "--keep"), []
-    for path in paths:
-        check_buffers(path)
-        for batch in ipc_batches(path):
-            seen.update(batch.schema.names)
-            kept = [name for name in keep if name in batch.schema.names]
-            pieces.append(batch.select(kept))
-    return arrow.Table.from_batches(pieces)
