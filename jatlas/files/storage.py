@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jatlas._src import border
 from jatlas.files.formats import atlas_table, atlas_tensors
-from jatlas.files.formats.columns.beside import Beside
+from jatlas.files.formats.columns.beside import Beside, checked_beside
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import check_local
 from jatlas.files.formats.whole import check_folder, check_inputs, write_whole
@@ -45,8 +45,8 @@ def save(
         recipe: of an atlas or recipe on disk that has the same recipe: a table then
             names it, and no recipe is written beside it. A .safetensors file always
             holds its recipe.
-        beside: columns that stand in a table too, and the name of its ids, from
-            `read_beside`.
+        beside: columns (N,) that stand in a table too, and the name of its ids, from
+            `read_beside` or of your own.
 
     Returns:
         The paths of the files that were written.
@@ -56,7 +56,7 @@ def save(
             something in it has another shape or dtype than an `AtlasFile` says, is NaN
             or infinite, is a masked array, repeats (ids) or is a similarity without a
             name; the other recipe is not the same; or columns are for a .safetensors
-            file.
+            file, have another length or a name that the table has already.
         OSError: if it cannot be written.
         ImportError: if it is Parquet and pyarrow is not installed.
 
@@ -74,10 +74,11 @@ def save(
     check_output(path)
     path = Path(path)
     check_atlas(atlas)
+    stands = checked_beside(beside, atlas.ids.size)
     if path.suffix.lower() == ".parquet":
         at = None if recipe is None else recipe_file(Path(recipe))
-        files = atlas_table.writers(path, atlas, at, beside or Beside())
-    elif beside is not None and beside.columns:
+        files = atlas_table.writers(path, atlas, at, stands)
+    elif stands.columns:
         raise ValueError(
             f"{path}: columns (beside=..., --keep) are for an atlas in Parquet; let it "
             "end in .parquet."

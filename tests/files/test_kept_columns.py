@@ -137,6 +137,43 @@ def test_ids_whose_name_an_atlas_has(capsys):
     assert read_beside(["a.npz"], IDS, ids="charts").id_name == "id"
 
 
+@pytest.fixture
+def atlas():
+    recipe = Recipe(np.array([7]), (np.ones((1, 3)),), charts=("birds",))
+    rows = np.array([[1.0], [0.3]]), np.array([1, 1]), np.full(2, np.nan)
+    return AtlasFile(np.array([7, 8]), *rows, recipe)
+
+
+@pytest.mark.parametrize(
+    ("beside", "message"),
+    [
+        (Beside("id", {"title": arrow.array(["a"])}), "'title' has 1 values, and .* 2"),
+        (Beside("id", {"id": arrow.array([1, 2])}), "'id' has the name of that of the"),
+        (Beside("doc", {"doc": arrow.array([1, 2])}), "'doc' has the name of that"),
+        (Beside("id", {"charts": arrow.array([1, 2])}), "has a column 'charts'"),
+        (Beside("members", {}), "has a column 'members'"),
+        (Beside("", {}), "must be text, got ''"),
+        (Beside("id", {"odd": [1, "a"]}), "'odd' must be values that pyarrow.array"),
+        (Beside("id", {"odd": 5}), "'odd' must be values that pyarrow.array takes"),
+        ({"title": [1, 2]}, "must be a jatlas.files.Beside, .* got dict"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_stands_beside_is_checked(folder, atlas, beside, message):
+    with pytest.raises(ValueError, match=message):
+        jatlas.save("atlas.parquet", atlas, beside=beside)
+    assert list(folder.iterdir()) == []
+
+
+def test_lists_and_arrays_stand_beside_too(atlas):
+    columns = {"title": ["owl", None], "score": np.array([1, 2], ">i4")}
+    jatlas.save("atlas.parquet", atlas, beside=Beside("doc", columns))
+    table = parquet.read_table("atlas.parquet")
+    assert table["title"].to_pylist() == ["owl", None]
+    assert table["score"].to_pylist() == [1, 2]
+    assert jatlas.load("atlas.parquet").ids.tolist() == [7, 8]
+
+
 def test_a_file_is_opened_once(monkeypatch, capsys):
     write("a.parquet", np.arange(N), title=IDS)
     write("b.parquet", np.arange(N), X**3, title=IDS)
