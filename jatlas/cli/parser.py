@@ -147,7 +147,7 @@ def _input(
     command.add_argument(
         "--drop-invalid",
         action="store_true",
-        help="leave out rows that are null, NaN, infinite or zero",
+        help="leave out rows that are null, empty, NaN, infinite or zero",
     )
     command.add_argument(
         "--id-type", choices=["text", "integers"], help="convert all ids"

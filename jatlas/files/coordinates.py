@@ -154,10 +154,11 @@ def relative_rows(
         values = np.asarray(rows)[: len(x)]
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if bad.size:
+            path, row = source.place_of(start + int(bad[0]))
             raise BadFile(
-                f"{source.path}: the {recipe.similarity} similarities of row "
-                f"{start + bad[0]} are too large for float32 (id "
-                f"{source.ids[start + bad[0]].item()!r}); scale the embeddings down."
+                f"{path}: the {recipe.similarity} similarities of row {row} are too "
+                f"large for float32 (id {source.ids[start + bad[0]].item()!r}); scale "
+                "the embeddings down."
             )
         variation.add(x, values)
         yield start, values

@@ -207,7 +207,7 @@ def open_embeddings(
                 f"it has {its_ids.size} ids and {rows.shape[0]} embeddings; expected "
                 "one id a row."
             )
-        if 0 in rows.shape:
+        if 0 in rows.shape and not (drop_invalid and rows.shape[0]):
             raise ValueError(
                 f"it has no rows: its embeddings are {rows.shape}; expected one row "
                 "and one number at least."
@@ -241,7 +241,7 @@ def _opened(
         for file in files:
             with faults_of(file):
                 opened.append(_in_kind(*_opened(file, wanted, id_type), id_type))
-        return parts.joined(files, opened)
+        return parts.joined(files, opened, wanted.lenient)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
     if path.is_dir():

@@ -89,3 +89,97 @@ def test_short_names(tmp_path, monkeypatch):
     atlas = merge_files(["."], anchors="shared:4", say=lines.append)
     assert atlas.recipe.charts == ("parts.v1",)
     assert any("\n    0 parts.v1 " in text for text in lines[1:])
+
+
+def write(path, rows, column):
+    parquet.write_table(arrow.table({"id": IDS[rows], "x": column}), path)
+
+
+LISTS = arrow.list_(arrow.float32())
+NULLS = {
+    "typed": arrow.array([None] * 4, LISTS),
+    "untyped": arrow.nulls(4),
+    "empty": arrow.array([[]] * 4, LISTS),
+    "fixed": arrow.array([None] * 4, arrow.list_(arrow.float32(), D)),
+    "nested": arrow.array([[[]], [], None, [None]], arrow.list_(LISTS)),
+}
+
+
+@pytest.mark.parametrize("kind", NULLS)
+@pytest.mark.parametrize("null_first", [True, False])
+def test_a_part_without_numbers_is_left_out(tmp_path, kind, null_first):
+    inner = list(X[4:]) if kind != "nested" else [[x] for x in X[4:]]
+    parts = [(slice(0, 4), NULLS[kind]), (slice(4, N), inner)]
+    for k, (rows, column) in enumerate(parts if null_first else parts[::-1]):
+        write(tmp_path / f"p{k}.parquet", rows, column)
+    lines = []
+    ids, x = read_embeddings(tmp_path, reading=DROP, say=lines.append)
+    assert ids.tolist() == IDS[4:].tolist()
+    np.testing.assert_array_equal(x, X[4:])
+    assert f"4 of its {N} rows are null" in lines[-1]
+    one = tmp_path / f"p{int(not null_first)}.parquet"
+    with pytest.raises(ValueError, match=rf"{one.name}: .*--drop-invalid"):
+        read_embeddings(tmp_path)
+    with pytest.raises(ValueError, match=rf"{one.name}: all of its 4 rows are null"):
+        read_embeddings(one, reading=DROP)
+
+
+def test_empty_lists_are_left_out(tmp_path):
+    lists = [[], [1.0, 2.0], [], None, [3.0, 4.0]]
+    write(tmp_path / "a.parquet", slice(0, 5), lists)
+    lines = []
+    ids, x = read_embeddings(tmp_path / "a.parquet", reading=DROP, say=lines.append)
+    assert (ids.tolist(), x.tolist()) == (["d1", "d4"], [[1.0, 2.0], [3.0, 4.0]])
+    assert "3 of its 5 rows are null" in lines[-1]
+    with pytest.raises(ValueError, match=r"row 0 of .*'d0'.*--drop-invalid"):
+        read_embeddings(tmp_path / "a.parquet")
+
+
+def test_a_column_without_values_beside_others(tmp_path):
+    table = {"id": IDS, "note": arrow.nulls(N), "f0": X[:, 0], "f1": X[:, 1]}
+    parquet.write_table(arrow.table(table), tmp_path / "a.parquet")
+    _, x = read_embeddings(tmp_path / "a.parquet", reading=DROP)
+    np.testing.assert_array_equal(x, X[:, :2])
+    table = {"id": IDS, "embedding": arrow.nulls(N), "tokens": list(X)}
+    parquet.write_table(arrow.table(table), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"'embedding' has no value in any row"):
+        read_embeddings(tmp_path / "a.parquet")
+
+
+def test_faults_name_the_part_and_its_row(tmp_path):
+    bad = X.copy()
+    bad[[2, 5, 6]] = np.nan
+    for k, rows in enumerate(HALVES):
+        np.savez(tmp_path / f"p{k}.npz", id=IDS[rows], x=bad[rows])
+    with pytest.raises(ValueError, match=r"p0.npz: NaN.* row 2; rows \[2\], .*'d2'\]"):
+        read_embeddings(tmp_path)
+    np.savez(tmp_path / "p0.npz", id=IDS[:4], x=X[:4])
+    with pytest.raises(ValueError, match=r"p1.npz: NaN.* 1; rows \[1, 2\], .*'d6'\]"):
+        read_embeddings(tmp_path)
+    np.savez(tmp_path / "p1.npz", id=IDS[[4, 5, 1, 7, 8]], x=X[4:])
+    twice = r"'d1'\] \(the first in rows 1 of .*p0.npz and 2 of .*p1.npz\)"
+    with pytest.raises(ValueError, match=twice):
+        read_embeddings(tmp_path)
+    # What is left out does not shift the numbers of rows.
+    bad = X[[4, 5, 4, 5, 8]]
+    bad[0] = 0
+    np.savez(tmp_path / "p1.npz", id=IDS[[4, 5, 1, 7, 8]], x=bad)
+    with pytest.raises(ValueError, match=twice):
+        read_embeddings(tmp_path, reading=DROP)
+
+
+def test_too_large_similarities_name_the_part(tmp_path):
+    large = X.copy()
+    large[6] = 3e38
+    for k, rows in enumerate(HALVES):
+        np.savez(tmp_path / f"p{k}.npz", id=IDS[rows], x=large[rows])
+    recipe = Recipe(IDS[:2], (1e9 * X[:2],), similarity="inner")
+    with pytest.raises(ValueError, match=r"p1.npz: .* row 2 are too large.*'d6'"):
+        list(relative_rows(recipe, 0, open_embeddings(tmp_path), 16))
+
+
+def test_a_null_row_names_the_part(tmp_path):
+    write(tmp_path / "p0.parquet", HALVES[0], list(X[:4]))
+    write(tmp_path / "p1.parquet", HALVES[1], [*X[4:7], None, X[8]])
+    with pytest.raises(ValueError, match=r"p1.parquet: there is nothing in row 3 .*d7"):
+        read_embeddings(tmp_path)

@@ -88,27 +88,32 @@ def _few(columns: Sequence[str]) -> str:
 
 
 def joined(
-    files: Sequence[Place], opened: Sequence[tuple[np.ndarray, Rows]]
+    files: Sequence[Place], opened: Sequence[tuple[np.ndarray, Rows]], lenient: bool
 ) -> tuple[np.ndarray, Rows]:
     """The ids and rows of all parts, one after another.
+
+    If they are lenient, rows of a part in which no row has numbers come as NaN.
 
     Raises:
         ValueError: if ids are of two types, or rows of two widths or of other columns.
     """
     kinds = []
+    k = next((k for k, (_, rows) in enumerate(opened) if rows.shape[1]), 0)
+    known, model = files[k], opened[k][1]
+    width = model.shape[1]
     for file, (ids, rows) in zip(files, opened, strict=True):
         kind = names.INTEGERS if ids.dtype.kind in "iu" else names.TEXT
         kinds.append((str(file), kind))
-        if rows.shape[1] != opened[0][1].shape[1]:
+        if rows.shape[1] != width and (rows.shape[1] or not lenient):
             raise BadFile(
                 f"{file}: its embeddings have {rows.shape[1]} dimensions, those of "
-                f"{files[0]} {opened[0][1].shape[1]}: parts of one chart must have the "
-                "same. Give the files as charts of their own, or leave this one out."
+                f"{known} {width}: parts of one chart must have the same. Give the "
+                "files as charts of their own, or leave this one out."
             )
-        if rows.columns != opened[0][1].columns:
+        if rows.columns != model.columns:
             raise BadFile(
                 f"{file}: its embeddings are the columns {_few(rows.columns)}, those "
-                f"of {files[0]} {_few(opened[0][1].columns)}: parts of one chart must "
+                f"of {known} {_few(model.columns)}: parts of one chart must "
                 "have the same, in the same order. Name them with embeddings=... "
                 "(--embeddings), or write the part anew."
             )
@@ -119,19 +124,29 @@ def joined(
             )
     names.check_one_kind(kinds)
     every = [rows for _, rows in opened]
-    dtype = np.result_type(*(rows.dtype for rows in every))
+    dtype = np.result_type(*(rows.dtype for rows in every if rows.shape[1] == width))
+
+    def filled(x: np.ndarray) -> np.ndarray:
+        if x.shape[1] < width:
+            return np.full((len(x), width), np.nan, dtype)
+        return x.astype(dtype, copy=False)
 
     def batches(size: int) -> Iterator[np.ndarray]:
-        for rows in every:
-            for x in rows.batches(size):
-                yield x.astype(dtype, copy=False)
+        for file, rows in zip(files, every, strict=True):
+            with faults_of(file):
+                for x in rows.batches(size):
+                    yield filled(x)
 
     def whole() -> np.ndarray:
-        return np.concatenate([rows.whole() for rows in every]).astype(dtype)
+        pieces = []
+        for file, rows in zip(files, every, strict=True):
+            with faults_of(file):
+                pieces.append(filled(rows.whole()))
+        return np.concatenate(pieces)
 
     starts = np.cumsum([0, *(rows.shape[0] for rows in every)]).tolist()
     return np.concatenate([ids for ids, _ in opened]), Rows(
-        (starts[-1], every[0].shape[1]),
+        (starts[-1], width),
         dtype,
         batches,
         whole,

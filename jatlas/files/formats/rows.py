@@ -32,7 +32,7 @@ class Rows(NamedTuple):
     """(N, D) numbers that need not be in memory.
 
     Attributes:
-        shape: (N, D).
+        shape: (N, D); D is 0 where rows that are null were let through, and all are.
         dtype: as the file has them, in the machine's order of bytes.
         batches: of a size n, gives the rows in order, n at a time; fewer in the last,
             and wherever the file's own pieces end.

@@ -91,8 +91,9 @@ def consensus_rows(
         rows = np.asarray(_mapped(filled(centered, batch_size), weights))[: len(x)]
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if bad.size:
+            path, row = source.place_of(start + int(bad[0]))
             raise BadFile(
-                f"{source.path}: row {start + bad[0]} is too large for float32 beside "
+                f"{path}: row {row} is too large for float32 beside "
                 f"the others (id {source.ids[start + bad[0]].item()!r}); scale it down."
             )
         yield start, rows

@@ -12,10 +12,11 @@ from jatlas.files.formats.columns.kinds import (
     UNSEEN,
     VECTOR,
     is_float,
+    is_null,
     is_number,
     kind_of,
 )
-from jatlas.files.formats.rows import USUAL, pick_ids
+from jatlas.files.formats.rows import USUAL, Wanted, pick_ids
 
 _INDEX = re.compile(r"__index_level_\d+__")
 _NUMBERED = re.compile(r"(.*?)(\d+)")
@@ -42,21 +43,18 @@ class Chosen(NamedTuple):
 
 
 def choose_columns(
-    schema: Any,
-    ids: str | None,
-    embeddings: str | None,
-    first_text: Callable[[str], str | None],
+    schema: Any, wanted: Wanted, first_text: Callable[[str], str | None]
 ) -> Chosen:
     """The columns of ids and of embeddings in an Arrow schema.
 
     Columns of numbers, one a feature, are only taken if nothing else can be meant, and
-    columns of an index never.
+    columns of an index never. If null rows are let through, the embeddings can be a
+    column without any value.
 
     Args:
         schema: of the table.
-        ids: the name of the ids, or None.
-        embeddings: that of the embeddings, or what numbered columns begin with, or
-            None.
+        wanted: the names of the ids and of the embeddings, or what numbered columns
+            begin with.
         first_text: gives the first text of a column, to see if it is numbers.
 
     Raises:
@@ -66,10 +64,14 @@ def choose_columns(
     if len(set(schema.names)) < len(schema.names):
         twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
         raise ValueError(f"two of its columns have one name, {twice[:20]}; rename one.")
-    name = pick_ids(schema.names, ids)
+    name = pick_ids(schema.names, wanted.ids)
     types = {field.name: field.type for field in schema if field.name != name}
-    if embeddings is not None:
-        return Chosen(name, _named(schema, types, embeddings), "")
+    usual = [column for column in USUAL if column in types]
+    meant = usual[0] if usual and wanted.embeddings is None else wanted.embeddings
+    if meant is not None and meant in types and is_null(types[meant]):
+        return Chosen(name, _without_values([meant], wanted.lenient), "")
+    if wanted.embeddings is not None:
+        return Chosen(name, _named(schema, types, wanted.embeddings), "")
     for index in _index_columns(schema):
         types.pop(index, None)
     kinds = {column: kind_of(kind) for column, kind in types.items()}
@@ -81,12 +83,26 @@ def choose_columns(
         return Chosen(name, [vector], note)
     _check_unseen(types, kinds, first_text)
     columns = _scalars(types, kinds)
+    nulls = [column for column, kind in types.items() if is_null(kind)]
+    if not columns and len(nulls) == 1:
+        return Chosen(name, _without_values(nulls, wanted.lenient), "")
     if not columns:
         raise ValueError(
             f"no column of {schema.names[:20]} holds lists or floats; {_READ}."
         )
     numbers = [c for c, kind in types.items() if is_float(kind) and c not in columns]
     return Chosen(name, columns, _note(columns, numbers))
+
+
+def _without_values(columns: list[str], lenient: bool) -> list[str]:
+    """The columns; ValueError unless rows that are null are let through."""
+    if lenient:
+        return columns
+    raise ValueError(
+        f"the column {columns[0]!r} has no value in any row: leave these rows out "
+        "(Reading(drop_invalid=True), --drop-invalid), or name another column with "
+        "embeddings=... (--embeddings)."
+    )
 
 
 def _named(schema: Any, types: dict[str, Any], wanted: str) -> list[str]:

@@ -81,6 +81,11 @@ def is_number(kind: Any) -> bool:
     return types.is_floating(kind) or types.is_integer(kind)
 
 
+def is_null(kind: Any) -> bool:
+    """Whether an Arrow type is that of a column without values."""
+    return bool(package("pyarrow.types", "Parquet").is_null(kind))
+
+
 def is_bfloat16(kind: Any) -> bool:
     """Whether a list's values are two bytes that its field calls bfloat16.
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from jatlas.files.formats.columns.choice import Chosen
-from jatlas.files.formats.columns.kinds import is_bfloat16, is_list
+from jatlas.files.formats.columns.kinds import is_bfloat16, is_list, is_null
 from jatlas.files.formats.faults import package
-from jatlas.files.formats.rows import Rows, joined
+from jatlas.files.formats.rows import AT_ONCE, Rows, joined
 
 _LEAVE_OUT = (
     "leave the row out (Reading(drop_invalid=True), --drop-invalid): the sample is "
@@ -41,10 +41,10 @@ def rows_of_batches(
                 yield np.full((min(size, empty - first), width), np.nan, x.dtype)
             empty = 0
             yield x
-        if empty:
-            raise ValueError(f"all of its {empty} rows are null. Write the file anew.")
+        for start in range(0, empty, size):  # no row has numbers: of no width
+            yield np.zeros((min(size, empty - start), 0), np.float32)
 
-    first = next(numbers(1), None)
+    first = next(numbers(AT_ONCE if lenient else 1), None)
     if first is None:
         raise ValueError("it has no rows; expected one at least.")
     shape = (ids.size, first.shape[1])
@@ -90,6 +90,8 @@ def _matrix(part: _Part, columns: list[str], width: int | None) -> np.ndarray | 
     None if all are null and no width is known.
     """
     arrays = [_storage(part.batch.column(name)) for name in columns]
+    if is_null(arrays[0].type):
+        return _nothing(part.batch.num_rows, width)
     if not is_list(arrays[0].type):
         pairs = zip(arrays, columns, strict=True)
         return np.stack([_numbers(x, part, name, 1) for x, name in pairs], axis=1)
@@ -99,13 +101,16 @@ def _matrix(part: _Part, columns: list[str], width: int | None) -> np.ndarray | 
     while is_list(lists.type.value_type):  # of one list each
         lists, part = _present(_only(lists, part, column), part, column)
     if not len(lists):
-        kind = np.float32
-        return None if width is None else np.full((total, width), np.nan, kind)
+        return _nothing(total, width)
     lengths = _lengths(lists)
     width = int(lengths[0]) if width is None else width
     ragged = np.flatnonzero(lengths != width)
     if ragged.size or width == 0:
         k = int(ragged[0] if ragged.size else 0)
+        if lengths[k] == 0:
+            raise ValueError(
+                f"the list is empty in {part.where(k, column)}; {_LEAVE_OUT}"
+            )
         raise ValueError(
             f"the list in row {part.rows[k]} of column {column!r} has {lengths[k]} "
             f"numbers and the first {width}{part.name(k)}: all must have the same, one "
@@ -122,15 +127,30 @@ def _matrix(part: _Part, columns: list[str], width: int | None) -> np.ndarray | 
     return filled
 
 
+def _nothing(total: int, width: int | None) -> np.ndarray | None:
+    """Rows of NaN; None if no width is known."""
+    return None if width is None else np.full((total, width), np.nan, np.float32)
+
+
 def _present(lists: Any, part: _Part, column: str) -> tuple[Any, _Part]:
-    """The lists that are not null; ValueError for others, unless lenient."""
-    if not lists.null_count:
-        return lists, part
-    null = lists.is_null().to_numpy(zero_copy_only=False)
-    if not part.lenient:
+    """The lists that are not null; if lenient, not empty.
+
+    Raises:
+        ValueError: if one is null, unless lenient.
+    """
+    if part.lenient:
+        compute = package("pyarrow.compute", "Parquet")
+        sizes = compute.list_value_length(lists).fill_null(0)
+        empty = sizes.to_numpy(zero_copy_only=False) == 0
+        if not empty.any():
+            return lists, part
+        keep = package("pyarrow", "Parquet").array(~empty)
+        return lists.filter(keep), part.without(empty)
+    if lists.null_count:
+        null = lists.is_null().to_numpy(zero_copy_only=False)
         where = part.where(int(np.argmax(null)), column)
         raise ValueError(f"there is nothing in {where}; {_LEAVE_OUT}")
-    return lists.drop_null(), part.without(null)
+    return lists, part
 
 
 def _only(nest: Any, part: _Part, column: str) -> Any:

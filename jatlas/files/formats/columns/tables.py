@@ -44,7 +44,7 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         of_atlas = (schema.metadata or {}).get(b"jatlas.id", b"")
         if ids is None and of_atlas.decode(errors="replace") in schema.names:
             ids = of_atlas.decode()
-        chosen = choose_columns(schema, ids, wanted.embeddings, first_text)
+        chosen = choose_columns(schema, wanted._replace(ids=ids), first_text)
         check_pages(path, [chosen.ids, *chosen.embeddings])
         its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
 
@@ -64,7 +64,7 @@ def open_ipc(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
             raise ValueError("it has no rows; expected one at least.")
         chosen = choose_columns(
             first.schema,
-            *wanted[:2],
+            wanted,
             lambda column: _first_text(first.column(column)),
         )
     arrow = package("pyarrow", "Arrow")
@@ -97,7 +97,7 @@ def open_dataset(folder: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         tables[0].select([column]).validate(full=True)
         return _first_text(tables[0].column(column))
 
-    chosen = choose_columns(tables[0].schema, *wanted[:2], first_text)
+    chosen = choose_columns(tables[0].schema, wanted, first_text)
     columns = chosen.embeddings
     table = arrow.concat_tables(
         table.select([chosen.ids, *columns]) for table in tables
