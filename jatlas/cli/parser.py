@@ -150,7 +150,9 @@ def _input(
         help="leave out rows that are null, empty, NaN, infinite or zero",
     )
     command.add_argument(
-        "--id-type", choices=["text", "integers"], help="convert all ids"
+        "--id-type",
+        choices=["text", "integers"],
+        help="convert all ids, also whole floats",
     )
 
 

@@ -9,9 +9,10 @@ import pytest
 
 import jatlas.files
 from jatlas.cli.commands import main
-from jatlas.files import Reading
+from jatlas.files import ConsensusMaps, Reading, Recipe, project_file
 from jatlas.files.formats.faults import Missing
-from jatlas.files.readers import read_embeddings
+from jatlas.files.kinds.linked_rows import linked_rows
+from jatlas.files.readers import open_embeddings, read_embeddings
 
 N = 110
 X = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32)
@@ -127,6 +128,37 @@ def test_nothing_is_written_into_an_input(charts, capsys, tmp_path, command, out
         error = capsys.readouterr().err
         assert f"{out} would be written over {given}, an input" in error
     assert len(list((tmp_path / "parts").iterdir())) == 1
+
+
+FLOATS = {
+    "npz": lambda ids: np.savez("f.npz", id=ids, x=X),
+    "parquet": lambda ids: parquet.write_table(
+        arrow.table({"id": ids, "x": list(X)}), "f.parquet"
+    ),
+}
+
+
+@pytest.mark.parametrize("end", FLOATS)
+def test_whole_numbers_in_floats(charts, end):
+    ids = np.arange(N, dtype=np.float64)
+    FLOATS[end](ids)
+    for kind, wanted in (("text", list(map(str, range(N)))), ("integers", range(N))):
+        lines = []
+        found, _ = read_embeddings(
+            f"f.{end}", reading=Reading(id_type=kind), say=lines.append
+        )
+        assert found.tolist() == list(wanted)
+        assert f"whole numbers in float64, and are read as {kind}" in lines[-1]
+    with pytest.raises(ValueError, match=r"got float64.*--id-type"):
+        read_embeddings(f"f.{end}")
+    for wrong in (2.5, np.nan, np.inf, 2.0**53 + 2):
+        FLOATS[end](np.where(ids == 4, wrong, ids))
+        for kind in ("text", "integers"):
+            with pytest.raises(ValueError, match=r"row 4 is .* in float64: expected a"):
+                read_embeddings(f"f.{end}", reading=Reading(id_type=kind))
+    FLOATS["npz"](ids + 1j)
+    with pytest.raises(ValueError, match="integers or of text, got complex128"):
+        read_embeddings("f.npz", reading=Reading(id_type="text"))
 
 
 def test_what_is_not_installed_is_named(monkeypatch):

@@ -23,9 +23,14 @@ def check_ids(whose: str, ids: np.ndarray, row_text: Callable[[int], str] = str)
     kind = {"i": INTEGERS, "u": INTEGERS, "U": TEXT}.get(getattr(dtype, "kind", ""))
     if kind is None or ids.ndim != 1:
         given = type(ids).__name__ if dtype is None else f"{dtype}{ids.shape}"
+        convert = "Convert them, with `.astype(str)` say."
+        if getattr(dtype, "kind", "") == "f":
+            convert = (
+                "Whole numbers in floats are converted by "
+                'id_type="integers" or "text" (--id-type).'
+            )
         raise ValueError(
-            f"{whose} must be a vector of integers or of text, got {given}. Convert "
-            "them, with `.astype(str)` say."
+            f"{whose} must be a vector of integers or of text, got {given}. {convert}"
         )
     _, first, count = np.unique(ids, return_index=True, return_counts=True)
     if ids.size > first.size:
@@ -106,13 +111,18 @@ def near_ids(ids: np.ndarray) -> list[str]:
 def as_kind(ids: np.ndarray, kind: str | None) -> np.ndarray:
     """The ids as `INTEGERS` or `TEXT`; as they are if None.
 
+    Whole numbers in floats, as tables with a gap have them, become integers first: 7.0
+    is 7 and "7".
+
     Raises:
-        ValueError: if some text is no integer as Python writes it, or the kind is
-            unknown.
+        ValueError: if some text is no integer as Python writes it, a float is no whole
+            number, or the kind is unknown.
     """
     if kind not in (None, INTEGERS, TEXT):
         raise ValueError(f'unknown id_type {kind!r}; "{INTEGERS}" or "{TEXT}".')
-    if kind == TEXT:
+    if kind is not None and ids.dtype.kind == "f":
+        ids = _whole(ids)
+    if kind == TEXT and ids.dtype.kind not in "bc":
         return ids.astype(str)
     if kind == INTEGERS and ids.dtype.kind == "U":
         try:
@@ -131,6 +141,20 @@ def as_kind(ids: np.ndarray, kind: str | None) -> np.ndarray:
             )
         return numbers
     return ids
+
+
+def _whole(ids: np.ndarray) -> np.ndarray:
+    """Floats as integers; ValueError unless all are whole, and told apart."""
+    most = 2.0 ** (min(np.finfo(ids.dtype).nmant, 52) + 1)
+    whole = (np.trunc(ids) == ids) & (np.abs(ids) <= most)
+    if not whole.all():
+        row = int(np.argmin(whole))
+        raise ValueError(
+            f"the id in row {row} is {ids.flat[row]}, in {ids.dtype}: expected a whole "
+            f"number of at most {most:.0f}, above which {ids.dtype} does not hold all. "
+            "Store the ids as integers or text."
+        )
+    return ids.astype(np.int64)
 
 
 def _not_whole(ids: np.ndarray) -> int:

@@ -12,7 +12,7 @@ from jatlas.files.formats import names
 from jatlas.files.formats.columns.choice import choose_columns
 from jatlas.files.formats.columns.ipc import ipc_batches
 from jatlas.files.formats.columns.ipc_buffers import check_buffers
-from jatlas.files.formats.columns.kinds import TEXT, kind_of
+from jatlas.files.formats.columns.kinds import TEXT, is_number, kind_of
 from jatlas.files.formats.columns.matrices import rows_of_batches as _rows
 from jatlas.files.formats.columns.parquet_pages import check_pages
 from jatlas.files.formats.faults import faults_of, package
@@ -165,7 +165,7 @@ def _ids(column: Any, name: str) -> np.ndarray:
             f"there is no id in row {row} of column {name!r}; give it one, or leave "
             "the row out."
         )
-    if types.is_integer(column.type):
+    if is_number(column.type):
         return column.to_numpy()
     if kind_of(column.type) == TEXT:
         if not types.is_string_view(column.type):
