@@ -196,7 +196,9 @@ def _view(options: argparse.Namespace) -> int:
         raise ValueError("--export takes --out, a folder, which is made if need be.")
     atlas = storage.load(options.atlas)
     Path(options.out).mkdir(parents=True, exist_ok=True)
-    return say_written(viewing.export(atlas, options.export, options.out))
+    return say_written(
+        viewing.export(atlas, options.export, options.out, [options.atlas])
+    )
 
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -10,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from jatlas.files.formats.atlas_table import table_writer
-from jatlas.files.formats.whole import Fill, write_whole
+from jatlas.files.formats.whole import Fill, check_inputs, write_whole
 from jatlas.files.recipe import AtlasFile
 
 _CONFIG = """embeddings {
@@ -53,16 +54,19 @@ _VIEWERS = {
 }
 
 
-def export(atlas: AtlasFile, viewer: str, folder: str | Path) -> list[Path]:
+def export(
+    atlas: AtlasFile, viewer: str, folder: str | Path, inputs: Sequence[str] = ()
+) -> list[Path]:
     """Write the files of a viewer, `projector` or `embedding-atlas`, into a folder.
 
     Raises:
-        ValueError: if the viewer is unknown.
+        ValueError: if the viewer is unknown, or a file would take an input's place.
         OSError: if the folder is not there, or they cannot be written.
     """
     if viewer not in EXPORTS:
         raise ValueError(f"unknown viewer {viewer!r}; known are {', '.join(EXPORTS)}.")
     files = {Path(folder) / k: fill for k, fill in EXPORTS[viewer](atlas).items()}
+    check_inputs(files, inputs)
     write_whole(files)
     return list(files)
 

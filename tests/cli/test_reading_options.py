@@ -130,6 +130,40 @@ def test_nothing_is_written_into_an_input(charts, capsys, tmp_path, command, out
     assert len(list((tmp_path / "parts").iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "out"),
+    [
+        ("parts/**/*.parquet", "parts/b/c/atlas.parquet"),
+        ("parts/**/*.parquet", "parts/atlas.parquet"),
+        ("**/*.parquet", "atlas.parquet"),
+        ("parts/b/../**/*.parquet", "parts/b/atlas.parquet"),
+        ("link/*/*.parquet", "parts/b/atlas.parquet"),
+        ("parts/[ab]/*", "parts/b/atlas.parquet"),
+    ],
+)
+def test_no_pattern_fits_what_is_written(charts, capsys, tmp_path, given, out):
+    (tmp_path / "parts" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "parts")
+    (tmp_path / "b.parquet").rename(tmp_path / "parts" / "b" / "part-0.parquet")
+    merge = ["merge", charts[0], given, *NAMES, *SHARED, *DROP]
+    assert main([*merge, "--out", out]) == 2
+    error = capsys.readouterr().err
+    assert f"{out} would be written over {given}, an input" in error
+    if given == "parts/**/*.parquet":
+        assert main([*merge, "--out", "partly/b/atlas.parquet"]) == 0
+
+
+def test_no_viewer_file_takes_the_place_of_the_atlas(charts, capsys, tmp_path):
+    merge = ["merge", *charts, *NAMES, *EACH["merge"], *DROP]
+    assert main(merge) == 0
+    before = (tmp_path / "atlas.parquet").read_bytes()
+    view = ["view", "atlas.parquet", "--export", "embedding-atlas", "--out"]
+    assert main([*view, "."]) == 2
+    assert "atlas.parquet would be written over atlas" in capsys.readouterr().err
+    assert (tmp_path / "atlas.parquet").read_bytes() == before
+    assert main([*view, "viewer"]) == 0
+
+
 FLOATS = {
     "npz": lambda ids: np.savez("f.npz", id=ids, x=X),
     "parquet": lambda ids: parquet.write_table(

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from jatlas.files.formats.places import Remote, fitting, is_pattern, place
+from jatlas.files.formats.places import Remote, fits, fitting, is_pattern, place
 
 Fill = Callable[[IO[bytes]], object]
 
@@ -39,11 +39,12 @@ def check_inputs(written: Collection[Path], inputs: Sequence[str | Path]) -> Non
         pattern = is_pattern(where)
         files = fitting(where) if pattern else [where]
         lost = {Path(str(file)).resolve() for file in files}
-        grows = any(
-            where.resolve() in path.parents or path.match(str(where.absolute()))
-            for path in whole
-        )
-        if lost & whole or (grows and (pattern or where.is_dir())):
+        if pattern:
+            grows = any(fits(path, where) for path in whole)
+        else:
+            folder = where.resolve()
+            grows = where.is_dir() and any(folder in path.parents for path in whole)
+        if lost & whole or grows:
             raise ValueError(
                 f"{next(iter(written))} would be written over {given}, an "
                 "input; give another path."
