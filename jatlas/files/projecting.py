@@ -4,7 +4,7 @@ import numpy as np
 
 from jatlas._src import arrays, border
 from jatlas.files.coordinates import through_nystroem
-from jatlas.files.formats.names import check_ids, check_one_kind
+from jatlas.files.formats.names import check_ids, check_one_kind, near_ids
 from jatlas.files.kinds.known_charts import (
     chart_number,
     check_encoder,
@@ -82,6 +82,9 @@ def project_file(
     known_ids, _ = recipe.known_samples(0)
     kinds = [("the anchors", check_ids("the ids of the anchors", known_ids))]
     check_one_kind([*kinds, (str(source.path), check_ids("its ids", source.ids))])
+    known_by = [recipe.known_samples(m)[0] for m in range(len(recipe.anchors))]
+    for warning in near_ids(np.unique(np.concatenate([source.ids, *known_by]))):
+        say(f"warning: {warning}")
     advance = counted(progress, 2 * source.ids.size)
     if chart is None:
         if recipe.consensus is not None:

@@ -195,6 +195,21 @@ def test_whole_numbers_in_floats(charts, end):
         read_embeddings("f.npz", reading=Reading(id_type="text"))
 
 
+@pytest.mark.parametrize("kind", ["relative", "consensus"])
+def test_near_ids_of_queries(charts, kind):
+    names = np.array(["kea", "größe"])
+    recipe = Recipe(names, (X[:2],))
+    if kind == "consensus":
+        fitted = (np.zeros(3),), np.ones(1), (np.eye(3, dtype=np.float32),), np.ones(3)
+        maps = ConsensusMaps(*fitted, 1.0, 1.0, (names,), (X[:2],))
+        recipe = Recipe(names[:0], (X[:0],), consensus=maps)
+    np.savez("new.npz", id=["kea ", "gro\u0308ße", "new"], x=X[:3])
+    lines = []
+    project_file(recipe, "new.npz", chart=0, say=lines.append)
+    near = "warning: 4 ids differ by blanks at their ends or by the Unicode"
+    assert lines[0].startswith(near)
+
+
 def test_what_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(Missing, match=r"s3://b/x.npz takes .*fsspec.*'jatlas\[remote"):
