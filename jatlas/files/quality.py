@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jatlas._src import border
-from jatlas.files.formats.sources import Source
+from jatlas.files.formats.sources import LEAVE_OUT, Source
 
 # How far an embedding of an anchor may be from the recipe's: what float16 rounds.
 SAME = 1e-2
@@ -113,8 +113,7 @@ def flat(
         texts.append(
             f"{source.path}: {zeros} of its {source.ids.size} rows are zero: of "
             "cosine 0 to every anchor, they pull the means of these samples towards 0. "
-            "Leave them out if the encoder failed (Reading(drop_invalid=True), "
-            "--drop-invalid): the samples are then absent."
+            f"If the encoder failed: {LEAVE_OUT}"
         )
     if constant:
         texts.append(

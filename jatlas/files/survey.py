@@ -11,7 +11,7 @@ from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import Place, chart_name, last_name
-from jatlas.files.formats.sources import Source, batches, say_notes
+from jatlas.files.formats.sources import LEAVE_OUT, Source, batches, say_notes
 from jatlas.files.readers import OPENERS
 from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
@@ -119,7 +119,8 @@ def redrawn(
     if not spec.startswith("shared:"):
         say(
             f"warning: {zero.sum()} anchors are zero in a chart, and tell nothing of "
-            f"its samples: {survey.ids[survey.anchors[zero]][:10].tolist()}."
+            f"its samples: {survey.ids[survey.anchors[zero]][:10].tolist()}. List "
+            "others as anchors."
         )
         return survey
     pool = np.asarray(survey.presence.all(axis=0))
@@ -127,7 +128,7 @@ def redrawn(
     say(
         f"warning: {pool.sum() - left.sum()} samples that every file has are zero in "
         "one, and would tell nothing as anchors: the anchors are drawn among the "
-        f"{left.sum()} others."
+        f"{left.sum()} others. If the encoder failed there: {LEAVE_OUT}"
     )
     return survey._replace(anchors=_drawn(seed, left, spec))
 

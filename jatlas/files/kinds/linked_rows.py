@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import DTypeLike
 
 from jatlas.files.formats.faults import BadFile
-from jatlas.files.formats.sources import Source, batches
+from jatlas.files.formats.sources import LEAVE_OUT, Source, batches
 from jatlas.files.reports import Advance, Say
 
 # Of linked rows so many bytes are held in memory; more lie in a temporary file.
@@ -88,14 +88,15 @@ def linked_rows(
     if zeros:
         say(
             f"warning: {source.path}: {zeros} of its {source.ids.size} rows are zero, "
-            "and tell nothing of their samples. Leave them out if the encoder failed: "
-            "the samples are then absent."
+            f"and tell nothing of their samples. If the encoder failed: {LEAVE_OUT}"
         )
     result = LinkedRows(samples, rows, total / max(samples.size, 1))
     if samples.size and all((rows[a:b] == rows[0]).all() for a, b in pieces(len(rows))):
         raise BadFile(
             f"{source.path}: all of its rows of samples that another file has are the "
-            "same, so that it tells no samples apart. Leave it out."
+            "same, so that it tells no samples apart. Leave the file out, or, if these "
+            "rows are zero as an encoder failed, the rows (Reading(drop_invalid=True), "
+            "--drop-invalid)."
         )
     return result
 
