@@ -196,9 +196,9 @@ def check_held(name: str, x: Any) -> None:
     if 2 * hidden.sum() > vary.sum():
         raise ValueError(
             f"{name} is float64, and {hidden.sum()} of its {hidden.size} features vary "
-            f"by less than float32 holds beside their size (up to {np.nanmax(size):.2g})"
-            ". JAX would round it to float32, and what it says would be lost. Take the "
-            'mean off in NumPy, or call `jax.config.update("jax_enable_x64", True)`.'
+            "by less than float32 holds beside their size. JAX would round it to "
+            "float32, and what it says would be lost. Take the mean off in NumPy, or "
+            'call `jax.config.update("jax_enable_x64", True)`.'
         )
 
 
