@@ -237,7 +237,7 @@ def _is_rounded(x: Any) -> bool:
     """Whether JAX makes float32 of this space of float64."""
     if not isinstance(x, np.ndarray) or x.dtype != np.float64 or x.ndim < 2:
         return False
-    return x.size > 0 and not jax.config.jax_enable_x64
+    return x.size > 0 and jax.dtypes.canonicalize_dtype(x.dtype) == np.float32
 
 
 def _is_foreign(x: Any) -> bool:
