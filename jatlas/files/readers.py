@@ -1,5 +1,6 @@
 """Readers of embedding files of any framework: ids and embeddings."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from jatlas._src import border
 from jatlas.files.formats import array_files, hdf5_files, names, parts, word2vec
 from jatlas.files.formats.columns import tables
-from jatlas.files.formats.faults import faults_of
+from jatlas.files.formats.faults import NoRows, faults_of
 from jatlas.files.formats.places import Place, ending, place
 from jatlas.files.formats.rows import AT_ONCE, Rows, Wanted
 from jatlas.files.formats.sources import (
@@ -237,11 +238,15 @@ def _opened(
     """The ids and rows of a file, folder or pattern."""
     if parts.is_many(path):
         files = parts.part_files(path, OPENERS, wanted.ids)
-        opened = []
+        opened: dict[Place, tuple[np.ndarray, Rows]] = {}
         for file in files:
-            with faults_of(file):
-                opened.append(_in_kind(*_opened(file, wanted, id_type), id_type))
-        return parts.joined(files, opened, wanted.lenient)
+            with faults_of(file), contextlib.suppress(NoRows):
+                ids, rows = _in_kind(*_opened(file, wanted, id_type), id_type)
+                if ids.size or rows.shape[0]:
+                    opened[file] = ids, rows
+        if not opened:
+            raise NoRows(f"none of its {len(files)} parts has a row.")
+        return parts.joined(list(opened), list(opened.values()), wanted.lenient)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
     if path.is_dir():

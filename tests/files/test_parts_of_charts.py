@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
+from pyarrow import feather
 
 from jatlas.files.coordinates import relative_rows
 from jatlas.files.formats.places import chart_name
@@ -183,3 +184,25 @@ def test_a_null_row_names_the_part(tmp_path):
     write(tmp_path / "p1.parquet", HALVES[1], [*X[4:7], None, X[8]])
     with pytest.raises(ValueError, match=r"p1.parquet: there is nothing in row 3 .*d7"):
         read_embeddings(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["lists", "fixed", "wide", "feather"])
+def test_a_part_without_rows_is_passed_over(tmp_path, kind):
+    lists = arrow.list_(arrow.float32(), D if kind == "fixed" else -1)
+    columns = {"e": arrow.array(X.tolist(), lists)}
+    if kind == "wide":
+        columns = {f"e_{k}": X[:, k] for k in range(D)}
+    table = arrow.table({"id": IDS, **columns})
+    write = feather.write_feather if kind == "feather" else parquet.write_table
+    ending = "feather" if kind == "feather" else "parquet"
+    for k, rows in enumerate([slice(0, 0), *HALVES]):
+        write(table.take(np.arange(N)[rows]), tmp_path / f"part-{k}.{ending}")
+    ids, x = read_embeddings(tmp_path)
+    np.testing.assert_array_equal(ids, IDS)
+    np.testing.assert_array_equal(x, X)
+    for k in (1, 2):
+        write(table.slice(0, 0), tmp_path / f"part-{k}.{ending}")
+    with pytest.raises(ValueError, match="none of its 3 parts has a row"):
+        read_embeddings(tmp_path)
+    with pytest.raises(ValueError, match=r"part-0.* no rows"):
+        read_embeddings(tmp_path / f"part-0.{ending}")

@@ -12,6 +12,10 @@ class BadFile(ValueError):
     """An invalid file; the message begins with its name."""
 
 
+class NoRows(ValueError):
+    """A file without rows, which only a part of a chart may be."""
+
+
 class Missing(ImportError):
     """A package that a file's format takes, and that is not installed."""
 

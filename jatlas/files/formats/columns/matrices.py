@@ -8,7 +8,7 @@ import numpy as np
 
 from jatlas.files.formats.columns.choice import Chosen
 from jatlas.files.formats.columns.kinds import is_bfloat16, is_list, is_null
-from jatlas.files.formats.faults import package
+from jatlas.files.formats.faults import NoRows, package
 from jatlas.files.formats.rows import AT_ONCE, Rows, joined
 
 _LEAVE_OUT = (
@@ -46,7 +46,7 @@ def rows_of_batches(
 
     first = next(numbers(AT_ONCE if lenient else 1), None)
     if first is None:
-        raise ValueError("it has no rows; expected one at least.")
+        raise NoRows("it has no rows; expected one at least.")
     shape = (ids.size, first.shape[1])
     return Rows(
         shape,

@@ -15,7 +15,7 @@ from jatlas.files.formats.columns.ipc_buffers import check_buffers
 from jatlas.files.formats.columns.kinds import TEXT, is_number, kind_of
 from jatlas.files.formats.columns.matrices import rows_of_batches as _rows
 from jatlas.files.formats.columns.parquet_pages import check_pages
-from jatlas.files.formats.faults import faults_of, package
+from jatlas.files.formats.faults import NoRows, faults_of, package
 from jatlas.files.formats.places import Place, Remote, opened
 from jatlas.files.formats.rows import Rows, Wanted
 
@@ -61,7 +61,7 @@ def open_ipc(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     with contextlib.closing(ipc_batches(path)) as all_of_it:
         first = next(all_of_it, None)
         if first is None or first.num_columns == 0:
-            raise ValueError("it has no rows; expected one at least.")
+            raise NoRows("it has no rows; expected one at least.")
         chosen = choose_columns(
             first.schema,
             wanted,
