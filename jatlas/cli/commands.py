@@ -15,6 +15,7 @@ then written.
 
 import argparse
 import json
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ def _merge(options: argparse.Namespace) -> int:
     checked(**_coordinates(options))
     sources = open_all(options.files, **_reading(options))
     check_keep(sources, options.keep, say)
-    with line("rows") as show:
+    with line("rows", _row_size(sources)) as show:
         atlas = merge_files(
             sources,
             seed=options.seed,
@@ -96,7 +97,7 @@ def _add(options: argparse.Namespace) -> int:
     # Its recipe can have another name, or be that of several atlases.
     storage.check_output(options.out, [storage.recipe_file(Path(options.atlas))])
     source = open_embeddings(options.file, **_reading(options))
-    with line("rows") as show:
+    with line("rows", _row_size([source])) as show:
         grown = add_file(
             atlas,
             source,
@@ -120,9 +121,11 @@ def _add(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     if options.out is not None:
         check_json(options.out, options.files)
-    with line("rows") as show:
+    checked(**_coordinates(options))
+    sources = open_all(options.files, **_reading(options))
+    with line("rows", _row_size(sources)) as show:
         evaluation = evaluate_files(
-            options.files,
+            sources,
             seed=options.seed,
             batch_size=options.batch_size,
             say=say,
@@ -149,7 +152,7 @@ def _project(options: argparse.Namespace) -> int:
     storage.check_output(options.out, [options.recipe, options.file])
     recipe = storage.load_recipe(options.recipe)
     source = open_embeddings(options.file, **_reading(options))
-    with line("rows") as show:
+    with line("rows", _row_size([source])) as show:
         atlas = project_file(
             recipe,
             source,
@@ -213,6 +216,12 @@ def _names(given: str | Sequence[str] | None) -> str | list[str | None] | None:
     if given is None or isinstance(given, str):
         return None if given == "-" else given
     return [None if name == "-" else name for name in given]
+
+
+def _row_size(sources: Sequence[Source]) -> float:
+    """The mean bytes of a row of these files, as they hold it."""
+    sizes = [math.prod(s.rows.shape) * s.rows.dtype.itemsize for s in sources]
+    return sum(sizes) / max(sum(s.rows.shape[0] for s in sources), 1)
 
 
 def _is_table(path: str) -> bool:

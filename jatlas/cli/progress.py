@@ -7,12 +7,15 @@ from contextlib import contextmanager
 
 from jatlas.files.reports import Progress
 
+_WIDTH = 72
+
 
 @contextmanager
-def line(what: str) -> Iterator[Progress]:
-    """A line with the number done and the time left.
+def line(what: str, size: float = 0) -> Iterator[Progress]:
+    """A line with the number done, bytes a second, and the time left.
 
     Shown on a terminal only, four times a second at most, and wiped out at the end.
+    Bytes are shown where the size of one of what is counted is known.
     """
     begin, shown = time.monotonic(), 0.0
 
@@ -22,14 +25,25 @@ def line(what: str) -> Iterator[Progress]:
         if sys.stderr.isatty() and now - shown > 0.25:
             shown = now
             left = time_left(done, total, now - begin)
-            text = f"\r{left} left, {done} of {total} {what}"
-            print(text.ljust(60), end="", file=sys.stderr, flush=True)
+            text = f"\r{left} left, {done:,} of {total:,} {what}"
+            if size:
+                text += f", {speed(done * size, now - begin)}"
+            print(text.ljust(_WIDTH), end="", file=sys.stderr, flush=True)
 
     try:
         yield show
     finally:
         if shown:
-            print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+            print("\r" + " " * _WIDTH + "\r", end="", file=sys.stderr, flush=True)
+
+
+def speed(num_bytes: float, seconds: float) -> str:
+    """Bytes a second, in megabytes.
+
+    >>> speed(450e6, 5.0)
+    '90 MB/s'
+    """
+    return f"{num_bytes / 1e6 / max(seconds, 1e-9):.3g} MB/s"
 
 
 def time_left(done: int, total: int, seconds: float) -> str:

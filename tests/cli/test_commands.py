@@ -706,7 +706,7 @@ def test_the_time_left_is_shown_on_a_terminal(files, tmp_path, capsys, monkeypat
     command = "merge", *files, *few, "--out", tmp_path / "x.safetensors"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     _, _, err = run(capsys, *command)
-    assert re.search(r"\r +\d+%  0:\d\d left, \d+ of 180 rows", err)
+    assert re.search(r"\r +\d+%  0:\d\d left, \d+ of 180 rows, [\d.e+-]+ MB/s", err)
     assert err.endswith("\r")  # wiped out
 
 

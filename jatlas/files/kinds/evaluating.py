@@ -18,7 +18,7 @@ from jatlas.files.kinds.held_out_score import (
 )
 from jatlas.files.kinds.options import AUTO, checked
 from jatlas.files.kinds.score_table import advice, label, score_table
-from jatlas.files.readers import Names, Reading, open_all
+from jatlas.files.readers import File, Names, Reading, open_all
 from jatlas.files.reports import Progress, Say, counted, quiet, table
 from jatlas.files.survey import Survey, say_survey, survey
 from jatlas.merging.scoring import MergeScore
@@ -87,7 +87,7 @@ class Evaluation(NamedTuple):
 
 @border.promoting
 def evaluate_files(
-    paths: Sequence[str | Path],
+    paths: Sequence[File],
     *,
     ids: Names = None,
     embeddings: Names = None,
