@@ -5,16 +5,18 @@ from functools import partial
 
 from experiments.readmes.files import Runs
 from experiments.two_encoders import report
+from experiments.two_encoders.change import CHANGES
 
-RUN = "default"
+RUN, CHANGE_RUN = "default", "change"
 
 
-def made(runs: Runs, name: str) -> str:
-    """One of the tables that the run itself writes."""
-    return report.tables(runs[RUN])[name]()
+def made(runs: Runs, name: str, run: str = RUN) -> str:
+    """One of the tables that a run itself writes."""
+    return report.tables(runs[run])[name]()
 
 
 PAIRS = ("sentences", "images")
+WAYS = CHANGES["sentences"]
 NAMES = (
     *(f"{pair}_{count}" for pair in PAIRS for count in (64, 256, 1000)),
     *(f"chain_{pair}" for pair in PAIRS),
@@ -28,4 +30,8 @@ NAMES = (
 )
 TABLES: dict[str, Callable[[Runs], str]] = {
     name: partial(made, name=name) for name in NAMES
+}
+TABLES |= {
+    name: partial(made, name=name, run=CHANGE_RUN)
+    for name in (*(f"change_sentences_{way}" for way in WAYS), "change_beforehand")
 }

@@ -1,8 +1,9 @@
 """Do unrelated encoders merge by shared samples alone?
 
 Samples that only one chart knows must find their copies that only the other knows;
-charts without a common sample must find each other through others; and queries of one
-model must find documents of another in one index. Nothing is trained or downloaded.
+charts without a common sample must find each other through others; queries of one
+model must find documents of another in one index; and a new model must take over an
+index of old vectors. Nothing is trained or downloaded.
 """
 
 from functools import partial
@@ -55,7 +56,8 @@ EXPERIMENT = Experiment(
     name="two_encoders",
     about=(
         "Merge encoders' spaces, and let samples find their copies across charts, "
-        "through chains of charts, and in one index of two models. Writes "
+        "through chains of charts, in one index of two models, and in an index whose "
+        "model changes. Writes "
         "results.json, table.md and pictures. If it is interrupted, the same command "
         "goes on where it was."
     ),
@@ -90,6 +92,9 @@ EXPERIMENT = Experiment(
         "Neighbours kept: the share of a sample's 10 nearest by cosine in its chart's "
         "own space that are so among the chart's rows in the joined one.",
         "Ties count against the query.",
+        "In change, recall at 10 is against everything re-embedded, over queries that "
+        "are no documents; documents found are those with the old vector only that "
+        "their vector by the new model finds among the ten nearest.",
     ),
     cells=("tables", "num_anchors", "seeds"),
     subfolder=lambda options: "+".join(options.pairs),

