@@ -79,6 +79,17 @@ def test_a_growing_atlas(capsys):
         np.testing.assert_allclose(scope[other], after, atol=1e-5)
 
 
+@pytest.mark.slow  # the import of lancedb takes half of it
+def test_a_change_of_model(capsys):
+    scope, out = run("change_of_model", capsys)
+    assert scope["best"].shape == (100, 10)
+    assert scope["recall"]["everything"] == 1
+    assert scope["recall"]["merged"] > 0.5  # a search among the re-embedded alone: 0.2
+    assert scope["right"]["merged"] > scope["right"]["everything"] - 0.05
+    assert scope["found"].mean() > 0.9
+    assert f"recall {scope['recall']['old']:.2f}" in out
+
+
 def test_every_notebook_is_run_above():
     own = Path(__file__).read_text()
     assert NOTEBOOKS
