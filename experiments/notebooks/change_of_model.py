@@ -123,8 +123,8 @@ for name, rows in returned.items():
 # %%
 unseen = np.setdiff1d(ids, chosen)[:100]
 rows = jatlas.apply_consensus(consensus, 1, new_model(documents[unseen]))
-found = (search("merged", rows) == unseen[:, None]).any(axis=1)
-print(f"found: {found.mean():.2f}")
+hits = (search("merged", rows) == unseen[:, None]).any(axis=1)
+print(f"found: {hits.mean():.2f}")
 temporary.cleanup()
 
 # %% [markdown]

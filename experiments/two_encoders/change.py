@@ -1,7 +1,7 @@
-"""A change of model: old vectors, a few of them re-embedded by a new model.
+"""A new model takes over an index of old vectors.
 
-Queries are embedded by the new model. What they find is compared with what they would
-find if every document had been re-embedded.
+A few of the documents are re-embedded. Queries are embedded by the new model. What they
+find is compared with what they would find if every document had been re-embedded.
 """
 
 from collections.abc import Callable

@@ -86,7 +86,7 @@ def test_a_change_of_model(capsys):
     assert scope["recall"]["everything"] == 1
     assert scope["recall"]["merged"] > 0.5  # a search among the re-embedded alone: 0.2
     assert scope["right"]["merged"] > scope["right"]["everything"] - 0.05
-    assert scope["found"].mean() > 0.9
+    assert scope["hits"].mean() > 0.9
     assert f"recall {scope['recall']['old']:.2f}" in out
 
 
