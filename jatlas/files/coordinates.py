@@ -202,11 +202,21 @@ def _similar(
 def through_nystroem(
     recipe: Recipe, merged: Float[np.ndarray, "N A"], batch_size: int
 ) -> Float[np.ndarray, "N K"]:
-    """The merged rows through the recipe's Nystroem transform, if it has one."""
+    """The merged rows through the recipe's Nystroem transform, if it has one.
+
+    They take the place of those given where they are as wide: an atlas may be half of
+    what memory there is.
+    """
     if recipe.nystroem is None:
         return merged
     transform = jax.tree.map(jnp.asarray, recipe.nystroem)
-    out = np.empty((len(merged), np.shape(transform.scale)[-1]), np.float32)
+    width = np.shape(transform.scale)[-1]
+    same = merged.shape[1] == width and merged.dtype == np.float32
+    out = (
+        merged
+        if same and merged.flags.writeable
+        else np.empty((len(merged), width), np.float32)
+    )
     for start in range(0, len(merged), batch_size):
         x = merged[start : start + batch_size]
         rows = transforms.apply_transform(transform, filled(x, batch_size))

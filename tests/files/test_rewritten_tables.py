@@ -7,6 +7,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 
+from jatlas.files.formats import atlas_table
 from jatlas.files.formats.atlas_table import RewrittenTable
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, save
@@ -93,3 +94,15 @@ def test_integers_in_32_bits_are_no_change(tmp_path):
     path = tmp_path / "x.parquet"
     save(path, ATLAS._replace(ids=np.array([3, 1, 2], np.int32)))
     assert load(path).ids.tolist() == [3, 1, 2]
+
+
+def test_a_table_is_in_groups_of_rows_that_fit_in_memory(path, monkeypatch):
+    atlas = load(path)
+    width = atlas.merged.shape[1]
+    monkeypatch.setattr(atlas_table, "GROUP", 2 * 4 * width)
+    save(path, atlas)
+    metadata = parquet.ParquetFile(path).metadata
+    groups = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
+    assert max(groups) == 2
+    assert sum(groups) == len(atlas.merged)
+    np.testing.assert_array_equal(load(path).merged, atlas.merged)

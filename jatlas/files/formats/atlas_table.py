@@ -18,6 +18,8 @@ from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 
 COLUMNS = ("id", "atlas", "charts", "disagreement")
 
+GROUP = 2**25  # bytes of merged rows that a table holds in one group
+
 # Of each sample the names of its charts, if they are known.
 MEMBERS = "members"
 
@@ -206,7 +208,12 @@ def _write(
         dict(zip(headings, columns, strict=True)) | dict(beside.columns),
         metadata=metadata,
     )
-    parquet.write_table(table, stream)
+    # A group of rows is in memory before it is written, and numbers repeat too seldom
+    # for a dictionary of them.
+    coded = [name for name in table.column_names if name not in (vector, COLUMNS[3])]
+    coded.append(f"{MEMBERS}.list.element")
+    size = max(1, GROUP // max(4 * atlas.merged.shape[1], 1))
+    parquet.write_table(table, stream, row_group_size=size, use_dictionary=coded)
 
 
 def _members(arrow: Any, atlas: AtlasFile) -> Any:
