@@ -150,6 +150,8 @@ def crossfit(rng):
 
 
 spaces = {"x": floats(N, D), "y": floats(N, A), "where": mask(N)}
+# Fewer features than samples that count: else all correlations are one.
+correlated = {"x": floats(N, D), "y": floats(N, C), "where": mask(N)}
 classes = {"space": floats(N, D), "labels": labels(N), "where": mask(N)}
 charts = {
     "embeddings": floats(M, N, D),
@@ -265,6 +267,37 @@ PROMISES = [
     ),
     promise(jatlas.metrics.mutual_neighbors, "wide", options={"k": 2}, **spaces),
     promise(
+        jatlas.metrics.jaccard_neighbors,
+        "wide",
+        options={"k": 2, "similarity": "cosine"},
+        **spaces,
+    ),
+    promise(jatlas.metrics.cycle_neighbors, "wide", options={"k": 2}, **spaces),
+    promise(jatlas.metrics.cknna, "wide", options={"k": 3}, **spaces),
+    promise(jatlas.metrics.procrustes_distance, "wide", **spaces),
+    promise(
+        jatlas.metrics.procrustes_distance,
+        "wide",
+        options={"form": "euclidean", "alpha": 0.5},
+        **spaces,
+    ),
+    promise(jatlas.metrics.procrustes_similarity, "wide", **spaces),
+    promise(jatlas.metrics.mean_squared_cca, "wide", **correlated),
+    promise(jatlas.metrics.svcca, "wide", **correlated),
+    promise(jatlas.metrics.pwcca, "wide", **correlated),
+    promise(jatlas.metrics.hsic, "wide", **spaces),
+    promise(jatlas.metrics.hsic, "wide", options={"kernel": "rbf"}, **spaces),
+    promise(jatlas.metrics.minibatch_cka, "wide", options={"batch_size": 6}, **spaces),
+    promise(jatlas.metrics.rsa, "wide", **spaces),
+    promise(jatlas.metrics.rsa, "wide", options={"method": "spearman"}, **spaces),
+    # Three rows a fold, four features: only a large ridge makes it well-conditioned.
+    promise(
+        jatlas.metrics.predictivity,
+        "wide",
+        options={"folds": 2, "ridge": 1.0},
+        **spaces,
+    ),
+    promise(
         jatlas.metrics.retrieval,
         "wide",
         options={"k": 2},
@@ -332,7 +365,14 @@ ELSEWHERE = {
 
 
 # Of a function that is here by another option too; each compiles for seconds.
-SLOW = ("cka-rbf", "fit_consensus-True", "self_similarity_correlation-spearman")
+SLOW = (
+    "cka-rbf",
+    "fit_consensus-True",
+    "hsic-rbf",
+    "procrustes_distance-euclidean",
+    "rsa-spearman",
+    "self_similarity_correlation-spearman",
+)
 
 
 def each(promises):

@@ -84,6 +84,24 @@ def _root_jvp(
     return root, matmul(matmul(vectors, quotient * inside), vectors.T)
 
 
+def reduced(x: Float[Array, "N D"]) -> Float[Array, "N R"]:
+    """N rows with the same inner products, of at most N features.
+
+    For functions of a space that depend on x x' alone. The derivative of x x' is right,
+    though the basis Q of the rows is a constant to it: x Q Q' = x. That holds for the
+    first derivative only.
+
+    >>> wide = jnp.arange(8.0).reshape(2, 4)
+    >>> few = reduced(wide)
+    >>> few.shape, bool(jnp.allclose(few @ few.T, wide @ wide.T))
+    ((2, 2), True)
+    """
+    if x.shape[1] <= x.shape[0]:
+        return x
+    basis = jnp.linalg.qr(jax.lax.stop_gradient(x).T)[0]
+    return arrays.matmul(x, basis)
+
+
 @jax.custom_jvp
 def eigen(
     matrix: Float[AnyArray, "D D"], power: Number

@@ -2,9 +2,19 @@
 
 from jatlas._src.pairs.median import median_distance
 from jatlas.metrics.alignment import cka
+from jatlas.metrics.cca import mean_squared_cca, pwcca, svcca
 from jatlas.metrics.classes import separability
-from jatlas.metrics.neighbors import mutual_neighbors
+from jatlas.metrics.dependence import hsic, minibatch_cka
+from jatlas.metrics.dissimilarity import rsa
+from jatlas.metrics.local_alignment import cknna
+from jatlas.metrics.neighbors import (
+    cycle_neighbors,
+    jaccard_neighbors,
+    mutual_neighbors,
+)
 from jatlas.metrics.permutation import PermutationTest, permutation_test
+from jatlas.metrics.prediction import predictivity
+from jatlas.metrics.procrustes import procrustes_distance, procrustes_similarity
 from jatlas.metrics.ranking import Retrieval, retrieval
 from jatlas.metrics.self_similarity import self_similarity_correlation
 
@@ -12,10 +22,22 @@ __all__ = [
     "PermutationTest",
     "Retrieval",
     "cka",
+    "cknna",
+    "cycle_neighbors",
+    "hsic",
+    "jaccard_neighbors",
+    "mean_squared_cca",
     "median_distance",
+    "minibatch_cka",
     "mutual_neighbors",
     "permutation_test",
+    "predictivity",
+    "procrustes_distance",
+    "procrustes_similarity",
+    "pwcca",
     "retrieval",
+    "rsa",
     "self_similarity_correlation",
     "separability",
+    "svcca",
 ]

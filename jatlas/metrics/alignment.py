@@ -72,5 +72,6 @@ def cka(
         state = cka_moments.moments_of(x, y, rows, scaled=True)
         return cka_moments.value_of(state, debiased)
     sigmas = sigma if isinstance(sigma, tuple) else (sigma, sigma)
-    value = cka_moments.alignment(*rbf_hsic((x, y), rows, sigmas, median, debiased))
+    products, rounding, _ = rbf_hsic((x, y), rows, sigmas, median, debiased)
+    value = cka_moments.alignment(products, rounding)
     return jnp.where(jnp.sum(rows) > 3, value, jnp.nan) if debiased else value

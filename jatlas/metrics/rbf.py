@@ -36,14 +36,15 @@ def rbf_hsic(
     sigmas: Sequence[float | Array | None],
     rule: str,
     debiased: bool,
-) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
-    """The (2, 2) HSIC of two spaces' kernels, and its rounding.
+) -> tuple[Float[Array, "2 2"], Float[Array, "2"], Float[Array, "2"]]:
+    """The (2, 2) HSIC of two spaces' kernels, its rounding, and factors.
 
-    Up to a factor for each kernel, which CKA does not see; zero if it has no width. The
-    kernels are centered before they are multiplied, lest digits be lost: by the means
-    of their rows, from a first pass over the tiles. Debiased, they are centered without
-    the diagonal, by sums over n - 2 (Székely and Rizzo, 2014): HSIC is then an inner
-    product of two such matrices, too.
+    HSIC is a sum over pairs, times the factors of both kernels, which CKA does not see.
+    The factor is zero of a kernel that has no width. The kernels are centered before
+    they are multiplied, lest digits be lost: by the means of their rows, from a first
+    pass over the tiles. Debiased, they are centered without the diagonal, by sums over
+    n - 2 (Székely and Rizzo, 2014): HSIC is then an inner product of two such matrices,
+    too.
     """
     both = zip(spaces, sigmas, strict=True)
     kernels = [_kernel(x, rows, sigma, rule) for x, sigma in both]
@@ -61,7 +62,8 @@ def rbf_hsic(
     still = [kernel[2:] for kernel in kernels]
     hsic = _products(moving, (still, rows, means, totals), debiased)
     rounding = 16 * jnp.finfo(hsic.dtype).eps
-    return jnp.stack([hsic[:2], hsic[1:]]), rounding**2 * squares
+    factors = jnp.stack([kernel.factor for kernel in kernels])
+    return jnp.stack([hsic[:2], hsic[1:]]), rounding**2 * squares, factors
 
 
 def _kernel(

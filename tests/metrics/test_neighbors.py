@@ -335,8 +335,8 @@ def test_what_cannot_be_is_refused():
             mutual_neighbors(x, y, k)
     with pytest.raises(ValueError, match=r"k=5 and 5 samples of 40"):
         mutual_neighbors(x, y, 5, where=np.arange(40) < 5)
-    with pytest.raises(ValueError, match=r"unknown similarity 'cosine'.*euclidean"):
-        mutual_neighbors(x, y, 5, similarity="cosine")
+    with pytest.raises(ValueError, match=r"unknown similarity 'angular'.*euclidean"):
+        mutual_neighbors(x, y, 5, similarity="angular")
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -1,0 +1,196 @@
+"""RSA, CKNNA, and the other measures of neighbours: their definitions."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+from scipy.stats import pearsonr, spearmanr
+
+from jatlas.metrics import (
+    cka,
+    cknna,
+    cycle_neighbors,
+    dissimilarity,
+    jaccard_neighbors,
+    mutual_neighbors,
+    rsa,
+)
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    """The data of Kornblith et al.'s Demo.ipynb, as it is and with unit rows."""
+    rng = np.random.RandomState(1337)
+    x = rng.randn(100, 10)
+    raw = x, rng.randn(100, 10) + x
+    unit = [s / np.linalg.norm(s, axis=1, keepdims=True) for s in raw]
+    return [np.float32(s) for s in raw], [np.float32(s) for s in unit]
+
+
+def pair(seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(40, 6))
+    return np.float32(x), np.float32(x[:, :4] + rng.normal(size=(40, 4)))
+
+
+# ------------------------------------------------- the definitions, in NumPy float64
+
+
+def nearest(x, k):
+    inner = np.float64(x) @ np.float64(x).T
+    np.fill_diagonal(inner, -np.inf)
+    return np.argsort(-inner, axis=1, kind="stable")[:, :k]
+
+
+def jaccard_reference(x, y, k):
+    sets = [[set(row) for row in nearest(s, k)] for s in (x, y)]
+    return np.mean([len(a & b) / len(a | b) for a, b in zip(*sets, strict=True)])
+
+
+def cycle_reference(x, y, k):
+    near_x, near_y = nearest(x, k), nearest(y, k)
+    return np.mean([n in near_x[near_y[n]] for n in range(len(x))])
+
+
+def cknna_reference(x, y, k):
+    grams = [np.float64(s) @ np.float64(s).T for s in (x, y)]
+    masks = [np.zeros_like(gram) for gram in grams]
+    for mask, space in zip(masks, (x, y), strict=True):
+        np.put_along_axis(mask, nearest(space, k), 1, axis=1)
+
+    def hsic(i, j):
+        n, mask = len(x), masks[i] * masks[j]
+        k, l = mask * grams[i], mask * grams[j]  # noqa: E741
+        value = np.sum(k * l.T) + k.sum() * l.sum() / ((n - 1) * (n - 2))
+        return value - 2 / (n - 2) * np.sum(k @ l)
+
+    return hsic(0, 1) / np.sqrt(hsic(0, 0) * hsic(1, 1))
+
+
+def rsa_reference(x, y, kind, method):
+    correlate = {"pearson": pearsonr, "spearman": spearmanr}[method]
+    return correlate(*(pdist(np.float64(s), kind) for s in (x, y)))[0]
+
+
+# ------------------------------------------------- neighbours
+
+
+def test_neighbors_of_published_data(notebook):
+    raw, unit = notebook
+    assert round(float(cknna(*raw, 10)), 5) == 0.30593
+    assert round(float(cknna(*raw, 10, similarity="cosine")), 5) == 0.31115
+    assert round(float(cknna(*unit, 10)), 5) == 0.31115
+    assert float(cycle_neighbors(*raw, 10)) == pytest.approx(0.89, abs=1e-6)
+    assert float(cycle_neighbors(*unit, 10)) == pytest.approx(0.95, abs=1e-6)
+    for function in (cycle_neighbors, mutual_neighbors, jaccard_neighbors):
+        cosine, inner = function(*raw, 10, similarity="cosine"), function(*unit, 10)
+        assert float(cosine) == pytest.approx(float(inner), abs=1e-6)
+
+
+def test_neighbors_are_their_definitions():
+    x, y = pair()
+    value = jaccard_neighbors(x, y, 5, similarity="inner")
+    assert float(value) == pytest.approx(jaccard_reference(x, y, 5), abs=1e-6)
+    assert float(jaccard_neighbors(x, 2 * x, 5)) == 1
+    value = cycle_neighbors(x, y, 5)
+    assert float(value) == pytest.approx(cycle_reference(x, y, 5), abs=1e-6)
+    value = cknna(x, y, 5)
+    assert float(value) == pytest.approx(cknna_reference(x, y, 5), abs=5e-6)
+    whole = float(cka(x, y, debiased=True))
+    assert float(cknna(x, y, 39)) == pytest.approx(whole, abs=5e-6)
+
+
+def test_neighbors_masked_equal_dropped():
+    x, y = pair()
+    kept = np.arange(40) % 3 != 0
+    expected = {
+        partial(jaccard_neighbors, similarity="inner"): jaccard_reference,
+        cycle_neighbors: cycle_reference,
+        cknna: cknna_reference,
+    }
+    masked = [np.where(kept[:, None], s, np.float32(np.nan)) for s in (x, y)]
+    for function, reference in expected.items():
+        value = function(*masked, 5, where=kept)
+        exact = reference(x[kept], y[kept], 5)
+        assert float(value) == pytest.approx(exact, abs=5e-6)
+
+
+def test_gradient_of_cknna_is_that_of_differences():
+    with jax.enable_x64(True):
+        x, y = map(np.float64, pair())
+        way = np.random.default_rng(1).normal(size=x.shape)
+        grad = jax.grad(partial(cknna, k=5))(x, y)
+        ahead, behind = (float(cknna(x + h * way, y, 5)) for h in (1e-7, -1e-7))
+        assert np.vdot(grad, way) == pytest.approx((ahead - behind) / 2e-7, rel=1e-5)
+
+
+# ------------------------------------------------- dissimilarities
+
+
+CASES = [(kind, "pearson") for kind in dissimilarity.DISSIMILARITIES]
+
+
+@pytest.mark.parametrize(("kind", "method"), [*CASES, ("correlation", "spearman")])
+def test_rsa_is_its_definition(kind, method):
+    x, y = pair()
+    kept = np.arange(40) % 3 != 0
+    masked = [np.where(kept[:, None], s, np.float32(np.nan)) for s in (x, y)]
+    form = partial(rsa, dissimilarity=kind, method=method)
+    exact = rsa_reference(x, y, kind, method)
+    value = form(x, y, where=np.ones(40, bool))
+    assert float(value) == pytest.approx(exact, abs=2e-6)
+    exact = rsa_reference(x[kept], y[kept], kind, method)
+    assert float(form(*masked, where=kept)) == pytest.approx(exact, abs=2e-6)
+
+
+def test_equal_dissimilarities_share_their_rank():
+    x, y = (np.round(s[:, :2]) for s in pair())
+    exact = rsa_reference(x, y, "euclidean", "spearman")
+    value = rsa(x, y, dissimilarity="euclidean", method="spearman")
+    assert float(value) == pytest.approx(exact, abs=2e-6)
+
+
+def test_ranks_among_the_pairs_of_some_samples_are_near_the_exact_ones(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 5))
+    y = np.float32(x[:, :3] + rng.normal(size=(300, 3)))
+    x[0] *= 1000  # one far row leaves few digits to bins of equal width
+    x = np.float32(x)
+    monkeypatch.setattr(dissimilarity, "SORTED", 200)
+    value = rsa(x, y, dissimilarity="euclidean", method="spearman")
+    exact = rsa_reference(x, y, "euclidean", "spearman")
+    assert float(value) == pytest.approx(exact, abs=2e-6)
+
+
+def test_rsa_is_nan_where_nothing_varies_and_gradients_are_finite():
+    x, y = pair()
+    alike, n = np.full_like(x, 0.1), np.arange(40)
+    form = jax.jit(
+        jax.value_and_grad(
+            lambda x, y, w: rsa(x, y, where=w, dissimilarity="euclidean")
+        )
+    )
+    for a, where in ((alike, n >= 0), (x, n < 2), (x, n < 0)):
+        value, grad = form(a, y, where)
+        assert np.isnan(value)
+        assert np.all(np.isfinite(grad))
+
+
+def test_what_cannot_be_is_refused():
+    x, y = pair()
+    with pytest.raises(ValueError, match=r"unknown dissimilarity 'l1'.*euclidean"):
+        rsa(x, y, dissimilarity="l1")
+    with pytest.raises(ValueError, match=r"unknown method 'median'.*spearman"):
+        rsa(x, y, method="median")
+    with pytest.raises(ValueError, match=r"k must be .* 2 or more, got 1"):
+        cknna(x, y, 1)
+    with pytest.raises(ValueError, match=r"unknown similarity 'euclidean'.*cosine"):
+        cknna(x, y, 5, similarity="euclidean")
+
+
+def test_pairs_form_no_n_by_n_array(largest_array):
+    x, y = (np.tile(s, (60, 1)) for s in pair())
+    for function in (partial(cknna, k=5), partial(cycle_neighbors, k=5), rsa):
+        assert largest_array(function, x, y) < 2400**2 / 4
