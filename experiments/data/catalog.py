@@ -20,7 +20,7 @@ from experiments.data import own_file
 from experiments.data.dataset import Dataset, Samples, check
 from experiments.data.tfds_reader import read
 
-__all__ = ["DATASETS", "Dataset", "Folders", "Samples", "check", "load", "normalise"]
+__all__ = ["DATASETS", "Dataset", "Folders", "Samples", "check", "load", "normalize"]
 
 # Of the training images, with pixels in 0..1; the customary three digits.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -169,7 +169,7 @@ def _of_tfds(name: str) -> Callable[[Folders], Dataset]:
     )
 
 
-def normalise(images: np.ndarray) -> np.ndarray:
+def normalize(images: np.ndarray) -> np.ndarray:
     """(x / 255 - mean) / std with ImageNet's statistics by channel.
 
     Images of one channel take the mean over the three channels of both: .449 and .226.

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 import jatlas
-from experiments.data.catalog import normalise
+from experiments.data.catalog import normalize
 from experiments.data.dataset import Dataset
 from experiments.encoders import plugins
 from jatlas.charts import Chart
@@ -64,7 +64,7 @@ def _of_images(module: Callable) -> Callable[[tuple[int, ...], int], Chart]:
 
     def make(image_shape: tuple[int, ...], num_classes: int) -> Chart:
         chart = jatlas.charts.from_module(partial(module, image_shape, num_classes))
-        return jatlas.charts.with_preprocessing(chart, normalise)
+        return jatlas.charts.with_preprocessing(chart, normalize)
 
     return make
 

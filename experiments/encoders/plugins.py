@@ -14,10 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
-import jatlas
-from experiments.data.catalog import normalise
+from experiments.data.catalog import normalize
 from jatlas.charts import Chart, with_preprocessing
-from jatlas.merging.relative import SIMILARITIES
+from jatlas.merging.relative import SIMILARITIES, check_similarity_function
 
 
 def is_plugin(name: str) -> bool:
@@ -73,19 +72,10 @@ def check_similarity(name: str) -> None:
             f"{', '.join(SIMILARITIES)}, and your own by MODULE:FUNCTION."
         )
     similarity = function(name, "--similarity")
-    rows = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
     try:
-        values = jatlas.relativize(rows, rows[:2], similarity=similarity)
-    except Exception as error:
-        raise ValueError(
-            f"--similarity {name} fails on embeddings (5, 3) and anchors (2, 3): "
-            f"{_in_a_line(error)}"
-        ) from error
-    if not np.isfinite(np.asarray(values)).all():
-        raise ValueError(
-            f"--similarity {name} gives values that are not finite for embeddings "
-            "(5, 3) and anchors (2, 3), all of which are."
-        )
+        check_similarity_function(name, similarity)
+    except ValueError as error:
+        raise ValueError(f"--similarity {name} fails: {error}") from error
 
 
 def make_chart(name: str, shape: tuple[int, ...], num_classes: int) -> Chart:
@@ -109,7 +99,7 @@ def make_chart(name: str, shape: tuple[int, ...], num_classes: int) -> Chart:
             "jatlas.charts.Chart, such as `jatlas.charts.from_module` makes."
         )
     if not chart.takes_integers:
-        chart = with_preprocessing(chart, normalise)
+        chart = with_preprocessing(chart, normalize)
     images = jax.ShapeDtypeStruct((2, *shape), np.uint8)
     try:
         state = jax.eval_shape(chart.init, jax.random.key(0))

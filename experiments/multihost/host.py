@@ -21,7 +21,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import jatlas
 from experiments.data import storage
-from experiments.data.catalog import normalise
+from experiments.data.catalog import normalize
 from experiments.data.dataset import Dataset
 from experiments.measures import guesses
 from experiments.multihost import report
@@ -80,7 +80,7 @@ def embed(images: jax.Array, num_charts: int, num_features: int) -> jax.Array:
 
     A tanh follows.
     """
-    x = normalise(images).reshape(len(images), -1)
+    x = normalize(images).reshape(len(images), -1)
     shape = (num_charts, x.shape[1], num_features)
     kernels = jax.random.normal(jax.random.key(0), shape) / np.sqrt(x.shape[1])
     return jnp.tanh(jnp.einsum("np,mpd->mnd", x, kernels, precision="highest"))

@@ -123,7 +123,7 @@ def register_similarity(name: str, function: Callable[..., Array]) -> None:
             f"{name!r} comes with the library, and saved atlases rely on it; take "
             "another name."
         )
-    _check_similarity(name, function)
+    check_similarity_function(name, function)
     before = _registered.get(name, function)
     _registered[name] = function
     if before is not function:
@@ -246,7 +246,7 @@ def _takes_precision(function: Callable[..., Array]) -> bool:
         return False
 
 
-def _check_similarity(name: str, function: Callable[..., Array]) -> None:
+def check_similarity_function(name: str, function: Callable[..., Array]) -> None:
     """Raise ValueError unless the function is a similarity, by trying it."""
     # Positive, so that one for histograms can be tried too.
     x, anchors = jnp.linspace(0.5, 1.5, 12).reshape(3, 4), jnp.eye(2, 4) + 0.25

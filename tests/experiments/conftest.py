@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments.data.catalog import normalise
+from experiments.data.catalog import normalize
 from experiments.data.dataset import Dataset
 from jatlas.charts import CNN, Chart, from_module, with_preprocessing
 
@@ -68,4 +68,4 @@ def chart() -> Chart:
     One object for all tests: another of the same architecture would compile anew.
     """
     cnn = from_module(partial(CNN, (8, 8, 1), 10, num_features=WIDTH))
-    return with_preprocessing(cnn, normalise)
+    return with_preprocessing(cnn, normalize)

@@ -148,7 +148,8 @@ def pick_ids(names: list[str], wanted: str | None) -> str:
             return name
     raise ValueError(
         f"there are no ids {wanted or 'id or ids'!r} in it, but {names[:20]}; name "
-        "them with ids=... (--ids)."
+        "them with ids=... (--ids). If it has none, store them beside the rows: they "
+        "say which rows of two files are of one sample."
     )
 
 

@@ -215,10 +215,10 @@ def test_normalise_is_imagenets_mean_and_standard_deviation(channels):
     if channels == 1:
         mean, std = np.mean(mean), np.mean(std)
         np.testing.assert_allclose([mean, std], [0.449, 0.226], atol=5e-4)
-    normal = catalog.normalise(images)
+    normal = catalog.normalize(images)
     assert normal.dtype == np.float32
     np.testing.assert_allclose(normal, (images / 255.0 - mean) / std, atol=2e-6)
-    on_device = jax.jit(catalog.normalise)(images)
+    on_device = jax.jit(catalog.normalize)(images)
     assert on_device.dtype == np.float32
     np.testing.assert_allclose(on_device, normal, atol=2e-6)
 
@@ -236,4 +236,4 @@ def test_normalise_is_imagenets_mean_and_standard_deviation(channels):
 )
 def test_normalise_refuses_other_arrays(images, message):
     with pytest.raises(ValueError, match=message):
-        catalog.normalise(images)
+        catalog.normalize(images)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments.data.catalog import normalise
+from experiments.data.catalog import normalize
 from experiments.encoders import chart_kinds
 from experiments.measures import protocols
 from experiments.measures.embedding import embed
@@ -23,7 +23,7 @@ KINDS = ("cnn", "narrow")
 def mixed(tmp_path_factory, tiny, chart):
     """Three charts of two kinds, of 10 and of 6 features, and the end-to-end one."""
     six = partial(jatlas.charts.CNN, (8, 8, 1), 10, num_features=6)
-    other = jatlas.charts.with_preprocessing(jatlas.charts.from_module(six), normalise)
+    other = jatlas.charts.with_preprocessing(jatlas.charts.from_module(six), normalize)
     made = {"cnn": chart, "narrow": other}
     folder = tmp_path_factory.mktemp("mixed")
     with pytest.MonkeyPatch.context() as patch:

@@ -249,7 +249,7 @@ def test_a_run_takes_charts_similarity_and_data_of_ones_own(tmp_path, monkeypatc
             "--charts own_parts:none: the module own_parts",
         ),
         ("--charts own_parts:product", "--charts own_parts:product, called with ("),
-        ("--similarity own_parts:make", "--similarity own_parts:make fails on"),
+        ("--similarity own_parts:make", "--similarity own_parts:make fails: "),
         ("--similarity sine", "--similarity has the unknown 'sine'"),
     ],
 )
