@@ -18,12 +18,15 @@ from jaxtyping import Bool, Float
 from jatlas._src import arrays
 
 # The arguments that hold a space, in which differences of rows matter.
-_SPACES = {"embeddings", "anchors", "x", "y", "queries", "gallery", "space", "spaces"}
+_SPACES = {"embeddings", "anchors", "relative", "x", "y", "queries", "gallery"}
+_SPACES |= {"space", "spaces", "means"}
 
 # A feature has to vary by so many steps of float32 to differ from rounding.
 STEPS = 64
 
-_ROWS = 1024  # so many are looked at
+_ROWS = 1024  # so many are looked at, up to twice as many
+_FEW = 8  # fewer rows tell nothing of how a feature varies
+_MOST_LOST = 0.02  # of a step from row to row; float32 at 64 steps loses less
 
 # What a jitted function offers beside being called.
 _METHODS = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")
@@ -162,7 +165,7 @@ def on_host(name: str, x: Any, dtype: Any = None) -> np.ndarray:
 
 def check_unmasked(name: str, x: Any) -> None:
     """Refuse a masked array of NumPy, whose mask JAX drops."""
-    if _is_masked(x):
+    if _is_masked(x) or (isinstance(x, list | tuple) and any(map(_is_masked, x))):
         raise ValueError(
             f"{name} is a masked array of NumPy, whose mask would be lost. Leave the "
             "masked rows out (`x[~x.mask.any(axis=1)]`) or fill them (`x.filled(0)`), "
@@ -183,23 +186,43 @@ def check_known(name: str, x: Any) -> None:
 def check_held(name: str, x: Any) -> None:
     """Refuse a float64 space that is lost when JAX rounds it to float32.
 
-    Values near 1e7 that differ by less than 1 are the same in float32. The first rows
-    are looked at; a space is lost if that is so of most of the features that vary.
+    Values near 1e7 that differ by less than 1 are the same in float32. Some rows of
+    each chart are looked at.
     """
     if name not in _SPACES or not _is_rounded(x):
         return
-    rows = np.asarray(x[..., :_ROWS, :])
-    least, most = np.fmin.reduce(rows, axis=-2), np.fmax.reduce(rows, axis=-2)
-    size, varies = np.maximum(np.abs(least), np.abs(most)), most - least
-    vary = varies > STEPS * np.spacing(size)
-    hidden = vary & is_hidden(size, varies)
-    if 2 * hidden.sum() > vary.sum():
-        raise ValueError(
-            f"{name} is float64, and {hidden.sum()} of its {hidden.size} features vary "
-            "by less than float32 holds beside their size. JAX would round it to "
-            "float32, and what it says would be lost. Take the mean off in NumPy, or "
-            'call `jax.config.update("jax_enable_x64", True)`.'
-        )
+    for chart in x.reshape(-1, *x.shape[-2:]):
+        lost, num_features = _lost(native(chart[:: max(len(chart) // _ROWS, 1)]))
+        if lost:
+            raise ValueError(
+                f"{name} is float64, and {lost} of its {num_features} features vary by "
+                "less than float32 holds beside their size. JAX would round it to "
+                "float32, and what it says would be lost. Take the mean off in NumPy, "
+                'or call `jax.config.update("jax_enable_x64", True)`.'
+            )
+
+
+def _lost(rows: Float[np.ndarray, "N D"]) -> tuple[int, int]:
+    """How many features are lost in float32, and of how many; 0 if the rows are not.
+
+    What is lost is measured, not guessed from the size: what float32 holds exactly is
+    not. Rows of zeros are of absent samples, and hide nothing. A feature varies by the
+    median step from row to row, which neither an outlier nor two sessions hide. The
+    rows are lost if most features are, or if what is lost is much of the whole.
+    """
+    rows = rows[np.isfinite(rows).all(axis=1) & rows.any(axis=1)]
+    if len(rows) < _FEW:
+        return 0, rows.shape[1]
+    with np.errstate(over="ignore"):
+        errors = rows - rows.astype(np.float32)
+    steps = np.abs(np.diff(rows, axis=0))
+    # A feature that seldom changes is told by its changes.
+    step = np.array([np.median(c[c > 0]) if c.any() else 0.0 for c in steps.T])
+    error = np.sqrt(np.mean(errors**2, axis=0))
+    vary = step > STEPS * np.spacing(np.abs(rows).max(axis=0))
+    lost = vary & (error > _MOST_LOST * step)
+    whole = np.sum(error[vary] ** 2) > _MOST_LOST**2 * np.sum(step[vary] ** 2)
+    return int(lost.sum()) * bool(whole or 2 * lost.sum() > vary.sum()), lost.size
 
 
 def is_hidden(
@@ -235,9 +258,9 @@ def _is_unknown(x: Any) -> bool:
 
 def _is_rounded(x: Any) -> bool:
     """Whether JAX makes float32 of this space of float64."""
-    if not isinstance(x, np.ndarray) or x.dtype != np.float64 or x.ndim < 2:
+    if not isinstance(x, np.ndarray) or x.dtype.type is not np.float64 or x.ndim < 2:
         return False
-    return x.size > 0 and jax.dtypes.canonicalize_dtype(x.dtype) == np.float32
+    return x.size > 0 and jax.dtypes.canonicalize_dtype(np.float64) == np.float32
 
 
 def _is_foreign(x: Any) -> bool:

@@ -28,7 +28,10 @@ class Reach(NamedTuple):
         return cls(np.full(width, np.inf), np.full(width, -np.inf))
 
     def with_rows(self, x: Float[np.ndarray, "n D"]) -> "Reach":
-        """That of these rows too."""
+        """That of these rows too; zeros, which no anchor is, do not count."""
+        x = x[x.any(axis=1)]
+        if len(x) == 0:
+            return self
         return Reach(
             np.minimum(self.least, x.min(axis=0)), np.maximum(self.most, x.max(axis=0))
         )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jatlas
+from jatlas._src import border
 
 X = np.random.default_rng(0).normal(size=(8, 3))
 WIDE = np.dtype(np.longdouble).itemsize > 8
@@ -94,3 +95,45 @@ def test_a_space_that_float32_does_not_hold_is_refused(name):
     SPACES[name]((X + 1e8).astype(np.float32))  # the caller has rounded it
     with jax.enable_x64(True):
         SPACES[name](X + 1e8)
+
+
+ROWS = np.random.default_rng(1).normal(size=(60, 4))
+FAR = ROWS + 1e8
+LOST = {
+    "with absent rows": np.concatenate(
+        [np.zeros((9, 4)), FAR, np.full((9, 4), np.nan)]
+    ),
+    "in the other order of bytes": FAR.astype(">f8"),
+    "one feature that outweighs the others": np.c_[ROWS, 1.7e9 + np.arange(60.0)],
+    "two sessions": FAR + 1e7 * (np.arange(60) < 30)[:, None],
+    "an outlier": np.concatenate([FAR, FAR[:1] + 1e9]),
+    "one chart of three": np.stack([ROWS, ROWS, FAR]),
+    "behind many equal rows": np.concatenate([np.repeat(FAR[:1], 1024, 0), FAR]),
+}
+KEPT = {
+    "zeros": np.zeros((60, 4)),
+    "one-hot": np.eye(60),
+    "what float32 holds": (1e4 + 0.01 * ROWS).astype(np.float32).astype(np.float64),
+    "whole numbers": 1e7 + np.random.default_rng(2).integers(0, 30, (60, 4)) * 1.0,
+    "one far feature of many": np.c_[ROWS, 1e6 + 1e-3 * ROWS[:, :1]],
+    "equal up to float64": np.ones((60, 4)) + 1e-16 * ROWS,
+    "few rows": 1 + 1e-7 * ROWS[:2],
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_however_a_lost_space_looks_it_is_refused(name):
+    with pytest.raises(ValueError, match="embeddings is float64"):
+        border.check_held("embeddings", LOST[name])
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_space_that_float32_tells_apart_is_not_refused(name):
+    border.check_held("embeddings", KEPT[name])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_masked_rows_in_a_list_are_refused():
+    rows = np.ma.masked_array(X, mask=X > 1)
+    with pytest.raises(ValueError, match="masked array"):
+        jatlas.assemble([(np.arange(8), list(rows))])

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -23,10 +24,12 @@ from safetensors.numpy import save_file
 import jatlas
 from jatlas.cli import interrupts
 from jatlas.cli.commands import main
+from jatlas.files import quality
 from jatlas.files.comparing import compare_files
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.columns import ipc_buffers, parquet_pages
 from jatlas.files.formats.columns.keep import read_beside
+from jatlas.files.formats.faults import BadFile
 from jatlas.files.readers import open_embeddings, read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save
@@ -549,3 +552,40 @@ def test_every_mistake_is_told_in_a_line_and_ends_with_two(
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz"]
+
+
+def test_a_zero_row_does_not_hide_that_the_others_are_lost():
+    far = np.random.default_rng(0).normal(size=(20, 3)) + 1e7
+    far[4] = 0
+    assert quality.Reach.empty(3).with_rows(far).hidden() == 3
+    assert quality.Reach.empty(3).with_rows(far * 0).hidden() == 0
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        arrow.array([["1", "2"]] * 3),
+        arrow.array([1, 2, 3], arrow.int16()),
+        arrow.array([1, 2, 3], arrow.date32()),
+        arrow.array(["a", "b", "c"]).dictionary_encode(),
+        arrow.array([{"v": "1"}] * 3),
+    ],
+    ids=lambda column: str(column.type)[:20],
+)
+def test_nothing_takes_the_place_of_a_column_that_is_meant(tmp_path, column):
+    scores = arrow.array([0.1, 0.2, 0.3])
+    table = arrow.table({"id": ["a", "b", "c"], "score": scores, "embedding": column})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(BadFile, match=r"x\.parquet.*'embedding' is .* not read"):
+        read_embeddings(tmp_path / "x.parquet")
+
+
+def test_an_archive_whose_index_lies_elsewhere_is_named(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, id=np.arange(9), embedding=np.ones((9, 4)))
+    data = bytearray(path.read_bytes())
+    end = data.rfind(b"PK\5\6")
+    data[end + 16 : end + 20] = struct.pack("<I", 5591)
+    path.write_bytes(data)
+    with pytest.raises(BadFile, match=r"x\.npz"):
+        read_embeddings(path)

@@ -9,6 +9,7 @@ import pytest
 import jatlas
 from jatlas.cli.commands import main
 from jatlas.files import AtlasFile, Beside, Reading, Recipe, read_beside, readers
+from jatlas.files.formats.faults import BadFile
 
 N = 12
 X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
@@ -195,3 +196,19 @@ def test_a_file_is_opened_once(monkeypatch, capsys):
         assert opened.count("a.parquet") == 1, command
         error = capsys.readouterr().err
         assert code == 0 or "all of its samples are in the atlas already" in error
+
+
+def test_values_that_do_not_fit_one_type_are_refused_by_file(tmp_path):
+    for name, values in (("a", [2**53 + 1, 1]), ("b", [0.5, 1.5])):
+        columns = {"id": [name, "c"], "e": [[1.0, 2.0], [2.0, 1.0]], "n": values}
+        parquet.write_table(arrow.table(columns), tmp_path / f"{name}.parquet")
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    with pytest.raises(BadFile, match=r"a\.parquet: --keep n: .*int64.*double"):
+        read_beside(files, np.array(["a", "b", "c"]), ["n"])
+
+
+def test_ids_of_another_type_find_nothing_and_are_refused(tmp_path):
+    table = arrow.table({"id": ["0", "1"], "e": [[1.0], [2.0]], "n": [1, 2]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="id_type"):
+        read_beside([tmp_path / "a.parquet"], np.arange(2), ["n"])

@@ -1,5 +1,6 @@
 """Errors about a file or a missing package, in one line."""
 
+import errno
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,8 @@ def faults_of(path: object) -> Iterator[None]:
     except ValueError as error:
         raise BadFile(f"{path}: {error or type(error).__name__}") from error
     except OSError as error:
-        if error.errno is not None:
+        # To seek where a damaged file says is invalid too, and names no file.
+        if error.errno is not None and error.errno != errno.EINVAL:
             raise
         raise BadFile(f"{path}: {error} {_WHAT_TO_DO}") from error  # HDF5's
     except KeyError as error:

@@ -186,6 +186,12 @@ def _check_unseen(
         for column, kind in kinds.items()
         if kind == UNSEEN or (kind == TEXT and _NUMBERS.match(first_text(column) or ""))
     ]
+    # By its name it is meant: other columns of numbers must not take its place.
+    unseen += [
+        column
+        for column in USUAL
+        if column in types and column not in unseen and not is_float(types[column])
+    ]
     if unseen:
         raise ValueError(_unread(unseen, types))
 

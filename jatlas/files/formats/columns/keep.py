@@ -76,6 +76,12 @@ def beside_of(
 ) -> Beside:
     """`read_beside` of files that are open."""
     id_name = check_keep(sources, keep)
+    whose = [("the atlas", samples), *((str(s.path), s.ids) for s in sources)]
+    kinds = [
+        (name, names.INTEGERS if ids.dtype.kind in "iu" else names.TEXT)
+        for name, ids in whose
+    ]
+    names.check_one_kind(kinds)
     charts = [_chart_values(source, samples, keep) for source in sources if keep]
     return Beside(
         id_name,
@@ -224,8 +230,8 @@ def _first(charts: Sequence[_Values], name: str) -> Any:
     column = arrow.chunked_array(
         [
             chunk
-            for _, one in pieces
-            for chunk in (one if one.type == kind else one.cast(kind)).chunks
+            for path, one in pieces
+            for chunk in _in_type(one, kind, name, path).chunks
         ],
         kind,
     )
@@ -235,3 +241,17 @@ def _first(charts: Sequence[_Values], name: str) -> Any:
         rows[new] = start + chart.rows[new]
         start += sum(len(one) for _, one in chart.pieces)
     return column.take(arrow.array(rows, mask=rows < 0)).combine_chunks()
+
+
+def _in_type(column: Any, kind: Any, name: str, path: Place) -> Any:
+    """The column as this type; ValueError where a value does not fit."""
+    if column.type == kind:
+        return column
+    arrow = package("pyarrow", "--keep")
+    try:
+        return column.cast(kind)
+    except arrow.ArrowInvalid as error:
+        raise BadFile(
+            f"{path}: --keep {name}: a value of {column.type} does not fit {kind}, the "
+            f"type that takes this column from all files ({error}). Convert it in one."
+        ) from None
