@@ -184,7 +184,7 @@ def check_known(name: str, x: Any) -> None:
 
 
 def check_held(name: str, x: Any) -> None:
-    """Refuse a float64 space that is lost when JAX rounds it to float32.
+    """Refuse a float64 space that is lost in float32.
 
     Values near 1e7 that differ by less than 1 are the same in float32. Some rows of
     each chart are looked at.
@@ -203,9 +203,9 @@ def check_held(name: str, x: Any) -> None:
 
 
 def _lost(rows: Float[np.ndarray, "N D"]) -> tuple[int, int]:
-    """How many features are lost in float32, and of how many; 0 if the rows are not.
+    """How many features are lost in float32, of how many.
 
-    What is lost is measured, not guessed from the size: what float32 holds exactly is
+    None are if the rows as a whole are not. What is lost is measured, not guessed from the size: what float32 holds exactly is
     not. Rows of zeros are of absent samples, and hide nothing. A feature varies by the
     median step from row to row, which neither an outlier nor two sessions hide. The
     rows are lost if most features are, or if what is lost is much of the whole.

@@ -219,7 +219,7 @@ def _names(given: str | Sequence[str] | None) -> str | list[str | None] | None:
 
 
 def _row_size(sources: Sequence[Source]) -> float:
-    """The mean bytes of a row of these files, as they hold it."""
+    """The mean bytes of a row in these files."""
     sizes = [math.prod(s.rows.shape) * s.rows.dtype.itemsize for s in sources]
     return sum(sizes) / max(sum(s.rows.shape[0] for s in sources), 1)
 

@@ -12,7 +12,7 @@ _WIDTH = 72
 
 @contextmanager
 def line(what: str, size: float = 0) -> Iterator[Progress]:
-    """A line with the number done, bytes a second, and the time left.
+    """A line with what is done, its speed, and the time left.
 
     Shown on a terminal only, four times a second at most, and wiped out at the end.
     Bytes are shown where the size of one of what is counted is known.

@@ -28,7 +28,7 @@ class Reach(NamedTuple):
         return cls(np.full(width, np.inf), np.full(width, -np.inf))
 
     def with_rows(self, x: Float[np.ndarray, "n D"]) -> "Reach":
-        """That of these rows too; zeros, which no anchor is, do not count."""
+        """That of these rows too, but for zeros, which no anchor is."""
         x = x[x.any(axis=1)]
         if len(x) == 0:
             return self

@@ -200,7 +200,7 @@ def _whitened(
 
 
 def _basis(x: Float[Array, "N D"]) -> Float[Array, "N R"]:
-    """An orthonormal basis of the columns, with zeros where the rank is less.
+    """An orthonormal basis of the columns, zero beyond the rank.
 
     In two steps, as one would lose every direction below the root of eps: columns of
     size one are turned and stretched by constants until they are nearly orthonormal,

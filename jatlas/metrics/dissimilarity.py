@@ -156,7 +156,7 @@ def _tile(
 def _ranks(
     x: Float[Array, "N D"], rows: Bool[Array, " N"], unlike: Dissimilarity
 ) -> Dissimilarity:
-    """A function of rows to the ranks of their pairs among all pairs.
+    """A function of rows to their pairs' ranks among all pairs.
 
     Half the number of pairs below plus half the number up to and with: its mean over
     equal ones, and with any correlation the same as the rank. The pairs of some rows,

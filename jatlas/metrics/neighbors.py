@@ -164,7 +164,7 @@ def nearest_neighbors(
     k: int,
     similarity: str,
 ) -> list[Int[Array, "N k"]]:
-    """The k nearest other rows of each row in each space, nearest first."""
+    """Each row's k nearest others in each space, nearest first."""
     if similarity == "cosine":
         spaces = [arrays.unit(space) for space in spaces]
 

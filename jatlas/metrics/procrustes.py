@@ -170,7 +170,7 @@ def _square(x: Float[Array, "N D1"], y: Float[Array, "N D2"]) -> Float[Array, ""
 
 
 def _check(x: Array, y: Array, where: Where, alpha: float) -> None:
-    """Raise ValueError unless the spaces are a pair, and alpha in [0, 1]."""
+    """Raise ValueError unless spaces and alpha are valid."""
     arrays.check_pair(x, y, where)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie in [0, 1], got {alpha}.")

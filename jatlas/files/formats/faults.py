@@ -14,7 +14,7 @@ class BadFile(ValueError):
 
 
 class NoRows(ValueError):
-    """A file without rows, which only a part of a chart may be."""
+    """A file without rows; a part of a chart may be one."""
 
 
 class Missing(ImportError):
