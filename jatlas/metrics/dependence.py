@@ -146,7 +146,7 @@ def minibatch_cka(
 def _linear(
     spaces: tuple[Array, Array] | list[Array], rows: Bool[Array, " N"], debiased: bool
 ) -> tuple[Float[Array, "2 2"], Float[Array, "2 2"]]:
-    """Sums of K K, K L and L L, and their terms' sizes.
+    """The three sums of kernel products, and their terms' sizes.
 
     K and L are the linear kernels of the centered spaces.
     Of centered features 1'K = 0: with the diagonals taken out, sums of K are -tr K, and
