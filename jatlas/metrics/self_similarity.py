@@ -134,14 +134,22 @@ def _spearman(
 
 
 def _ranks(x: Float[Array, " N"], rows: Bool[Array, " N"]) -> Float[Array, " N"]:
-    """Ranks among `rows` from zero; equal values share their mean rank."""
+    """Ranks among `rows` from zero; equal values share their mean rank.
+
+    Values that differ by rounding only are equal: else chance would rank them.
+    """
     values = _ordered(x)
     ordered = jnp.sort(jnp.where(rows, values, jnp.iinfo(values.dtype).max))
     below = jnp.searchsorted(ordered, values)
-    last = jnp.append(ordered[1:] != ordered[:-1], True)
-    ends = jnp.where(last, jnp.arange(1, len(x) + 1), len(x))
+    rounding = 8 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(x), where=rows, initial=0)
+    sizes = _unordered(ordered, x.dtype)  # NaN behind the rows
+    apart = ~(sizes[1:] - sizes[:-1] <= rounding)
+    places = jnp.arange(len(x))
+    ends = jnp.where(jnp.append(apart, True), places + 1, len(x))
     up_to = jax.lax.cummin(ends, reverse=True)[below]
-    return jnp.where(jnp.isnan(x), x, ((below + up_to - 1) / 2).astype(x.dtype))
+    starts = jnp.where(jnp.append(True, apart), places, 0)
+    first = jax.lax.cummax(starts)[below]
+    return jnp.where(jnp.isnan(x), x, ((first + up_to - 1) / 2).astype(x.dtype))
 
 
 def _ordered(x: Float[Array, " N"]) -> Int[Array, " N"]:
@@ -153,6 +161,12 @@ def _ordered(x: Float[Array, " N"]) -> Int[Array, " N"]:
     # There are two zeros. Of negative numbers, the larger ones have the smaller bits.
     bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0, x), kind)
     return jnp.where(bits < 0, bits ^ jnp.iinfo(kind).max, bits)
+
+
+def _unordered(values: Int[Array, " N"], dtype: jnp.dtype) -> Float[Array, " N"]:
+    """The numbers that `_ordered` made whole."""
+    bits = jnp.where(values < 0, values ^ jnp.iinfo(values.dtype).max, values)
+    return jax.lax.bitcast_convert_type(bits, dtype)
 
 
 CORRELATIONS: dict[str, Callable[[Array, Array, Array], Array]] = {

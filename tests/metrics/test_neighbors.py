@@ -124,6 +124,17 @@ def test_tied_ranks_are_shared():
     assert float(value) == pytest.approx(exact, abs=1e-6)
 
 
+def test_ranks_are_shared_by_what_differs_by_rounding():
+    y = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    exact = correlation_reference(np.eye(30), y, "spearman")
+    moved = 3.3 * np.eye(30, dtype=np.float32) + 7
+    value = self_similarity_correlation(moved, y, method="spearman")
+    assert float(value) == pytest.approx(exact, abs=1e-6)
+    smoothed = 0.9 * np.eye(30, dtype=np.float32) + 0.1 / 30
+    value = self_similarity_correlation(smoothed, y, method="spearman")
+    assert float(value) == pytest.approx(exact, abs=1e-6)
+
+
 @few
 @given(
     st.integers(0, 2**16), st.floats(-18, 18), st.sampled_from(["pearson", "cosine"])
