@@ -205,10 +205,11 @@ def check_held(name: str, x: Any) -> None:
 def _lost(rows: Float[np.ndarray, "N D"]) -> tuple[int, int]:
     """How many features are lost in float32, of how many.
 
-    None are if the rows as a whole are not. What is lost is measured, not guessed from the size: what float32 holds exactly is
-    not. Rows of zeros are of absent samples, and hide nothing. A feature varies by the
-    median step from row to row, which neither an outlier nor two sessions hide. The
-    rows are lost if most features are, or if what is lost is much of the whole.
+    None are if the rows as a whole are not. What is lost is measured, not guessed from
+    the size: what float32 holds exactly is not lost. Rows of zeros are of absent
+    samples, and hide nothing. A feature varies by the median step from row to row,
+    which neither an outlier nor two sessions hide. The rows are lost if most features
+    are, or if what is lost is much of the whole.
     """
     rows = rows[np.isfinite(rows).all(axis=1) & rows.any(axis=1)]
     if len(rows) < _FEW:
