@@ -413,6 +413,7 @@ def program(function, place):
     return jax.jit(function).lower(*rows).compile()
 
 
+@pytest.mark.slow
 def test_rows_stay_on_their_devices():
     one = program(all_of_linear_cka, None).memory_analysis()
     for kind in (AxisType.Auto, AxisType.Explicit):

@@ -86,9 +86,8 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize(
-    "rule", [MEDIANS[0], pytest.param(MEDIANS[2], marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", [MEDIANS[0], MEDIANS[2]])
 def test_exact_of_many_tiles_whatever_the_distances(rule, monkeypatch):
     monkeypatch.setattr(tiles, "ROWS", 256)
     monkeypatch.setattr(tiles, "COLUMNS", 64)

@@ -109,6 +109,7 @@ def test_evidence_of_drawn_charts_makes_a_consensus_of_its_own(two):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_ridge_and_power_are_chosen_by_training_samples(own):
     chosen = consensus.choose(KEY, own.charts, own.train, WIDTH)
     ridge, power = float(chosen.ridge), float(chosen.agreement_power)

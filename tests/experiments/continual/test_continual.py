@@ -75,6 +75,7 @@ def made_up(monkeypatch):
     return called
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_gives_the_same(
     small, made_up, capsys, monkeypatch
 ):

@@ -668,6 +668,7 @@ def small(tiny, chart, monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_run_lets_a_lost_client_join_by_the_same_command(small, capsys, monkeypatch):
     threads, told = small
     threads.lost = {2}

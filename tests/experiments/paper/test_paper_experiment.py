@@ -433,6 +433,7 @@ def test_interrupted_it_goes_on_from_the_last_finished_unit_and_ends_in_the_same
     assert now == {file.name: file.read_bytes() for file in (whole / "parts").iterdir()}
 
 
+@pytest.mark.slow
 def test_interrupted_while_the_results_are_written_there_are_none_or_all(
     finished, tmp_path, monkeypatch
 ):
