@@ -159,14 +159,17 @@ def _ordered(x: Float[Array, " N"]) -> Int[Array, " N"]:
     """
     kind = jnp.dtype(f"int{8 * x.dtype.itemsize}")
     # There are two zeros. Of negative numbers, the larger ones have the smaller bits.
-    bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0, x), kind)
-    return jnp.where(bits < 0, bits ^ jnp.iinfo(kind).max, bits)
+    return _turned(jax.lax.bitcast_convert_type(jnp.where(x == 0, 0, x), kind))
 
 
 def _unordered(values: Int[Array, " N"], dtype: jnp.dtype) -> Float[Array, " N"]:
     """The numbers that `_ordered` made whole."""
-    bits = jnp.where(values < 0, values ^ jnp.iinfo(values.dtype).max, values)
-    return jax.lax.bitcast_convert_type(bits, dtype)
+    return jax.lax.bitcast_convert_type(_turned(values), dtype)
+
+
+def _turned(bits: Int[Array, " N"]) -> Int[Array, " N"]:
+    """The bits with the negative ones reversed; twice, the bits again."""
+    return jnp.where(bits < 0, bits ^ jnp.iinfo(bits.dtype).max, bits)
 
 
 CORRELATIONS: dict[str, Callable[[Array, Array, Array], Array]] = {

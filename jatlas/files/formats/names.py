@@ -53,6 +53,11 @@ def check_unmasked(name: str, x: object) -> None:
         )
 
 
+def kind_of(ids: np.ndarray) -> str:
+    """What ids that were checked are, `INTEGERS` or `TEXT`."""
+    return INTEGERS if ids.dtype.kind in "iu" else TEXT
+
+
 def check_one_kind(kinds: Sequence[tuple[str, str]]) -> None:
     """Raise ValueError unless all ids are of one kind."""
     for whose, kind in kinds[1:]:

@@ -102,8 +102,7 @@ def joined(
     known, model = files[k], opened[k][1]
     width = model.shape[1]
     for file, (ids, rows) in zip(files, opened, strict=True):
-        kind = names.INTEGERS if ids.dtype.kind in "iu" else names.TEXT
-        kinds.append((str(file), kind))
+        kinds.append((str(file), names.kind_of(ids)))
         if rows.shape[1] != width and (rows.shape[1] or not lenient):
             raise BadFile(
                 f"{file}: its embeddings have {rows.shape[1]} dimensions, those of "

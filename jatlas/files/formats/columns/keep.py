@@ -77,11 +77,7 @@ def beside_of(
     """`read_beside` of files that are open."""
     id_name = check_keep(sources, keep)
     whose = [("the atlas", samples), *((str(s.path), s.ids) for s in sources)]
-    kinds = [
-        (name, names.INTEGERS if ids.dtype.kind in "iu" else names.TEXT)
-        for name, ids in whose
-    ]
-    names.check_one_kind(kinds)
+    names.check_one_kind([(name, names.kind_of(ids)) for name, ids in whose])
     charts = [_chart_values(source, samples, keep) for source in sources if keep]
     return Beside(
         id_name,
