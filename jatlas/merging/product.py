@@ -1,4 +1,4 @@
-"""Merge charts into the atlas at the speed of matrix products."""
+"""Merge charts into the atlas as one matrix product."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def merge(
 
     r(x) = (1/K) sum over the K charts k that have x of s(E_k(x), E_k(anchors)). With
     the cosine this is one product, of unit rows over K with unit anchors, contracted
-    over charts and features: at the speed of a matrix product. It is made some samples
+    over charts and features: no chart takes one of its own. It is made some samples
     at a time, so that memory beyond the inputs and the result does not grow with N.
 
     Args:
