@@ -5,20 +5,19 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from types import ModuleType
 
-from experiments.readmes import (
+from experiments.readmes import files, marks
+from experiments.readmes.files import NotPublished, Runs
+from experiments.readmes.tables import (
     anchors,
     benchmarks,
     blind,
     continual,
     federated,
     few_labels,
-    files,
-    marks,
     multihost,
     paper,
     two_encoders,
 )
-from experiments.readmes.files import NotPublished, Runs
 
 ROOT = files.EXPERIMENTS.parent
 # Each has TABLES, functions of `Runs` by name, and perhaps `keep`, which says of a row

@@ -1,0 +1,1 @@
+"""The tables of each experiment's pages, a module an experiment."""
