@@ -1,10 +1,16 @@
-"""`python -m jatlas`: commands that merge files of embeddings."""
+"""`python -m jatlas`, or `jatlas`: commands that merge files of embeddings."""
 
 import sys
 
 from jatlas.cli import interrupts
 from jatlas.cli.commands import main
 
-if __name__ == "__main__":
+
+def command() -> int:
+    """Run the command line of this process; its exit code."""
     interrupts.restore()
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(command())

@@ -1,12 +1,13 @@
 """Ctrl-C while `python -m jatlas` still imports its packages, which takes seconds.
 
 The process ends without a traceback, whatever is being imported. To import this module
-is enough; in any process that is not `python -m jatlas` it changes nothing.
+is enough; in any process that is not `python -m jatlas` or `jatlas` it changes nothing.
 """
 
 import os
 import signal
 import sys
+from pathlib import PurePath
 from typing import Any
 
 STOPPED = "stopped; nothing was written"
@@ -20,10 +21,12 @@ def restore() -> None:
 
 
 def _is_command(arguments: list[str], original: list[str]) -> bool:
-    """Whether `python -m jatlas` is running its imports.
+    """Whether `python -m jatlas`, or `jatlas`, is running its imports.
 
-    Python names a module "-m" until it has found it.
+    Python names a module "-m" until it has found it. An installed command is a script.
     """
+    if len(original) > 1 and arguments[:1] == original[1:2]:
+        return PurePath(original[1]).name == "jatlas"
     places = [k for k, word in enumerate(original) if word == "-m"]
     module = original[places[0] + 1 : places[0] + 2] if places else []
     return arguments[:1] == ["-m"] and module == ["jatlas"]

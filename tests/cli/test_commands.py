@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from importlib.metadata import entry_points
 
 import jax
 import numpy as np
@@ -711,17 +712,17 @@ def test_the_time_left_is_shown_on_a_terminal(files, tmp_path, capsys, monkeypat
 
 
 def test_python_m_jatlas_runs(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "jatlas",
-        "merge",
-        "none.npz",
-        "--out",
-        "x.parquet",
-    ]
+    command = [sys.executable, "-m", "jatlas", "merge", "none.npz"]
+    command += ["--out", "x.parquet"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "No such file or directory: 'none.npz'" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_installed_command_is_that_of_the_module(monkeypatch, capsys):
+    (script,) = entry_points(group="console_scripts", name="jatlas")
+    monkeypatch.setattr(sys, "argv", ["jatlas", "merge", "none.npz", "--out", "x.npz"])
+    assert script.load()() == 2
+    assert "No such file or directory: 'none.npz'" in capsys.readouterr().err

@@ -519,6 +519,8 @@ def test_stopped_while_packages_are_imported_it_says_so(tmp_path, code):
 
 def test_only_the_command_changes_what_ctrl_c_does():
     assert interrupts._is_command(["-m"], ["python", "-m", "jatlas", "merge"])
+    script = "/home/me/.local/bin/jatlas"  # the installed command
+    assert interrupts._is_command([script, "merge"], ["python", script, "merge"])
     for other in (["python", "-m", "pytest"], ["python", "x.py", "-m", "jatlas"]):
         assert not interrupts._is_command([other[-1]], other)
     assert not interrupts._is_command(["-m"], ["python", "-m", "experiments"])
