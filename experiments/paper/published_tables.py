@@ -1,4 +1,4 @@
-"""The paper's tables, as presets of the main job: `--table shared`, say.
+"""Presets of the main job: the paper's tables, and a quick look.
 
 The grid and the anchors of a table of Crisostomi et al., "From Charts to Atlas" (2023),
 on any data set; where the figures are published they stand beside ours. On
@@ -8,7 +8,7 @@ three minutes once. CIFAR-100 has ten times the charts.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from experiments.runs.deals import Choice
 from experiments.runs.options import Options, flag
@@ -26,6 +26,9 @@ class PaperOptions(Options):
     """A table of the paper, beside the published figures: its scenario and anchors.
     shared: part of the classes in all tasks. disjoint: same classes, disjoint samples.
     total: disjoint classes."""
+    quick: bool = False
+    """A look at the whole job in about a minute: digits, one setting, one seed, few
+    epochs. Its figures are lower than those of a full run."""
 
 
 class Table(NamedTuple):
@@ -51,12 +54,25 @@ TABLES = {
 }
 
 
+# What --quick sets.
+QUICK = {
+    "dataset": "digits",
+    "settings": ("S4_N2",),
+    "seeds": (0,),
+    "max_epochs": 10,
+    "probe_epochs": 30,
+    "table": None,
+}
+
+
 def resolve(options: PaperOptions) -> PaperOptions:
-    """The options of the run, with what the table sets.
+    """The options of the run, with what the table or --quick sets.
 
     Raises:
-        ValueError: if a flag is given that the table sets.
+        ValueError: if a flag is given that the table or --quick sets.
     """
+    if options.quick:
+        return _preset(options, "--quick", QUICK)
     if options.table is None:
         return options
     table = TABLES[options.table]
@@ -65,17 +81,24 @@ def resolve(options: PaperOptions) -> PaperOptions:
         "num_anchors": table.num_anchors,
         "num_held_out": table.num_held_out,
     }
+    resolved = _preset(options, f"--table {options.table}", preset)
+    return replace(resolved, settings=options.settings or table.settings)
+
+
+def _preset(options: PaperOptions, given: str, preset: dict[str, Any]) -> PaperOptions:
+    """The options with those of a preset."""
     for name, value in preset.items():
         if getattr(options, name) not in (getattr(PaperOptions, name), value):
             raise ValueError(
-                f"--table {options.table} sets {flag(name)} itself; leave {flag(name)} "
-                "out."
+                f"{given} sets {flag(name)} itself; leave {flag(name)} out."
             )
-    return replace(options, settings=options.settings or table.settings, **preset)
+    return replace(options, **preset)
 
 
 def subfolder(options: PaperOptions) -> str:
-    """The last part of results/paper/DATASET; tables have one of their own."""
+    """The last part of results/paper/DATASET; presets have one of their own."""
+    if options.quick:
+        return f"{options.name}_quick"
     if options.table is None:
         return options.name
     charts = "+".join(options.charts).replace(":", ".")

@@ -66,3 +66,14 @@ def test_every_table_and_chart_has_a_folder_of_its_own():
     }
     assert len(folders) == 12
     assert "cifar100_shared_cnn+resnet" in folders
+
+
+def test_a_quick_look_sets_what_makes_it_quick():
+    told = resolve(PaperOptions(quick=True))
+    assert (told.dataset, told.seeds, told.epochs("cnn")) == ("digits", (0,), 10)
+    assert cells(told, 10) == ["S4_N2"]
+    assert subfolder(told) == "digits_quick"
+    with pytest.raises(ValueError, match="--quick sets --seeds itself"):
+        resolve(PaperOptions(quick=True, seeds=(1,)))
+    with pytest.raises(ValueError, match="--quick sets --table itself"):
+        resolve(PaperOptions(quick=True, table="shared"))
