@@ -12,12 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, layout
+from jatlas._src import arrays
+from jatlas._src.pairs.differences import AT_ONCE, squared_distances
 
-# Most rows and columns of a tile: so the inner loops stay in the nearest caches. And
-# how many terms are added in one go: with fewer than 16, XLA does not vectorise the
-# loop on a CPU, which takes five times as long.
-ROWS, COLUMNS, AT_ONCE = 2048, 128, 16
+# Most rows and columns of a tile: so the inner loops stay in the nearest caches.
+ROWS, COLUMNS = 2048, 128
 
 
 class Samples(NamedTuple):
@@ -99,19 +98,7 @@ def squares(
     x: Float[Array, "R D"], y: Float[Array, "B D"], middle: Float[Array, " D"]
 ) -> Float[Array, "R B"]:
     """Squared distances by differences, which lose no digits."""
-    more = -x.shape[1] % AT_ONCE
-    x, y = (
-        jnp.pad(side, ((0, 0), (0, more))).T.reshape(-1, AT_ONCE, len(side))
-        for side in (x, y)
-    )
-
-    def add(total: Array, features: tuple[Array, Array]) -> tuple[Array, None]:
-        for one, other in zip(*features, strict=True):
-            total += (one[:, None] - other) ** 2
-        return total, None
-
-    start = jnp.zeros((x.shape[2], y.shape[2]), x.dtype)
-    return jax.lax.scan(add, layout.varying(start, x, y), (x, y))[0]
+    return squared_distances(x, y)
 
 
 @jax.custom_jvp
