@@ -85,23 +85,6 @@ def unit(x: Float[AnyArray, "*rows D"]) -> Float[Array, "*rows D"]:
     return safe_divide(wide, norm, 0.0).astype(x.dtype)
 
 
-def squared_distances(
-    x: Float[AnyArray, "N D"], y: Float[AnyArray, "K D"]
-) -> Float[Array, "N K"]:
-    """Squared Euclidean distances between the rows of `x` and of `y`.
-
-    By differences, not by |x|^2 + |y|^2 - 2 xy, which loses half the digits of small
-    distances. One row of `y` after another, and the differences made again for the
-    gradient: broadcast, XLA often forms the (N, K, D) array.
-    """
-
-    @jax.checkpoint
-    def to_all(row: Float[Array, " D"]) -> Float[Array, " N"]:
-        return jnp.sum((x - row) ** 2, axis=-1)
-
-    return jax.lax.map(to_all, y).T
-
-
 def masked_sum(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:
     """Sum over the rows where `where`; the others can hold NaN."""
     return jnp.sum(keep(x, where), axis=0)

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 
 from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
+from jatlas._src.pairs.arcs import arcsine
+from jatlas._src.pairs.differences import squared_distances
 
 Similarity = str | Callable[..., Array]
 
@@ -138,17 +140,17 @@ def cosine(x: Array, anchors: Array, *, precision: Precision = "highest") -> Arr
 def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
     """1 - angle / pi, in [0, 1]; 1/2 for zero vectors.
 
-    The angle is Kahan's 2 atan2(|u - v|, |u + v|) on unit vectors, which keeps its
-    digits near 0 and pi, where the arc cosine loses half of them. With the sides
-    exchanged it is pi less the angle, which is what is wanted here.
+    The angle is 2 arcsin(|u - v| / 2) on unit vectors, which keeps its digits near 0,
+    where the arc cosine loses half of them. Beyond a right angle it is pi less the
+    angle to -v. An inner product tells which; near a right angle either will do.
     """
-    del precision  # no matrix product
     u, v = arrays.unit(x), arrays.unit(anchors)
-    difference = arrays.safe_sqrt(arrays.squared_distances(u, v))
-    total = arrays.safe_sqrt(arrays.squared_distances(u, -v))
-    both_zero = (difference == 0) & (total == 0)
-    difference, total = (jnp.where(both_zero, 1, side) for side in (difference, total))
-    return jnp.arctan2(total, difference) / (jnp.pi / 2)
+    inner_product = jax.lax.stop_gradient(inner(u, v, precision=precision))
+    sign = jnp.where(inner_product < 0, -1, 1).astype(u.dtype)
+    half = arrays.safe_sqrt(squared_distances(u, v, sign)) / 2
+    share = arcsine(half) * (2 / jnp.pi)
+    known = jnp.any(x != 0, axis=1)[:, None] & jnp.any(anchors != 0, axis=1)
+    return jnp.where(known, jnp.where(sign > 0, 1 - share, share), 0.5)
 
 
 def inner(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
@@ -159,7 +161,7 @@ def inner(x: Array, anchors: Array, *, precision: Precision = "highest") -> Arra
 def euclidean(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:
     """-|x - a|: minus the distance, so that larger is nearer."""
     del precision
-    return -arrays.safe_sqrt(arrays.squared_distances(x, anchors))
+    return -arrays.safe_sqrt(squared_distances(x, anchors))
 
 
 def rbf(
@@ -177,12 +179,12 @@ def rbf(
     """
     del precision
     if sigma is not None:
-        return jnp.exp(-arrays.squared_distances(x, anchors) / (2 * sigma**2))
+        return jnp.exp(-squared_distances(x, anchors) / (2 * sigma**2))
     rows = arrays.all_rows(anchors, None)
     residual, factor = arrays.rescaled(arrays.center(anchors, rows)[0], rows)
     # Over the pairs, the mean of |a - b|^2 is 2 sum |a - mean|^2 / (A - 1).
     square = 2 * jnp.sum(residual**2) / max(anchors.shape[0] - 1, 1)
-    distances = arrays.squared_distances(x * factor, anchors * factor)
+    distances = squared_distances(x * factor, anchors * factor)
     return jnp.exp(-distances / (2 * jnp.where(square == 0, 1, square)))
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Integer
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas._src.classes import check_classes, class_center, class_indices
+from jatlas._src.pairs.differences import squared_distances
 
 
 @border.border
@@ -67,7 +68,7 @@ def _separability(
     residual, means = class_center(x, classes, count)
     distance = arrays.safe_sqrt(jnp.sum(residual**2, axis=1))
     spread = class_center(distance, classes, count)[1]
-    between = arrays.safe_sqrt(arrays.squared_distances(means, means))
+    between = arrays.safe_sqrt(squared_distances(means, means))
     known = (count > 0)[:, None] & (count > 0) & ~jnp.eye(num_classes, dtype=bool)
     within = (spread[:, None] + spread) / 2
     return jnp.where(known, arrays.safe_divide(between, within), jnp.nan)

@@ -68,7 +68,7 @@ def rsa(
     dtype = jnp.result_type(x, y, jnp.float32)
     spaces = [_prepared(s.astype(dtype), rows, dissimilarity) for s in (x, y)]
     root = dissimilarity == "euclidean"
-    values = [_unlike(tiles.spread(space, rows)[1], root) for space in spaces]
+    values = [_unlike(tiles.spread(space, rows)[2], root) for space in spaces]
     if method == "spearman":
         spaces = jax.lax.stop_gradient(spaces)
         both = zip(spaces, values, strict=True)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
+from jatlas._src.pairs.differences import squared_distances
 
 # Columns of a group, whose largest value is looked at before its values are.
 _GROUP = 16
@@ -233,7 +234,7 @@ def _inner(of: Float[Array, "n D"], x: Float[Array, "N D"]) -> Float[Array, "n N
 def _minus_square(
     of: Float[Array, "n D"], x: Float[Array, "N D"]
 ) -> Float[Array, "n N"]:
-    return -arrays.squared_distances(x, of).T
+    return -squared_distances(x, of).T
 
 
 # Of unit rows the cosine is the inner product.

@@ -13,6 +13,9 @@ from jatlas._src.pairs import tiles
 from jatlas._src.pairs.median import check_median, median_square
 
 KERNELS = ("linear", "rbf")
+# The exponent of the row farthest from the middle up to which distances are made by a
+# product: it is then off by some 16 eps at most.
+_HARMLESS = 8
 
 
 class _Kernel(NamedTuple):
@@ -20,13 +23,15 @@ class _Kernel(NamedTuple):
 
     x less middle is centered. Of a wide kernel what counts is how far it is below one,
     of a narrow one how far above zero: so the smaller is given, which has digits.
-    Centered, it is the same.
+    Centered, it is the same. A kernel much narrower than the space tells near rows from
+    each other, and needs the digits of their differences: then it is `fine`.
     """
 
     x: Float[Array, "N D"]
     scale: Float[Array, ""]
     middle: Float[Array, " D"]
     wide: Bool[Array, ""]
+    fine: Bool[Array, ""]
     factor: Float[Array, ""]
 
 
@@ -75,19 +80,22 @@ def _kernel(
     """The kernel of a given or median width; zero unless positive."""
     x, factor = arrays.rescaled(x, rows)
     if sigma is None:
-        width = median_square(x, rule, rows)
+        width = median_square(x, rule, rows, False)
     else:
         # A width of zero or less is none.
         width = jnp.square(jnp.where(jnp.asarray(sigma) > 0, sigma, jnp.nan) * factor)
     known = width > 0
     scale = jnp.where(known, 0.5 / jnp.where(known, width, 1), 0).astype(x.dtype)
-    mean_square, middle = tiles.spread(x, rows)
-    typical = jax.lax.stop_gradient(scale * mean_square)
+    mean_square, farthest, middle = tiles.spread(x, rows)
+    unit = jax.lax.stop_gradient(scale)
+    typical = unit * mean_square
+    # Of a space in which nothing varies a product would give rounding.
+    fine = (unit * farthest > _HARMLESS) | (mean_square == 0)
     wide = typical < jnp.log(2)
     # The largest of a narrow kernel stand on its diagonal. A power of two.
     largest = jnp.where(wide, -jnp.expm1(-typical), 1)
     _, factor = arrays.rescaled(largest[None, None], jnp.ones(1, bool))
-    return _Kernel(x, scale, middle, wide, jnp.where(known, factor, 0))
+    return _Kernel(x, scale, middle, wide, fine, jnp.where(known, factor, 0))
 
 
 def _sums(
@@ -152,7 +160,9 @@ def _grams(
     pairs = tiles.pairs_of(group, block, debiased)
     grams = []
     for kernel, x, y in zip(kernels, group.spaces, block.spaces, strict=True):
-        exponent = -kernel.scale * tiles.squares(x, y, kernel.middle)
+        forms = tiles.squares, tiles.squares_by_product
+        squares = jax.lax.cond(kernel.fine, *forms, x, y, kernel.middle)
+        exponent = -kernel.scale * squares
         gram = jax.lax.cond(kernel.wide, jnp.expm1, jnp.exp, exponent)
         grams.append(jnp.where(pairs, gram * kernel.factor, 0))
     return grams

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Integer
 from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas._src.classes import check_classes, class_center, class_indices
+from jatlas._src.pairs.differences import squared_distances
 
 # Rows whose distances to all means are made at once: there is no (N, C) array.
 _ROWS = 2048
@@ -87,7 +88,7 @@ def nearest_class_mean(
     means = arrays.widen(means)
 
     def nearest(rows: Float[Array, "n D"]) -> Int[Array, " n"]:
-        squares = arrays.squared_distances(arrays.widen(rows), means)
+        squares = squared_distances(arrays.widen(rows), means)
         known = jnp.isfinite(squares)
         nearest = jnp.argmin(jnp.where(known, squares, jnp.inf), axis=1)
         return jnp.where(jnp.any(known, axis=1), nearest, -1)

@@ -87,34 +87,6 @@ def test_magnitude_is_one_of_zeros_and_a_constant_to_the_gradient():
     )
 
 
-def test_squared_distances_keep_the_digits_of_small_distances():
-    rng = np.random.default_rng(0)
-    x = (1e3 + rng.normal(size=(5, 4))).astype(np.float32)
-    y = x[:3] + np.float32(2**-10) * rng.integers(1, 5, (3, 4)).astype(np.float32)
-    wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
-    expected = ((wide_x[:, None] - wide_y[None]) ** 2).sum(-1)
-    got = arrays.squared_distances(jnp.asarray(x), jnp.asarray(y))
-    np.testing.assert_allclose(got, expected, rtol=1e-6)
-
-
-def test_squared_distances_form_no_array_of_differences(largest_array):
-    x, y = jnp.ones((11, 7)), jnp.ones((13, 7))
-    assert largest_array(arrays.squared_distances, x, y) == 11 * 13
-    gradient = jax.grad(lambda x, y: jnp.sin(arrays.squared_distances(x, y)).sum())
-    assert largest_array(gradient, x, y) < 11 * 13 * 7
-
-
-def test_gradient_of_squared_distances_is_right():
-    rng = np.random.default_rng(1)
-    x, y, c = rng.normal(size=(5, 4)), rng.normal(size=(3, 4)), rng.normal(size=(5, 3))
-    gradients = jax.grad(
-        lambda x, y: jnp.sum(arrays.squared_distances(x, y) * c), (0, 1)
-    )(*(jnp.asarray(side, jnp.float32) for side in (x, y)))
-    differences = 2 * c[..., None] * (x[:, None] - y[None])
-    np.testing.assert_allclose(gradients[0], differences.sum(1), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(gradients[1], -differences.sum(0), rtol=1e-4, atol=1e-5)
-
-
 @few
 @given(rows, hnp.arrays(bool, 4))
 def test_masked_sum_does_not_look_at_masked_rows(x, where):

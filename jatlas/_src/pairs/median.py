@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,12 @@ MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 # Counts of pairs can be beyond the integers that there are without float64: they are
 # kept as multiples of this and the rest.
 LIMB = 1 << 16
+# Rows whose median is a first guess at that of all.
+_SOME = 512
+# By products a median is searched to so many units in the last place, of some rows to
+# so many. It is exact enough unless so many times smaller than the mean; and a square
+# that is no more than so many eps of what it is the difference of can be of copies.
+_NEARLY, _ROUGHLY, _SMALL, _UNSURE = 8, 1 << 14, 16, 64
 
 
 @border.jit(static_argnames="rule")
@@ -59,7 +65,7 @@ def median_distance(
     check_median(rule)
     rows = arrays.all_rows(x, where)
     x, factor = arrays.rescaled(arrays.widen(x), rows)
-    return arrays.safe_sqrt(median_square(x, rule, rows)) / factor
+    return arrays.safe_sqrt(median_square(x, rule, rows, True)) / factor
 
 
 def check_median(rule: str) -> None:
@@ -71,21 +77,24 @@ def check_median(rule: str) -> None:
         )
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
+@partial(jax.custom_jvp, nondiff_argnums=(1, 3))
 def median_square(
-    x: Float[Array, "N D"], rule: str, rows: Bool[Array, " N"]
+    x: Float[Array, "N D"], rule: str, rows: Bool[Array, " N"], exact: bool
 ) -> Float[Array, ""]:
-    """The median of squared distances by one of the rules `MEDIANS`."""
-    return jnp.mean(_middle_squares(x, rule, rows))
+    """The median of squared distances by one of the rules `MEDIANS`.
+
+    If not exact, it is off by some multiples of its rounding.
+    """
+    return jnp.mean(_middle_squares(x, rule, rows, exact))
 
 
 @median_square.defjvp
 def _median_square_jvp(
-    rule: str, primals: tuple[Array, Array], tangents: tuple[Array, Any]
+    rule: str, exact: bool, primals: tuple[Array, Array], tangents: tuple[Array, Any]
 ) -> tuple[Array, Array]:
     """The change of the squared distances of the pairs in the middle."""
     (x, rows), (change, _) = primals, tangents
-    middle = _middle_squares(x, rule, rows)
+    middle = _middle_squares(x, rule, rows, exact)
     value = jnp.mean(middle)
     if not len(x):
         return value, jnp.zeros_like(value)
@@ -116,46 +125,71 @@ def _pair_at(
 
 
 def _middle_squares(
-    x: Float[Array, "N D"], rule: str, rows: Bool[Array, " N"]
+    x: Float[Array, "N D"], rule: str, rows: Bool[Array, " N"], exact: bool
 ) -> Float[Array, " T"]:
-    """The squared distances in the middle, by the rule; NaN if none."""
+    """The squared distances in the middle, by the rule; NaN if none.
+
+    They are looked for among distances by products first. If that is not enough, as
+    they are to be exact or are small beside the space, then among differences, close to
+    what was found.
+    """
     x = jax.lax.stop_gradient(x)
-    guess = jnp.full(1 if rule == "lower_nonzero" else 2, tiles.spread(x, rows)[0])
-    if len(x) > 2 * tiles.ROWS:
-        step = len(x) // tiles.ROWS  # of some of the rows: near enough, and soon found
-        guess = _search(x[::step], rule, rows[::step], guess)
-    squares = _search(x, rule, rows, guess)
-    some = jnp.any(rows) if rule == "middle_all" else squares[0] > 0
-    known = some & jnp.all(jnp.isfinite(arrays.keep(x, rows)))
+    mean_square, _, mean = tiles.spread(x, rows)
+    guess = jnp.full(1 if rule == "lower_nonzero" else 2, mean_square)
+    if len(x) > 2 * _SOME:
+        step = len(x) // _SOME  # of some of the rows: near enough, and soon known
+        some = _Space(x[::step], rows[::step], mean, jnp.bool_(False))
+        guess = _search(some, rule, guess, _ROUGHLY)
+
+    def tried(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        fine, _, guess = state
+        squares = _search(_Space(x, rows, mean, fine), rule, guess, _NEARLY)
+        enough = ~jnp.bool_(exact) & (jnp.min(squares) > mean_square / _SMALL)
+        return jnp.bool_(True), fine | enough, squares
+
+    start: tuple[Array, ...] = (jnp.bool_(False), jnp.bool_(False), guess)
+    start = layout.varying(start, x, rows)
+    *_, squares = jax.lax.while_loop(lambda state: ~state[1], tried, start)
+    some_pairs = jnp.any(rows) if rule == "middle_all" else squares[0] > 0
+    known = some_pairs & jnp.all(jnp.isfinite(arrays.keep(x, rows)))
     return jnp.where(known, squares, jnp.nan)
 
 
+class _Space(NamedTuple):
+    """Rows, those that count, their mean, and whether differences are needed."""
+
+    x: Float[Array, "N D"]
+    rows: Bool[Array, " N"]
+    mean: Float[Array, " D"]
+    fine: Bool[Array, ""]
+
+
 def _search(
-    x: Float[Array, "N D"],
-    rule: str,
-    rows: Bool[Array, " N"],
-    guess: Float[Array, " T"],
+    space: _Space, rule: str, guess: Float[Array, " T"], tolerance: int
 ) -> Float[Array, " T"]:
-    """The squared distances in the middle, exactly, from a guess at them.
+    """The squared distances in the middle, from a guess at them.
+
+    Exactly by differences; by products to so many units in the last place.
 
     Floats that are not negative have the order of their bits. A square in the middle is
     at least t if more squares are t or above than below it; for the upper of two, at
     least as many. A pass over the tiles tries some t close to the guess, others ever
     farther from it, others spread evenly between the bounds, and guesses anew: two or
-    three passes as a rule, and never more than one for four bits.
+    three passes as a rule, and never more than one for three bits.
     """
-    bits = partial(jax.lax.bitcast_convert_type, new_dtype=_integer(x.dtype))
-    samples = tiles.samples_of([x], rows)
+    bits = partial(jax.lax.bitcast_convert_type, new_dtype=_integer(space.x.dtype))
+    samples = tiles.samples_of([space.x], space.rows)
     lower = jnp.arange(len(guess))[:, None] == 0
+    enough = jnp.where(space.fine, 1, tolerance)
 
     def narrowed(state: tuple[Array, ...]) -> tuple[Array, ...]:
         low, high, above_low, above_high, guess = state
         tried = jnp.clip(_around(guess, low, high), low + 1, high - 1)
-        counts = tiles.sweep(partial(_below, tried=tried.ravel(), rule=rule), samples)
-        many, few = _excess(counts)
+        below = partial(_below, space, rule, tried.ravel())
+        many, few = _excess(tiles.sweep(below, samples))
         many, few = many.reshape(tried.shape), few.reshape(tried.shape)
         reached = (many > 0) | ((many == 0) & ((few > 0) | ~lower))
-        above = many.astype(x.dtype) * LIMB + few.astype(x.dtype)
+        above = many.astype(space.x.dtype) * LIMB + few.astype(space.x.dtype)
 
         def best(pick: Callable, ours: Array, new: Array, old: Array) -> Array:
             return pick(jnp.where(ours, new, old), axis=1, keepdims=True)
@@ -165,7 +199,7 @@ def _search(
         above_low = best(jnp.min, reached, above, above_low)
         above_high = best(jnp.max, ~reached, above, above_high)
         share = jnp.nan_to_num(above_low / (above_low - above_high), nan=0.5)
-        guess = low + (share * (high - low).astype(x.dtype)).astype(low.dtype)
+        guess = low + (share * (high - low).astype(space.x.dtype)).astype(low.dtype)
         return low, high, above_low, above_high, guess
 
     guess = guess[:, None]
@@ -173,11 +207,11 @@ def _search(
     bounds = bits(jnp.zeros_like(guess)), bits(infinite)
     start: tuple[Array, ...] = (*bounds, infinite, -infinite, bits(guess))
     low, *_ = jax.lax.while_loop(
-        lambda state: jnp.any(state[1] - state[0] > 1),
+        lambda state: jnp.any(state[1] - state[0] > enough),
         narrowed,
         layout.varying(start, samples),
     )
-    return jax.lax.bitcast_convert_type(low[:, 0], x.dtype)
+    return jax.lax.bitcast_convert_type(low[:, 0], space.x.dtype)
 
 
 def _around(
@@ -185,17 +219,21 @@ def _around(
 ) -> Int[Array, "T K"]:
     """Values to try: near the guess, far, and evenly between the bounds."""
     dtype = guess.dtype
-    near = jnp.arange(-8, 9, dtype=dtype)
-    far = 16 << jnp.arange(0, jnp.iinfo(dtype).bits - 6, 2, dtype=dtype)
-    even = low + (high - low) // 16 * jnp.arange(1, 16, dtype=dtype)
+    near = jnp.arange(-4, 5, dtype=dtype)
+    far = 32 << jnp.arange(0, jnp.iinfo(dtype).bits - 7, 3, dtype=dtype)
+    even = low + (high - low) // 8 * jnp.arange(1, 8, dtype=dtype)
     return jnp.concatenate([guess + near, guess + far, guess - far, even], axis=1)
 
 
 def _below(
-    group: tiles.Samples, block: tiles.Samples, tried: Int[Array, " K"], rule: str
+    space: _Space,
+    rule: str,
+    tried: Int[Array, " K"],
+    group: tiles.Samples,
+    block: tiles.Samples,
 ) -> Int[Array, " K1"]:
     """Counts of a tile's squares below each value tried, then of all."""
-    squares = tiles.squares(group.spaces[0], block.spaces[0], block.spaces[0][0])
+    squares = _squares(space, group, block)
     pairs = tiles.pairs_of(group, block)
     if rule != "middle_all":
         pairs &= squares != 0
@@ -211,6 +249,27 @@ def _below(
     start = layout.varying(start, parts, tried)
     below = arrays.matmul(jax.lax.scan(add, start, parts)[0], jnp.ones(len(squares)))
     return jnp.sum(below, axis=1).astype(jnp.int32)
+
+
+def _squares(
+    space: _Space, group: tiles.Samples, block: tiles.Samples
+) -> Float[Array, "R B"]:
+    """A tile's squared distances, zero of copies only.
+
+    A product cannot tell copies from rows that are near. Where there are such, it is
+    done by differences.
+    """
+    x, y = group.spaces[0], block.spaces[0]
+    others = tiles.pairs_of(group, block, distinct=True)
+    quick = tiles.squares_by_product(x, y, space.mean)
+    lengths = [jnp.sum((side - space.mean) ** 2, axis=1) for side in (x, y)]
+    rounding = _UNSURE * jnp.finfo(quick.dtype).eps
+    near = quick <= rounding * (lengths[0][:, None] + lengths[1])
+    return jax.lax.cond(
+        space.fine | jnp.any(near & others),
+        lambda: tiles.squares(x, y, space.mean),
+        lambda: jnp.where(others, quick, 0),
+    )
 
 
 def _excess(counts: Int[Array, "J K1"]) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
