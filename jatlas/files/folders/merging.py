@@ -96,8 +96,8 @@ def merge_to_folder(
         batch_size: rows that are read and sent to the device at once.
         say: as in `merge_files`.
         progress: as in `merge_files`.
-        **coordinates: `coordinates`, `anchors` and the other options of `merge_files`
-            on coordinates.
+        coordinates: options of `merge_files` by their names, `coordinates`, `anchors`
+            and all on these.
 
     Returns:
         A `MergedFolder`.
