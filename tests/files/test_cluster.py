@@ -35,7 +35,10 @@ def files(tmp_path_factory):
 def address():
     """The scheduler of two workers in this process."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster.scheduler_address
 
@@ -143,7 +146,8 @@ PROCESSES = """
 import sys, time
 from distributed import LocalCluster
 if __name__ == "__main__":
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as c:
+    two = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**two) as c:
         print(c.scheduler_address, *[w.pid for w in c.workers.values()], flush=True)
         time.sleep(600)
 """

@@ -58,7 +58,7 @@ def cluster_run(
                 distributed.LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # a free port, not for others
                     silence_logs=logging.CRITICAL,
                 )
             )

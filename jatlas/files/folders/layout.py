@@ -99,7 +99,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         name = str(error.filename).replace(str(hidden), str(path))
         raise OSError(error.errno, error.strerror, name) from error
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        for _ in range(2):  # again if a worker has put something there meanwhile
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _hidden(final: Path) -> Path:

@@ -200,6 +200,8 @@ def reduce_part(job: Job, part: Part, advance: Advance) -> Written:
                 presence[samples - first, chart] = True
                 advance(len(rows))
     merged = through_nystroem(recipe, state.merged, job.batch_size)
+    if not job.work.is_dir():  # given up meanwhile: writing would make it anew
+        raise FileNotFoundError(2, "the merge was given up", str(job.folder))
     spread = disagreement(state)
     atlas = AtlasFile(ids, merged, state.count, spread, recipe, presence)
     digest = write_part(job.folder, part.number, atlas, _beside(job, part.number))
