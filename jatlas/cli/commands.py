@@ -1,6 +1,7 @@
 """Commands on files: merge, evaluate, add, project, neighbors, compare, view.
 
     python -m jatlas merge a.npz b.parquet c.safetensors --ids id --out atlas.parquet
+    python -m jatlas merge a.npz b.parquet --out atlas/ --workers 2
     python -m jatlas evaluate a.npz b.parquet c.safetensors
     python -m jatlas add atlas.parquet d.npz --out grown.parquet
     python -m jatlas add atlas.parquet next_week.npz --chart c --out more.parquet
@@ -30,6 +31,7 @@ from jatlas.cli.printing import (
     say_comparison,
     say_disagreement,
     say_neighbors,
+    say_spread,
     say_warning,
     say_written,
 )
@@ -37,10 +39,12 @@ from jatlas.cli.progress import line
 from jatlas.files import storage
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import compare_files
-from jatlas.files.formats.atlas_table import RewrittenTable, id_and_kept
+from jatlas.files.folders.layout import is_folder
+from jatlas.files.folders.merging import merge_to_folder
+from jatlas.files.folders.tables import table_source
+from jatlas.files.formats.atlas_table import RewrittenTable
 from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.columns.keep import beside_of, check_keep
-from jatlas.files.formats.rows import rows_of
 from jatlas.files.formats.sources import Source
 from jatlas.files.formats.whole import write_whole
 from jatlas.files.kinds.evaluating import check_json, evaluate_files
@@ -72,9 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _merge(options: argparse.Namespace) -> int:
     storage.check_output(options.out, options.files)
     if options.keep and not _is_table(options.out):
-        raise ValueError("--keep takes an --out that ends in .parquet.")
+        raise ValueError("--keep takes an --out that ends in .parquet, or a folder.")
     checked(**_coordinates(options))
     sources = open_all(options.files, **_reading(options))
+    if is_folder(options.out):
+        return _merge_to_folder(options, sources)
+    if options.workers is not None or options.scheduler is not None:
+        raise ValueError(
+            "--workers and --scheduler write an atlas in parts: let --out be a folder, "
+            "atlas/ say."
+        )
     check_keep(sources, options.keep, say)
     with line("rows", _row_size(sources)) as show:
         atlas = merge_files(
@@ -89,6 +100,25 @@ def _merge(options: argparse.Namespace) -> int:
     say_disagreement(atlas)
     beside = _beside(options, atlas, sources, options.keep)
     return say_written(storage.save(options.out, atlas, beside=beside))
+
+
+def _merge_to_folder(options: argparse.Namespace, sources: Sequence[Source]) -> int:
+    with line("rows", _row_size(sources)) as show:
+        merged = merge_to_folder(
+            options.out,
+            sources,
+            keep=options.keep,
+            workers=options.workers,
+            scheduler=options.scheduler,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            say=say,
+            progress=show,
+            **_coordinates(options),
+            **_reading(options),
+        )
+    say_spread(merged.several, merged.disagreement, merged.most)
+    return say_written(merged.files)
 
 
 def _add(options: argparse.Namespace) -> int:
@@ -111,9 +141,7 @@ def _add(options: argparse.Namespace) -> int:
     if not (_is_table(options.out) and _is_table(options.atlas)):
         beside = _beside(options, grown, [source])
     else:  # the atlas's columns stay, with those of the file
-        id_name, kept = id_and_kept(Path(options.atlas))
-        rows = rows_of(atlas.merged)._replace(id_name=id_name)
-        table = Source(Path(options.atlas), atlas.ids, rows)
+        table, kept = table_source(Path(options.atlas), atlas)
         beside = beside_of([table, source], grown.ids, kept)
     return say_written(storage.save(options.out, grown, beside=beside))
 
@@ -225,7 +253,7 @@ def _row_size(sources: Sequence[Source]) -> float:
 
 
 def _is_table(path: str) -> bool:
-    return Path(path).suffix.lower() == ".parquet"
+    return is_folder(path) or Path(path).suffix.lower() == ".parquet"
 
 
 def _beside(

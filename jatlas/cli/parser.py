@@ -27,6 +27,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="COLUMN",
         help="columns of tables and arrays of .npz that stand in the Parquet file too",
     )
+    merge.add_argument(
+        "--workers", type=int, help="processes on this machine, for a folder as --out"
+    )
+    merge.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster, tcp://HOST:8786, for a folder as --out",
+    )
     _coordinates(merge)
     evaluate = _command(
         commands, "evaluate", "score kinds of coordinates, and merge nothing"
@@ -157,7 +165,11 @@ def _input(
 
 
 def _output(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", required=True, help="x.parquet or x.safetensors")
+    command.add_argument(
+        "--out",
+        required=True,
+        help="x.parquet, x.safetensors, or x/, a folder of Parquet parts",
+    )
     _batch_size(command)
 
 

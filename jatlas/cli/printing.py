@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jatlas.files.comparing import Comparison
 from jatlas.files.kinds.nearest import Neighbor
 from jatlas.files.recipe import AtlasFile
@@ -18,13 +20,18 @@ def say(text: str) -> None:
 
 def say_disagreement(atlas: AtlasFile) -> None:
     """Print how far the charts are apart, if samples are in several."""
-    several = atlas.disagreement[atlas.count > 1]
+    several = atlas.disagreement[atlas.count > 1].astype(np.float64)
     if several.size:
+        say_spread(several.size, several.mean(), several.max())
+
+
+def say_spread(several: int, mean: float, most: float) -> None:
+    """Print how far charts are apart about so many samples."""
+    if several:
         say(
-            f"{several.size} samples are in several charts, which disagree by "
-            f"{several.mean():.3g} on average, by {several.max():.3g} at most (the "
-            "deviation of a coordinate over them: it does not tell how well search "
-            "works)"
+            f"{several} samples are in several charts, which disagree by {mean:.3g} on "
+            f"average, by {most:.3g} at most (the deviation of a coordinate over them: "
+            "it does not tell how well search works)"
         )
 
 
@@ -61,5 +68,9 @@ def say_comparison(comparison: Comparison, permutations: int) -> None:
 
 def say_written(files: Sequence[Path]) -> int:
     """Print which files were written; the exit code of success."""
-    say("wrote " + ", ".join(map(str, files)))
+    most = 4
+    shown = list(map(str, files[:most] if len(files) > most + 1 else files))
+    if len(shown) < len(files):
+        shown.append(f"... ({len(files)} files)")
+    say("wrote " + ", ".join(shown))
     return 0

@@ -2,6 +2,7 @@
 
 from jatlas.files.adding import add_file
 from jatlas.files.comparing import Comparison, Likeness, compare_files
+from jatlas.files.folders.merging import MergedFolder, merge_to_folder
 from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.columns.keep import read_beside
 from jatlas.files.kinds.evaluating import Evaluation, evaluate_files
@@ -19,6 +20,7 @@ __all__ = [
     "ConsensusMaps",
     "Evaluation",
     "Likeness",
+    "MergedFolder",
     "Neighbor",
     "Reading",
     "Recipe",
@@ -28,6 +30,7 @@ __all__ = [
     "load",
     "load_recipe",
     "merge_files",
+    "merge_to_folder",
     "nearest_samples",
     "project_file",
     "read_beside",

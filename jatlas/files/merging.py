@@ -1,28 +1,19 @@
 """Merge files of embeddings, of any encoders, into one atlas."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
 from jatlas._src import arrays, border
 from jatlas.files.coordinates import through_nystroem
-from jatlas.files.formats.sources import Source
-from jatlas.files.kinds.choosing import candidates, choose, is_scored
-from jatlas.files.kinds.fitting import fitted_recipe, with_nystroem
-from jatlas.files.kinds.options import (
-    ANCHORS,
-    CONSENSUS,
-    NYSTROEM,
-    RELATIVE,
-    checked,
-)
+from jatlas.files.kinds.fitting import with_nystroem
+from jatlas.files.kinds.options import RELATIVE, checked
+from jatlas.files.kinds.planning import plan_merge
 from jatlas.files.kinds.rows import chart_rows
-from jatlas.files.readers import File, Names, Reading, file_hash, open_all
+from jatlas.files.readers import File, Names, Reading, open_all
 from jatlas.files.recipe import AtlasFile, check_atlas, num_averaged
-from jatlas.files.reports import Progress, Say, counted, quiet
+from jatlas.files.reports import Progress, Say, quiet
 from jatlas.files.sums import add_rows, disagreement, empty_running
-from jatlas.files.survey import redrawn, say_survey, survey
 
 
 @border.promoting
@@ -120,54 +111,27 @@ def merge_files(
         features,
     )
     arrays.check_count("batch_size", batch_size, 1)
-    lined_up = survey(open_all(paths, ids, embeddings, reading))
-    id_type = (reading or Reading()).id_type
-    given = candidates(lined_up, kind, anchors, id_type=id_type, seed=seed)
-    scored = is_scored(lined_up, kind, say is not None)
-    advance = counted(progress, (2 + scored) * int(lined_up.presence.sum()))
-    hashes = _hashes(lined_up.sources)
-    lines: list[str] = []  # said behind the table, once all rows were looked at
-    chosen = choose(
-        given,
+    plan = plan_merge(
+        open_all(paths, ids, embeddings, reading),
         kind,
-        scored,
+        anchors,
+        id_type=(reading or Reading()).id_type,
         seed=seed,
         batch_size=batch_size,
-        advance=advance,
-        say=lines.append,
+        say=say,
+        progress=progress,
     )
-    samples = given.samples
-    if chosen.coordinates == CONSENSUS:
-        samples = samples._replace(anchors=samples.anchors[:0])
-    fitted = partial(fitted_recipe, kind=chosen, batch_size=batch_size)
-    recipe = fitted(samples, advance=advance, say=lines.append)
+    samples, recipe = plan.samples, plan.recipe
     say = say or quiet
-    say_survey(samples, say)
-    for text in lines:
-        say(text)
-    again = samples
-    if chosen.coordinates != CONSENSUS:
-        again = redrawn(
-            samples,
-            anchors or ANCHORS,
-            recipe.anchors,
-            seed=seed,
-            batch_size=batch_size,
-            say=say,
-        )
-    if again is not samples:
-        samples = again
-        recipe = fitted(samples, advance=lambda _: None, say=quiet)
-    recipe = recipe._replace(hashes=hashes)
     state = empty_running(samples.ids.size, num_averaged(recipe))
     for m, (source, place) in enumerate(
         zip(samples.sources, samples.places, strict=True)
     ):
         for start, rows in chart_rows(recipe, m, source, batch_size, say):
             add_rows(state, place[start : start + len(rows)], rows)
-            advance(len(rows))
+            plan.advance(len(rows))
     merged = state.merged
-    if chosen.coordinates == NYSTROEM:
+    if plan.nystroem:
         recipe = with_nystroem(recipe, merged[samples.anchors], say)
         merged = through_nystroem(recipe, merged, batch_size)
     atlas = AtlasFile(
@@ -180,17 +144,3 @@ def merge_files(
     )
     check_atlas(atlas)
     return atlas
-
-
-def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:
-    """Of each file; ValueError if two, by whatever names, are the same."""
-    hashes: dict[str, Source] = {}
-    for source in sources:
-        digest = file_hash(source.path)
-        if digest in hashes:
-            raise ValueError(
-                f"{hashes[digest].path} and {source.path} are the same byte for byte; "
-                "a chart joins once. Leave one out."
-            )
-        hashes[digest] = source
-    return tuple(hashes)

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from jatlas._src import border
+from jatlas.files.folders import layout, tables
 from jatlas.files.formats import atlas_table, atlas_tensors
 from jatlas.files.formats.columns.beside import Beside, checked_beside
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import check_local
 from jatlas.files.formats.whole import check_folder, check_inputs, write_whole
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
-
-_SUFFIXES = (".parquet", ".safetensors")
 
 
 @border.short
@@ -30,6 +30,8 @@ def save(
     .safetensors   one file with the rows and the recipe
     .parquet       a table (id, atlas, charts, disagreement, members) that other tools
                    read, and beside it the recipe, x.recipe.safetensors for x.parquet
+    none, or x/    a folder of such tables, part-00000.parquet and so on, with the
+                   recipe, _recipe.safetensors
     ============== ==================================================================
 
     Any reader of safetensors reads the first, and NumPy in three lines::
@@ -39,12 +41,13 @@ def save(
         merged = np.frombuffer(raw[start + begin : start + end], "<f4").reshape(about["shape"])
 
     Args:
-        path: ends in .safetensors or .parquet. A file that is there is replaced, once
-            the new one is whole. Folders are made.
+        path: ends in .safetensors or .parquet, or is a folder. A file that is there, or
+            a folder with an atlas, is replaced, once the new one is whole. Folders are
+            made.
         atlas: an `AtlasFile`.
         recipe: of an atlas or recipe on disk that has the same recipe: a table then
-            names it, and no recipe is written beside it. A .safetensors file always
-            holds its recipe.
+            names it, and no recipe is written beside it. A .safetensors file and a
+            folder always hold their recipe.
         beside: columns (N,) that stand in a table too, and the name of its ids, from
             `read_beside` or of your own.
 
@@ -52,7 +55,8 @@ def save(
         The paths of the files that were written.
 
     Raises:
-        ValueError: if the path ends otherwise, the atlas is no `AtlasFile`, or
+        ValueError: if the path ends otherwise, or is a folder that is there and no
+            atlas; the atlas is no `AtlasFile`, or
             something in it has another shape or dtype than an `AtlasFile` says, is NaN
             or infinite, is a masked array, repeats (ids) or is a similarity without a
             name; the other recipe is not the same; or columns are for a .safetensors
@@ -72,16 +76,18 @@ def save(
         [[1.0], [0.3]]
     """  # noqa: E501 - three lines are promised
     check_output(path)
-    path = Path(path)
+    path, is_folder = Path(path), layout.is_folder(path)
     check_atlas(atlas)
     stands = checked_beside(beside, atlas.ids.size)
+    if is_folder:
+        return tables.save_folder(path, atlas, stands)
     if path.suffix.lower() == ".parquet":
         at = None if recipe is None else recipe_file(Path(recipe))
         files = atlas_table.writers(path, atlas, at, stands)
     elif stands.columns:
         raise ValueError(
             f"{path}: columns (beside=..., --keep) are for an atlas in Parquet; let it "
-            "end in .parquet."
+            "end in .parquet, or be a folder."
         )
     else:
         files = {path: atlas_tensors.atlas_writer(atlas)}
@@ -96,8 +102,8 @@ def load(path: str | Path) -> AtlasFile:
     No code in a file is ever run.
 
     Args:
-        path: of a .safetensors file, or of a .parquet file with its recipe beside it,
-            or where it says.
+        path: of a .safetensors file, of a .parquet file with its recipe beside it, or
+            where it says, or of a folder of parts.
 
     Returns:
         An `AtlasFile` of NumPy arrays, in the dtypes that were saved. A table that
@@ -105,7 +111,8 @@ def load(path: str | Path) -> AtlasFile:
 
     Raises:
         ValueError: if it is cut off, changed, of an unknown version, a recipe alone, or
-            no atlas; if the recipe beside it is missing or is another atlas's.
+            no atlas; if the recipe beside it, or a part, is missing or is another
+            atlas's.
         OSError: if it cannot be read.
         ImportError: if it is Parquet and pyarrow is not installed.
 
@@ -120,9 +127,8 @@ def load(path: str | Path) -> AtlasFile:
         ...     load(path).count.tolist()
         [1, 1]
     """
-    if _is_table(path):
-        return atlas_table.read_atlas(Path(path))
-    return atlas_tensors.read_atlas(Path(path))
+    atlas: AtlasFile = _format(path).read_atlas(Path(path))
+    return atlas
 
 
 @border.short
@@ -152,14 +158,18 @@ def load_recipe(path: str | Path) -> Recipe:
         ...     load_recipe(path).charts
         ('birds',)
     """
-    if _is_table(path):
-        return atlas_table.read_recipe(Path(path))
-    return atlas_tensors.read_recipe(Path(path))[0]
+    if (kind := _format(path)) is atlas_tensors:
+        return atlas_tensors.read_recipe(Path(path))[0]
+    recipe: Recipe = kind.read_recipe(Path(path))
+    return recipe
 
 
 def recipe_file(path: Path) -> Path:
     """The file in which the recipe of an atlas lies."""
-    return atlas_table.recipe_location(path) if _is_table(path) else path
+    if path.is_dir():
+        return path / layout.RECIPE
+    table = _format(path) is atlas_table
+    return atlas_table.recipe_location(path) if table else path
 
 
 def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
@@ -167,27 +177,35 @@ def check_output(path: str | Path, inputs: Sequence[str | Path] = ()) -> None:
 
     Nor may it, or the recipe beside it, be one of the inputs: they would be lost.
     """
+    if layout.is_folder(path):
+        layout.check_folder_output(path, inputs)
+        return
     check_local(path)
     path = Path(path)
     check_inputs([path, atlas_table.recipe_path(path)], inputs)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}.")
+    if path.suffix.lower() not in layout.FILES:
+        raise ValueError(
+            f"{path} must end in {' or '.join(layout.FILES)}, or in a slash: a folder "
+            "of parts."
+        )
     if path.suffix.lower() == ".parquet":
         atlas_table.check_package()
     check_folder(path)
 
 
-def _is_table(path: str | Path) -> bool:
-    """Whether the suffix is a table's; ValueError for no atlas."""
+def _format(path: str | Path) -> ModuleType:
+    """The module that reads such an atlas; ValueError for none."""
     check_local(path)
     path = Path(path)
     suffix = path.suffix.lower()
     with faults_of(path):
         if not path.exists():
             raise FileNotFoundError(2, "No such file or directory", str(path))
-        if suffix not in _SUFFIXES:
+        if path.is_dir():
+            return tables
+        if suffix not in layout.FILES:
             raise ValueError(
-                f"an atlas is in a file that ends in {' or '.join(_SUFFIXES)}, as "
-                f"`save` writes it; this one ends in {suffix!r}."
+                f"an atlas is in a file that ends in {' or '.join(layout.FILES)}, or "
+                f"in a folder, as `save` writes it; this one ends in {suffix!r}."
             )
-    return suffix == ".parquet"
+    return atlas_table if suffix == ".parquet" else atlas_tensors

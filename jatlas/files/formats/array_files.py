@@ -120,7 +120,7 @@ def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: _Head) -> Rows:
             stream.read()
 
     size = shape[0], rows.shape[1]
-    return Rows(size, rows.dtype, batches, partial(joined, batches))
+    return Rows(size, rows.dtype, batches, partial(joined, batches, size[0]))
 
 
 def _check_length(

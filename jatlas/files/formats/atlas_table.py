@@ -25,11 +25,11 @@ MEMBERS = "members"
 
 # Of an atlas in two files both hold its digest, the table under this name; and the name
 # of the column of ids, which is that in the files.
-_DIGEST, _ID = "jatlas", "jatlas.id"
+DIGEST, ID = "jatlas", "jatlas.id"
 
 # A table without a recipe beside it names the file of its recipe, as a path from its
 # folder, and that recipe's digest.
-_RECIPE, _RECIPE_DIGEST = "jatlas.recipe", "jatlas.recipe.digest"
+RECIPE, RECIPE_DIGEST = "jatlas.recipe", "jatlas.recipe.digest"
 
 
 class RewrittenTable(UserWarning):
@@ -43,8 +43,8 @@ def writers(
 
     The table alone, which then names the file of its recipe, if that is given.
     """
-    digest = _table_digest(atlas)
-    metadata = {_DIGEST: digest, _ID: beside.id_name}
+    digest = table_digest(atlas)
+    metadata = {DIGEST: digest, ID: beside.id_name}
     if recipe is None:
         return {
             recipe_path(path): atlas_tensors.recipe_writer(atlas.recipe, digest),
@@ -56,27 +56,28 @@ def writers(
             f"{recipe} is not the recipe of this atlas; leave recipe=... out, and the "
             "recipe is written beside the table."
         )
-    metadata[_RECIPE] = os.path.relpath(recipe.resolve(), path.parent.resolve())
-    metadata[_RECIPE_DIGEST] = wanted
+    metadata[RECIPE] = os.path.relpath(recipe.resolve(), path.parent.resolve())
+    metadata[RECIPE_DIGEST] = wanted
     return {path: table_writer(atlas, COLUMNS[1], metadata, beside)}
 
 
-def _table_digest(atlas: AtlasFile) -> str:
+def table_digest(atlas: AtlasFile) -> str:
     """The digest of an atlas as a table gives it back."""
     return atlas_tensors.atlas_digest(atlas._replace(ids=names.plain_ids(atlas.ids)))
 
 
 def recipe_location(path: Path) -> Path:
     """The file that holds the recipe of an atlas in Parquet."""
-    named = _metadata(path).get(_RECIPE)
+    named = metadata_of(path).get(RECIPE)
     return recipe_path(path) if named is None else path.parent / named
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata_of(path: Path) -> dict[str, str]:
+    """What a table says of itself, by the keys above."""
     parquet = package("pyarrow.parquet", "Parquet")
     with faults_of(path):
         metadata = parquet.read_schema(path).metadata or {}
-        keys = (_DIGEST, _ID, _RECIPE, _RECIPE_DIGEST)
+        keys = (DIGEST, ID, RECIPE, RECIPE_DIGEST)
         coded = {key: metadata.get(key.encode()) for key in keys}
         return {key: text.decode() for key, text in coded.items() if text is not None}
 
@@ -106,33 +107,53 @@ def _recipe_and_digest(path: Path) -> tuple[Recipe, str | None]:
 
     It is empty if another tool wrote the table since, None if it never had one.
     """
-    about, location = _metadata(path), recipe_location(path)
+    about, location = metadata_of(path), recipe_location(path)
     name = os.path.relpath(location, path.parent)
     if not location.is_file():
-        where = "where it was" if _RECIPE in about else "beside it"
+        where = "where it was" if RECIPE in about else "beside it"
         raise BadFile(
             f"{path}: it is no atlas, or not without its recipe, {name}, which must "
             f"lie {where}."
         )
     recipe, digest = atlas_tensors.read_recipe(location)
-    if _RECIPE in about:
-        same = about.get(_RECIPE_DIGEST) == atlas_tensors.recipe_digest(recipe)
-        digest = about.get(_DIGEST)
+    if RECIPE in about:
+        same = about.get(RECIPE_DIGEST) == atlas_tensors.recipe_digest(recipe)
+        digest = about.get(DIGEST)
     else:
         # The mark of a table is lost where another tool writes it anew. In an atlas
         # that was written before they had one, neither has a digest.
-        same = about.get(_DIGEST) in (None, digest)
+        same = about.get(DIGEST) in (None, digest)
     if not same:
         raise BadFile(
             f"{path}: {name} is the recipe of another atlas; put back the one that was "
             "written with it."
         )
-    return recipe, "" if digest is not None and _DIGEST not in about else digest
+    return recipe, "" if digest is not None and DIGEST not in about else digest
 
 
 def read_atlas(path: Path) -> AtlasFile:
     """An atlas in Parquet, with its recipe."""
     recipe, digest = _recipe_and_digest(path)
+    atlas = read_table(path, recipe)
+    with faults_of(path):
+        check_atlas(atlas)
+    if digest is not None and digest != table_digest(atlas):
+        warn_rewritten(path)
+    return atlas
+
+
+def warn_rewritten(path: Path) -> None:
+    """Warn that another tool wrote the table anew."""
+    warnings.warn(
+        f"{path}: it was written anew by another tool, and is no longer the table "
+        "that its recipe knows; its rows are taken as they are.",
+        RewrittenTable,
+        stacklevel=5,
+    )
+
+
+def read_table(path: Path, recipe: Recipe) -> AtlasFile:
+    """The rows of a table with this recipe, not yet checked."""
     id_name, _ = id_and_kept(path)
     ids, merged = read_embeddings(path, ids=id_name, embeddings=COLUMNS[1])
     parquet = package("pyarrow.parquet", "Parquet")
@@ -144,16 +165,7 @@ def read_atlas(path: Path) -> AtlasFile:
         presence = None
         if MEMBERS in wanted:
             presence = _presence(table.column(MEMBERS), recipe)
-        atlas = AtlasFile(ids, merged, count, spread, recipe, presence)
-        check_atlas(atlas)
-    if digest is not None and digest != _table_digest(atlas):
-        warnings.warn(
-            f"{path}: it was written anew by another tool, and is no longer the table "
-            "that its recipe knows; its rows are taken as they are.",
-            RewrittenTable,
-            stacklevel=4,
-        )
-    return atlas
+        return AtlasFile(ids, merged, count, spread, recipe, presence)
 
 
 def id_and_kept(path: Path) -> tuple[str, list[str]]:
@@ -171,7 +183,7 @@ def id_and_kept(path: Path) -> tuple[str, list[str]]:
         ]
         if not others:
             raise ValueError("it is no atlas: it has no column of ids.")
-    id_name = _metadata(path).get(_ID, COLUMNS[0])
+    id_name = metadata_of(path).get(ID, COLUMNS[0])
     id_name = id_name if id_name in others else others[0]
     return id_name, [name for name in others if name != id_name]
 

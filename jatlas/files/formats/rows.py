@@ -53,9 +53,23 @@ class Rows(NamedTuple):
     columns: tuple[str, ...] = ()
 
 
-def joined(batches: Callable[[int], Iterator[np.ndarray]]) -> np.ndarray:
-    """All rows that a function of batches gives, in memory."""
-    return np.concatenate(list(batches(AT_ONCE)))
+def joined(batches: Callable[[int], Iterator[np.ndarray]], size: int) -> np.ndarray:
+    """All rows that a function of batches gives, in memory once.
+
+    Raises:
+        ValueError: if they are not so many, or of two widths.
+    """
+    rows, start = None, 0
+    for x in batches(AT_ONCE):
+        if rows is None:
+            rows = np.empty((size, x.shape[1]), x.dtype)
+        if rows.dtype != x.dtype:
+            rows = rows.astype(np.result_type(rows, x), copy=False)
+        rows[start : start + len(x)] = x.reshape(len(x), rows.shape[1])
+        start += len(x)
+    if rows is None or start < size:
+        raise ValueError(f"it has {size} ids and {start} embeddings: it is damaged.")
+    return rows
 
 
 def rows_of(array: Any) -> Rows:

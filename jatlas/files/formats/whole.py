@@ -70,7 +70,7 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
     with ExitStack() as undo:
         parts = {}
         for path, fill in files.items():
-            with _named(path):
+            with named(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 handle, part = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
                 undo.callback(_remove, part)
@@ -81,12 +81,12 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
                 os.chmod(part, 0o644)
             parts[path] = part
         for path, part in parts.items():
-            with _named(path):
+            with named(path):
                 os.replace(part, path)
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """System errors, renamed from the hidden file to the wanted one."""
     try:
         yield

@@ -50,7 +50,7 @@ def open_word2vec(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
     size, dtype = (len(words), width), np.dtype(np.float32)
     ids = names.text_array(words)
-    return ids, Rows(size, dtype, batches, partial(joined, batches))
+    return ids, Rows(size, dtype, batches, partial(joined, batches, ids.size))
 
 
 def _lines(path: Place) -> Any:

@@ -43,15 +43,15 @@ class Kind(NamedTuple):
 
 
 def checked(
-    coordinates: str,
-    anchors: str | None,
-    similarity: str,
-    center: bool,
-    whiten: bool,
-    shrinkage: float | None,
-    ridge: float | None,
-    power: float | None,
-    features: int | None,
+    coordinates: str = RELATIVE,
+    anchors: str | None = None,
+    similarity: str = "cosine",
+    center: bool = False,
+    whiten: bool = False,
+    shrinkage: float | None = None,
+    ridge: float | None = None,
+    power: float | None = None,
+    features: int | None = None,
 ) -> Kind:
     """The kind that these options mean.
 

@@ -198,13 +198,23 @@ def test_a_file_is_opened_once(monkeypatch, capsys):
         assert code == 0 or "all of its samples are in the atlas already" in error
 
 
-def test_values_that_do_not_fit_one_type_are_refused_by_file(tmp_path):
+def test_values_that_do_not_fit_one_type_are_refused_by_file(
+    tmp_path, capsys, monkeypatch
+):
     for name, values in (("a", [2**53 + 1, 1]), ("b", [0.5, 1.5])):
         columns = {"id": [name, "c"], "e": [[1.0, 2.0], [2.0, 1.0]], "n": values}
         parquet.write_table(arrow.table(columns), tmp_path / f"{name}.parquet")
     files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     with pytest.raises(BadFile, match=r"a\.parquet: --keep n: .*int64.*double"):
         read_beside(files, np.array(["a", "b", "c"]), ["n"])
+
+    def merged(*_, **__):
+        raise AssertionError("the merge has begun")
+
+    monkeypatch.setattr("jatlas.cli.commands.merge_files", merged)
+    command = ["merge", *map(str, files), "--keep", "n", "--out", "o.parquet"]
+    assert main(command) == 2
+    assert "a.parquet: --keep n: " in capsys.readouterr().err
 
 
 def test_ids_of_another_type_find_nothing_and_are_refused(tmp_path):

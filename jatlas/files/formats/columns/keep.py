@@ -75,7 +75,7 @@ def beside_of(
     sources: Sequence[Source], samples: np.ndarray, keep: Sequence[str] = ()
 ) -> Beside:
     """`read_beside` of files that are open."""
-    id_name = check_keep(sources, keep)
+    id_name = check_keep(sources, keep, values=False)
     whose = [("the atlas", samples), *((str(s.path), s.ids) for s in sources)]
     names.check_one_kind([(name, names.kind_of(ids)) for name, ids in whose])
     charts = [_chart_values(source, samples, keep) for source in sources if keep]
@@ -85,10 +85,17 @@ def beside_of(
     )
 
 
-def check_keep(sources: Sequence[Source], keep: Sequence[str], say: Say = quiet) -> str:
+def check_keep(
+    sources: Sequence[Source],
+    keep: Sequence[str],
+    say: Say = quiet,
+    *,
+    values: bool = True,
+) -> str:
     """The name of the ids, once all columns can be kept.
 
-    The files' columns are looked at, and none of their values.
+    The types of the files' columns are looked at; values too where files have a column
+    in several types, unless `values` is False.
 
     Raises:
         ValueError: as `read_beside`.
@@ -107,11 +114,13 @@ def check_keep(sources: Sequence[Source], keep: Sequence[str], say: Say = quiet)
             "is a column of the atlas. Rename one of the two in the file."
         )
     if keep:
-        _check_columns(sources, keep, say)
+        _check_columns(sources, keep, say, values)
     return id_name
 
 
-def _check_columns(sources: Sequence[Source], keep: Sequence[str], say: Say) -> None:
+def _check_columns(
+    sources: Sequence[Source], keep: Sequence[str], say: Say, values: bool
+) -> None:
     """Raise ValueError unless files have each column in one type."""
     seen: set[str] = set()
     types: dict[str, list[tuple[Place, Any]]] = {name: [] for name in keep}
@@ -128,7 +137,11 @@ def _check_columns(sources: Sequence[Source], keep: Sequence[str], say: Say) -> 
     for name, kinds in types.items():
         if not kinds:
             raise ValueError(_no_column(name, seen, without))
-        _common_type(name, kinds)
+        common = _common_type(name, kinds)
+        for path in [path for path, kind in kinds if values and kind != common]:
+            with faults_of(path):
+                column = column_values(path, [name]).column(name)
+            _in_type(column, common, name, path)
     if without:
         say(
             f"warning: --keep takes columns from {_KINDS} only: samples that no other "

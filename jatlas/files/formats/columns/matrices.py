@@ -52,7 +52,7 @@ def rows_of_batches(
         shape,
         first.dtype,
         numbers,
-        partial(joined, numbers),
+        partial(joined, numbers, ids.size),
         chosen.note,
         chosen.ids,
         columns=tuple(chosen.embeddings),

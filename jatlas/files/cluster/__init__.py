@@ -1,0 +1,1 @@
+"""Merges of files by the workers of a Dask cluster."""

@@ -1,0 +1,1 @@
+"""Atlases in folders of Parquet parts."""

@@ -1,0 +1,110 @@
+"""What a merge of files needs before any row is merged."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from jatlas.files.formats.sources import Source
+from jatlas.files.kinds.choosing import candidates, choose, is_scored
+from jatlas.files.kinds.fitting import fitted_recipe
+from jatlas.files.kinds.options import ANCHORS, CONSENSUS, NYSTROEM, Kind
+from jatlas.files.readers import file_hash
+from jatlas.files.recipe import Recipe
+from jatlas.files.reports import Advance, Progress, Say, counted, quiet
+from jatlas.files.survey import Survey, redrawn, say_survey, survey
+
+
+class Plan(NamedTuple):
+    """Samples of files and the recipe for them.
+
+    Attributes:
+        samples: of the files, with the anchors if the coordinates take any.
+        recipe: without Nystroem's map, which takes the anchors' merged rows.
+        nystroem: whether that map is wanted.
+        advance: gets how many more rows are done.
+    """
+
+    samples: Survey
+    recipe: Recipe
+    nystroem: bool
+    advance: Advance
+
+
+def plan_merge(
+    sources: Sequence[Source],
+    kind: Kind,
+    anchors: str | None,
+    *,
+    id_type: str | None,
+    seed: int,
+    batch_size: int,
+    say: Say | None,
+    progress: Progress | None,
+    passes: int = 1,
+) -> Plan:
+    """Choose the coordinates of files, and fit their recipe.
+
+    Args:
+        sources: open files.
+        kind: that is wanted, perhaps `AUTO`.
+        anchors: as in `merge_files`.
+        id_type: to which the ids were converted.
+        seed: of all draws.
+        batch_size: rows that are read at once.
+        say: as in `merge_files`.
+        progress: as in `merge_files`.
+        passes: how often each row is looked at afterwards, for the progress.
+    """
+    lined_up = survey(sources)
+    given = candidates(lined_up, kind, anchors, id_type=id_type, seed=seed)
+    scored = is_scored(lined_up, kind, say is not None)
+    advance = counted(progress, (1 + passes + scored) * int(lined_up.presence.sum()))
+    hashes = _hashes(lined_up.sources)
+    lines: list[str] = []  # said behind the table, once all rows were looked at
+    chosen = choose(
+        given,
+        kind,
+        scored,
+        seed=seed,
+        batch_size=batch_size,
+        advance=advance,
+        say=lines.append,
+    )
+    samples = given.samples
+    if chosen.coordinates == CONSENSUS:
+        samples = samples._replace(anchors=samples.anchors[:0])
+    fitted = partial(fitted_recipe, kind=chosen, batch_size=batch_size)
+    recipe = fitted(samples, advance=advance, say=lines.append)
+    say = say or quiet
+    say_survey(samples, say)
+    for text in lines:
+        say(text)
+    again = samples
+    if chosen.coordinates != CONSENSUS:
+        again = redrawn(
+            samples,
+            anchors or ANCHORS,
+            recipe.anchors,
+            seed=seed,
+            batch_size=batch_size,
+            say=say,
+        )
+    if again is not samples:
+        samples = again
+        recipe = fitted(samples, advance=lambda _: None, say=quiet)
+    recipe = recipe._replace(hashes=hashes)
+    return Plan(samples, recipe, chosen.coordinates == NYSTROEM, advance)
+
+
+def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:
+    """Of each file; ValueError if two, by whatever names, are the same."""
+    hashes: dict[str, Source] = {}
+    for source in sources:
+        digest = file_hash(source.path)
+        if digest in hashes:
+            raise ValueError(
+                f"{hashes[digest].path} and {source.path} are the same byte for byte; "
+                "a chart joins once. Leave one out."
+            )
+        hashes[digest] = source
+    return tuple(hashes)
