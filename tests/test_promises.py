@@ -161,6 +161,7 @@ charts = {
 }
 several = {"embeddings": related, "presence": mask(M, N)}
 rows = {"embeddings": floats(N, D), "where": mask(N)}
+paired = {"source": floats(N, D), "target": floats(N, A), "where": mask(N)}
 sides = {"embeddings": floats(N, D), "anchors": floats(A, D)}
 of = {"num_classes": C}
 
@@ -174,6 +175,17 @@ PROMISES = [
     promise(jatlas.fit_whiten, "wide", **rows),
     promise(
         jatlas.apply_transform, "same", transform=transform, embeddings=floats(N, D)
+    ),
+    promise(jatlas.fit_translation, "wide", **paired),
+    *(
+        promise(jatlas.fit_translation, "wide", options={"method": method}, **paired)
+        for method in ("orthogonal", "affine", "relative")
+    ),
+    promise(
+        jatlas.merging.fit_inverse_relative,
+        "wide",
+        anchors=floats(A, D),
+        where=mask(A),
     ),
     promise(jatlas.fit_nystroem, "wide", anchor_relative=kernel),
     promise(
@@ -368,6 +380,9 @@ ELSEWHERE = {
 SLOW = (
     "cka-rbf",
     "fit_consensus-True",
+    "fit_translation-orthogonal",
+    "fit_translation-affine",
+    "fit_translation-relative",
     "hsic-rbf",
     "procrustes_distance-euclidean",
     "rsa-spearman",

@@ -59,4 +59,4 @@ def _narrow(exact: Consensus) -> Consensus:
 
 
 def _rounded(exact: Transform, like: jax.Array | np.ndarray) -> Transform:
-    return Transform(*(np.asarray(part, like.dtype) for part in exact))
+    return jax.tree.map(lambda part: np.asarray(part, like.dtype), exact)

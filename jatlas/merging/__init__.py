@@ -23,6 +23,7 @@ from jatlas.merging.transforms import (
     fit_standardize,
     fit_whiten,
 )
+from jatlas.merging.translation.fitting import fit_inverse_relative, fit_translation
 
 __all__ = [
     "Consensus",
@@ -40,8 +41,10 @@ __all__ = [
     "dropped_directions",
     "fit_center",
     "fit_consensus",
+    "fit_inverse_relative",
     "fit_nystroem",
     "fit_standardize",
+    "fit_translation",
     "fit_whiten",
     "masked_mean",
     "merge",
