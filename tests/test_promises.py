@@ -355,6 +355,7 @@ ELSEWHERE = {
     "files.read_beside": "cli/test_tables.py",
     "files.read_embeddings": "files/test_readers.py",
     "save": "files/test_storage.py",
+    "files.translate_file": "files/test_translating.py",
     # random numbers and a function come in
     "metrics.permutation_test": "metrics/test_permutation.py",
     # training: random numbers, and loops whose length depends on the data
