@@ -45,6 +45,10 @@ def fit_translation(
       target's and turned back into the target's space. Each side needs its anchors
       alone; `fit_inverse_relative` is the second half by itself.
 
+    The last inflates directions in which the target's anchors hardly vary, and what is
+    noise there: it is for spaces that differ by little more than a rotation, or that
+    were whitened, each by itself.
+
     Cosines divide by |x - mean|, which no affine map does. Here it is left out: a row
     comes out in the direction that inverse relative projection gives, which says
     nothing of lengths, with its own length.
