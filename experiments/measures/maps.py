@@ -34,6 +34,13 @@ def fit_whiten(
         return _rounded(fitted, x)
 
 
+def fit_translation(source: np.ndarray, target: np.ndarray, method: str) -> Transform:
+    """`jatlas.fit_translation` of paired rows (N, D) and (N, K), in their dtype."""
+    with jax.enable_x64(True):
+        wide = (np.asarray(rows, np.float64) for rows in (source, target))
+        return _rounded(jatlas.fit_translation(*wide, method=method), source)
+
+
 def fit_consensus(embeddings: Sequence[np.ndarray], presence: np.ndarray) -> Consensus:
     """`jatlas.fit_consensus` of M charts (N, D_m), in float32.
 
