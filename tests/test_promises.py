@@ -208,6 +208,12 @@ PROMISES = [
         where=mask(N),
     ),
     promise(
+        jatlas.merging.fit_procrustes,
+        "wide",
+        options={"num_features": 3, "sweeps": 2},
+        **several,
+    ),
+    promise(
         jatlas.apply_consensus,
         "same",
         options={"chart": 1},
@@ -247,6 +253,12 @@ PROMISES = [
         jatlas.running.consensus.value,
         "wide",
         options={"num_features": 2},
+        state=linked,
+    ),
+    promise(
+        jatlas.running.consensus.rotated,
+        "wide",
+        options={"num_features": 3, "sweeps": 2},
         state=linked,
     ),
     promise(
@@ -377,10 +389,12 @@ ELSEWHERE = {
 }
 
 
-# Of a function that is here by another option too; each compiles for seconds.
+# Of a function that is here by another option too, or as its running state; each
+# compiles for seconds.
 SLOW = (
     "cka-rbf",
     "fit_consensus-True",
+    "fit_procrustes",
     "fit_translation-orthogonal",
     "fit_translation-affine",
     "fit_translation-relative",

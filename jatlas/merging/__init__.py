@@ -24,6 +24,7 @@ from jatlas.merging.transforms import (
     fit_whiten,
 )
 from jatlas.merging.translation.fitting import fit_inverse_relative, fit_translation
+from jatlas.merging.translation.generalized import fit_procrustes
 
 __all__ = [
     "Consensus",
@@ -43,6 +44,7 @@ __all__ = [
     "fit_consensus",
     "fit_inverse_relative",
     "fit_nystroem",
+    "fit_procrustes",
     "fit_standardize",
     "fit_translation",
     "fit_whiten",
