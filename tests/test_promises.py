@@ -161,6 +161,7 @@ charts = {
 }
 several = {"embeddings": related, "presence": mask(M, N)}
 rows = {"embeddings": floats(N, D), "where": mask(N)}
+paired = {"source": floats(N, D), "target": floats(N, A), "where": mask(N)}
 sides = {"embeddings": floats(N, D), "anchors": floats(A, D)}
 of = {"num_classes": C}
 
@@ -174,6 +175,17 @@ PROMISES = [
     promise(jatlas.fit_whiten, "wide", **rows),
     promise(
         jatlas.apply_transform, "same", transform=transform, embeddings=floats(N, D)
+    ),
+    promise(jatlas.fit_translation, "wide", **paired),
+    *(
+        promise(jatlas.fit_translation, "wide", options={"method": method}, **paired)
+        for method in ("orthogonal", "affine", "relative")
+    ),
+    promise(
+        jatlas.merging.fit_inverse_relative,
+        "wide",
+        anchors=floats(A, D),
+        where=mask(A),
     ),
     promise(jatlas.fit_nystroem, "wide", anchor_relative=kernel),
     promise(
@@ -194,6 +206,12 @@ PROMISES = [
         options={"num_features": 2, "normalize": True},
         **several,
         where=mask(N),
+    ),
+    promise(
+        jatlas.merging.fit_procrustes,
+        "wide",
+        options={"num_features": 3, "sweeps": 2},
+        **several,
     ),
     promise(
         jatlas.apply_consensus,
@@ -235,6 +253,12 @@ PROMISES = [
         jatlas.running.consensus.value,
         "wide",
         options={"num_features": 2},
+        state=linked,
+    ),
+    promise(
+        jatlas.running.consensus.rotated,
+        "wide",
+        options={"num_features": 3, "sweeps": 2},
         state=linked,
     ),
     promise(
@@ -344,6 +368,7 @@ ELSEWHERE = {
     "files.read_beside": "cli/test_tables.py",
     "files.read_embeddings": "files/test_readers.py",
     "save": "files/test_storage.py",
+    "files.translate_file": "files/test_translating.py",
     # random numbers and a function come in
     "metrics.permutation_test": "metrics/test_permutation.py",
     # training: random numbers, and loops whose length depends on the data
@@ -365,10 +390,15 @@ ELSEWHERE = {
 }
 
 
-# Of a function that is here by another option too; each compiles for seconds.
+# Of a function that is here by another option too, or as its running state; each
+# compiles for seconds.
 SLOW = (
     "cka-rbf",
     "fit_consensus-True",
+    "fit_procrustes",
+    "fit_translation-orthogonal",
+    "fit_translation-affine",
+    "fit_translation-relative",
     "hsic-rbf",
     "procrustes_distance-euclidean",
     "rsa-spearman",

@@ -34,6 +34,13 @@ def fit_whiten(
         return _rounded(fitted, x)
 
 
+def fit_translation(source: np.ndarray, target: np.ndarray, method: str) -> Transform:
+    """`jatlas.fit_translation` of paired rows (N, D) and (N, K), in their dtype."""
+    with jax.enable_x64(True):
+        wide = (np.asarray(rows, np.float64) for rows in (source, target))
+        return _rounded(jatlas.fit_translation(*wide, method=method), source)
+
+
 def fit_consensus(embeddings: Sequence[np.ndarray], presence: np.ndarray) -> Consensus:
     """`jatlas.fit_consensus` of M charts (N, D_m), in float32.
 
@@ -59,4 +66,4 @@ def _narrow(exact: Consensus) -> Consensus:
 
 
 def _rounded(exact: Transform, like: jax.Array | np.ndarray) -> Transform:
-    return Transform(*(np.asarray(part, like.dtype) for part in exact))
+    return jax.tree.map(lambda part: np.asarray(part, like.dtype), exact)

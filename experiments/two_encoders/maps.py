@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 import jatlas
+from experiments.measures import maps as float64
 from experiments.measures.nystroem import orthonormal
 from experiments.two_encoders import cca
 from jatlas.merging import Transform, choose_consensus
@@ -98,15 +99,17 @@ def rotated(a: Side, b: Side) -> Joined:
 
 def procrustes(a: Side, b: Side) -> Joined:
     """Rotate queries into the gallery's space; both centered on the anchors."""
-    first, second = rotations(a.anchors, b.anchors)
-    turned = (a.rows - first.mean) @ first.scale @ second.scale.T
-    return turned, b.rows - second.mean
+    fitted = float64.fit_translation(a.anchors, b.anchors, "orthogonal")
+    return (a.rows - fitted.mean) @ fitted.scale, b.rows - fitted.offset
 
 
 def ridge(a: Side, b: Side) -> Joined:
     """The linear map that ridge regression learns from the anchors; both centered.
 
-    Its strength is chosen by leaving out one anchor after another.
+    Its strength is chosen by leaving out one anchor after another, of rows that were
+    centered before. One that is left out is then still known by the sum of the others,
+    and of few anchors the strength is too small. `jatlas.fit_translation` leaves its
+    part of the mean out as well; it is not what the published figures were made with.
     """
     return _translated(a, b), b.rows - b.anchors.mean(axis=0)
 

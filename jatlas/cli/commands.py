@@ -1,4 +1,4 @@
-"""Commands on files: merge, evaluate, add, project, neighbors, compare, view.
+"""Commands on files: merge, evaluate, add, project, translate, view and more.
 
     python -m jatlas merge a.npz b.parquet c.safetensors --ids id --out atlas.parquet
     python -m jatlas merge a.npz b.parquet --out atlas/ --workers 2
@@ -6,6 +6,7 @@
     python -m jatlas add atlas.parquet d.npz --out grown.parquet
     python -m jatlas add atlas.parquet next_week.npz --chart c --out more.parquet
     python -m jatlas project atlas.parquet new.npz --chart 2 --out new.parquet
+    python -m jatlas translate old.npz --to new.npz --out old_in_new.parquet
     python -m jatlas neighbors atlas.parquet doc0042
     python -m jatlas compare a.npz b.parquet
     python -m jatlas view atlas.parquet
@@ -23,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jatlas.cli import viewing
+from jatlas.cli import translation, viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
 from jatlas.cli.printing import (
@@ -196,6 +197,10 @@ def _project(options: argparse.Namespace) -> int:
     return say_written(storage.save(options.out, atlas, recipe=same, beside=beside))
 
 
+def _translate(options: argparse.Namespace) -> int:
+    return translation.run(options, _row_size, **_reading(options))
+
+
 def _compare(options: argparse.Namespace) -> int:
     with line("measures") as show:
         comparison = compare_files(
@@ -281,6 +286,7 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "add": _add,
     "project": _project,
+    "translate": _translate,
     "neighbors": _neighbors,
     "compare": _compare,
     "view": _view,

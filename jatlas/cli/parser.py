@@ -3,7 +3,7 @@
 import argparse
 from typing import Literal
 
-from jatlas.cli import viewing
+from jatlas.cli import translation, viewing
 from jatlas.files.comparing import MEASURES
 from jatlas.files.kinds.options import ANCHORS, AUTO, KINDS
 from jatlas.files.maps import SHRINKAGE
@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
     neighbors.add_argument("atlas", metavar="ATLAS")
     neighbors.add_argument("id", metavar="ID")
     neighbors.add_argument("-k", type=int, default=10, help="how many")
+    translate = _command(
+        commands, "translate", "put one model's rows into another model's space"
+    )
+    translation.add_arguments(translate)
+    _batch_size(translate)
     compare = _command(commands, "compare", "tell how alike two spaces are")
     compare.add_argument("files", nargs=2, metavar="FILE")
     known = list(MEASURES)
@@ -78,11 +83,11 @@ def parser() -> argparse.ArgumentParser:
         ("permutations", 199, "random pairings that chance is known by"),
     ):
         compare.add_argument(f"--{name}", type=int, default=number, help=text)
-    for command in (merge, evaluate, compare):
+    for command in (merge, evaluate, translate, compare):
         _input(command, "+", "one for all, or one a file, - for the usual")
     for command in (add, project):
         _input(command, None, "in the file")
-    for command in (merge, evaluate, compare):
+    for command in (merge, evaluate, translate, compare):
         command.add_argument("--seed", type=int, default=0, help="of what is drawn")
     view = _command(commands, "view", "look at an atlas in a viewer")
     view.add_argument("atlas", metavar="ATLAS")

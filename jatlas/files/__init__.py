@@ -12,6 +12,7 @@ from jatlas.files.projecting import project_file
 from jatlas.files.readers import Reading, read_embeddings
 from jatlas.files.recipe import AtlasFile, ConsensusMaps, Recipe
 from jatlas.files.storage import load, load_recipe, save
+from jatlas.files.translation.translating import TranslatedFile, translate_file
 
 __all__ = [
     "AtlasFile",
@@ -24,6 +25,7 @@ __all__ = [
     "Neighbor",
     "Reading",
     "Recipe",
+    "TranslatedFile",
     "add_file",
     "compare_files",
     "evaluate_files",
@@ -36,4 +38,5 @@ __all__ = [
     "read_beside",
     "read_embeddings",
     "save",
+    "translate_file",
 ]

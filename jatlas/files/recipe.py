@@ -263,6 +263,9 @@ def _check_transform(name: str, transform: Transform, width: int) -> None:
     _check(f"the mean of {name}", transform.mean, (width,), "f")
     shape = (width, None)[: np.ndim(transform.scale)]
     _check(f"the scale of {name}", transform.scale, shape or (width,), "f")
+    if transform.offset is not None:
+        out = (np.shape(transform.scale)[-1],)
+        _check(f"the offset of {name}", transform.offset, out, "f")
 
 
 def _check(

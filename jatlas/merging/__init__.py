@@ -23,6 +23,8 @@ from jatlas.merging.transforms import (
     fit_standardize,
     fit_whiten,
 )
+from jatlas.merging.translation.fitting import fit_inverse_relative, fit_translation
+from jatlas.merging.translation.generalized import fit_procrustes
 
 __all__ = [
     "Consensus",
@@ -40,8 +42,11 @@ __all__ = [
     "dropped_directions",
     "fit_center",
     "fit_consensus",
+    "fit_inverse_relative",
     "fit_nystroem",
+    "fit_procrustes",
     "fit_standardize",
+    "fit_translation",
     "fit_whiten",
     "masked_mean",
     "merge",

@@ -11,16 +11,19 @@ from jatlas._src.roots import ZERO, inverse_sqrt
 
 
 class Transform(NamedTuple):
-    """The affine map x -> (x - mean) scale.
+    """The affine map x -> (x - mean) scale + offset.
 
     Attributes:
         mean: (D,). One number a feature: what comes out is centred to `eps |mean|`, in
             float32 a feature near 1e4 to 1e-3; differences of rows keep all digits.
         scale: (D,), one factor a feature, or (D, K), a matrix.
+        offset: (K,), the place in another space that the mean is taken to, as
+            `fit_translation` gives it; None for the origin.
     """
 
     mean: Float[Array, " D"]
     scale: Float[Array, " D"] | Float[Array, "D K"]
+    offset: Float[Array, " K"] | None = None
 
 
 @border.jit()
@@ -162,10 +165,11 @@ def apply_transform(
     *,
     precision: Precision = "highest",
 ) -> Float[Array, "N K"]:
-    """Rows through a fitted transform: (x - mean) scale.
+    """Rows through a fitted transform: (x - mean) scale + offset.
 
     Args:
-        transform: from `fit_center`, `fit_standardize`, `fit_whiten` or `fit_nystroem`.
+        transform: from `fit_center`, `fit_standardize`, `fit_whiten`, `fit_nystroem` or
+            `fit_translation`.
         embeddings: (N, D), any rows, not only those that the transform was fitted on.
         precision: of the matrix product, as in `jax.lax.Precision`.
 
@@ -191,6 +195,8 @@ def apply_transform(
         moved = residual * transform.scale
     else:
         moved = jnp.matmul(residual, transform.scale, precision=precision)
+    if transform.offset is not None:
+        moved = moved + transform.offset
     return moved.astype(embeddings.dtype)
 
 

@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Number
-from jatlas._src.consensus import linked, moments, solving
+from jatlas._src.consensus import linked, moments, rotations, solving
 from jatlas._src.consensus.moments import ConsensusState
 from jatlas._src.consensus.solving import Consensus
 
-__all__ = ["ConsensusState", "add", "combine", "empty", "value"]
+__all__ = ["ConsensusState", "add", "combine", "empty", "rotated", "value"]
 
 
 @border.short
@@ -170,3 +170,39 @@ def _valued(
     state: ConsensusState, ridge: Number, agreement_power: Number, num_features: int
 ) -> Consensus:
     return solving.of_moments(state, num_features, ridge, agreement_power)
+
+
+@border.border
+def rotated(
+    state: ConsensusState, *, num_features: int | None = None, sweeps: int = 10
+) -> Consensus:
+    """The rotations of `fit_procrustes`, of the rows seen so far.
+
+    Args:
+        state: from `add` or `combine`.
+        num_features: K, from 1 to the widest chart's D_m, which None means.
+        sweeps: as in `fit_procrustes`.
+
+    Returns:
+        A `Consensus`, that of `fit_procrustes` on all these rows at once, up to the
+        sign of a coordinate. All NaN where that of `value` is.
+
+    Raises:
+        ValueError: if num_features or sweeps is out of range.
+
+    Example:
+        >>> bool(jnp.isnan(rotated(empty([3, 2])).agreement).all())
+        True
+
+    Source: as for `jatlas.merging.fit_procrustes`.
+    """
+    widest = max(state.dimensions)
+    features = widest if num_features is None else num_features
+    moments.check_features(features, widest, "the widest chart's dimension")
+    arrays.check_count("sweeps", sweeps, 1)
+    return _rotated(state, features, sweeps)
+
+
+_rotated = partial(jax.jit, static_argnums=(1, 2))(
+    layout.automatic()(rotations.of_moments)
+)

@@ -86,6 +86,28 @@ def test_a_recipe_without_transforms_or_names_comes_back_so(tmp_path):
     assert found[2:7] == recipe[2:7]
 
 
+def test_a_translation_is_saved_with_the_other_transforms(tmp_path):
+    atlas = atlas_of()
+    save(tmp_path / "plain.safetensors", atlas)
+    mean, scale, _ = atlas.recipe.transforms[0]
+    moved = Transform(mean, scale[:, :2], np.array([3, 4], np.float32))
+    transforms = moved, atlas.recipe.transforms[1]
+    recipe = atlas.recipe._replace(transforms=transforms)
+    save(tmp_path / "moved.safetensors", atlas._replace(recipe=recipe))
+    versions = [
+        json.loads(read_tensors(tmp_path / f"{name}.safetensors")[1]["jatlas"])
+        for name in ("plain", "moved")
+    ]
+    # What has no offset can still be read by those who know none.
+    assert [about["version"] for about in versions] == [2, 3]
+    back = load_recipe(tmp_path / "moved.safetensors").transforms
+    np.testing.assert_array_equal(back[0].offset, [3, 4])
+    assert back[1].offset is None
+    wrong = recipe._replace(transforms=(moved._replace(offset=mean), transforms[1]))
+    with pytest.raises(ValueError, match="the offset of the transform of chart 0"):
+        save(tmp_path / "x.safetensors", atlas._replace(recipe=wrong))
+
+
 def test_the_safetensors_package_reads_it(tmp_path):
     atlas = atlas_of()
     save(tmp_path / "x.safetensors", atlas)
@@ -229,7 +251,7 @@ def resigned(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 3}, "of version 3, and only versions 1 and 2 are known"),
+        ({"version": 4}, "of version 4, and only versions 1 to 3 are known"),
         ({"version": "1"}, "of version 1, and"),
         ({"similarity": "os.system"}, "'os.system' has no name"),
         ({"similarity": ["cosine"]}, "has no name"),

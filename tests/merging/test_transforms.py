@@ -131,7 +131,7 @@ def test_masked_rows_equal_dropped_rows_and_may_hold_nan(fit):
     np.testing.assert_allclose(masked.scale, dropped.scale, atol=1e-5)
 
     def loss(x):
-        return sum(jnp.sum(jnp.sin(part)) for part in fit(x, where=where))
+        return sum(jnp.sum(jnp.sin(part)) for part in fit(x, where=where)[:2])
 
     gradient = jax.grad(loss)(poisoned)
     assert np.isfinite(gradient).all()
@@ -149,7 +149,7 @@ def test_of_no_rows_nothing_is_known(fit):
 def test_one_row_is_mapped_to_zero(fit):
     x = draw((1, 3))
     np.testing.assert_array_equal(moved(fit, x), 0)
-    gradient = jax.grad(lambda x: sum(part.sum() for part in fit(x)))(x)
+    gradient = jax.grad(lambda x: sum(part.sum() for part in fit(x)[:2]))(x)
     assert np.isfinite(gradient).all()
 
 

@@ -66,7 +66,7 @@ def of_moments(
     and so X_m' G = L_m V_m w^(1/2). The weights w^power are in the same power of w.
     """
     ridge, power = _checked(ridge, power, state.across.dtype)
-    scale = _scale(state.count, jax.tree.map(_trace, state.within))
+    scale = scale_of(state.count, jax.tree.map(trace_of, state.within))
     inverse = arrays.safe_divide(jnp.ones_like(scale), scale, 0.0)
     chart = chart_of_feature(state.dimensions)
     factors = jax.tree.map(
@@ -81,7 +81,7 @@ def of_moments(
     columns = columns[:, :num_features]
     return _consensus(
         state.mean,
-        jnp.where(_usable(state.count, state.links), scale, jnp.nan),
+        jnp.where(usable(state.count, state.links), scale, jnp.nan),
         _solve(factors, columns, state.dimensions, transposed=True),
         values[:num_features],
         (ridge, power),
@@ -111,7 +111,7 @@ def of_rows(
     ridge, power = _checked(ridge, power, dtype)
     have, parts = shares(linked, dtype)
     roots = jnp.sqrt(parts)
-    scale = _scale(jnp.sum(have, axis=1), jnp.stack([jnp.sum(x**2) for x in rows]))
+    scale = scale_of(jnp.sum(have, axis=1), jnp.stack([jnp.sum(x**2) for x in rows]))
     inverse = arrays.safe_divide(jnp.ones_like(scale), scale, 0.0)
     smoothers, back = zip(
         *(
@@ -125,7 +125,7 @@ def of_rows(
     links = arrays.matmul(have * parts, have.T)
     return _consensus(
         jnp.concatenate(means).astype(dtype),
-        jnp.where(_usable(jnp.sum(have, axis=1), links), scale, jnp.nan),
+        jnp.where(usable(jnp.sum(have, axis=1), links), scale, jnp.nan),
         jnp.concatenate([solve(columns) for solve in back]),
         values[:num_features],
         (ridge, power),
@@ -166,10 +166,7 @@ def _consensus(
     normalize: bool,
 ) -> Consensus:
     ridge, power = options
-    # The sign of an eigenvector is the solver's choice: its largest weight is positive.
-    largest = jnp.argmax(jnp.abs(weights), axis=0)
-    sign = jnp.sign(jnp.take_along_axis(weights, largest[None], axis=0))
-    weights = weights * jax.lax.stop_gradient(jnp.where(sign == 0, 1, sign))
+    weights = signed(weights)
     unknown = jnp.any(jnp.isnan(jnp.concatenate([scale, values])))
     mean, scale, weights, agreement = (
         jnp.where(unknown | jnp.isnan(power), jnp.nan, x)
@@ -186,23 +183,33 @@ def _consensus(
     )
 
 
+def signed(weights: Float[Array, "W K"]) -> Float[Array, "W K"]:
+    """Columns whose largest number is positive.
+
+    The sign of an eigenvector is the solver's choice.
+    """
+    largest = jnp.argmax(jnp.abs(weights), axis=0)
+    sign = jnp.sign(jnp.take_along_axis(weights, largest[None], axis=0))
+    return weights * jax.lax.stop_gradient(jnp.where(sign == 0, 1, sign))
+
+
 def _checked(ridge: Number, power: Number, dtype: jnp.dtype) -> tuple[Array, Array]:
     """Both options in this dtype, NaN where out of range."""
     ridge, power = jnp.asarray(ridge, dtype), jnp.asarray(power, dtype)
     return jnp.where(ridge > 0, ridge, jnp.nan), jnp.where(power >= 0, power, jnp.nan)
 
 
-def _usable(count: Float[Array, " M"], links: Float[Array, "M M"]) -> Bool[Array, ""]:
+def usable(count: Float[Array, " M"], links: Float[Array, "M M"]) -> Bool[Array, ""]:
     return joined(links) & jnp.all(count >= FEWEST)
 
 
-def _scale(count: Float[Array, " M"], squares: PerChart) -> Float[Array, " M"]:
+def scale_of(count: Float[Array, " M"], squares: PerChart) -> Float[Array, " M"]:
     """The root of the mean squared length; zero where nothing varies."""
     total = jnp.stack(squares) if isinstance(squares, tuple) else squares
     return arrays.safe_sqrt(arrays.safe_divide(total, count, 0.0))
 
 
-def _trace(squares: Float[Array, "*M D D"]) -> Float[Array, "*M"]:
+def trace_of(squares: Float[Array, "*M D D"]) -> Float[Array, "*M"]:
     return jnp.trace(squares, axis1=-2, axis2=-1)
 
 

@@ -21,9 +21,10 @@ from jatlas.files.recipe import (
 )
 from jatlas.merging.transforms import Transform
 
-# What is written, and what is read: 1 knew no consensus coordinates and no presence.
-VERSION = 2
-KNOWN = (1, VERSION)
+# What is written, and what is read: 1 knew no consensus coordinates and no presence, 2
+# no offset of a transform. Where there is none, 2 is written still.
+PLAIN, VERSION = 2, 3
+KNOWN = (1, PLAIN, VERSION)
 FORMAT = "jatlas"
 
 
@@ -97,8 +98,12 @@ def _contents(
     recipe: Recipe, arrays: Mapping[str, np.ndarray], table: str | None = None
 ) -> tuple[str, dict[str, np.ndarray]]:
     """The arrays, and the other contents as JSON before them."""
+    transforms = {f"transforms.{m}": t for m, t in enumerate(recipe.transforms)}
+    if recipe.nystroem is not None:
+        transforms["nystroem"] = recipe.nystroem
+    moved = any(transform.offset is not None for transform in transforms.values())
     about = {
-        "version": VERSION,
+        "version": VERSION if moved else PLAIN,
         "anchors": len(recipe.anchors),
         "transforms": len(recipe.transforms),
         "nystroem": recipe.nystroem is not None,
@@ -113,12 +118,11 @@ def _contents(
         about["table"] = table
     arrays = dict(arrays) | {"anchor_ids": _to_file(recipe.anchor_ids)}
     arrays |= {f"anchors.{m}": np.asarray(x) for m, x in enumerate(recipe.anchors)}
-    transforms = {f"transforms.{m}": t for m, t in enumerate(recipe.transforms)}
-    if recipe.nystroem is not None:
-        transforms["nystroem"] = recipe.nystroem
     for name, transform in transforms.items():
         arrays[f"{name}.mean"] = np.asarray(transform.mean)
         arrays[f"{name}.scale"] = np.asarray(transform.scale)
+        if transform.offset is not None:
+            arrays[f"{name}.offset"] = np.asarray(transform.offset)
     if recipe.consensus is not None:
         maps = recipe.consensus
         about["consensus"] = {"ridge": float(maps.ridge), "power": float(maps.power)}
@@ -153,9 +157,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     about = dict(json.loads(metadata[FORMAT]))
     if about.get("version") not in KNOWN:
         raise ValueError(
-            f"it is of version {about.get('version')}, and only versions "
-            f"{' and '.join(map(str, KNOWN))} are known here; take the jatlas that "
-            "wrote it."
+            f"it is of version {about.get('version')}, and only versions 1 to "
+            f"{VERSION} are known here; take the jatlas that wrote it."
         )
     # In memory: whoever then writes over the file changes nothing here.
     arrays = {name: np.array(x) for name, x in mapped.items()}
@@ -168,7 +171,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _recipe(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Recipe:
     def transform(name: str) -> Transform:
-        return Transform(arrays[f"{name}.mean"], arrays[f"{name}.scale"])
+        mean, scale = arrays[f"{name}.mean"], arrays[f"{name}.scale"]
+        return Transform(mean, scale, arrays.get(f"{name}.offset"))
 
     return Recipe(
         _from_file(arrays["anchor_ids"]),

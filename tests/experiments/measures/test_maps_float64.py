@@ -5,10 +5,13 @@ import threading
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.linalg import orthogonal_procrustes
+from sklearn.linear_model import RidgeCV
 
 import jatlas
 from experiments.measures import maps
 from experiments.measures.nystroem import orthonormal
+from jatlas.merging.translation.fitting import RIDGES
 
 N, D = 400, 48
 X = np.float32(np.random.default_rng(0).normal(size=(N, D)) * np.geomspace(1e-3, 1, D))
@@ -69,3 +72,22 @@ def test_a_map_has_the_same_bits_while_other_work_runs(fit):
     finally:
         stop.set()
         beside.join()
+
+
+@pytest.mark.parametrize("size", [30, 200])
+def test_translations_are_those_of_scikit_learn_and_scipy(size):
+    rng = np.random.default_rng(1)
+    x = X[:size] / np.geomspace(1e-2, 1, D, dtype=np.float32) + 3
+    y = np.float32(x @ rng.normal(size=(D, D)) + 2 * rng.normal(size=(size, D)))
+    residual, target = (np.float64(s) - np.float64(s).mean(axis=0) for s in (x, y))
+    alphas = np.array(RIDGES) * np.mean(np.sum(residual**2, axis=1))
+    # With its intercept: rows that were centered before know the one that is left out.
+    learned = RidgeCV(alphas).fit(np.float64(x), np.float64(y))
+    assert alphas[0] < learned.alpha_ < alphas[-1]
+    got = maps.fit_translation(x, y, "ridge")
+    assert np.abs(got.scale.T - learned.coef_).max() < 1e-6 * abs(learned.coef_).max()
+    turn, total = orthogonal_procrustes(residual, target)
+    got = maps.fit_translation(x, y, "orthogonal")
+    if size > D:
+        factor = total / np.sum(residual**2)
+        np.testing.assert_allclose(got.scale, factor * turn, atol=1e-6 * factor)

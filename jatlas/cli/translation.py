@@ -1,0 +1,56 @@
+"""The command `python -m jatlas translate`."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jatlas.cli.printing import say, say_written
+from jatlas.cli.progress import line
+from jatlas.files.formats.sources import Source
+from jatlas.files.readers import Reading, open_all
+from jatlas.files.translation.translating import AUTO, translate_file
+from jatlas.files.translation.writing import check_rows_output, write_rows
+from jatlas.merging.translation.fitting import METHODS
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What the command takes beside the names in its files."""
+    command.add_argument("file", metavar="OLD", help="the rows to be translated")
+    command.add_argument(
+        "--to", required=True, metavar="NEW", help="rows of the space that they go to"
+    )
+    command.add_argument("--out", required=True, help="x.parquet, or x.npz")
+    command.add_argument(
+        "--method",
+        default=AUTO,
+        choices=[AUTO, *METHODS],
+        help="auto takes the one that finds held-out samples best",
+    )
+
+
+def run(
+    options: argparse.Namespace,
+    row_size: Callable[[Sequence[Source]], float],
+    *,
+    ids: Any,
+    embeddings: Any,
+    reading: Reading,
+) -> int:
+    """Translate a file, and write its rows; the exit code."""
+    paths = [options.file, options.to]
+    check_rows_output(options.out, paths)
+    sources = open_all(paths, ids, embeddings, reading)
+    with line("rows", row_size(sources)) as show:
+        result = translate_file(
+            sources[0],
+            to=sources[1],
+            method=options.method,
+            reading=reading,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            say=say,
+            progress=show,
+        )
+    id_name = sources[0].rows.id_name
+    rows = (result.ids, result.embeddings, result.transform)
+    return say_written(write_rows(options.out, *rows, id_name))

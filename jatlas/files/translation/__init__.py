@@ -1,0 +1,1 @@
+"""Files of one model's rows, translated into another model's space."""

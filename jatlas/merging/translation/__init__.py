@@ -1,0 +1,1 @@
+"""Translations: one chart's rows in another chart's space."""
