@@ -20,7 +20,7 @@ from jatlas.files.quality import Reach
 from jatlas.files.readers import Names, Reading, open_all
 from jatlas.files.reports import Progress, Say, counted, quiet
 from jatlas.metrics.alignment import cka
-from jatlas.metrics.neighbors import mutual_neighbors
+from jatlas.metrics.neighborhoods.neighbors import mutual_neighbors
 from jatlas.metrics.permutation import permutation_test
 from jatlas.metrics.self_similarity import self_similarity_correlation
 

@@ -6,16 +6,16 @@ from jatlas.metrics.cca import mean_squared_cca, pwcca, svcca
 from jatlas.metrics.classes import separability
 from jatlas.metrics.dependence import hsic, minibatch_cka
 from jatlas.metrics.dissimilarity import rsa
-from jatlas.metrics.local_alignment import cknna
-from jatlas.metrics.neighbors import (
+from jatlas.metrics.neighborhoods.local_alignment import cknna
+from jatlas.metrics.neighborhoods.neighbors import (
     cycle_neighbors,
     jaccard_neighbors,
     mutual_neighbors,
 )
+from jatlas.metrics.neighborhoods.ranking import Retrieval, retrieval
 from jatlas.metrics.permutation import PermutationTest, permutation_test
 from jatlas.metrics.prediction import predictivity
 from jatlas.metrics.procrustes import procrustes_distance, procrustes_similarity
-from jatlas.metrics.ranking import Retrieval, retrieval
 from jatlas.metrics.self_similarity import self_similarity_correlation
 
 __all__ = [
