@@ -36,7 +36,7 @@ from jatlas.cli.printing import (
 from jatlas.cli.progress import line
 from jatlas.files import storage
 from jatlas.files.adding import add_file
-from jatlas.files.comparing import compare_files
+from jatlas.files.comparison.comparing import compare_files
 from jatlas.files.formats.atlas_table import RewrittenTable, id_and_kept
 from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.columns.keep import beside_of, check_keep

@@ -4,7 +4,7 @@ import argparse
 from typing import Literal
 
 from jatlas.cli import viewing
-from jatlas.files.comparing import MEASURES
+from jatlas.files.comparison.comparing import MEASURES
 from jatlas.files.kinds.options import ANCHORS, AUTO, KINDS
 from jatlas.files.maps import SHRINKAGE
 from jatlas.merging.relative import SIMILARITIES

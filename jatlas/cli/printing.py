@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jatlas.files.comparing import Comparison
+from jatlas.files.comparison.comparing import Comparison
 from jatlas.files.kinds.nearest import Neighbor
 from jatlas.files.recipe import AtlasFile
 from jatlas.files.reports import table

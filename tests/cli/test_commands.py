@@ -17,9 +17,10 @@ from safetensors.numpy import load_file, save_file
 
 from jatlas.cli import viewing
 from jatlas.cli.commands import main
-from jatlas.files import comparing, readers
+from jatlas.files import readers
 from jatlas.files.adding import add_file
-from jatlas.files.comparing import MEASURES, compare_files
+from jatlas.files.comparison import comparing
+from jatlas.files.comparison.comparing import MEASURES, compare_files
 from jatlas.files.formats import atlas_table
 from jatlas.files.formats.atlas_tensors import recipe_writer
 from jatlas.files.formats.whole import write_whole

@@ -25,7 +25,7 @@ import jatlas
 from jatlas.cli import interrupts
 from jatlas.cli.commands import main
 from jatlas.files import quality
-from jatlas.files.comparing import compare_files
+from jatlas.files.comparison.comparing import compare_files
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.columns import ipc_buffers, parquet_pages
 from jatlas.files.formats.columns.keep import read_beside

@@ -10,7 +10,7 @@ import pyarrow.ipc
 import pyarrow.parquet as parquet
 import pytest
 
-from jatlas.files.comparing import compare_files
+from jatlas.files.comparison.comparing import compare_files
 from jatlas.files.formats.sources import batches
 from jatlas.files.merging import merge_files
 from jatlas.files.readers import (
