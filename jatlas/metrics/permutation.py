@@ -72,7 +72,17 @@ def permutation_test(
     """
     arrays.check_pair(x, y, None)
     arrays.check_count("permutations", permutations, 1)
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    return permuted(key, statistic, jnp.asarray(x), jnp.asarray(y), permutations)
+
+
+def permuted(
+    key: PRNGKeyArray,
+    statistic: Callable[[Array, Array], Array],
+    x: Float[Array, "N D1"],
+    y: Float[Array, "N D2"],
+    permutations: int,
+) -> PermutationTest:
+    """`permutation_test` without its checks."""
 
     def shuffled(key: PRNGKeyArray) -> Array:
         return statistic(x, jax.random.permutation(key, y, axis=0))

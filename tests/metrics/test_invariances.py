@@ -46,6 +46,10 @@ INVARIANT = {
     "predictivity of it": (lambda x, y: metrics.predictivity(y, x), SIMILAR),
     "rsa correlation": (metrics.rsa, {"permutation", "scale"}),
     "rsa euclidean": (partial(metrics.rsa, dissimilarity="euclidean"), SIMILAR),
+    "rsa kendall": (
+        partial(metrics.rsa, dissimilarity="euclidean", method="kendall"),
+        SIMILAR,
+    ),
     "rsa cosine": (partial(metrics.rsa, dissimilarity="cosine"), {*RIGID, "scale"}),
     "self_similarity_correlation": (
         metrics.self_similarity_correlation,
@@ -58,6 +62,10 @@ INVARIANT = {
     "mutual_neighbors euclidean": (
         partial(metrics.mutual_neighbors, k=8, similarity="euclidean"),
         SIMILAR,
+    ),
+    "rank_biased_neighbors": (
+        partial(metrics.rank_biased_neighbors, k=8),
+        {*RIGID, "scale"},
     ),
     "jaccard_neighbors": (partial(metrics.jaccard_neighbors, k=8), {*RIGID, "scale"}),
     "cycle_neighbors": (partial(metrics.cycle_neighbors, k=4), {*RIGID, "scale"}),
@@ -105,6 +113,9 @@ def test_every_measure_of_two_spaces_is_in_the_table():
         "median_distance",  # of one space
         "separability",  # of one space and labels
         "permutation_test",  # of a measure
+        "bootstrap_interval",
+        "compare_spaces",
+        "noise_ceiling",  # of a matrix of values
         "retrieval",  # of queries and a gallery in one space
     }
     covered = {name.split()[0] for name in INVARIANT}
