@@ -6,7 +6,7 @@
     python -m jatlas add atlas.parquet next_week.npz --chart c --out more.parquet
     python -m jatlas project atlas.parquet new.npz --chart 2 --out new.parquet
     python -m jatlas neighbors atlas.parquet doc0042
-    python -m jatlas compare a.npz b.parquet
+    python -m jatlas compare a.npz b.parquet c.h5 --picture alike.png
     python -m jatlas view atlas.parquet
 
 A wrong file or option gives one line, and exit code 2; nothing is
@@ -22,12 +22,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jatlas.cli import viewing
+from jatlas.cli import comparing, viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
 from jatlas.cli.printing import (
     say,
-    say_comparison,
     say_disagreement,
     say_neighbors,
     say_warning,
@@ -36,7 +35,6 @@ from jatlas.cli.printing import (
 from jatlas.cli.progress import line
 from jatlas.files import storage
 from jatlas.files.adding import add_file
-from jatlas.files.comparison.comparing import compare_files
 from jatlas.files.formats.atlas_table import RewrittenTable, id_and_kept
 from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.columns.keep import beside_of, check_keep
@@ -169,20 +167,7 @@ def _project(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    with line("measures") as show:
-        comparison = compare_files(
-            *options.files,
-            measures=options.measures,
-            neighbors=options.neighbors,
-            samples=options.samples,
-            permutations=options.permutations,
-            seed=options.seed,
-            say=say,
-            progress=show,
-            **_reading(options),
-        )
-    say_comparison(comparison, options.permutations)
-    return 0
+    return comparing.compare(options, _reading(options))
 
 
 def _view(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
@@ -72,22 +72,26 @@ def permutation_test(
     """
     arrays.check_pair(x, y, None)
     arrays.check_count("permutations", permutations, 1)
-    return permuted(key, statistic, jnp.asarray(x), jnp.asarray(y), permutations)
+    x, y = jnp.asarray(x), jnp.asarray(y)
+
+    def paired(places: Int[Array, " N"]) -> Float[Array, ""]:
+        return statistic(x, y[places])
+
+    return permuted(key, statistic(x, y), paired, len(x), permutations)
 
 
 def permuted(
     key: PRNGKeyArray,
-    statistic: Callable[[Array, Array], Array],
-    x: Float[Array, "N D1"],
-    y: Float[Array, "N D2"],
+    value: Float[Array, ""],
+    paired: Callable[[Array], Array],
+    num_rows: int,
     permutations: int,
 ) -> PermutationTest:
-    """`permutation_test` without its checks."""
+    """The test of a value against those of random pairings of rows."""
 
     def shuffled(key: PRNGKeyArray) -> Array:
-        return statistic(x, jax.random.permutation(key, y, axis=0))
+        return paired(jax.random.permutation(key, num_rows))
 
-    value = statistic(x, y)
     null = jax.lax.map(shuffled, jax.random.split(key, permutations))
     # Pairings that are alike give values that differ by rounding: all of them count.
     rounding = ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(value)

@@ -277,7 +277,7 @@ def test_a_large_mean_does_not_hide_what_varies(tmp_path):
     np.savez(tmp_path / "x.npz", id=np.arange(40), x=x + 1e7)
     np.savez(tmp_path / "y.npz", id=np.arange(40), x=y)
     few = {"permutations": 3, "measures": ["cka-linear", "self-similarity"]}
-    comparison = compare_files(tmp_path / "x.npz", tmp_path / "y.npz", **few)
+    comparison = compare_files([tmp_path / "x.npz", tmp_path / "y.npz"], **few)
     assert comparison.likenesses[0].value == pytest.approx(linear_cka(x, y), abs=1e-5)
     (reason,) = comparison.reasons
     assert reason.startswith("self-similarity: not to be trusted, for 3 of the 3 featu")

@@ -1,97 +1,52 @@
-"""Compare two files of embeddings on the samples that they share."""
+"""Compare files of embeddings on the samples that they share."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import partial, reduce
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jatlas._src import arrays, border
-from jatlas._src.pairs.median import median_distance
+from jatlas.files.comparison.common import common_rows
+from jatlas.files.comparison.grams import GRAMS, gram_of, grams_tested
+from jatlas.files.comparison.measures import (
+    MEASURES,
+    NEAREST,
+    TRANSLATED,
+    USUAL,
+    Measure,
+)
+from jatlas.files.comparison.results import Comparison, Likeness
 from jatlas.files.coordinates import take_rows
-from jatlas.files.formats.names import check_ids, check_one_kind, find, near_ids
+from jatlas.files.formats.names import near_ids
 from jatlas.files.formats.rows import AT_ONCE
 from jatlas.files.formats.sources import Source, say_notes
 from jatlas.files.quality import Reach
-from jatlas.files.readers import Names, Reading, open_all
+from jatlas.files.readers import File, Names, Reading, open_all
 from jatlas.files.reports import Progress, Say, counted, quiet
-from jatlas.metrics.alignment import cka
-from jatlas.metrics.neighborhoods.neighbors import mutual_neighbors
-from jatlas.metrics.permutation import permutation_test
-from jatlas.metrics.self_similarity import self_similarity_correlation
+from jatlas.metrics.permutation import PermutationTest, permuted
+from jatlas.metrics.resampling import BootstrapInterval, halves
 
-Statistic = Callable[[Array, Array], Array]
-
-
-class Likeness(NamedTuple):
-    """One measure of how alike two spaces are.
-
-    Attributes:
-        measure: its name.
-        value: of the spaces as they are.
-        chance: the mean over random pairings of their samples.
-        p_value: the odds of such a value, or a larger, by chance alone.
-    """
-
-    measure: str
-    value: float
-    chance: float
-    p_value: float
+LEVEL = 0.95  # of intervals
+_MOST_NUMBERS = 1 << 27  # in matrices that are kept, half a gigabyte
 
 
-class Comparison(NamedTuple):
-    """How alike two files are.
+class _Counts(NamedTuple):
+    """How many neighbours, pairings and halves there are."""
 
-    Attributes:
-        common: how many samples they share.
-        compared: how many of these were compared.
-        likenesses: one a measure.
-        reasons: why values are NaN, or not to be trusted, in sentences; none if none
-            is.
-    """
-
-    common: int
-    compared: int
-    likenesses: tuple[Likeness, ...]
-    reasons: tuple[str, ...] = ()
-
-
-def _rbf(x: Array, y: Array, k: int, *, debiased: bool = False) -> Statistic:
-    """CKA with widths fixed once: shuffling the samples keeps them."""
-    widths = float(median_distance(x)), float(median_distance(y))
-    return partial(cka, kernel="rbf", sigma=widths, debiased=debiased)
-
-
-def _neighbors(x: Array, y: Array, k: int) -> Statistic:
-    """Mutual neighbours by cosine."""
-
-    def shared(x: Array, y: Array) -> Array:
-        return mutual_neighbors(arrays.unit(x), arrays.unit(y), k)
-
-    return shared
-
-
-MEASURES: dict[str, Callable[[Array, Array, int], Statistic]] = {
-    "cka-linear": lambda x, y, k: cka,
-    "cka-linear-debiased": lambda x, y, k: partial(cka, debiased=True),
-    "cka-rbf": _rbf,
-    "cka-rbf-debiased": partial(_rbf, debiased=True),
-    "neighbors": _neighbors,
-    "self-similarity": lambda x, y, k: self_similarity_correlation,
-}
-
-# Those that a mean taken off the rows does not change.
-_TRANSLATED = {name for name in MEASURES if name.startswith("cka")}
+    neighbors: int
+    permutations: int
+    bootstrap: int
 
 
 @border.promoting
 def compare_files(
-    x: str | Path,
-    y: str | Path,
+    files: Sequence[File],
     *,
     ids: Names = None,
     embeddings: Names = None,
@@ -100,35 +55,43 @@ def compare_files(
     neighbors: int = 10,
     samples: int = 1000,
     permutations: int = 199,
+    bootstrap: int = 0,
     seed: int = 0,
     say: Say | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare two files of embeddings on the samples that both have.
+    """Compare each pair of files on the samples that all have.
+
+    Samples are drawn once, so all pairs are measured on the same ones, shuffled in the
+    same ways.
 
     Args:
-        x: path of a file as `read_embeddings` reads it; an atlas is one too.
-        y: path of another.
-        ids: the name of the ids in the files, as in `read_embeddings`: one for both, or
-            two.
+        files: paths of two files or more, as `read_embeddings` reads them; an atlas is
+            one too.
+        ids: the name of the ids in the files, as in `read_embeddings`: one for all, or
+            one a file.
         embeddings: that of the embeddings, in the same way.
         reading: a `Reading`: whether ids are converted, and invalid rows left out.
-        measures: names of some of `MEASURES`; all if None.
-        neighbors: k of the mutual neighbours, by cosine.
+        measures: names of some of `MEASURES`; the first six if None.
+        neighbors: k of the nearest neighbours, by cosine.
         samples: how many of the common samples are drawn, at most: time grows with
             their square.
         permutations: random pairings of the samples that the values are held against.
-        seed: of both draws.
+        bootstrap: random halves of the samples that give an interval of 95 % (see
+            `jatlas.metrics.bootstrap_interval`); no interval if 0.
+        seed: of all draws.
         say: gets lines about the columns that were taken, rows left out, and warnings.
-        progress: gets, again and again, how many measures are done, and of how many.
+        progress: gets, again and again, how many measures of pairs are done, and of how
+            many.
 
     Returns:
         A `Comparison`.
 
     Raises:
-        ValueError: if a file is not what it should be (see `read_embeddings`), ids are
-            of two types, there are too few common samples, 4, or k + 2 for the measure
-            neighbors, fewer are to be drawn, or a measure is unknown.
+        ValueError: if a file is not what it should be (see `read_embeddings`), there
+            are fewer than two, ids are of two types, there are too few common samples,
+            4, or k + 2 where neighbours are looked at, twice as many for intervals,
+            fewer are to be drawn, or a measure is unknown.
         OSError: if a file cannot be read.
 
     Example:
@@ -137,52 +100,124 @@ def compare_files(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(folder + "/x.npz", id=np.arange(20), x=rows)
         ...     comparison = compare_files(
-        ...         folder + "/x.npz", folder + "/x.npz", measures=["cka-linear"],
-        ...         permutations=19)
+        ...         [folder + "/x.npz"] * 2, measures=["cka-linear"], permutations=19)
         >>> (linear,) = comparison.likenesses
         >>> round(linear.value, 3), round(linear.p_value, 3)
         (1.0, 0.05)
+        >>> comparison.matrix("cka-linear").shape
+        (2, 2)
     """
+    if isinstance(files, str | Path) or len(files) < 2:
+        raise ValueError(f"files must be two paths or more, in a list; got {files!r}.")
     arrays.check_counts(1, neighbors=neighbors, permutations=permutations)
     arrays.check_count("samples", samples, 4)
-    wanted = list(MEASURES if measures is None else measures)
+    arrays.check_count("bootstrap", bootstrap, 2 if bootstrap else 0)
+    wanted = list(MEASURES)[:USUAL] if measures is None else list(measures)
     if unknown := [name for name in wanted if name not in MEASURES]:
         raise ValueError(f"no measures {unknown}; known are {', '.join(MEASURES)}.")
-    least = 4
-    if "neighbors" in wanted:
-        least = max(neighbors + 2, least)
-        if samples < least:
-            raise ValueError(
-                f"samples (--samples) must be {least} at least for {neighbors} "
-                f"neighbors (--neighbors), got {samples}."
-            )
-    first, second = open_all((x, y), ids, embeddings, reading)
-    _describe(first, second, say or quiet)
-    places, common = _common(first, second, least, samples, seed)
-    spaces = [
-        _space(source, rows)
-        for source, rows in zip((first, second), places, strict=True)
-    ]
-    key, likenesses = jax.random.key(seed), []
-    advance = counted(progress, len(wanted))
-    for name in wanted:
-        a, b = (s.centered if name in _TRANSLATED else s.rows for s in spaces)
-        test = permutation_test(
-            key,
-            MEASURES[name](a, b, neighbors),
-            a,
-            b,
-            permutations=permutations,
+    least = _least(wanted, neighbors, bootstrap)
+    if samples < least:
+        raise ValueError(
+            f"samples (--samples) must be {least} at least for {neighbors} neighbors "
+            f"(--neighbors){' and intervals' * bool(bootstrap)}, got {samples}."
         )
-        chance, value = float(jnp.mean(test.null)), float(test.value)
-        likenesses.append(Likeness(name, value, chance, float(test.p_value)))
-        advance(1)
-    blind = [name for name in wanted if name not in _TRANSLATED]
+    sources = open_all(files, ids, embeddings, reading)
+    _describe(sources, say or quiet)
+    places, common = common_rows(sources, least, samples, seed)
+    spaces = [_space(s, rows) for s, rows in zip(sources, places, strict=True)]
+    counts = _Counts(neighbors, permutations, bootstrap)
+    measured = _likenesses(spaces, wanted, seed, counts, progress)
+    blind = [name for name in wanted if name not in TRANSLATED]
     hidden = _hidden(blind, spaces)
-    unknown = [one.measure for one in likenesses if np.isnan(one.value)]
+    unknown = list(dict.fromkeys(m.measure for m in measured if np.isnan(m.value)))
     unknown = [name for name in unknown if not (hidden and name in blind)]
     reasons = _reasons(unknown, spaces) + hidden
-    return Comparison(common, len(spaces[0].rows), tuple(likenesses), reasons)
+    paths = tuple(space.path for space in spaces)
+    return Comparison(common, len(spaces[0].rows), measured, reasons, paths)
+
+
+def _likenesses(
+    spaces: Sequence["_Space"],
+    measures: Sequence[str],
+    seed: int,
+    counts: _Counts,
+    progress: Progress | None,
+) -> tuple[Likeness, ...]:
+    """All measures of all pairs of spaces."""
+    pairs = list(combinations(range(len(spaces)), 2))
+    advance = counted(progress, len(measures) * len(pairs))
+    key, result = jax.random.key(seed), []
+    for name in measures:
+        rows = [s.centered if name in TRANSLATED else s.rows for s in spaces]
+        for (i, j), test in zip(pairs, _tests(key, name, rows, counts), strict=True):
+            value, chance, p_value = map(
+                float, (test.value, jnp.mean(test.null), test.p_value)
+            )
+            ends = None
+            if counts.bootstrap:
+                ends = _interval(key, rows[i], rows[j], MEASURES[name], counts)
+            result.append(Likeness(name, value, chance, p_value, (i, j), ends))
+            advance(1)
+    return tuple(result)
+
+
+def _tests(
+    key: PRNGKeyArray, name: str, rows: Sequence[Array], counts: _Counts
+) -> Iterator[PermutationTest]:
+    """The permutation test of each pair, by matrices of the spaces if they fit."""
+    pairs = combinations(range(len(rows)), 2)
+    if name in GRAMS and len(rows) * len(rows[0]) ** 2 <= _MOST_NUMBERS:
+        grams = [gram_of(x, GRAMS[name], counts.neighbors) for x in rows]
+        for i, j in pairs:
+            yield grams_tested(key, grams[i], grams[j], counts.permutations)
+    else:
+        for i, j in pairs:
+            yield _tested(key, rows[i], rows[j], MEASURES[name], counts)
+
+
+def _least(measures: Sequence[str], neighbors: int, bootstrap: int) -> int:
+    """How many samples the measures need."""
+    least = max(neighbors + 2, 4) if NEAREST & set(measures) else 4
+    return 2 * least if bootstrap else least
+
+
+@partial(jax.jit, static_argnames=("measure", "counts"))
+def _tested(
+    key: PRNGKeyArray,
+    x: Float[Array, "n D1"],
+    y: Float[Array, "n D2"],
+    measure: Measure,
+    counts: _Counts,
+) -> PermutationTest:
+    """The permutation test of a measure, in one program."""
+    statistic = measure(x, y, counts.neighbors)
+    return permuted(
+        key,
+        statistic(x, y),
+        lambda places: statistic(x, y[places]),
+        len(x),
+        counts.permutations,
+    )
+
+
+def _interval(
+    key: PRNGKeyArray, x: Array, y: Array, measure: Measure, counts: _Counts
+) -> tuple[float, float]:
+    """The interval of a measure."""
+    ends = _halves(jax.random.fold_in(key, 1), x, y, measure, counts)
+    return float(ends.low), float(ends.high)
+
+
+@partial(jax.jit, static_argnames=("measure", "counts"))
+def _halves(
+    key: PRNGKeyArray,
+    x: Float[Array, "n D1"],
+    y: Float[Array, "n D2"],
+    measure: Measure,
+    counts: _Counts,
+) -> BootstrapInterval:
+    statistic = measure(x, y, counts.neighbors)
+    return halves(key, statistic, x, y, counts.bootstrap, LEVEL)
 
 
 class _Space(NamedTuple):
@@ -214,11 +249,12 @@ def _space(source: Source, rows: Int[np.ndarray, " n"]) -> _Space:
     return _Space(str(source.path), plain, centered, hidden)
 
 
-def _describe(first: Source, second: Source, say: Say) -> None:
+def _describe(sources: Sequence[Source], say: Say) -> None:
     """Say which columns and rows were taken, and warnings."""
-    say_notes((first, second), say)
-    if first.ids.dtype.kind == second.ids.dtype.kind:
-        for warning in near_ids(np.union1d(first.ids, second.ids)):
+    say_notes(sources, say)
+    if len({source.ids.dtype.kind for source in sources}) == 1:
+        every = reduce(np.union1d, [source.ids for source in sources])
+        for warning in near_ids(every):
             say(f"warning: {warning}")
 
 
@@ -247,21 +283,3 @@ def _hidden(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ...
         for path, rows, _, hidden in spaces
         if measures and hidden
     )
-
-
-def _common(
-    x: Source, y: Source, least: int, most: int, seed: int
-) -> tuple[list[Int[np.ndarray, " n"]], int]:
-    """The rows of n common samples in each file, and their number."""
-    check_one_kind([(str(s.path), check_ids("its ids", s.ids)) for s in (x, y)])
-    places = find(y.ids, x.ids)
-    rows = np.flatnonzero(places >= 0)
-    if rows.size < least:
-        raise ValueError(
-            f"{x.path} and {y.path} have {rows.size} samples in common, and {least} "
-            f"are needed; their ids begin with {x.ids[:3].tolist()} and "
-            f"{y.ids[:3].tolist()}. Name a sample alike in both."
-        )
-    drawn = np.random.default_rng(seed).permutation(rows)[:most]
-    drawn.sort()
-    return [drawn, places[drawn]], rows.size
