@@ -4,7 +4,9 @@ Every measure stands against every kind of map of x: it does not change under th
 its line names, and changes under all others.
 """
 
+import re
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -121,3 +123,20 @@ def test_every_measure_of_two_spaces_is_in_the_table():
     covered = {name.split()[0] for name in INVARIANT}
     covered |= {"procrustes_distance"}  # three forms of it
     assert names - of_other_things <= covered
+
+
+def test_the_guide_shows_this_table():
+    text = (
+        Path(__file__).parents[2] / "experiments/guides/which_measure.md"
+    ).read_text()
+    table = re.findall(r"^\| `(.+?)` \|((?: (?:yes|no) \|){6})", text, flags=re.M)
+    shown = {
+        name: {
+            kind
+            for kind, cell in zip(MAPS, row.split(" |"), strict=False)
+            if "y" in cell
+        }
+        for name, row in table
+    }
+    assert f"| {' | '.join(MAPS)} |" in text
+    assert shown == {name: maps for name, (_, maps) in INVARIANT.items()}
