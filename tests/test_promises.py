@@ -149,6 +149,13 @@ def crossfit(rng):
     return jatlas.probes.CrossFit(stacked, np.zeros(N, np.int32))
 
 
+def overlap(x, y, *, where):
+    """A measure of two spaces that compiles in no time."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    x, y = (jnp.where(where, z[:, 0].astype(wide), 0) for z in (x, y))
+    return jnp.sum(x * y)
+
+
 spaces = {"x": floats(N, D), "y": floats(N, A), "where": mask(N)}
 # Fewer features than samples that count: else all correlations are one.
 correlated = {"x": floats(N, D), "y": floats(N, C), "where": mask(N)}
@@ -296,6 +303,7 @@ PROMISES = [
         options={"k": 2, "similarity": "cosine"},
         **spaces,
     ),
+    promise(jatlas.metrics.rank_biased_neighbors, "wide", options={"k": 2}, **spaces),
     promise(jatlas.metrics.cycle_neighbors, "wide", options={"k": 2}, **spaces),
     promise(jatlas.metrics.cknna, "wide", options={"k": 3}, **spaces),
     promise(jatlas.metrics.procrustes_distance, "wide", **spaces),
@@ -314,6 +322,15 @@ PROMISES = [
     promise(jatlas.metrics.minibatch_cka, "wide", options={"batch_size": 6}, **spaces),
     promise(jatlas.metrics.rsa, "wide", **spaces),
     promise(jatlas.metrics.rsa, "wide", options={"method": "spearman"}, **spaces),
+    promise(jatlas.metrics.rsa, "wide", options={"method": "kendall"}, **spaces),
+    promise(
+        jatlas.metrics.compare_spaces,
+        "wide",
+        options={"measures": {"overlap": overlap}},
+        spaces=lambda rng: related(rng)[:2],
+        presence=mask(2, N),
+    ),
+    promise(jatlas.metrics.noise_ceiling, "wide", similarities=kernel),
     # Three rows a fold, four features: only a large ridge makes it well-conditioned.
     promise(
         jatlas.metrics.predictivity,
@@ -370,6 +387,7 @@ ELSEWHERE = {
     "save": "files/test_storage.py",
     "files.translate_file": "files/test_translating.py",
     # random numbers and a function come in
+    "metrics.bootstrap_interval": "metrics/test_resampling.py",
     "metrics.permutation_test": "metrics/test_permutation.py",
     # training: random numbers, and loops whose length depends on the data
     "probes.fit_crossfit": "probes/test_crossfit.py",
@@ -401,6 +419,7 @@ SLOW = (
     "fit_translation-relative",
     "hsic-rbf",
     "procrustes_distance-euclidean",
+    "rsa-kendall",
     "rsa-spearman",
     "self_similarity_correlation-spearman",
 )

@@ -66,7 +66,7 @@ np.save(folder / "edges.npy", second[in_second])
 # %%
 paths = [folder / "greys.npz", folder / "edges.npy"]
 comparison = jatlas.files.compare_files(
-    *paths, measures=["cka-linear", "neighbors"], samples=400, permutations=39
+    paths, measures=["cka-linear", "neighbors"], samples=400, permutations=39
 )
 for name, *numbers in comparison.likenesses:
     print(f"{name:10} {{:.3f}}, by chance {{:.3f}}, p {{:.3f}}".format(*numbers))

@@ -19,7 +19,7 @@ from jatlas._src import arrays
 
 # The arguments that hold a space, in which differences of rows matter.
 _SPACES = {"embeddings", "anchors", "relative", "x", "y", "queries", "gallery"}
-_SPACES |= {"space", "spaces", "means", "source", "target"}
+_SPACES |= {"space", "spaces", "other", "means", "source", "target"}
 
 # A feature has to vary by so many steps of float32 to differ from rounding.
 STEPS = 64

@@ -8,7 +8,7 @@
     python -m jatlas project atlas.parquet new.npz --chart 2 --out new.parquet
     python -m jatlas translate old.npz --to new.npz --out old_in_new.parquet
     python -m jatlas neighbors atlas.parquet doc0042
-    python -m jatlas compare a.npz b.parquet
+    python -m jatlas compare a.npz b.parquet c.h5 --picture alike.png
     python -m jatlas view atlas.parquet
 
 A wrong file or option gives one line, and exit code 2; nothing is
@@ -24,12 +24,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jatlas.cli import translation, viewing
+from jatlas.cli import comparing, translation, viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
 from jatlas.cli.printing import (
     say,
-    say_comparison,
     say_disagreement,
     say_neighbors,
     say_spread,
@@ -39,7 +38,6 @@ from jatlas.cli.printing import (
 from jatlas.cli.progress import line
 from jatlas.files import storage
 from jatlas.files.adding import add_file
-from jatlas.files.comparing import compare_files
 from jatlas.files.folders.layout import is_folder
 from jatlas.files.folders.merging import merge_to_folder
 from jatlas.files.folders.tables import table_source
@@ -202,20 +200,7 @@ def _translate(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    with line("measures") as show:
-        comparison = compare_files(
-            *options.files,
-            measures=options.measures,
-            neighbors=options.neighbors,
-            samples=options.samples,
-            permutations=options.permutations,
-            seed=options.seed,
-            say=say,
-            progress=show,
-            **_reading(options),
-        )
-    say_comparison(comparison, options.permutations)
-    return 0
+    return comparing.compare(options, _reading(options))
 
 
 def _view(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 from typing import Literal
 
 from jatlas.cli import translation, viewing
-from jatlas.files.comparing import MEASURES
+from jatlas.files.comparison.measures import MEASURES, USUAL
 from jatlas.files.kinds.options import ANCHORS, AUTO, KINDS
 from jatlas.files.maps import SHRINKAGE
 from jatlas.merging.relative import SIMILARITIES
@@ -66,23 +66,8 @@ def parser() -> argparse.ArgumentParser:
     )
     translation.add_arguments(translate)
     _batch_size(translate)
-    compare = _command(commands, "compare", "tell how alike two spaces are")
-    compare.add_argument("files", nargs=2, metavar="FILE")
-    known = list(MEASURES)
-    compare.add_argument(
-        "--measures",
-        nargs="+",
-        default=known,
-        choices=known,
-        metavar="MEASURE",
-        help="some of " + ", ".join(known),
-    )
-    for name, number, text in (
-        ("neighbors", 10, "neighbours of a sample that are looked at"),
-        ("samples", 1000, "common samples that are drawn, at most"),
-        ("permutations", 199, "random pairings that chance is known by"),
-    ):
-        compare.add_argument(f"--{name}", type=int, default=number, help=text)
+    compare = _command(commands, "compare", "tell how alike two spaces or more are")
+    _comparison(compare)
     for command in (merge, evaluate, translate, compare):
         _input(command, "+", "one for all, or one a file, - for the usual")
     for command in (add, project):
@@ -145,6 +130,32 @@ def _coordinates(command: argparse.ArgumentParser) -> None:
         ("features", int, "how many coordinates; the widest chart's if not given"),
     ):
         command.add_argument(f"--{name}", type=kind, help=f"of consensus: {text}")
+
+
+def _comparison(command: argparse.ArgumentParser) -> None:
+    command.add_argument("files", nargs="+", metavar="FILE", help="two or more")
+    known = list(MEASURES)
+    command.add_argument(
+        "--measures",
+        nargs="+",
+        default=known[:USUAL],
+        choices=known,
+        metavar="MEASURE",
+        help="some of " + ", ".join(known),
+    )
+    for name, number, text in (
+        ("neighbors", 10, "neighbours of a sample that are looked at"),
+        ("samples", 1000, "common samples that are drawn, at most"),
+        ("permutations", 199, "random pairings that chance is known by"),
+        ("bootstrap", 0, "random halves that give intervals of 95 %%; 0 for none"),
+    ):
+        command.add_argument(f"--{name}", type=int, default=number, help=text)
+    command.add_argument("--out", help="x.json, for all figures")
+    command.add_argument("--picture", help="x.png, .svg or .pdf, for a heatmap")
+    command.add_argument("--page", help="x.html, for tables in color")
+    command.add_argument(
+        "--cluster", action="store_true", help="put files that are alike together"
+    )
 
 
 def _input(

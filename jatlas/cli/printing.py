@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from jatlas.files.comparing import Comparison
 from jatlas.files.kinds.nearest import Neighbor
 from jatlas.files.recipe import AtlasFile
 from jatlas.files.reports import table
@@ -48,22 +47,6 @@ def say_neighbors(sample: object, neighbors: Sequence[Neighbor]) -> None:
     ]
     say(f"nearest to {sample} (distance: 1 - cosine)")
     say(table([head, *rows], 0))
-
-
-def say_comparison(comparison: Comparison, permutations: int) -> None:
-    """Print the measures of two files in a table."""
-    say(
-        f"{comparison.common} samples in common, {comparison.compared} of them compared"
-    )
-    head = ["measure", "value", "by chance", "p"]
-    rows = [
-        [one.measure, f"{one.value:.3f}", f"{one.chance:.3f}", f"{one.p_value:.3f}"]
-        for one in comparison.likenesses
-    ]
-    say(table([head, *rows], 0))
-    for reason in comparison.reasons:
-        say(reason)
-    say(f"p: a permutation test of {permutations} random pairings")
 
 
 def say_written(files: Sequence[Path]) -> int:

@@ -1,7 +1,7 @@
 """Files of embeddings and of atlases: read, checked, merged, written."""
 
 from jatlas.files.adding import add_file
-from jatlas.files.comparing import Comparison, Likeness, compare_files
+from jatlas.files.comparison.comparing import Comparison, Likeness, compare_files
 from jatlas.files.folders.merging import MergedFolder, merge_to_folder
 from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.columns.keep import read_beside

@@ -8,12 +8,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Where
-from jatlas._src.pairs import tiles
+from jatlas._src.pairs import kendall, tiles
 
 DISSIMILARITIES = ("correlation", "euclidean", "cosine")
-METHODS = ("pearson", "spearman")
+METHODS = ("pearson", "spearman", "kendall")
 # Samples whose pairs are sorted, to rank the pairs of all samples among them.
 SORTED = 384
+# Samples all of whose pairs are sorted for Kendall's correlation: 2,096,128 of them.
+MOST_SAMPLES = 2048
 
 
 @border.jit(static_argnames=("dissimilarity", "method"))
@@ -37,10 +39,12 @@ def rsa(
         y: (N, D2), floating point; row n is the same sample as row n of x.
         dissimilarity: "correlation", one less the correlation of two rows over their
             features; "euclidean", the distance; or "cosine", one less the cosine.
-        method: "pearson", or "spearman", whose gradient is zero. Up to 384 samples the
-            ranks are exact, and dissimilarities equal up to rounding share theirs. Of
-            more samples those get one rank that lie between two neighbouring ones of
-            the 73,536 pairs of 384 samples, which changes the value by about 1e-7.
+        method: "pearson"; "spearman"; or "kendall", tau-b. The gradient of the last two
+            is zero, and dissimilarities equal up to rounding are tied. Spearman's ranks
+            are exact up to 384 samples. Of more samples those get one rank that lie
+            between two neighbouring ones of the 73,536 pairs of 384 samples, which
+            changes the value by about 1e-7. Kendall's is exact, holds N^2 / 2 numbers,
+            and takes 2,048 samples at most.
         where: (N,), the samples that count; all if None. The others are not looked at.
 
     Returns:
@@ -50,8 +54,9 @@ def rsa(
         right angle to all. Gradients are finite everywhere.
 
     Raises:
-        ValueError: if x and y are not floating point matrices of one N, or the
-            dissimilarity or the method is unknown.
+        ValueError: if x and y are not floating point matrices of one N, the
+            dissimilarity or the method is unknown, or there are more than 2,048 samples
+            for "kendall".
 
     Example:
         >>> import jax
@@ -60,22 +65,26 @@ def rsa(
         Array(1., dtype=float32)
 
     Source: Kriegeskorte, Mur and Bandettini, "Representational similarity analysis"
-    (2008).
+    (2008); Kendall's among models that predict ties: Nili et al. (2014).
     """
     arrays.check_pair(x, y, where)
-    _check(dissimilarity, method)
+    _check(dissimilarity, method, len(x))
     rows = arrays.all_rows(x, where)
     dtype = jnp.result_type(x, y, jnp.float32)
     spaces = [_prepared(s.astype(dtype), rows, dissimilarity) for s in (x, y)]
     root = dissimilarity == "euclidean"
+    finite = jnp.all(jnp.isfinite(spaces[0])) & jnp.all(jnp.isfinite(spaces[1]))
+    known = (jnp.sum(rows) > 2) & finite
+    if method == "kendall":
+        value = _kendall(jax.lax.stop_gradient(spaces), rows, root)
+        return jnp.where(known, value, jnp.nan)
     values = [_unlike(tiles.spread(space, rows)[2], root) for space in spaces]
     if method == "spearman":
         spaces = jax.lax.stop_gradient(spaces)
         both = zip(spaces, values, strict=True)
         values = [_ranks(space, rows, unlike) for space, unlike in both]
     value = _correlation(spaces, rows, values)
-    finite = jnp.all(jnp.isfinite(spaces[0])) & jnp.all(jnp.isfinite(spaces[1]))
-    return jnp.where((jnp.sum(rows) > 2) & finite, value, jnp.nan)
+    return jnp.where(known, value, jnp.nan)
 
 
 def _prepared(
@@ -186,6 +195,39 @@ def _ranks(
     return rank
 
 
+def _kendall(
+    spaces: list[Float[Array, "N _"]], rows: Bool[Array, " N"], root: bool
+) -> Float[Array, ""]:
+    """Kendall's correlation of two spaces' dissimilarities, all pairs at once.
+
+    Sample i with i + 1, with i + 2, and so on, round the end: in N / 2 steps each pair
+    is met once, but for those N / 2 apart, which are met from both ends.
+    """
+    n = len(rows)
+    steps = jnp.arange(1, max(n // 2, 1) + 1)
+    index = jnp.arange(n)
+
+    def pairs(step: Int[Array, ""]) -> tuple[Array, Array]:
+        counted = rows & jnp.roll(rows, -step) & ((2 * step < n) | (2 * index < n))
+        both = [jnp.sum((x - jnp.roll(x, -step, axis=0)) ** 2, axis=1) for x in spaces]
+        values = jnp.stack(both)
+        return counted, arrays.safe_sqrt(values) if root else values
+
+    counted, values = jax.lax.map(pairs, steps)
+    counted = counted.ravel()
+    first, second = (_dense(values[:, s].ravel(), counted) for s in range(2))
+    return kendall.tau_b(first, second, counted, spaces[0].dtype)
+
+
+def _dense(values: Float[Array, " P"], counted: Bool[Array, " P"]) -> Int[Array, " P"]:
+    """Ranks from zero without gaps; values equal up to rounding share one."""
+    order = jnp.argsort(jnp.where(counted, values, jnp.inf))
+    ordered = values[order]
+    rounding = 8 * jnp.finfo(values.dtype).eps * ordered[1:]
+    apart = jnp.append(False, ordered[1:] - ordered[:-1] > rounding)
+    return jnp.zeros(len(values), int).at[order].set(jnp.cumsum(apart))
+
+
 def _edges(
     x: Float[Array, "N D"], rows: Bool[Array, " N"], unlike: Dissimilarity
 ) -> Float[Array, " K"]:
@@ -205,11 +247,16 @@ def _edges(
     return jnp.sort(jnp.where(apart, values[:-1] + gaps / 2, jnp.inf))
 
 
-def _check(dissimilarity: str, method: str) -> None:
-    """Raise ValueError unless both names are known."""
+def _check(dissimilarity: str, method: str, num_rows: int) -> None:
+    """Raise ValueError unless names are known and samples few enough."""
     for what, name, known in (
         ("dissimilarity", dissimilarity, DISSIMILARITIES),
         ("method", method, METHODS),
     ):
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}; known are {', '.join(known)}.")
+    if method == "kendall" and num_rows > MOST_SAMPLES:
+        raise ValueError(
+            f'method "kendall" sorts all pairs at once, of {MOST_SAMPLES} samples at '
+            f'most; got {num_rows}. Draw as many of them, or take "spearman".'
+        )

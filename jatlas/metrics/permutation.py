@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
@@ -74,10 +74,24 @@ def permutation_test(
     arrays.check_count("permutations", permutations, 1)
     x, y = jnp.asarray(x), jnp.asarray(y)
 
-    def shuffled(key: PRNGKeyArray) -> Array:
-        return statistic(x, jax.random.permutation(key, y, axis=0))
+    def paired(places: Int[Array, " N"]) -> Float[Array, ""]:
+        return statistic(x, y[places])
 
-    value = statistic(x, y)
+    return permuted(key, statistic(x, y), paired, len(x), permutations)
+
+
+def permuted(
+    key: PRNGKeyArray,
+    value: Float[Array, ""],
+    paired: Callable[[Array], Array],
+    num_rows: int,
+    permutations: int,
+) -> PermutationTest:
+    """The test of a value against those of random pairings of rows."""
+
+    def shuffled(key: PRNGKeyArray) -> Array:
+        return paired(jax.random.permutation(key, num_rows))
+
     null = jax.lax.map(shuffled, jax.random.split(key, permutations))
     # Pairings that are alike give values that differ by rounding: all of them count.
     rounding = ROUNDING * jnp.finfo(value.dtype).eps * jnp.abs(value)

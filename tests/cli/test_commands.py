@@ -18,9 +18,11 @@ from safetensors.numpy import load_file, save_file
 
 from jatlas.cli import viewing
 from jatlas.cli.commands import main
-from jatlas.files import comparing, readers
+from jatlas.files import readers
 from jatlas.files.adding import add_file
-from jatlas.files.comparing import MEASURES, compare_files
+from jatlas.files.comparison import comparing
+from jatlas.files.comparison import measures as comparing_measures
+from jatlas.files.comparison.comparing import MEASURES, compare_files
 from jatlas.files.formats import atlas_table
 from jatlas.files.formats.atlas_tensors import recipe_writer
 from jatlas.files.formats.whole import write_whole
@@ -330,7 +332,7 @@ def test_neighbours_are_those_by_cosine(monkeypatch):
         seen.extend([x, y, k])
         return x[0, 0]
 
-    monkeypatch.setattr(comparing, "mutual_neighbors", recorded)
+    monkeypatch.setattr(comparing_measures, "mutual_neighbors", recorded)
     x, y = (jax.numpy.asarray(s[:20]) for s in spaces()[::2])
     MEASURES["neighbors"](x, y, 3)(x, y)
     *units, k = seen
@@ -343,7 +345,7 @@ def test_neighbours_are_those_by_cosine(monkeypatch):
 @pytest.mark.usefixtures("cheap")
 def test_the_value_is_of_the_rows_of_common_samples(files):
     quick = {"permutations": 3, "neighbors": 3}
-    every = compare_files(*files[:2], samples=25, **quick)
+    every = compare_files(files[:2], samples=25, **quick)
     x, y = (s[5:30].astype(np.float64) for s in spaces()[:2])
     assert (every.common, every.compared) == (25, 25)
     assert every.likenesses[0].value == pytest.approx(product(x, y), rel=1e-5)
@@ -353,7 +355,7 @@ def test_the_value_is_of_the_rows_of_common_samples(files):
 def test_a_saved_atlas_is_compared_by_some_of_its_samples(atlas, files, tmp_path):
     save(tmp_path / "x.safetensors", atlas)
     path = tmp_path / "x.safetensors"
-    found = compare_files(path, files[0], samples=9, permutations=3, neighbors=3)
+    found = compare_files([path, files[0]], samples=9, permutations=3, neighbors=3)
     assert (found.common, found.compared) == (30, 9)
     assert load(path).ids.tolist() == atlas.ids.tolist()
 
@@ -671,7 +673,7 @@ def test_what_does_not_vary_is_named(tmp_path, monkeypatch, x, reason):
     monkeypatch.setattr(comparing, "MEASURES", nan)
     files = npz(tmp_path / "p.npz", NUMBERS), tmp_path / "q.npz"
     np.savez(files[1], id=NUMBERS, x=x)
-    found = compare_files(*files, permutations=3)
+    found = compare_files(files, permutations=3)
     assert found.reasons == (f"nan: nan, for {reason.format(files[1])}.",)
 
 

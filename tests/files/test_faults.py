@@ -25,7 +25,7 @@ import jatlas
 from jatlas.cli import interrupts
 from jatlas.cli.commands import main
 from jatlas.files import quality
-from jatlas.files.comparing import compare_files
+from jatlas.files.comparison.comparing import compare_files
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.columns import ipc_buffers, parquet_pages
 from jatlas.files.formats.columns.keep import read_beside
@@ -277,7 +277,7 @@ def test_a_large_mean_does_not_hide_what_varies(tmp_path):
     np.savez(tmp_path / "x.npz", id=np.arange(40), x=x + 1e7)
     np.savez(tmp_path / "y.npz", id=np.arange(40), x=y)
     few = {"permutations": 3, "measures": ["cka-linear", "self-similarity"]}
-    comparison = compare_files(tmp_path / "x.npz", tmp_path / "y.npz", **few)
+    comparison = compare_files([tmp_path / "x.npz", tmp_path / "y.npz"], **few)
     assert comparison.likenesses[0].value == pytest.approx(linear_cka(x, y), abs=1e-5)
     (reason,) = comparison.reasons
     assert reason.startswith("self-similarity: not to be trusted, for 3 of the 3 featu")

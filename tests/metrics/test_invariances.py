@@ -4,7 +4,9 @@ Every measure stands against every kind of map of x: it does not change under th
 its line names, and changes under all others.
 """
 
+import re
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -46,6 +48,10 @@ INVARIANT = {
     "predictivity of it": (lambda x, y: metrics.predictivity(y, x), SIMILAR),
     "rsa correlation": (metrics.rsa, {"permutation", "scale"}),
     "rsa euclidean": (partial(metrics.rsa, dissimilarity="euclidean"), SIMILAR),
+    "rsa kendall": (
+        partial(metrics.rsa, dissimilarity="euclidean", method="kendall"),
+        SIMILAR,
+    ),
     "rsa cosine": (partial(metrics.rsa, dissimilarity="cosine"), {*RIGID, "scale"}),
     "self_similarity_correlation": (
         metrics.self_similarity_correlation,
@@ -58,6 +64,10 @@ INVARIANT = {
     "mutual_neighbors euclidean": (
         partial(metrics.mutual_neighbors, k=8, similarity="euclidean"),
         SIMILAR,
+    ),
+    "rank_biased_neighbors": (
+        partial(metrics.rank_biased_neighbors, k=8),
+        {*RIGID, "scale"},
     ),
     "jaccard_neighbors": (partial(metrics.jaccard_neighbors, k=8), {*RIGID, "scale"}),
     "cycle_neighbors": (partial(metrics.cycle_neighbors, k=4), {*RIGID, "scale"}),
@@ -105,8 +115,28 @@ def test_every_measure_of_two_spaces_is_in_the_table():
         "median_distance",  # of one space
         "separability",  # of one space and labels
         "permutation_test",  # of a measure
+        "bootstrap_interval",
+        "compare_spaces",
+        "noise_ceiling",  # of a matrix of values
         "retrieval",  # of queries and a gallery in one space
     }
     covered = {name.split()[0] for name in INVARIANT}
     covered |= {"procrustes_distance"}  # three forms of it
     assert names - of_other_things <= covered
+
+
+def test_the_guide_shows_this_table():
+    text = (
+        Path(__file__).parents[2] / "experiments/guides/which_measure.md"
+    ).read_text()
+    table = re.findall(r"^\| `(.+?)` \|((?: (?:yes|no) \|){6})", text, flags=re.M)
+    shown = {
+        name: {
+            kind
+            for kind, cell in zip(MAPS, row.split(" |"), strict=False)
+            if "y" in cell
+        }
+        for name, row in table
+    }
+    assert f"| {' | '.join(MAPS)} |" in text
+    assert shown == {name: maps for name, (_, maps) in INVARIANT.items()}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas.metrics.neighbors import mutual_neighbors
+from jatlas.metrics.neighborhoods.neighbors import mutual_neighbors
 from jatlas.metrics.self_similarity import (
     CORRELATIONS,
     self_similarity_correlation,

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from jatlas.metrics import (
     cka,
@@ -15,6 +15,7 @@ from jatlas.metrics import (
     dissimilarity,
     jaccard_neighbors,
     mutual_neighbors,
+    rank_biased_neighbors,
     rsa,
 )
 
@@ -70,8 +71,19 @@ def cknna_reference(x, y, k):
 
 
 def rsa_reference(x, y, kind, method):
-    correlate = {"pearson": pearsonr, "spearman": spearmanr}[method]
+    known = {"pearson": pearsonr, "spearman": spearmanr, "kendall": kendalltau}
+    correlate = known[method]
     return correlate(*(pdist(np.float64(s), kind) for s in (x, y)))[0]
+
+
+def rank_biased_reference(x, y, k, p):
+    """Equation 32 of Webber et al., list by list."""
+    total = 0
+    for a, b in zip(nearest(x, k), nearest(y, k), strict=True):
+        common = [len({*a[:d]} & {*b[:d]}) for d in range(1, k + 1)]
+        terms = sum(n / d * p**d for d, n in enumerate(common, start=1))
+        total += common[-1] / k * p**k + (1 - p) / p * terms
+    return total / len(x)
 
 
 # ------------------------------------------------- neighbours
@@ -94,6 +106,10 @@ def test_neighbors_are_their_definitions():
     value = jaccard_neighbors(x, y, 5, similarity="inner")
     assert float(value) == pytest.approx(jaccard_reference(x, y, 5), abs=1e-6)
     assert float(jaccard_neighbors(x, 2 * x, 5)) == 1
+    inner = partial(rank_biased_neighbors, similarity="inner")
+    value = inner(x, y, 5, p=0.7)
+    assert float(value) == pytest.approx(rank_biased_reference(x, y, 5, 0.7), abs=1e-6)
+    assert float(inner(x, 2 * x, 5)) == pytest.approx(1, abs=1e-6)
     value = cycle_neighbors(x, y, 5)
     assert float(value) == pytest.approx(cycle_reference(x, y, 5), abs=1e-6)
     value = cknna(x, y, 5)
@@ -108,6 +124,9 @@ def test_neighbors_masked_equal_dropped():
     expected = {
         partial(jaccard_neighbors, similarity="inner"): jaccard_reference,
         cycle_neighbors: cycle_reference,
+        partial(rank_biased_neighbors, similarity="inner", p=0.9): partial(
+            rank_biased_reference, p=0.9
+        ),
         cknna: cknna_reference,
     }
     masked = [np.where(kept[:, None], s, np.float32(np.nan)) for s in (x, y)]
@@ -132,7 +151,10 @@ def test_gradient_of_cknna_is_that_of_differences():
 CASES = [(kind, "pearson") for kind in dissimilarity.DISSIMILARITIES]
 
 
-@pytest.mark.parametrize(("kind", "method"), [*CASES, ("correlation", "spearman")])
+CASES += [("correlation", method) for method in ("spearman", "kendall")]
+
+
+@pytest.mark.parametrize(("kind", "method"), CASES)
 def test_rsa_is_its_definition(kind, method):
     x, y = pair()
     kept = np.arange(40) % 3 != 0
@@ -145,11 +167,36 @@ def test_rsa_is_its_definition(kind, method):
     assert float(form(*masked, where=kept)) == pytest.approx(exact, abs=2e-6)
 
 
-def test_equal_dissimilarities_share_their_rank():
+@pytest.mark.parametrize("method", ["spearman", "kendall"])
+def test_equal_dissimilarities_share_their_rank(method):
     x, y = (np.round(s[:, :2]) for s in pair())
-    exact = rsa_reference(x, y, "euclidean", "spearman")
-    value = rsa(x, y, dissimilarity="euclidean", method="spearman")
+    exact = rsa_reference(x, y, "euclidean", method)
+    value = rsa(x, y, dissimilarity="euclidean", method=method)
     assert float(value) == pytest.approx(exact, abs=2e-6)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5])
+def test_kendall_meets_every_pair_of_few_samples_once(n):
+    x, y = (s[:n] for s in pair(3))
+    value = float(rsa(x, y, dissimilarity="euclidean", method="kendall"))
+    if n < 3:
+        assert np.isnan(value)
+    else:
+        exact = rsa_reference(x, y, "euclidean", "kendall")
+        assert value == pytest.approx(exact, abs=2e-6)
+
+
+@pytest.mark.slow
+def test_kendall_of_the_most_samples_is_exact_and_more_are_refused():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(dissimilarity.MOST_SAMPLES + 1, 5))
+    y = np.float32(x[:, :3] + rng.normal(size=(len(x), 3)))
+    x = np.float32(x)
+    form = partial(rsa, dissimilarity="euclidean", method="kendall")
+    exact = rsa_reference(x[1:], y[1:], "euclidean", "kendall")
+    assert float(form(x[1:], y[1:])) == pytest.approx(exact, abs=2e-6)
+    with pytest.raises(ValueError, match="of 2048 samples at most; got 2049"):
+        form(x, y)
 
 
 def test_ranks_among_the_pairs_of_some_samples_are_near_the_exact_ones(monkeypatch):
@@ -184,6 +231,8 @@ def test_what_cannot_be_is_refused():
         rsa(x, y, dissimilarity="l1")
     with pytest.raises(ValueError, match=r"unknown method 'median'.*spearman"):
         rsa(x, y, method="median")
+    with pytest.raises(ValueError, match=r"p must lie between 0 and 1, got 1\.0"):
+        rank_biased_neighbors(x, y, 5, p=1.0)
     with pytest.raises(ValueError, match=r"k must be .* 2 or more, got 1"):
         cknna(x, y, 1)
     with pytest.raises(ValueError, match=r"unknown similarity 'euclidean'.*cosine"):

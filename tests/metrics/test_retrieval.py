@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas.metrics.ranking import SIMILARITIES, retrieval
+from jatlas.metrics.neighborhoods.ranking import SIMILARITIES, retrieval
 
 N, D = 40, 6
 ALL = np.ones(N, bool)

@@ -10,7 +10,7 @@ import pyarrow.ipc
 import pyarrow.parquet as parquet
 import pytest
 
-from jatlas.files.comparing import compare_files
+from jatlas.files.comparison.comparing import compare_files
 from jatlas.files.formats.sources import batches
 from jatlas.files.merging import merge_files
 from jatlas.files.readers import (
@@ -284,7 +284,7 @@ def test_names_one_a_file(tmp_path):
     assert [x.shape for x in atlas.recipe.anchors] == [(4, 2), (4, 2)]
     same = merge_files(paths, anchors="shared:4", ids=names["ids"], embeddings="x")
     assert [x.shape for x in same.recipe.anchors] == [(4, 3), (4, 3)]
-    found = compare_files(*paths, **names, measures=["cka-linear"], permutations=9)
+    found = compare_files(paths, **names, measures=["cka-linear"], permutations=9)
     assert found.common == N
     with pytest.raises(ValueError, match=r"ids \(--ids\) has 3 names, .* for 2 files"):
         merge_files(paths, ids=["key", "name", "name"])

@@ -1,18 +1,16 @@
 """The nearest neighbours that two spaces have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from jatlas._src import arrays, border, chunks, layout
 from jatlas._src.arrays import AnyArray, Where
-from jatlas._src.pairs.differences import squared_distances
-
-# Columns of a group, whose largest value is looked at before its values are.
-_GROUP = 16
+from jatlas.metrics.neighborhoods.nearest import check_neighborhoods, nearest_neighbors
 
 
 @border.border
@@ -142,10 +140,70 @@ def cycle_neighbors(
     return _mean_score(x, y, k, where, similarity, "cycle")
 
 
+@border.border
+def rank_biased_neighbors(
+    x: Float[AnyArray, "N D1"],
+    y: Float[AnyArray, "N D2"],
+    k: int,
+    *,
+    p: float = 0.9,
+    where: Where = None,
+    similarity: str = "cosine",
+) -> Float[Array, ""]:
+    """The rank-biased overlap of two spaces' k nearest neighbours.
+
+    With A_d the share of the d nearest of a sample that both spaces have, the mean over
+    the samples of `A_k p^k + (1 - p) / p (A_1 p + ... + A_k p^k)`: the nearest weigh
+    most, and the order of neighbours counts. It is what a reader sees in common who
+    goes down both lists and at each rank goes on with probability p, if further down
+    the lists agree as in the first k.
+
+    Args:
+        x: (N, D1), floating point.
+        y: (N, D2), floating point; row n is the same sample as row n of x.
+        k: the number of neighbours, 1 to N - 1.
+        p: above 0 and below 1: 1 / (1 - p) ranks are read on average.
+        where: (N,), the samples that count, as neighbours too; all if None.
+        similarity: as for `mutual_neighbors`; by default the cosine.
+
+    Returns:
+        A scalar in [0, 1] up to rounding, in float32 or wider; 1 where the k nearest
+        are the same in the same order. NaN where `mutual_neighbors` is. Its gradient is
+        zero.
+
+    Raises:
+        ValueError: as `mutual_neighbors`, and if p is not between 0 and 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[1.0, 0.0], [0.9, 0.1], [0.6, 0.5], [0.0, 1.0]])
+        >>> y = x * jnp.array([1.0, 5.0])
+        >>> rank_biased_neighbors(x, y, 2, p=0.5).round(4)
+        Array(0.8125, dtype=float32)
+
+    Source: Webber, Moffat and Zobel, "A similarity measure for indefinite rankings"
+    (2010), equation 32, RBO extrapolated.
+    """
+    check_neighborhoods(x, y, k, where, similarity)
+    if not 0 < p < 1:
+        raise ValueError(f"p must lie between 0 and 1, got {p}.")
+    # What a common neighbour adds whose worse rank is m.
+    depths = np.arange(1, k + 1)
+    later = np.cumsum((p**depths / depths)[::-1])[::-1]
+    weights = jnp.asarray(p**k / k + (1 - p) / p * later)
+    return _mean_score(x, y, k, where, similarity, "rank biased", weights)
+
+
 @partial(jax.jit, static_argnames=("k", "similarity", "score"))
 @layout.automatic()
 def _mean_score(
-    x: Array, y: Array, k: int, where: Array | None, similarity: str, score: str
+    x: Array,
+    y: Array,
+    k: int,
+    where: Array | None,
+    similarity: str,
+    score: str,
+    *weights: Array,
 ) -> Float[Array, ""]:
     rows = arrays.all_rows(x, where)
     x, y = (
@@ -153,34 +211,10 @@ def _mean_score(
         for space in (x, y)
     )
     nearest = nearest_neighbors((x, y), rows, k, similarity)
-    scores = SCORES[score](*nearest).astype(jnp.result_type(x, y))
+    scores = SCORES[score](*nearest, *weights).astype(jnp.result_type(x, y))
     value = arrays.safe_divide(arrays.masked_sum(scores, rows), jnp.sum(rows))
     known = (jnp.sum(rows) > k) & jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(y))
     return jnp.where(known, value, jnp.nan)
-
-
-def nearest_neighbors(
-    spaces: Sequence[Float[Array, "N _"]],
-    rows: Bool[Array, " N"],
-    k: int,
-    similarity: str,
-) -> list[Int[Array, "N k"]]:
-    """Each row's k nearest others in each space, nearest first."""
-    if similarity == "cosine":
-        spaces = [arrays.unit(space) for space in spaces]
-
-    def nearest(samples: tuple[Array, ...]) -> Int[Array, "n S k"]:
-        *queries, index = samples
-        candidates = rows & (jnp.arange(len(rows)) != index[:, None])
-        both = zip(queries, spaces, strict=True)
-        near = (NEARNESS[similarity](query, space) for query, space in both)
-        return jnp.stack(
-            [_largest(jnp.where(candidates, values, -jnp.inf), k) for values in near],
-            axis=1,
-        )
-
-    index = jnp.arange(len(rows))
-    return list(jnp.moveaxis(chunks.map_padded(nearest, (*spaces, index)), 1, 0))
 
 
 def _mutual(x: Int[Array, "N k"], y: Int[Array, "N k"]) -> Float[Array, " N"]:
@@ -200,70 +234,18 @@ def _cycle(x: Int[Array, "N k"], y: Int[Array, "N k"]) -> Float[Array, " N"]:
     return chunks.map_padded(returns, (y, jnp.arange(len(y))))
 
 
-SCORES: dict[str, Callable[[Array, Array], Array]] = {
+def _rank_biased(
+    x: Int[Array, "N k"], y: Int[Array, "N k"], weights: Float[Array, " k"]
+) -> Float[Array, " N"]:
+    places = jnp.arange(x.shape[1])
+    worse = jnp.maximum(places[:, None], places)
+    shared = x[:, :, None] == y[:, None, :]
+    return jnp.sum(jnp.where(shared, weights[worse], 0), axis=(1, 2))
+
+
+SCORES: dict[str, Callable[..., Array]] = {
     "mutual": _mutual,
     "jaccard": _jaccard,
     "cycle": _cycle,
+    "rank biased": _rank_biased,
 }
-
-
-def _largest(values: Float[Array, "n N"], k: int) -> Int[Array, "n k"]:
-    """Where the k largest values of each row are, ties in order.
-
-    They lie in the k groups of columns whose largest values are the largest, and of
-    equal ones the first: any other value has k before it. So most are only looked at in
-    finding the largest of their group.
-    """
-    if values.shape[1] < 4 * k * _GROUP:
-        return jax.lax.top_k(values, k)[1]
-    missing = -values.shape[1] % _GROUP
-    values = jnp.pad(values, ((0, 0), (0, missing)), constant_values=-jnp.inf)
-    groups = values.reshape(len(values), -1, _GROUP)
-    # In the order of the columns again, for the ties between them.
-    chosen = jnp.sort(jax.lax.top_k(jnp.max(groups, axis=2), k)[1], axis=1)
-    of_chosen = jnp.take_along_axis(groups, chosen[:, :, None], axis=1)
-    places = jax.lax.top_k(of_chosen.reshape(len(values), -1), k)[1]
-    group = jnp.take_along_axis(chosen, places // _GROUP, axis=1)
-    return group * _GROUP + places % _GROUP
-
-
-def _inner(of: Float[Array, "n D"], x: Float[Array, "N D"]) -> Float[Array, "n N"]:
-    return arrays.matmul(of, x.T)
-
-
-def _minus_square(
-    of: Float[Array, "n D"], x: Float[Array, "N D"]
-) -> Float[Array, "n N"]:
-    return -squared_distances(x, of).T
-
-
-# Of unit rows the cosine is the inner product.
-NEARNESS: dict[str, Callable[[Array, Array], Array]] = {
-    "inner": _inner,
-    "cosine": _inner,
-    "euclidean": _minus_square,
-}
-
-
-def check_neighborhoods(
-    x: AnyArray, y: AnyArray, k: int, where: Where, similarity: str
-) -> None:
-    """Raise ValueError unless the spaces have such neighbours."""
-    arrays.check_pair(x, y, where)
-    check_neighbors(k, len(x), where)
-    if similarity not in NEARNESS:
-        raise ValueError(
-            f"unknown similarity {similarity!r}; known are {', '.join(NEARNESS)}."
-        )
-
-
-def check_neighbors(k: int, num_rows: int, where: AnyArray | None) -> None:
-    """Raise ValueError unless every sample has k others, if known."""
-    count = num_rows
-    if where is not None and arrays.is_concrete(where):
-        count = int(where.sum())
-    if not 1 <= k < count:
-        raise ValueError(
-            f"k must be from 1 to one less than the number of samples that count; got "
-            f"k={k} and {count} samples of {num_rows}."
-        )

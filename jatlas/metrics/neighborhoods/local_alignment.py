@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, chunks, cka_moments, layout
 from jatlas._src.arrays import AnyArray, Where
-from jatlas.metrics.neighbors import check_neighborhoods, nearest_neighbors
+from jatlas.metrics.neighborhoods.nearest import check_neighborhoods, nearest_neighbors
 
 SIMILARITIES = ("inner", "cosine")
 

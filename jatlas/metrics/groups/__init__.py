@@ -1,0 +1,1 @@
+"""Measures of more than two spaces."""

@@ -1,0 +1,1 @@
+"""Measures that look at what is near to each sample."""
