@@ -222,3 +222,9 @@ def test_ids_of_another_type_find_nothing_and_are_refused(tmp_path):
     parquet.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="id_type"):
         read_beside([tmp_path / "a.parquet"], np.arange(2), ["n"])
+
+
+def test_one_name_is_no_list_of_letters(folder):
+    np.savez("letters.npz", id=[1, 2], x=np.eye(2), n=[3, 4])
+    with pytest.raises(ValueError, match=r"for one give \['n'\]"):
+        read_beside(["letters.npz"], np.array([1]), "n")

@@ -48,9 +48,9 @@ def read_beside(
         A `Beside`, which `save` takes.
 
     Raises:
-        ValueError: if no file has such a column, its name is one of the atlas's, it is
-            of types in two files that do not go together, or is an array that has not
-            one value a row.
+        ValueError: if keep is one name and no list, no file has such a column, its name
+            is one of the atlas's, it is of types in two files that do not go together,
+            or is an array that has not one value a row.
         OSError: if a file cannot be read.
         ImportError: if pyarrow is not installed.
 
@@ -100,6 +100,8 @@ def check_keep(
     Raises:
         ValueError: as `read_beside`.
     """
+    if isinstance(keep, str):
+        raise ValueError(f"keep is a list of columns; for one give [{keep!r}].")
     if clash := [name for name in keep if name in TAKEN]:
         raise ValueError(f"--keep {clash[0]}: the atlas has a column of that name.")
     of_file = sources[0].rows.id_name
