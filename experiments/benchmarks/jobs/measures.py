@@ -91,7 +91,7 @@ IN_PAIRS = (
 
 
 def rows(bench: Bench) -> list[Row]:
-    """The rows of this job; a quick run, of a minute in all, has but the first."""
+    """The rows of this job; of a quick run the first."""
     if bench.quick:
         bench.tell(IN_FEATURES[0].name, 0.0)
         return [_of_case(bench, IN_FEATURES[0], 300, 16)]
