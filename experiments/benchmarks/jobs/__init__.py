@@ -11,6 +11,7 @@ from experiments.benchmarks.jobs import (
     geometry,
     growth,
     limits,
+    measures,
     merge,
     probe,
 )
@@ -58,6 +59,7 @@ JOBS = {
     "cka": Job("Linear CKA", cka.linear, 140, 6),
     "rbf": Job("RBF CKA", cka.rbf, 90, 6),
     "geometry": Job("Geometry", geometry.rows, 50, 5),
+    "measures": Job("Measures of two spaces", measures.rows, 55, 0.9),
     "probe": Job("Probes", probe.rows, 45, 10),
     "charts": Job("Charts", _charts, 60, 10),
     "growth": Job("Growth", growth.rows, 30, 10),

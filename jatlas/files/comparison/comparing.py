@@ -164,7 +164,7 @@ def _likenesses(
 def _tests(
     key: PRNGKeyArray, name: str, rows: Sequence[Array], counts: _Counts
 ) -> Iterator[PermutationTest]:
-    """The permutation test of each pair, by matrices of the spaces if they fit."""
+    """The permutation test of each pair, by matrices if they fit."""
     pairs = combinations(range(len(rows)), 2)
     if name in GRAMS and len(rows) * len(rows[0]) ** 2 <= _MOST_NUMBERS:
         grams = [gram_of(x, GRAMS[name], counts.neighbors) for x in rows]

@@ -62,7 +62,7 @@ def _centered(kernel: Float[Array, "n n"], debiased: bool) -> Float[Array, "n n"
 
 
 def _neighbors(x: Float[Array, "n D"], k: int) -> Float[Array, "n n"]:
-    """Whether a sample is among the k nearest by cosine, of length one."""
+    """The matrix of k nearest by cosine, of length one."""
     rows = jnp.ones(len(x), bool)
     x = arrays.unit(x)
     (nearest,) = nearest_neighbors([x], rows, k, "inner")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments.benchmarks import measure, references
-from experiments.benchmarks.jobs import merge, reference_probes
+from experiments.benchmarks import measure, reference_measures, references
+from experiments.benchmarks.jobs import measures, merge, reference_probes
 from experiments.benchmarks.jobs.cka import spaces
 from experiments.benchmarks.measure import Bench
 
@@ -79,6 +79,26 @@ def test_mutual_neighbours(pair):
     theirs = references.mutual_neighbors(np, *pair, 5)
     assert math.isclose(theirs, ours, abs_tol=1e-6)
     assert 5 / (N - 1) < theirs < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case", [*measures.IN_FEATURES, *measures.IN_PAIRS], ids=lambda case: case.name
+)
+def test_published_forms_of_measures(pair, case):
+    ours, theirs = float(case.ours(*pair)), case.formula(np, *pair)
+    of_counts = {"RSA, Spearman", "Jaccard of neighbors", "rank-biased overlap"}
+    assert theirs.dtype == np.float32 or case.name in of_counts
+    assert math.isclose(theirs, ours, rel_tol=1e-4, abs_tol=1e-5)
+
+
+@pytest.mark.slow
+def test_kendalls_correlation_and_the_matrix_of_all_pairs(pair):
+    ours = jatlas.metrics.rsa(*pair, method="kendall")
+    assert math.isclose(reference_measures.rsa_kendall(*pair), ours, abs_tol=1e-5)
+    matrix = reference_measures.cka_matrix(np, np.stack(pair))
+    ours = jatlas.metrics.compare_spaces(np.stack(pair)).values["cka"]
+    np.testing.assert_allclose(matrix, ours, atol=1e-5)
 
 
 @pytest.mark.parametrize("formula", [references.merge, references.cka_by_products])

@@ -1,0 +1,149 @@
+"""Measures of two spaces, each beside the form that published code has."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks import measure, memory
+from experiments.benchmarks import reference_measures as references
+from experiments.benchmarks.jobs.cka import spaces
+from experiments.benchmarks.measure import Bench, Reference, Row
+from jatlas import metrics
+
+_NEIGHBORS = 10
+
+
+class Case(NamedTuple):
+    """A measure and its published form.
+
+    Attributes:
+        name: in words.
+        ours: a function of x and y.
+        what: the published form, in words.
+        formula: of `reference_measures`.
+        tolerance: what the two may differ by.
+    """
+
+    name: str
+    ours: Callable[..., Any]
+    what: str
+    formula: Callable[..., Any]
+    tolerance: float = 1e-4
+
+
+# Whose time grows with N D^2, and with N^2.
+IN_FEATURES = (
+    Case(
+        "Procrustes angle",
+        metrics.procrustes_distance,
+        "singular values of X'Y",
+        references.procrustes_angle,
+    ),
+    Case(
+        "mean squared CCA",
+        metrics.mean_squared_cca,
+        "QR of both, singular values",
+        references.mean_squared_cca,
+    ),
+    Case("SVCCA", metrics.svcca, "SVD of both", references.svcca, 1e-3),
+    Case("PWCCA", metrics.pwcca, "QR of both, SVD", references.pwcca),
+    Case(
+        "linear predictivity",
+        metrics.predictivity,
+        "ridge regression, fold by fold",
+        references.predictivity,
+    ),
+)
+IN_PAIRS = (
+    Case("HSIC", metrics.hsic, "(N, N) kernels", references.hsic, 1e-2),
+    Case(
+        "CKNNA",
+        partial(metrics.cknna, k=_NEIGHBORS),
+        "(N, N) kernels and masks",
+        partial(references.cknna, k=_NEIGHBORS),
+        1e-3,
+    ),
+    Case(
+        "Jaccard of neighbors",
+        partial(metrics.jaccard_neighbors, k=_NEIGHBORS),
+        "(N, N) cosines",
+        partial(references.jaccard_neighbors, k=_NEIGHBORS),
+        1e-3,
+    ),
+    Case(
+        "rank-biased overlap",
+        partial(metrics.rank_biased_neighbors, k=_NEIGHBORS),
+        "(N, N) cosines, depth by depth",
+        partial(references.rank_biased_neighbors, k=_NEIGHBORS),
+        1e-3,
+    ),
+    Case("RSA", metrics.rsa, "(N, N) correlations", references.rsa),
+    Case(
+        "RSA, Spearman",
+        partial(metrics.rsa, method="spearman"),
+        "(N, N) correlations, sorted twice",
+        references.rsa_spearman,
+    ),
+)
+
+
+def rows(bench: Bench) -> list[Row]:
+    """The rows of this job; of a quick run the first."""
+    if bench.quick:
+        bench.tell(IN_FEATURES[0].name, 0.0)
+        return [_of_case(bench, IN_FEATURES[0], 300, 16)]
+    cases = [(case, (5000, 128)) for case in IN_FEATURES]
+    cases += [(case, (1000, 128)) for case in IN_PAIRS]
+    measured = []
+    for number, (case, size) in enumerate(cases):
+        bench.tell(case.name, number / (len(cases) + 2))
+        measured.append(_of_case(bench, case, *size))
+    bench.tell("Kendall", len(cases) / (len(cases) + 2))
+    measured.append(_kendall(bench, 1000, 128))
+    bench.tell("all pairs", (len(cases) + 1) / (len(cases) + 2))
+    return [*measured, _all_pairs(bench, 8, 3000, 256)]
+
+
+def _of_case(bench: Bench, case: Case, n: int, d: int) -> Row:
+    """A measure of two spaces."""
+    arrays = spaces(n, d)
+    x, y = (jnp.asarray(space) for space in arrays)
+    baselines = measure.by_formula(
+        bench, case.what, case.formula, arrays, case.tolerance
+    )
+    size = {"N": n, "D": d}
+    row = measure.compare(bench, case.name, size, partial(case.ours, x, y), baselines)
+    row["memory"]["temporary_bytes"] = memory.temporaries(case.ours, x, y)
+    return row
+
+
+def _kendall(bench: Bench, n: int, d: int) -> Row:
+    """RSA by Kendall's correlation, beside SciPy's."""
+    x, y = spaces(n, d)
+    ours = partial(metrics.rsa, jnp.asarray(x), jnp.asarray(y), method="kendall")
+    call = partial(references.rsa_kendall, x, y)
+    baselines = {"scipy": Reference("kendalltau of all pairs, SciPy", call, 1e-4)}
+    return measure.compare(bench, "RSA, Kendall", {"N": n, "D": d}, ours, baselines)
+
+
+def _all_pairs(bench: Bench, m: int, n: int, d: int) -> Row:
+    """CKA of all pairs of layers, beside a loop over them."""
+    rng = np.random.default_rng(0)
+    layers = [rng.standard_normal((n, d), np.float32)]
+    for _ in range(m - 1):
+        turn = rng.standard_normal((d, d), np.float32) / np.float32(d**0.5)
+        layers.append(np.tanh(layers[-1] @ turn) + np.float32(0.1) * layers[0])
+    stacked = np.stack(layers)
+    baselines = measure.by_formula(
+        bench, "pair by pair", references.cka_matrix, (stacked,), 1e-4
+    )
+    device = jnp.asarray(stacked)
+
+    def ours() -> Any:
+        return metrics.compare_spaces(device).values["cka"]
+
+    size = {"M": m, "N": n, "D": d}
+    return measure.compare(bench, "CKA of all pairs", size, ours, baselines)
