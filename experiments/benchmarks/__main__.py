@@ -20,7 +20,7 @@ import tyro
 from rich.console import Console
 
 from experiments.benchmarks import machine, references, report, scale
-from experiments.benchmarks.jobs import JOBS
+from experiments.benchmarks.jobs import APART, JOBS, Job
 from experiments.benchmarks.measure import Bench, Disagreement
 from experiments.data import storage
 from experiments.data.modules import hash_of
@@ -41,7 +41,7 @@ class Options:
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="JOB [JOB ...]")] = tuple(
         JOBS
     )
-    """Which jobs; all if unset."""
+    """Which jobs; all if unset, but for cluster, which takes 15 minutes."""
     repeats: int = 3
     """Rounds, in each of which ours and the references have a turn."""
     quick: bool = False
@@ -73,11 +73,11 @@ def plan(options: Options) -> Plan:
     Raises:
         ValueError: if no run can be made of the options, or the folder is another's.
     """
-    unknown = [name for name in options.only if name not in JOBS]
+    jobs = _jobs(options.only)
+    unknown = [name for name in options.only if name not in jobs]
     if unknown or not options.only:
-        raise ValueError(
-            f"--only takes some of {', '.join(JOBS)}; got {list(options.only)}."
-        )
+        known = ", ".join([*JOBS, *APART])
+        raise ValueError(f"--only takes some of {known}; got {list(options.only)}.")
     if options.repeats < 1:
         raise ValueError(f"--repeats must be 1 or more, got {options.repeats}.")
     bench = Bench(
@@ -89,12 +89,12 @@ def plan(options: Options) -> Plan:
         "versions": versions,
         "machine": machine.describe(),
     }
-    modules = provenance.code(job.rows for job in JOBS.values())
+    modules = provenance.code(job.rows for job in jobs.values())
     claimed = settings | {"modules": modules}
     settings |= {"versions": versions | {"code": hash_of(modules)}}
     if forced := folders.claim(options.folder, claimed, force=options.force):
         settings["forced"] = forced
-    names = [name for name in JOBS if name in options.only]
+    names = [name for name in jobs if name in options.only]
     return Plan(options, settings, bench, names)
 
 
@@ -102,7 +102,8 @@ def main(made: Plan, console: Console) -> None:
     """Run what is missing, then write the results and the tables."""
     folder = made.options.folder
     _measure(made, console)
-    done = [name for name in JOBS if _part(folder, name).exists()]
+    known = _jobs(made.names)
+    done = [name for name in known if _part(folder, name).exists()]
     jobs = {name: storage.read_json(_part(folder, name)) for name in done}
     results = {
         "settings": made.settings,
@@ -111,8 +112,13 @@ def main(made: Plan, console: Console) -> None:
     }
     storage.write_json(folder / "results.json", results)
     written = storage.read_json(folder / "results.json")
-    titles = {name: job.title for name, job in JOBS.items()}
+    titles = {name: job.title for name, job in known.items()}
     storage.write_text(folder / "table.md", report.text(written, titles))
+
+
+def _jobs(names: Sequence[str]) -> dict[str, Job]:
+    """All jobs, with those apart that are named."""
+    return JOBS | {name: job for name, job in APART.items() if name in names}
 
 
 def _part(folder: Path, name: str) -> Path:
@@ -122,10 +128,11 @@ def _part(folder: Path, name: str) -> Path:
 def _measure(made: Plan, console: Console) -> None:
     """The jobs that are missing, each written when it is done."""
     folder, quick = made.options.folder, made.bench.quick
+    jobs = _jobs(made.names)
     missing = [name for name in made.names if not _part(folder, name).exists()]
     if finished := len(made.names) - len(missing):
         console.print(f"{finished} of {len(made.names)} were done before")
-    expected = {n: JOBS[n].quick if quick else JOBS[n].seconds for n in missing}
+    expected = {n: jobs[n].quick if quick else jobs[n].seconds for n in missing}
     with terminal.bar(console, sum(expected.values())) as update:
         before = 0.0
         for name in missing:
@@ -140,7 +147,7 @@ def _measure(made: Plan, console: Console) -> None:
 
             began = time.perf_counter()
             with machine.others() as others:
-                rows = JOBS[name].rows(replace(made.bench, tell=tell))
+                rows = jobs[name].rows(replace(made.bench, tell=tell))
             done = {"took": time.perf_counter() - began, "others": others["busy"]}
             storage.write_json(_part(folder, name), done | {"rows": rows})
             before += expected[name]

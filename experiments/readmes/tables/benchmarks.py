@@ -7,7 +7,7 @@ from experiments.benchmarks import report, timing
 from experiments.readmes.files import Results, Runs
 from experiments.runs.rows import markdown_table
 
-RUN = "cpu"
+RUN, CLUSTER = "cpu", "cluster"
 
 
 def rows_of(results: Results) -> list[dict[str, Any]]:
@@ -61,4 +61,5 @@ TABLES = {
     "values": _section(report.values),
     "billion": lambda runs: _without_title(report.billion(runs[RUN]["paper"])),
     "ratios": lambda runs: ratios(runs[RUN]),
+    "cluster": lambda runs: _without_title(report.values(rows_of(runs[CLUSTER]))),
 }

@@ -92,6 +92,17 @@ def written(row=ROW, quick=False, **changes):
     return {"settings": settings, "jobs": jobs, "paper": {}} | changes
 
 
+@pytest.mark.slow
+def test_workers_one_of_them_killed_and_one_process_write_the_same(tmp_path):
+    console = Console(file=io.StringIO(), width=120, soft_wrap=True)
+    options = job.Options(only=("cluster",), quick=True, out=tmp_path)
+    job.main(job.plan(options), console)
+    results = json.loads((tmp_path / "results.json").read_text())
+    (row,) = results["jobs"]["cluster"]["rows"]
+    assert row["values"]["files of the atlas that differ then"] == 0
+    assert row["values"]["files of its atlas that differ"] == 0
+
+
 # What is refused
 
 
