@@ -53,7 +53,8 @@ def merge_files(
         coordinates: "relative", similarities to anchors; "nystroem", these made
             orthonormal by the map of `fit_nystroem` with `by_chart`; "consensus", the
             maps of `fit_consensus` from all linked samples, those that two files have,
-            for which no sample need be in all files; or "auto", whichever finds
+            for which no sample need be in all files; "procrustes", the rotations of
+            `fit_procrustes` from the same samples; or "auto", whichever finds
             held-out linked samples best, plain, centered or whitened, by their mean
             reciprocal rank; relative if fewer than 100 samples are linked.
         anchors: "shared:256" for so many, drawn among the samples that every file has
@@ -70,8 +71,8 @@ def merge_files(
         ridge: of consensus coordinates, as in `fit_consensus`; chosen by held-out
             linked samples if None, and 1 if there are too few.
         power: of the agreement there, chosen in the same way.
-        features: how many consensus coordinates; as many as the widest chart has, if
-            None.
+        features: how many consensus coordinates, or those of Procrustes; as many as the
+            widest chart has, if None.
         seed: of the draw of the anchors, and of held-out samples.
         batch_size: rows that are read and sent to the device at once.
         say: gets in a table what is in the files, warnings, and the held-out score.

@@ -89,9 +89,9 @@ def project_file(
     if chart is None:
         if recipe.consensus is not None:
             raise ValueError(
-                "a new chart is mapped to consensus coordinates by the samples that it "
-                "shares with the atlas, whose rows it takes: join it with add. Of a "
-                "chart that is in the atlas, give chart=... (project --chart)."
+                f"a new chart is mapped to {recipe.kind} coordinates by the samples "
+                "that it shares with the atlas, whose rows it takes: join it with add. "
+                "Of a chart that is in the atlas, give chart=... (project --chart)."
             )
         number = len(recipe.anchors)
         recipe = joined(recipe, source, batch_size, advance, say)

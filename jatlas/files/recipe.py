@@ -21,8 +21,8 @@ class ConsensusMaps(NamedTuple):
         scales: (M,), in float64.
         weights: M arrays (D_m, K).
         agreement: (K,), how far the charts agree about each coordinate.
-        ridge: that the maps were fitted with, a new chart's too.
-        power: of the agreement in the weights.
+        ridge: that all maps were fitted with; None for rotations (`fit_procrustes`).
+        power: of the agreement in the weights; 0 for rotations.
         known_ids: M arrays (S_m,), some of each chart's linked samples.
         known: M arrays (S_m, D_m), the embeddings of these, as given.
     """
@@ -31,7 +31,7 @@ class ConsensusMaps(NamedTuple):
     scales: Float[np.ndarray, " M"]
     weights: tuple[Float[np.ndarray, "_ K"], ...]
     agreement: Float[np.ndarray, " K"]
-    ridge: float
+    ridge: float | None
     power: float
     known_ids: tuple[np.ndarray, ...]
     known: tuple[Float[np.ndarray, "_ _"], ...]
@@ -73,9 +73,9 @@ class Recipe(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The kind of coordinates: relative, nystroem or consensus."""
+        """The kind of coordinates: relative, nystroem, consensus or procrustes."""
         if self.consensus is not None:
-            return "consensus"
+            return "procrustes" if self.consensus.ridge is None else "consensus"
         return "relative" if self.nystroem is None else "nystroem"
 
     def known_samples(self, chart: int) -> tuple[np.ndarray, np.ndarray]:
@@ -242,8 +242,9 @@ def _check_consensus(recipe: Recipe) -> None:
         weights = (width, maps.agreement.size)
         _check(f"the weights of chart {m}", maps.weights[m], weights, "f")
         _check(f"the known rows of chart {m}", maps.known[m], (size, width), "f")
-    for name in ("ridge", "power"):
-        check_number(name, getattr(maps, name), name == "ridge")
+    if maps.ridge is not None:
+        check_number("ridge", maps.ridge, True)
+    check_number("power", maps.power, False)
 
 
 def check_number(name: str, value: object, above: bool) -> None:

@@ -22,7 +22,7 @@ from jatlas.files.recipe import (
 from jatlas.merging.transforms import Transform
 
 # What is written, and what is read: 1 knew no consensus coordinates and no presence, 2
-# no offset of a transform. Where there is none, 2 is written still.
+# no offset of a transform and no rotations. Where there is none, 2 is written still.
 PLAIN, VERSION = 2, 3
 KNOWN = (1, PLAIN, VERSION)
 FORMAT = "jatlas"
@@ -102,6 +102,7 @@ def _contents(
     if recipe.nystroem is not None:
         transforms["nystroem"] = recipe.nystroem
     moved = any(transform.offset is not None for transform in transforms.values())
+    moved = moved or recipe.kind == "procrustes"
     about = {
         "version": VERSION if moved else PLAIN,
         "anchors": len(recipe.anchors),
@@ -125,7 +126,8 @@ def _contents(
             arrays[f"{name}.offset"] = np.asarray(transform.offset)
     if recipe.consensus is not None:
         maps = recipe.consensus
-        about["consensus"] = {"ridge": float(maps.ridge), "power": float(maps.power)}
+        ridge = None if maps.ridge is None else float(maps.ridge)
+        about["consensus"] = {"ridge": ridge, "power": float(maps.power)}
         arrays["consensus.agreement"] = np.asarray(maps.agreement)
         arrays["consensus.scales"] = np.asarray(maps.scales)
         for m, ids in enumerate(maps.known_ids):

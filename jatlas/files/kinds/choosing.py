@@ -45,7 +45,7 @@ def candidates(
     hopeless = None
     spec = anchors or ANCHORS
     name, _, number = spec.partition(":")
-    if kind.coordinates != CONSENSUS:
+    if not kind.is_linked:
         try:
             samples = with_anchors(samples, spec, id_type=id_type, seed=seed)
         except TooFewCommon as error:
@@ -61,7 +61,7 @@ def candidates(
             hopeless = None if samples.num_linked else str(error)
         if name == "shared" and number.isdecimal():
             num_anchors = int(number)
-    if any(one.coordinates == CONSENSUS for one in kinds):
+    if any(one.is_linked for one in kinds):
         try:
             check_joined(samples)
         except ValueError as error:

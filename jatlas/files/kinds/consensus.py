@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jatlas._src import arrays
-from jatlas._src.consensus import linked, solving
+from jatlas._src.consensus import linked, rotations, solving
 from jatlas._src.consensus.moments import ConsensusState
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
@@ -27,10 +27,13 @@ from jatlas.files.recipe import ConsensusMaps, Recipe
 from jatlas.files.reports import Advance, Say
 from jatlas.files.survey import Survey
 
+# Rounds over the charts in which their rotations settle.
+SWEEPS = 10
+
 
 def fit(
     samples: Survey,
-    ridge: float,
+    ridge: float | None,
     power: float,
     num_features: int | None,
     batch_size: int,
@@ -38,6 +41,8 @@ def fit(
     say: Say,
 ) -> ConsensusMaps:
     """Fit consensus maps from all samples that link files.
+
+    Without a ridge they are the rotations of `fit_procrustes`.
 
     Raises:
         ValueError: if no chain of samples joins the files, two are of one encoder, or
@@ -51,12 +56,13 @@ def fit(
     ]
     _check_encoders(samples, charts)
     widths = [chart.rows.shape[1] for chart in charts]
-    most = min(int(links.sum()), sum(widths))
+    most = min(int(links.sum()), sum(widths) if ridge is not None else max(widths))
     features = min(max(widths), most) if num_features is None else num_features
     if not 1 <= features <= most:
         raise ValueError(
             f"features (--features) must be from 1 to {most}, the smaller of the "
-            f"number of linked samples and of all dimensions, got {features}."
+            f"number of linked samples and of {_DIMENSIONS[ridge is None]}, got "
+            f"{features}."
         )
     consensus = _solved(_moments(charts, samples.presence[:, links]), features, ridge)
     known = [chart.known(samples.ids) for chart in charts]
@@ -67,10 +73,13 @@ def fit(
         consensus.scale,
         tuple(weights),
         agreement,
-        float(ridge),
+        None if ridge is None else float(ridge),
         float(power),
         *map(tuple, zip(*known, strict=True)),
     )
+
+
+_DIMENSIONS = ("all dimensions", "the dimension of the widest chart")
 
 
 def check_joined(samples: Survey) -> None:
@@ -110,6 +119,8 @@ def joined_maps(
 ) -> ConsensusMaps:
     """Add a new chart's map, by ridge regression onto the atlas.
 
+    In Procrustes coordinates it is the rotation nearest to X'G.
+
     W = (X'X + ridge I)^(-1) X'G, with X the new chart's rows of samples that the atlas
     has, centered and of mean squared norm 1, and G the atlas's rows of these.
 
@@ -125,7 +136,12 @@ def joined_maps(
         x = rows.centered(start, end) / scale
         squares += x.T @ x
         across += x.T @ merged[rows.samples[start:end]].astype(np.float64)
-    weights = np.linalg.solve(squares + maps.ridge * np.eye(width), across)
+    if maps.ridge is None:
+        left, values, right = np.linalg.svd(across, full_matrices=False)
+        kept = values > np.finfo(np.float32).eps * values.max()  # the atlas's digits
+        weights = left[:, kept] @ right[kept]
+    else:
+        weights = np.linalg.solve(squares + maps.ridge * np.eye(width), across)
     known_ids, known = rows.known(ids)
     return maps._replace(
         means=(*maps.means, rows.mean),
@@ -191,7 +207,7 @@ def _moments(
     }
 
 
-def _solved(moments: dict[str, Any], features: int, ridge: float) -> _Solved:
+def _solved(moments: dict[str, Any], features: int, ridge: float | None) -> _Solved:
     """The library's solution, in float64 whatever the caller's setting."""
     dimensions = moments["dimensions"]
     with jax.enable_x64(True):
@@ -208,7 +224,10 @@ def _solved(moments: dict[str, Any], features: int, ridge: float) -> _Solved:
             dimensions=dimensions,
             normalize=False,
         )
-        consensus = _of_moments(state, features, ridge, 0.0)
+        if ridge is None:
+            consensus = _rotated(state, features, SWEEPS)
+        else:
+            consensus = _of_moments(state, features, ridge, 0.0)
         weights = [np.asarray(w) for w in consensus.weights]
         return _Solved(
             np.array(consensus.scale), weights, np.array(consensus.agreement)
@@ -216,6 +235,7 @@ def _solved(moments: dict[str, Any], features: int, ridge: float) -> _Solved:
 
 
 _of_moments = jax.jit(solving.of_moments, static_argnums=1)
+_rotated = jax.jit(rotations.of_moments, static_argnums=(1, 2))
 
 
 def _check_encoders(samples: Survey, charts: list[LinkedRows]) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jatlas.files.coordinates import Fitted, fit_chart, similar_to_anchors
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.kinds.consensus import fit, recipe_of
-from jatlas.files.kinds.options import CONSENSUS, Kind
+from jatlas.files.kinds.options import PROCRUSTES, Kind
 from jatlas.files.maps import FittedMap, fit_nystroem
 from jatlas.files.quality import flat, same_encoder
 from jatlas.files.recipe import Recipe
@@ -26,9 +26,11 @@ def fitted_recipe(
     say: Say,
 ) -> Recipe:
     """The charts' anchors and transforms, or their maps, from a first reading."""
-    if kind.coordinates == CONSENSUS:
-        ridge = 1.0 if kind.ridge is None else float(kind.ridge)
+    if kind.is_linked:
+        ridge: float | None = 1.0 if kind.ridge is None else float(kind.ridge)
         power = 1.0 if kind.power is None else float(kind.power)
+        if kind.coordinates == PROCRUSTES:
+            ridge, power = None, 0.0
         options = (ridge, power, kind.features, batch_size, advance, say)
         fields = {"charts": samples.charts, "versions": _versions()}
         return recipe_of(fit(samples, *options), **fields)

@@ -14,13 +14,15 @@ from jatlas._src.consensus.held_out import Fold, Totals
 from jatlas.files import maps
 from jatlas.files.coordinates import take_rows
 from jatlas.files.kinds.linked_rows import dtype_of
-from jatlas.files.kinds.options import CONSENSUS, NYSTROEM, Kind
+from jatlas.files.kinds.options import NYSTROEM, PROCRUSTES, Kind
 from jatlas.files.reports import Advance
 from jatlas.files.survey import Survey
 from jatlas.merging import choice, scoring
 from jatlas.merging.anchors import choose_anchors
+from jatlas.merging.consensus import apply_consensus
 from jatlas.merging.relative import similarities
 from jatlas.merging.scoring import MergeScore
+from jatlas.merging.translation.generalized import fit_procrustes
 
 # So many samples must be left out at least, and as many be left to learn from.
 FEWEST = 50
@@ -141,7 +143,7 @@ def score_kinds(
         names: of the files.
     """
     reasons: list[str] = []
-    with_anchors = [kind for kind in kinds if kind.coordinates != CONSENSUS]
+    with_anchors = [kind for kind in kinds if not kind.is_linked]
     if with_anchors and min(len(sample.fold_anchors(f)) for f in sample.folds) == 0:
         reasons.append("relative, nystroem: no anchor is left when some are held out.")
         with_anchors = []
@@ -155,14 +157,15 @@ def score_kinds(
         kind: Scored(kind, scoring.score_of(parts)) for kind, parts in totals.items()
     }
     for kind in kinds:
-        if kind.coordinates == CONSENSUS:
+        if kind.is_linked:
             try:
                 for fold in sample.folds:
                     linked.check_linked(sample.presence, fold.learned_from, names)
             except ValueError as error:
-                reasons.append(f"consensus: with samples held out, {error}")
+                reasons.append(f"{kind.coordinates}: with samples held out, {error}")
                 continue
-            scored[kind] = _best_consensus(sample, kind)
+            best = _rotated if kind.coordinates == PROCRUSTES else _best_consensus
+            scored[kind] = best(sample, kind)
     return [scored[kind] for kind in kinds if kind in scored], reasons
 
 
@@ -224,10 +227,7 @@ def _best_consensus(sample: Sample, kind: Kind) -> Scored:
     """Consensus coordinates with the ridge and power that score best."""
     ridges = RIDGES if kind.ridge is None else (kind.ridge,)
     powers = POWERS if kind.power is None else (kind.power,)
-    rows = []
-    for x, mine in zip(sample.rows, sample.presence, strict=True):
-        mean = x[mine].mean(axis=0, dtype=np.float64)
-        rows.append(np.where(mine[:, None], x - mean, 0).astype(np.float32))
+    rows = _centered(sample)
     widths = [x.shape[1] for x in rows]
     features = min(kind.features or max(widths), sum(widths))
     scores = choice.score_settings(
@@ -238,3 +238,31 @@ def _best_consensus(sample: Sample, kind: Kind) -> Scored:
         for (ridge, power), score in scores.items()
     ]
     return max(scored, key=Scored.mean)
+
+
+def _rotated(sample: Sample, kind: Kind) -> Scored:
+    """The coordinates of generalized Procrustes, fitted anew for each fold."""
+    rows, totals = _centered(sample), []
+    for fold in sample.folds:
+        maps_of = fit_procrustes(
+            rows,
+            sample.presence,
+            num_features=kind.features,
+            where=fold.learned_from,
+        )
+        moved = [
+            apply_consensus(maps_of, chart, jnp.asarray(x[fold.places]))
+            for chart, x in enumerate(rows)
+        ]
+        have = sample.presence[:, fold.places]
+        totals.append(scoring.score_fold(fold, moved, have))
+    return Scored(kind, scoring.score_of(totals))
+
+
+def _centered(sample: Sample) -> list[Float[np.ndarray, "n _"]]:
+    """Each chart's rows less their mean, in float32; zero where absent."""
+    rows = []
+    for x, mine in zip(sample.rows, sample.presence, strict=True):
+        mean = x[mine].mean(axis=0, dtype=np.float64)
+        rows.append(np.where(mine[:, None], x - mean, 0).astype(np.float32))
+    return rows

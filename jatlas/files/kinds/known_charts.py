@@ -71,8 +71,8 @@ def joined_consensus(
     if shared.sum() < FEWEST_SHARED:
         raise BadFile(
             f"{source.path}: it shares {shared.sum()} samples with the atlas, and "
-            f"{FEWEST_SHARED} are needed to map a new chart to consensus coordinates "
-            f"(more are better). {_KNOWN}"
+            f"{FEWEST_SHARED} are needed to map a new chart to {recipe.kind} "
+            f"coordinates (more are better). {_KNOWN}"
         )
     of_atlas = np.arange(place.max() + 1) < atlas.ids.size
     rows = linked_rows(source, place, of_atlas, batch_size, advance, say)

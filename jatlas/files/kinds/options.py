@@ -8,7 +8,8 @@ from jatlas.files.recipe import check_number, check_shrinkage
 from jatlas.merging.relative import SIMILARITIES
 
 RELATIVE, NYSTROEM, CONSENSUS, AUTO = "relative", "nystroem", "consensus", "auto"
-KINDS = (RELATIVE, NYSTROEM, CONSENSUS, AUTO)
+PROCRUSTES = "procrustes"
+KINDS = (RELATIVE, NYSTROEM, CONSENSUS, PROCRUSTES, AUTO)
 
 ANCHORS = "shared:256"
 
@@ -23,7 +24,8 @@ class Kind(NamedTuple):
         similarity: to the anchors.
         ridge: of consensus coordinates; None if held-out samples choose it.
         power: of the agreement, in the same way.
-        features: the number of consensus coordinates; the widest chart's if None.
+        features: how many coordinates of consensus or Procrustes; as many as the widest
+            chart has if None.
     """
 
     coordinates: str = RELATIVE
@@ -33,6 +35,11 @@ class Kind(NamedTuple):
     ridge: float | None = None
     power: float | None = None
     features: int | None = None
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether maps are learned from linked samples, without anchors."""
+        return self.coordinates in (CONSENSUS, PROCRUSTES)
 
     @property
     def name(self) -> str:
@@ -77,10 +84,12 @@ def checked(
             check_number(name, value, name == "ridge")
     if features is not None:
         arrays.check_count("features (--features)", features, 1)
-    if coordinates == CONSENSUS:
-        _check_consensus(anchors, similarity, center or whiten)
+    if coordinates in (CONSENSUS, PROCRUSTES):
+        _check_linked(coordinates, anchors, similarity, center or whiten)
     if coordinates in (RELATIVE, NYSTROEM):
         _check_relative(coordinates, ridge, power, features)
+    if coordinates == PROCRUSTES:
+        _check_relative(coordinates, ridge, power, None)
     if coordinates == AUTO and (center or whiten):
         raise ValueError(
             "coordinates auto tries centered and whitened charts too: leave --center "
@@ -91,16 +100,19 @@ def checked(
     return Kind(coordinates, centered, whitened, similarity, ridge, power, features)
 
 
-def _check_consensus(anchors: str | None, similarity: str, changed: bool) -> None:
+def _check_linked(
+    coordinates: str, anchors: str | None, similarity: str, changed: bool
+) -> None:
     if anchors is not None:
         raise ValueError(
-            "consensus coordinates are fitted on all samples that charts share, and "
-            "take no anchors: leave --anchors out, or give --coordinates relative."
+            f"{coordinates} coordinates are fitted on all samples that charts share, "
+            "and take no anchors: leave --anchors out, or give --coordinates relative."
         )
     if similarity != "cosine" or changed:
         raise ValueError(
-            "consensus coordinates center and scale every chart by themselves, and "
-            "compare with no anchors: leave --similarity, --center and --whiten out."
+            f"{coordinates} coordinates center and scale every chart by themselves, "
+            "and compare with no anchors: leave --similarity, --center and --whiten "
+            "out."
         )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.choosing import candidates, choose, is_scored
 from jatlas.files.kinds.fitting import fitted_recipe
-from jatlas.files.kinds.options import ANCHORS, CONSENSUS, NYSTROEM, Kind
+from jatlas.files.kinds.options import ANCHORS, NYSTROEM, Kind
 from jatlas.files.readers import file_hash
 from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
@@ -71,7 +71,7 @@ def plan_merge(
         say=lines.append,
     )
     samples = given.samples
-    if chosen.coordinates == CONSENSUS:
+    if chosen.is_linked:
         samples = samples._replace(anchors=samples.anchors[:0])
     fitted = partial(fitted_recipe, kind=chosen, batch_size=batch_size)
     recipe = fitted(samples, advance=advance, say=lines.append)
@@ -80,7 +80,7 @@ def plan_merge(
     for text in lines:
         say(text)
     again = samples
-    if chosen.coordinates != CONSENSUS:
+    if not chosen.is_linked:
         again = redrawn(
             samples,
             anchors or ANCHORS,

@@ -33,8 +33,9 @@ def fit_procrustes(
         sum over n and the charts m that have it of |x_mn W_m - g_n|^2
 
     least. Only rotations are learned, so that all distances within a chart stay, but
-    for its scale; consensus coordinates, which weigh and shrink directions, find
-    samples better where charts agree about some directions only.
+    for its scale and for directions that no other chart has, which are dropped.
+    Consensus coordinates, which weigh and shrink directions, find samples better where
+    charts agree about some directions only.
 
     Args:
         embeddings: (M, N, D), or M arrays (N, D_m) where the charts' dimensions differ.
@@ -52,9 +53,8 @@ def fit_procrustes(
         K) are rotations, coordinates are the principal axes of the mean, the largest
         first; agreement (K,) is the share of the charts' variance along each that is
         the mean's. Its ridge is infinite and its power 0: there are none. All is NaN
-        where that of `fit_consensus` is. Directions that do not vary together with
-        other charts' are dropped. Gradients are finite, those of the given number of
-        rounds; first derivatives only.
+        where that of `fit_consensus` is. Gradients are finite, those of the given
+        number of rounds; first derivatives only.
 
     Raises:
         ValueError: if the shapes or dtypes are not these, num_features or sweeps is out
