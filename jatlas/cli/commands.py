@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jatlas._src import arrays
 from jatlas.cli import comparing, translation, viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
@@ -37,7 +38,7 @@ from jatlas.cli.printing import (
 )
 from jatlas.cli.progress import line
 from jatlas.files import storage
-from jatlas.files.adding import add_file
+from jatlas.files.adding import grown_atlas
 from jatlas.files.folders.layout import is_folder
 from jatlas.files.folders.merging import merge_to_folder
 from jatlas.files.folders.tables import table_source
@@ -126,21 +127,24 @@ def _add(options: argparse.Namespace) -> int:
     # Its recipe can have another name, or be that of several atlases.
     storage.check_output(options.out, [storage.recipe_file(Path(options.atlas))])
     source = open_embeddings(options.file, **_reading(options))
+    arrays.check_count("batch_size", options.batch_size, 1)
+    stays = _is_table(options.out) and _is_table(options.atlas)
+    before = table_source(Path(options.atlas), atlas) if stays else None
     with line("rows", _row_size([source])) as show:
-        grown = add_file(
+        grown = grown_atlas(
             atlas,
             source,
-            chart=options.chart,
-            batch_size=options.batch_size,
-            say=say,
-            progress=show,
-            **_reading(options),
+            options.chart,
+            options.batch_size,
+            say,
+            show,
+            in_place=True,
         )
     say_disagreement(grown)
-    if not (_is_table(options.out) and _is_table(options.atlas)):
+    if before is None:
         beside = _beside(options, grown, [source])
     else:  # the atlas's columns stay, with those of the file
-        table, kept = table_source(Path(options.atlas), atlas)
+        table, kept = before
         beside = beside_of([table, source], grown.ids, kept)
     return say_written(storage.save(options.out, grown, beside=beside))
 

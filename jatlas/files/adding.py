@@ -85,14 +85,31 @@ def add_file(
         ([7, 8, 9], [[1.0], [0.75], [0.0]], [2, 2, 1])
     """
     check_atlas(atlas)
-    say = say or quiet
     arrays.check_count("batch_size", batch_size, 1)
+    source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
+    return grown_atlas(atlas, source, chart, batch_size, say or quiet, progress)
+
+
+@border.promoting
+def grown_atlas(
+    atlas: AtlasFile,
+    source: Source,
+    chart: int | str | None,
+    batch_size: int,
+    say: Say,
+    progress: Progress | None,
+    *,
+    in_place: bool = False,
+) -> AtlasFile:
+    """`add_file` of an open file, for an atlas that was checked.
+
+    In place, the given atlas's rows become the result's, and are lost if it fails.
+    """
     if chart is None and atlas.recipe.nystroem is not None:
         raise ValueError(
             "the atlas is in Nystroem coordinates, and each chart changes what these "
             "are: merge all files again, or add to an atlas without them."
         )
-    source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
     kinds = [("the atlas", check_ids("the ids of the atlas", atlas.ids))]
     check_one_kind([*kinds, (str(source.path), check_ids("its ids", source.ids))])
     advance = counted(progress, 2 * source.ids.size)
@@ -113,7 +130,7 @@ def add_file(
             f"{np.sum(~keep)} in the atlas by this chart, and left as they are; "
             f"{known_text(recipe, known)}"
         )
-    state = running_of(atlas, every.size)
+    state = running_of(atlas, every.size, in_place)
     for start, rows in chart_rows(recipe, number, source, batch_size, say):
         here = slice(start, start + len(rows))
         rows = through_nystroem(recipe, rows, batch_size)[keep[here]]

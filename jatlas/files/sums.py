@@ -33,15 +33,21 @@ def empty_running(num_samples: int, num_anchors: int) -> Running:
     )
 
 
-def running_of(atlas: AtlasFile, num_samples: int) -> Running:
+def running_of(atlas: AtlasFile, num_samples: int, in_place: bool = False) -> Running:
     """The running state of an atlas, with room for new samples.
 
     What a merge goes through: the mean bit for bit, the squares but for the rounding of
-    the disagreement to float32.
+    the disagreement to float32. In place, the atlas's rows become the state's.
     """
     old, width = atlas.merged.shape
-    state = empty_running(num_samples, width)
-    state.merged[:old] = atlas.merged
+    flags = atlas.merged.flags
+    if in_place and atlas.merged.dtype == np.float32 and flags.owndata and flags.carray:
+        state = empty_running(num_samples, 0)._replace(merged=atlas.merged)
+        # One atlas is left. Where the system cannot make it longer, it copies it first.
+        state.merged.resize((num_samples, width), refcheck=False)
+    else:
+        state = empty_running(num_samples, width)
+        state.merged[:old] = atlas.merged
     state.count[:old] = atlas.count
     squares = atlas.disagreement.astype(np.float64) ** 2 * state.count[:old] * width
     state.squares[:old] = np.where(atlas.count > 1, squares, 0)

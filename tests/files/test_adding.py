@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from jatlas.cli.commands import main
-from jatlas.files.adding import add_file
+from jatlas.files.adding import add_file, grown_atlas
 from jatlas.files.merging import merge_files
+from jatlas.files.readers import open_embeddings
+from jatlas.files.reports import quiet
 from jatlas.files.storage import load, save
 
 N, BATCH = 30, 16
@@ -51,6 +53,18 @@ def test_to_add_a_chart_is_to_merge_all_files_again(files, whiten):
         for one, other in zip(ours, theirs, strict=True):
             for x, y in zip(one, other, strict=True):
                 np.testing.assert_array_equal(x, y)
+
+
+def test_in_place_gives_the_same_and_else_the_atlas_stays(files):
+    atlas = merged(files[:2])
+    before = atlas.merged.copy()
+    wanted = add_file(atlas, files[2], batch_size=BATCH)
+    np.testing.assert_array_equal(atlas.merged, before)
+    source = open_embeddings(files[2])
+    grown = grown_atlas(atlas, source, None, BATCH, quiet, None, in_place=True)
+    assert grown.merged is atlas.merged
+    for ours, theirs in zip(grown[:4], wanted[:4], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_mean_by_numpy_is_what_is_added_to(files):
