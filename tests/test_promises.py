@@ -408,12 +408,14 @@ ELSEWHERE = {
 }
 
 
-# Of a function that is here by another option too, or as its running state; each
-# compiles for seconds.
+# Of a function that is here by another option too, or whose tests hold it to most of
+# these; each compiles for seconds.
 SLOW = (
     "cka-rbf",
     "fit_consensus-True",
+    "fit_inverse_relative",
     "fit_procrustes",
+    "rotated",
     "fit_translation-orthogonal",
     "fit_translation-affine",
     "fit_translation-relative",

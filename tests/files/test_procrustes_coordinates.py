@@ -66,6 +66,7 @@ def test_it_comes_back_grows_and_projects(atlas, files, tmp_path):
     assert np.nanmax(grown.disagreement) < 0.3
 
 
+@pytest.mark.slow
 def test_it_is_scored(files):
     score = evaluate_files(files[:2], coordinates="procrustes")
     assert score.kinds == ("procrustes",)

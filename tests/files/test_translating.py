@@ -31,19 +31,23 @@ def files(tmp_path_factory):
     return {name: folder / f"{name}.npz" for name in HELD}
 
 
-@pytest.fixture(scope="module")
-def result(files):
-    lines = []
-    done = []
+def translated_by(files, method):
+    lines, done = [], []
     translated = translate_file(
         files["old"],
         to=files["new"],
+        method=method,
         ids="key",
         batch_size=64,
         say=lines.append,
         progress=lambda *numbers: done.append(numbers),
     )
     return translated, "\n".join(lines), done
+
+
+@pytest.fixture(scope="module")
+def result(files):
+    return translated_by(files, "ridge")
 
 
 def run(capsys, *arguments):
@@ -86,8 +90,9 @@ def test_it_is_the_least_squares_map_of_the_samples_in_both(files):
     assert [name.split(":")[0] for name in got.ways] == ["affine", "merged"]
 
 
-def test_the_best_is_taken_and_the_merge_stands_beside_it(result):
-    translated, text, _ = result
+@pytest.mark.slow
+def test_the_best_is_taken_and_the_merge_stands_beside_it(files):
+    translated, text, _ = translated_by(files, "auto")
     ranks = {
         name: float(rank)
         for name, rank in re.findall(r"^(\w+|merged: .*?)  +(\d\.\d{3}) ", text, re.M)

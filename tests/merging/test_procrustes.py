@@ -116,6 +116,7 @@ def test_rotated_copies_are_one_space_and_noise_is_not():
     assert noisy.min() < 0.7
 
 
+@pytest.mark.slow
 @each_width
 def test_rows_in_parts_give_the_same_rotations(widths):
     charts, presence = draw(widths), some()
