@@ -379,7 +379,7 @@ ELSEWHERE = {
     "load": "files/test_storage.py",
     "files.load_recipe": "files/test_storage.py",
     "merge_files": "cli/test_commands.py",
-    "files.merge_to_folder": "files/test_folders.py",
+    "files.merge_to_folder": "files/test_parted_atlases.py",
     "files.nearest_samples": "cli/test_choosing.py",
     "files.project_file": "cli/test_commands.py",
     "files.read_beside": "cli/test_tables.py",

@@ -25,8 +25,8 @@ def _is_command(arguments: list[str], original: list[str]) -> bool:
 
     Python names a module "-m" until it has found it. An installed command is a script.
     """
-    if len(original) > 1 and arguments[:1] == original[1:2]:
-        return PurePath(original[1]).name == "jatlas"
+    if arguments[:1] == original[1:2] and PurePath(*original[1:2]).name == "jatlas":
+        return True
     places = [k for k, word in enumerate(original) if word == "-m"]
     module = original[places[0] + 1 : places[0] + 2] if places else []
     return arguments[:1] == ["-m"] and module == ["jatlas"]

@@ -725,6 +725,6 @@ def test_python_m_jatlas_runs(tmp_path):
 
 def test_the_installed_command_is_that_of_the_module(monkeypatch, capsys):
     (script,) = entry_points(group="console_scripts", name="jatlas")
-    monkeypatch.setattr(sys, "argv", ["jatlas", "merge", "none.npz", "--out", "x.npz"])
+    monkeypatch.setattr(sys, "argv", ["jatlas", "merge", "none.npz", "--out", "x"])
     assert script.load()() == 2
     assert "No such file or directory: 'none.npz'" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_folders import BATCH, A, command, options, write_charts
+from test_parted_atlases import BATCH, A, command, options, write_charts
 
 from jatlas.cli import commands
 from jatlas.cli.commands import main

@@ -18,10 +18,10 @@ _SERIES = (
 
 @jax.custom_jvp
 def arcsine(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
-    """The arc sine of numbers in [0, 1], within two units in the last place.
+    """The arc sine of numbers in [0, 1].
 
-    In float32 by a polynomial: XLA's own, by an arc tangent, takes several times as
-    long on a CPU.
+    Within two units in the last place. In float32 by a polynomial: XLA's own, by an arc
+    tangent, takes several times as long on a CPU.
     """
     if x.dtype != jnp.float32:
         return jnp.arcsin(x)

@@ -145,7 +145,7 @@ def _middle_squares(
         fine, _, guess = state
         squares = _search(_Space(x, rows, mean, fine), rule, guess, _NEARLY)
         enough = ~jnp.bool_(exact) & (jnp.min(squares) > mean_square / _SMALL)
-        return jnp.bool_(True), fine | enough, squares
+        return layout.varying((jnp.bool_(True), fine | enough, squares), x, rows)
 
     start: tuple[Array, ...] = (jnp.bool_(False), jnp.bool_(False), guess)
     start = layout.varying(start, x, rows)

@@ -29,6 +29,7 @@ def test_what_is_described_is_what_was_chosen_and_can_be_written(tiny):
         "charts": ["cnn"],
         "similarity": "cosine",
         "table": None,
+        "quick": False,
         "seeds": [5],
         "num_anchors": 16,
         "num_held_out": 16,
