@@ -210,6 +210,7 @@ def positive(spectrum):
     return jnp.asarray(q * np.array(spectrum) @ q.T)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectrum", SPECTRA.values(), ids=SPECTRA)
 def test_derivative_of_the_root_is_that_of_finite_differences(spectrum):
     with jax.enable_x64(True):
@@ -231,6 +232,7 @@ def test_derivative_of_the_root_is_that_of_finite_differences(spectrum):
         )
 
 
+@pytest.mark.slow
 def test_derivative_of_the_root_at_a_null_space_of_constant_dimension():
     # S = B'B stays of rank 3 as B moves: f(B) = (B'B)^(+1/2) is smooth there.
     with jax.enable_x64(True):

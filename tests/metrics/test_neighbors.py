@@ -310,6 +310,7 @@ def test_self_similarity_and_neighbours_form_no_n_by_n_array(largest_array):
     assert largest_array(ranks, x, y) < 1000**2 / 2
 
 
+@pytest.mark.slow
 def test_more_samples_than_are_looked_at_at_once_change_nothing():
     rng = np.random.default_rng(0)
     x, kept = np.float32(rng.normal(size=(300, 5))), np.arange(300) % 50 != 3

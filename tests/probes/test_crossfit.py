@@ -112,6 +112,7 @@ def test_a_fold_that_there_is_not_gives_nan(fitted, noise):
     assert np.isfinite(np.delete(got, 7, axis=0)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_spread_over_devices_it_is_the_same(fitted, noise, where, kind):
     mesh = jax.make_mesh((2,), ("samples",), axis_types=(kind,))

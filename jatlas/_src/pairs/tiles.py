@@ -138,9 +138,10 @@ squares_by_product.defjvp(partial(_squares_jvp, squares_by_product))
 def spread(
     x: Float[Array, "N D"], rows: Bool[Array, " N"]
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " D"]]:
-    """How far apart rows lie, how far from their mean, and the mean.
+    """How far rows lie from each other and from their mean.
 
-    The mean of |x_i - x_j|^2 and the largest |x_i - mean|^2. Constants to the gradient.
+    The mean of |x_i - x_j|^2, the largest |x_i - mean|^2, and the mean: constants to
+    the gradient.
     """
     residual, mean = arrays.center(jax.lax.stop_gradient(x), rows)
     lengths = jnp.sum(residual**2, axis=1)

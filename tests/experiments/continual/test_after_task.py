@@ -58,6 +58,7 @@ def left(bench, deal):
     )
 
 
+@pytest.mark.slow
 def test_each_method_is_measured_on_the_classes_so_far(bench, deal, left):
     rows = after_task.measured(bench, SEED, deal, T, left)
     assert {row["step"] for row in rows} == {T + 1}

@@ -98,6 +98,7 @@ def test_only_where_some_classes_are_shared_and_some_are_not_there_are_values_of
     assert measured("C", *labelled)[2].keys() == always  # none is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", "AC")
 def test_the_relative_reference_is_not_compared_with_itself(labelled, scenario):
     with_others, alone = (

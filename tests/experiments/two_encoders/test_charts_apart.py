@@ -111,6 +111,7 @@ def test_what_stands_in_a_chart_without_the_document_is_not_looked_at(dealt):
             np.testing.assert_allclose(right, other, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_methods_score_in_the_order_that_is_known(dealt):
     made = index.rows(dealt[0])
     score = {(row["method"], row["metric"]): row["value"] for row in made}
