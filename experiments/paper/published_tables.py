@@ -27,7 +27,7 @@ class PaperOptions(Options):
     shared: part of the classes in all tasks. disjoint: same classes, disjoint samples.
     total: disjoint classes."""
     quick: bool = False
-    """A look at the whole job in about a minute: digits, one setting, one seed, few
+    """A look at the whole job in two minutes: digits, one setting, one seed, few
     epochs. Its figures are lower than those of a full run."""
 
 
