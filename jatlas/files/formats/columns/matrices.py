@@ -216,7 +216,7 @@ def _as_float32(values: Any) -> Any:
 def _with_nan(values: Any) -> np.ndarray:
     """Numbers, NaN where they are null."""
     null = values.is_null().to_numpy(zero_copy_only=False)
-    kind = np.dtype(values.type.to_pandas_dtype())
-    x = np.full(len(values), np.nan, kind)
-    x[~null] = values.drop_null().to_numpy(zero_copy_only=False)
+    known = values.drop_null().to_numpy(zero_copy_only=False)
+    x = np.full(len(values), np.nan, known.dtype)
+    x[~null] = known
     return x
