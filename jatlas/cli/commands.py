@@ -17,14 +17,12 @@ then written.
 
 import argparse
 import json
-import math
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jatlas._src import arrays
 from jatlas.cli import comparing, translation, viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
@@ -36,7 +34,7 @@ from jatlas.cli.printing import (
     say_warning,
     say_written,
 )
-from jatlas.cli.progress import line
+from jatlas.cli.progress import line, row_size
 from jatlas.files import storage
 from jatlas.files.adding import grown_atlas
 from jatlas.files.folders.layout import is_folder
@@ -87,7 +85,7 @@ def _merge(options: argparse.Namespace) -> int:
             "atlas/ say."
         )
     check_keep(sources, options.keep, say)
-    with line("rows", _row_size(sources)) as show:
+    with line("rows", row_size(sources)) as show:
         atlas = merge_files(
             sources,
             seed=options.seed,
@@ -103,7 +101,7 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _merge_to_folder(options: argparse.Namespace, sources: Sequence[Source]) -> int:
-    with line("rows", _row_size(sources)) as show:
+    with line("rows", row_size(sources)) as show:
         merged = merge_to_folder(
             options.out,
             sources,
@@ -127,10 +125,9 @@ def _add(options: argparse.Namespace) -> int:
     # Its recipe can have another name, or be that of several atlases.
     storage.check_output(options.out, [storage.recipe_file(Path(options.atlas))])
     source = open_embeddings(options.file, **_reading(options))
-    arrays.check_count("batch_size", options.batch_size, 1)
     stays = _is_table(options.out) and _is_table(options.atlas)
     before = table_source(Path(options.atlas), atlas) if stays else None
-    with line("rows", _row_size([source])) as show:
+    with line("rows", row_size([source])) as show:
         grown = grown_atlas(
             atlas,
             source,
@@ -154,7 +151,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         check_json(options.out, options.files)
     checked(**_coordinates(options))
     sources = open_all(options.files, **_reading(options))
-    with line("rows", _row_size(sources)) as show:
+    with line("rows", row_size(sources)) as show:
         evaluation = evaluate_files(
             sources,
             seed=options.seed,
@@ -183,7 +180,7 @@ def _project(options: argparse.Namespace) -> int:
     storage.check_output(options.out, [options.recipe, options.file])
     recipe = storage.load_recipe(options.recipe)
     source = open_embeddings(options.file, **_reading(options))
-    with line("rows", _row_size([source])) as show:
+    with line("rows", row_size([source])) as show:
         atlas = project_file(
             recipe,
             source,
@@ -200,7 +197,7 @@ def _project(options: argparse.Namespace) -> int:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    return translation.run(options, _row_size, **_reading(options))
+    return translation.run(options, **_reading(options))
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -238,12 +235,6 @@ def _names(given: str | Sequence[str] | None) -> str | list[str | None] | None:
     if given is None or isinstance(given, str):
         return None if given == "-" else given
     return [None if name == "-" else name for name in given]
-
-
-def _row_size(sources: Sequence[Source]) -> float:
-    """The mean bytes of a row in these files."""
-    sizes = [math.prod(s.rows.shape) * s.rows.dtype.itemsize for s in sources]
-    return sum(sizes) / max(sum(s.rows.shape[0] for s in sources), 1)
 
 
 def _is_table(path: str) -> bool:

@@ -1,10 +1,12 @@
 """A command's progress and time left, in a line on the terminal."""
 
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from jatlas.files.formats.sources import Source
 from jatlas.files.reports import Progress
 
 _WIDTH = 72
@@ -35,6 +37,12 @@ def line(what: str, size: float = 0) -> Iterator[Progress]:
     finally:
         if shown:
             print("\r" + " " * _WIDTH + "\r", end="", file=sys.stderr, flush=True)
+
+
+def row_size(sources: Sequence[Source]) -> float:
+    """The mean bytes of a row in these files."""
+    sizes = [math.prod(s.rows.shape) * s.rows.dtype.itemsize for s in sources]
+    return sum(sizes) / max(sum(s.rows.shape[0] for s in sources), 1)
 
 
 def speed(num_bytes: float, seconds: float) -> str:

@@ -1,12 +1,10 @@
 """The command `python -m jatlas translate`."""
 
 import argparse
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from jatlas.cli.printing import say, say_written
-from jatlas.cli.progress import line
-from jatlas.files.formats.sources import Source
+from jatlas.cli.progress import line, row_size
 from jatlas.files.readers import Reading, open_all
 from jatlas.files.translation.translating import AUTO, translate_file
 from jatlas.files.translation.writing import check_rows_output, write_rows
@@ -30,7 +28,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(
     options: argparse.Namespace,
-    row_size: Callable[[Sequence[Source]], float],
     *,
     ids: Any,
     embeddings: Any,

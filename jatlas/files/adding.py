@@ -85,7 +85,6 @@ def add_file(
         ([7, 8, 9], [[1.0], [0.75], [0.0]], [2, 2, 1])
     """
     check_atlas(atlas)
-    arrays.check_count("batch_size", batch_size, 1)
     source = open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
     return grown_atlas(atlas, source, chart, batch_size, say or quiet, progress)
 
@@ -105,6 +104,7 @@ def grown_atlas(
 
     In place, the given atlas's rows become the result's, and are lost if it fails.
     """
+    arrays.check_count("batch_size", batch_size, 1)
     if chart is None and atlas.recipe.nystroem is not None:
         raise ValueError(
             "the atlas is in Nystroem coordinates, and each chart changes what these "

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jatlas.files.formats.names import check_ids, check_one_kind, find
-from jatlas.files.formats.sources import Source
+from jatlas.files.formats.sources import Source, few_common
 
 
 def common_rows(
@@ -36,15 +36,11 @@ def _refuse(sources: Sequence[Source], common: int, least: int) -> None:
         for i, j in combinations(range(len(sources)), 2)
     }
     i, j = min(shared, key=shared.__getitem__)
-    x, y = sources[i], sources[j]
     start = ""
     if len(sources) > 2:
         start = (
             f"{common} samples are in all {len(sources)} files; all pairs are measured "
             "on the same ones. Leave a file out: "
         )
-    raise ValueError(
-        f"{start}{x.path} and {y.path} have {shared[i, j]} samples in common, and "
-        f"{least} are needed; their ids begin with {x.ids[:3].tolist()} and "
-        f"{y.ids[:3].tolist()}. Name a sample alike in both."
-    )
+    needed = f"{least} are needed"
+    raise ValueError(start + few_common(sources[i], sources[j], shared[i, j], needed))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jatlas._src import arrays
+from jatlas._src.pairs import tiles
 from jatlas._src.pairs.differences import squared_distances
 from jatlas._src.pairs.median import median_distance
 from jatlas.metrics.neighborhoods.nearest import nearest_neighbors
@@ -55,8 +56,8 @@ def _centered(kernel: Float[Array, "n n"], debiased: bool) -> Float[Array, "n n"
     centered = kernel - sums[:, None] - sums + jnp.sum(sums) / (n - less[1])
     if debiased:
         centered = centered * (1 - jnp.eye(n, dtype=kernel.dtype))
-    energy = _total(centered**2)
-    floor = 32 * jnp.finfo(kernel.dtype).eps * _total(kernel**2)
+    energy = tiles.total(centered**2)
+    floor = 32 * jnp.finfo(kernel.dtype).eps * tiles.total(kernel**2)
     energy = jnp.where(energy <= (floor if debiased else 0), 0, energy)
     return arrays.safe_divide(centered, arrays.safe_sqrt(energy))
 
@@ -109,11 +110,6 @@ def grams_tested(
     """The permutation test of a measure, from the matrices of two spaces."""
 
     def paired(places: Int[Array, " n"]) -> Float[Array, ""]:
-        return _total(a * b[places][:, places])
+        return tiles.total(a * b[places][:, places])
 
-    return permuted(key, _total(a * b), paired, len(a), permutations)
-
-
-def _total(products: Float[Array, "n n"]) -> Float[Array, ""]:
-    """The sum, row by row: one long sum would lose digits."""
-    return jnp.sum(arrays.matmul(products, jnp.ones(len(products), products.dtype)))
+    return permuted(key, tiles.total(a * b), paired, len(a), permutations)

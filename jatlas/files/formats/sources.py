@@ -153,3 +153,12 @@ def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
                 f"{numbers}, ids {source.ids[bad[: len(numbers)]].tolist()}. "
                 f"{LEAVE_OUT}"
             )
+
+
+def few_common(first: Source, second: Source, shared: int, needed: str) -> str:
+    """The message that two files share fewer samples than are needed."""
+    return (
+        f"{first.path} and {second.path} have {shared} samples in common, and "
+        f"{needed}; their ids begin with {first.ids[:3].tolist()} and "
+        f"{second.ids[:3].tolist()}. Name a sample alike in both."
+    )

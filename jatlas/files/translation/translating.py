@@ -11,7 +11,7 @@ from jaxtyping import Float
 from jatlas._src import arrays, border
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
-from jatlas.files.formats.sources import Source, batches
+from jatlas.files.formats.sources import Source, batches, few_common
 from jatlas.files.kinds.held_out_score import FEWEST, can_be_held_out, draw_sample
 from jatlas.files.kinds.linked_rows import LinkedRows, dtype_of, linked_rows
 from jatlas.files.quality import Reach, same_encoder
@@ -161,12 +161,8 @@ def _check_pairs(samples: Survey) -> None:
     """Raise ValueError unless enough samples are in both files."""
     first, second = samples.sources
     if samples.num_linked < FEWEST_PAIRS:
-        raise ValueError(
-            f"{first.path} and {second.path} have {samples.num_linked} samples in "
-            f"common, and {FEWEST_PAIRS} are needed to translate; their ids begin with "
-            f"{first.ids[:3].tolist()} and {second.ids[:3].tolist()}. Name a sample "
-            "alike in both."
-        )
+        needed = f"{FEWEST_PAIRS} are needed to translate"
+        raise ValueError(few_common(first, second, samples.num_linked, needed))
 
 
 def _scores(
