@@ -13,9 +13,9 @@ from typing import Any
 from experiments.runs import provenance
 from experiments.runs.experiment import Experiment, Run
 from experiments.two_encoders import report
-from experiments.two_encoders.index import Counts, fair
 from experiments.two_encoders.measure import measure, prepare, read, units
 from experiments.two_encoders.pairs import PAIRS, PairOptions, check
+from experiments.two_encoders.tables.index import Counts, fair
 
 
 def facts(options: PairOptions, samples: dict[str, Any]) -> dict[str, Any]:

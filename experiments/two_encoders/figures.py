@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from experiments.plots.saving import WIDTH
 from experiments.plots.styles import look
 from experiments.runs.rows import Rows
-from experiments.two_encoders import chain, index, maps
+from experiments.two_encoders import maps
 from experiments.two_encoders.report import WAYS, select, values
+from experiments.two_encoders.tables import chain, index
 
 _COPIES = (
     "consensus_chosen",

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from experiments.runs.deals import Unit
 from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report, part_of
-from experiments.two_encoders import chain, change, copies, index
 from experiments.two_encoders.encoders import Chart
-from experiments.two_encoders.index import Counts
 from experiments.two_encoders.pairs import PAIRS, PairOptions
+from experiments.two_encoders.tables import chain, change, copies, index
+from experiments.two_encoders.tables.index import Counts
 
 
 class Embedded(NamedTuple):

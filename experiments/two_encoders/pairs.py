@@ -17,10 +17,11 @@ import tyro
 from experiments.data.dataset import Dataset
 from experiments.encoders.features import Layer
 from experiments.runs.options import Options
-from experiments.two_encoders import chain, encoders, index
-from experiments.two_encoders.copies import K
+from experiments.two_encoders import encoders
 from experiments.two_encoders.encoders import Chart
-from experiments.two_encoders.index import Counts
+from experiments.two_encoders.tables import chain, index
+from experiments.two_encoders.tables.copies import K
+from experiments.two_encoders.tables.index import Counts
 
 TABLES = ("copies", "chain", "index", "change")
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from experiments.runs.rows import Rows, in_cell, markdown_table
-from experiments.two_encoders import chain, change, copies, index, maps
-from experiments.two_encoders.index import Counts
+from experiments.two_encoders import maps
+from experiments.two_encoders.tables import chain, change, copies, index
+from experiments.two_encoders.tables.index import Counts
 
 # What the queries become, and where they are looked for.
 TRANSLATED = {

@@ -5,7 +5,7 @@ from functools import partial
 
 from experiments.readmes.files import Runs
 from experiments.two_encoders import report
-from experiments.two_encoders.change import CHANGES
+from experiments.two_encoders.tables.change import CHANGES
 
 RUN, CHANGE_RUN = "default", "change"
 

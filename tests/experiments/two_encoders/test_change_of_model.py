@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jatlas
-from experiments.two_encoders import change
+from experiments.two_encoders.tables import change
 
 N, KNOWN, Q = 120, 40, 30
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.two_encoders import chain, copies, index
-from experiments.two_encoders.index import Counts
+from experiments.two_encoders.tables import chain, copies, index
+from experiments.two_encoders.tables.index import Counts
 
 COUNTS, QUERIES, ANCHORS = Counts(60, 40, 30), 20, 16
 

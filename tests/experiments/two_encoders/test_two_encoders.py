@@ -12,12 +12,13 @@ from experiments.data import packages, storage, verses
 from experiments.data.dataset import Dataset
 from experiments.encoders import features, sentences
 from experiments.runs import provenance, runner
-from experiments.two_encoders import copies, encoders, maps, pairs
-from experiments.two_encoders.copies import METRICS, chance, sides, transformed
+from experiments.two_encoders import encoders, maps, pairs
 from experiments.two_encoders.encoders import Chart
 from experiments.two_encoders.experiment import EXPERIMENT
 from experiments.two_encoders.maps import METHODS, Side
 from experiments.two_encoders.pairs import Pair, PairOptions
+from experiments.two_encoders.tables import copies
+from experiments.two_encoders.tables.copies import METRICS, chance, sides, transformed
 
 N, POOL, A = 60, 30, 12
 OPTIONS = PairOptions(

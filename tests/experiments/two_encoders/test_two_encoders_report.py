@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments.readmes import marks
-from experiments.two_encoders import chain, change, copies, figures, index, maps, report
+from experiments.two_encoders import figures, maps, report
+from experiments.two_encoders.tables import chain, change, copies, index
 
 OPTIONS = {"num_samples": 300, "num_pool": 100, "num_documents": (60, 20, 20)} | {
     "num_indexed": 200

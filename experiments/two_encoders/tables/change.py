@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments.two_encoders import cca, index, maps
-from experiments.two_encoders.copies import K
-from experiments.two_encoders.index import Index
+from experiments.two_encoders import cca, maps
 from experiments.two_encoders.maps import Joined, Side
+from experiments.two_encoders.tables import index
+from experiments.two_encoders.tables.copies import K
+from experiments.two_encoders.tables.index import Index
 from jatlas.merging import choose_consensus, score_merge
 
 # By pair: the old encoder and the new one, by their places among the charts.

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments.two_encoders.copies import K
 from experiments.two_encoders.maps import rotations
+from experiments.two_encoders.tables.copies import K
 
 Pairs = list[tuple[int, int]]
 

@@ -14,8 +14,8 @@ import numpy as np
 
 import jatlas
 from experiments.two_encoders import cca
-from experiments.two_encoders.copies import K
 from experiments.two_encoders.maps import POWERS, RIDGES, rotations
+from experiments.two_encoders.tables.copies import K
 from jatlas.merging import Transform, choose_consensus
 
 
