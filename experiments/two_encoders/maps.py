@@ -11,7 +11,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.linear_model import RidgeCV
 
 import jatlas
 from experiments.measures import maps as float64
@@ -106,10 +105,7 @@ def procrustes(a: Side, b: Side) -> Joined:
 def ridge(a: Side, b: Side) -> Joined:
     """The linear map that ridge regression learns from the anchors; both centered.
 
-    Its strength is chosen by leaving out one anchor after another, of rows that were
-    centered before. One that is left out is then still known by the sum of the others,
-    and of few anchors the strength is too small. `jatlas.fit_translation` leaves its
-    part of the mean out as well; it is not what the published figures were made with.
+    Its strength is chosen by the anchors, each left out of the map and of the mean.
     """
     return _translated(a, b), b.rows - b.anchors.mean(axis=0)
 
@@ -124,12 +120,8 @@ def completed(a: Side, b: Side) -> Joined:
 
 
 def _translated(a: Side, b: Side) -> np.ndarray:
-    center_a, center_b = a.anchors.mean(axis=0), b.anchors.mean(axis=0)
-    known, wanted = np.float64(a.anchors - center_a), np.float64(b.anchors - center_b)
-    scale = _length(known)
-    learned = RidgeCV(np.logspace(-5, 2, 15), fit_intercept=False)
-    learned.fit(known / scale, wanted)
-    return np.float32(learned.predict((a.rows - center_a) / scale))
+    fitted = float64.fit_translation(a.anchors, b.anchors, "ridge")
+    return (a.rows - fitted.mean) @ fitted.scale
 
 
 def _length(rows: np.ndarray) -> np.floating:
