@@ -38,6 +38,7 @@ class Promise(NamedTuple):
             are the caller's, in any dtype; records (tuples and dataclasses) are states
             and maps, in float32 or wider.
         smooth: whether it can be differentiated in reverse.
+        mixed: whether integers or booleans come back beside what `out` says.
     """
 
     name: str
@@ -45,14 +46,15 @@ class Promise(NamedTuple):
     out: str
     inputs: dict[str, Callable]
     smooth: bool = True
+    mixed: bool = False
 
 
-def promise(function, out, /, *, options=None, smooth=True, **inputs):
+def promise(function, out, /, *, options=None, smooth=True, mixed=False, **inputs):
     options = options or {}
     values = [str(value) for value in options.values() if isinstance(value, str | bool)]
     name = "-".join([function.__name__, *values])
     smooth = smooth and out != "discrete"
-    return Promise(name, partial(function, **options), out, inputs, smooth)
+    return Promise(name, partial(function, **options), out, inputs, smooth, mixed)
 
 
 def floats(*shape):
@@ -132,6 +134,15 @@ def exactly(function, *arguments, **options):
         return jax.tree.map(np.asarray, function(*arguments, **options))
 
 
+def alike(samples, features):
+    """Some rows and features of a space that is the same in every draw, but for noise.
+
+    Who goes with whom does then not hang on the last digit.
+    """
+    space = np.random.default_rng(0).normal(size=(N + A, D))[samples, features]
+    return lambda rng: space + 0.01 * rng.normal(size=space.shape)
+
+
 def consensus(rng):
     return exactly(jatlas.fit_consensus, related(rng), mask(M, N)(rng))
 
@@ -193,6 +204,17 @@ PROMISES = [
         "wide",
         anchors=floats(A, D),
         where=mask(A),
+    ),
+    promise(
+        jatlas.merging.grow_anchors,
+        "wide",
+        mixed=True,
+        source=alike(slice(N), slice(D)),
+        target=alike(slice(N), slice(1, D)),
+        source_anchors=alike(slice(N, None), slice(D)),
+        target_anchors=alike(slice(N, None), slice(1, D)),
+        source_where=mask(N),
+        target_where=mask(N),
     ),
     promise(jatlas.fit_nystroem, "wide", anchor_relative=kernel),
     promise(
@@ -477,7 +499,7 @@ def float_arrays(inputs):
 
 def masked_by(inputs, name):
     """The mask of an argument: the one with the leading axes of its shape."""
-    for key in ("where", "presence"):
+    for key in (f"{name}_where", "where", "presence"):
         shape = np.shape(inputs.get(key, 0))
         if shape and inputs[name].shape[: len(shape)] == shape:
             return inputs[key]
@@ -614,7 +636,7 @@ def test_dtype_that_comes_out_is_documented_and_the_value_that_of_float64(p, dty
         for leaf in jax.tree.leaves(got):
             if p.out == "discrete":
                 assert not is_float(leaf)
-            else:
+            elif is_float(leaf) or not p.mixed:
                 wide = jnp.promote_types(dtype, jnp.float32)
                 assert leaf.dtype == (dtype if p.out == "same" else wide)
     with jax.enable_x64(True):

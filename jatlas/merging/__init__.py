@@ -25,9 +25,11 @@ from jatlas.merging.transforms import (
 )
 from jatlas.merging.translation.fitting import fit_inverse_relative, fit_translation
 from jatlas.merging.translation.generalized import fit_procrustes
+from jatlas.merging.translation.growing import GrownAnchors, grow_anchors
 
 __all__ = [
     "Consensus",
+    "GrownAnchors",
     "MergeScore",
     "Spaces",
     "Transform",
@@ -48,6 +50,7 @@ __all__ = [
     "fit_standardize",
     "fit_translation",
     "fit_whiten",
+    "grow_anchors",
     "masked_mean",
     "merge",
     "merge_consensus",

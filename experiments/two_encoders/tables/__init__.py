@@ -1,1 +1,1 @@
-"""The tables: what is dealt to charts, what joins them, what is counted."""
+"""What each table deals to charts, joins them by, and counts."""
