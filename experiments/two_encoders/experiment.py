@@ -56,8 +56,8 @@ EXPERIMENT = Experiment(
     name="two_encoders",
     about=(
         "Merge encoders' spaces, and let samples find their copies across charts, "
-        "through chains of charts, in one index of two models, and in an index whose "
-        "model changes. Writes "
+        "through chains of charts, in one index of two models, in an index whose model "
+        "changes, and from a few known pairs. Writes "
         "results.json, table.md and pictures. If it is interrupted, the same command "
         "goes on where it was."
     ),
@@ -95,6 +95,8 @@ EXPERIMENT = Experiment(
         "In change, recall at 10 is against everything re-embedded, over queries that "
         "are no documents; documents found are those with the old vector only that "
         "their vector by the new model finds among the ten nearest.",
+        "In grown, the first three columns are mean reciprocal ranks of samples that "
+        "were not seen before.",
     ),
     cells=("tables", "num_anchors", "seeds"),
     subfolder=lambda options: "+".join(options.pairs),

@@ -12,7 +12,7 @@ from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report, part_of
 from experiments.two_encoders.encoders import Chart
 from experiments.two_encoders.pairs import PAIRS, PairOptions
-from experiments.two_encoders.tables import chain, change, copies, index
+from experiments.two_encoders.tables import chain, change, copies, grown, index
 from experiments.two_encoders.tables.index import Counts
 
 
@@ -58,6 +58,7 @@ def numbers(options: PairOptions, table: str) -> tuple[int, ...]:
         "chain": options.num_links,
         "index": (both,),
         "change": options.num_reembedded,
+        "grown": options.num_known,
     }[table]
 
 
@@ -176,9 +177,20 @@ def change_rows(
     return rows
 
 
+def grown_rows(
+    bench: Bench, charts: list[Chart], pair: str, number: int, seed: int
+) -> Rows:
+    """Of `grown`."""
+    options = bench.options
+    most, size = max(options.num_known), options.num_unpaired
+    dealt = grown.deal(options.num_samples, most, size, number, seed)
+    return grown.rows([chart.embeddings for chart in charts], dealt, seed)
+
+
 MEASURES = {
     "copies": copies_rows,
     "chain": chain_rows,
     "index": index_rows,
     "change": change_rows,
+    "grown": grown_rows,
 }

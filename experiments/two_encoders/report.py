@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.runs.rows import Rows, in_cell, markdown_table
 from experiments.two_encoders import maps
-from experiments.two_encoders.tables import chain, change, copies, index
+from experiments.two_encoders.tables import chain, change, copies, grown, index
 from experiments.two_encoders.tables.index import Counts
 
 # What the queries become, and where they are looked for.
@@ -242,6 +242,8 @@ def tables(results: dict[str, Any]) -> dict[str, Callable[[], str]]:
             )
         elif name == "chain":
             made[f"chain_{pair}"] = _bound(chain_table, rows, pair, num_scored)
+        elif name == "grown":
+            made[f"grown_{pair}"] = grown.table(rows, pair)
         elif name == "change":
             size = options["num_indexed"]
             made[f"change_{pair}_{way}"] = _bound(change_table, rows, pair, way, size)

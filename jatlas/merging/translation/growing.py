@@ -1,5 +1,6 @@
 """Pairs among unpaired samples, found from a few known ones."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -10,11 +11,9 @@ from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Number, Where
 from jatlas._src.singular import rotation, singular
 from jatlas.merging.transforms import apply_transform, fit_whiten
+from jatlas.merging.translation import pairing
 
 FOLDS = 4  # of the known pairs; each is left out once
-STEPS = 60
-COLDEST = 20.0  # inverse temperature at the end, in standard deviations of the scores
-SINKHORN = 15  # scalings of rows and columns a step
 
 
 class GrownAnchors(NamedTuple):
@@ -26,13 +25,30 @@ class GrownAnchors(NamedTuple):
         mutual: (N1,), whether it is that target row's best as well.
         before: mean reciprocal rank, in (0, 1], at which known pairs that are left out
             find each other by the other known ones alone.
-        after: the same, by the grown ones too. Below `before` they do harm.
+        after: the same, by the grown ones too.
+        error: the standard error of after - before over the known pairs. The grown
+            ones help if the gain is above twice this; else stop at those known.
     """
 
     partners: Int[Array, " N1"]
     mutual: Bool[Array, " N1"]
     before: Float[Array, ""]
     after: Float[Array, ""]
+    error: Float[Array, ""]
+
+
+class _Ranked(NamedTuple):
+    """As `GrownAnchors`, by some of the known pairs.
+
+    Attributes:
+        before: (A,), reciprocal ranks of the others; zero of those that are used.
+        after: the same, by the grown ones too.
+    """
+
+    partners: Int[Array, " N1"]
+    mutual: Bool[Array, " N1"]
+    before: Float[Array, " A"]
+    after: Float[Array, " A"]
 
 
 @border.jit()
@@ -64,8 +80,9 @@ def grow_anchors(
 
     It works best if both sides are the same samples in an unknown order. If they are
     others of one kind, a partner is like its row, not the same; much less is gained.
-    `before` and `after` say what is, from known pairs that are left out, a quarter at a
-    time.
+    `before`, `after` and `error` say what is, from known pairs that are left out, a
+    quarter at a time. They are among the rows of both sides then: where no other row
+    has its sample on the other side, `after` is more than others will find.
 
     A partner is of use as an anchor or as a pair of `fit_translation`:
     `fit_translation(source, target[partners], where=mutual)`.
@@ -85,7 +102,7 @@ def grow_anchors(
 
     Returns:
         `GrownAnchors`. If a row that counts is not finite, or the shrinkage not in
-        range, partners are -1, none is mutual, and before and after are NaN. There is
+        range, partners are -1, none is mutual, and the numbers are NaN. There is
         no gradient: it is zero.
 
     Raises:
@@ -118,12 +135,15 @@ def grow_anchors(
     left_out = place % folds == jnp.arange(folds)[:, None]
     known = jnp.concatenate([jnp.ones((1, num_known), bool), ~left_out])
     each = jax.lax.map(lambda some: _grown(one, other, some), known)
-    there = one.there[num_known:] & jnp.isfinite(each.after[1])
+    # Each known pair is left out once.
+    before, after = jnp.sum(each.before, axis=0), jnp.sum(each.after, axis=0)
+    there = one.there[num_known:] & jnp.isfinite(after[0])
     return GrownAnchors(
         jnp.where(there, each.partners[0], -1),
         there & each.mutual[0],
-        jnp.sum(each.before[1:]) / num_known,
-        jnp.sum(each.after[1:]) / num_known,
+        jnp.mean(before),
+        jnp.mean(after),
+        jnp.std(after - before, ddof=1) / math.sqrt(num_known),
     )
 
 
@@ -144,7 +164,7 @@ def _side(anchors: Array, rows: Array, where: Where, shrinkage: Number) -> _Side
     return _Side(arrays.keep(arrays.unit(white), there), there)
 
 
-def _grown(one: _Side, other: _Side, known: Bool[Array, " A"]) -> GrownAnchors:
+def _grown(one: _Side, other: _Side, known: Bool[Array, " A"]) -> _Ranked:
     """Partners by some known pairs, and ranks of the others."""
     num_known = len(known)
     rows, columns = (
@@ -154,24 +174,18 @@ def _grown(one: _Side, other: _Side, known: Bool[Array, " A"]) -> GrownAnchors:
     a, b = (arrays.keep(side.rows[:num_known], known) for side in (one, other))
     x, y = arrays.keep(one.rows, rows), arrays.keep(other.rows, columns)
     given = arrays.matmul(a.T, b)
-    pool = _Pool(x, y, rows, columns)
+    pool = pairing.Pool(x, y, rows, columns)
 
-    def step(number: Array, plan: Array) -> Array:
-        inverse = COLDEST ** (number / (STEPS - 1))
-        return _paired(_scores(pool, given + _across(pool, plan)) * inverse, pool)
-
-    start = jnp.zeros((len(x), len(y)), given.dtype)
-    start = layout.varying(start, given, pool)
-    plan = jax.lax.fori_loop(0, STEPS, step, start)
+    plan = pairing.paired(pool, given)
     first, last = (
-        _scores(pool, rotation(across, singular(across)))
-        for across in (given, given + _across(pool, plan))
+        pairing.scores(pool, rotation(across, singular(across)))
+        for across in (given, given + pairing.across(pool, plan))
     )
     reached = jnp.where(rows[:, None] & columns, last, -jnp.inf)
     partners = jnp.argmax(reached, axis=1)
     back = jnp.argmax(reached, axis=0)
     mutual = (back[partners] == jnp.arange(len(x))) & columns[partners]
-    return GrownAnchors(
+    return _Ranked(
         (partners[num_known:] - num_known).astype(jnp.int32),
         mutual[num_known:],
         _reciprocal_ranks(first, pool, ~known),
@@ -179,70 +193,10 @@ def _grown(one: _Side, other: _Side, known: Bool[Array, " A"]) -> GrownAnchors:
     )
 
 
-class _Pool(NamedTuple):
-    """Rows that are to be paired; the others are zero."""
-
-    x: Float[Array, "AN1 D1"]
-    y: Float[Array, "AN2 D2"]
-    rows: Bool[Array, " AN1"]
-    columns: Bool[Array, " AN2"]
-
-
-def _across(pool: _Pool, plan: Array) -> Float[Array, "D1 D2"]:
-    """X' P Y, the narrower side first."""
-    x, y = pool.x, pool.y
-    if x.shape[1] < y.shape[1]:
-        return arrays.matmul(arrays.matmul(x.T, plan), y)
-    return arrays.matmul(x.T, arrays.matmul(plan, y))
-
-
-def _scores(pool: _Pool, across: Float[Array, "D1 D2"]) -> Float[Array, "AN1 AN2"]:
-    """How well rows go together, with mean 0 and deviation 1."""
-    x, y = pool.x, pool.y
-    if x.shape[1] < y.shape[1]:
-        scores = arrays.matmul(x, arrays.matmul(across, y.T))
-    else:
-        scores = arrays.matmul(arrays.matmul(x, across), y.T)
-    count_rows, count_columns = jnp.sum(pool.rows), jnp.sum(pool.columns)
-    # Rows that do not count are zero, so that sums are over those that do.
-    of_rows = arrays.safe_divide(jnp.sum(scores, 1, keepdims=True), count_columns, 0.0)
-    of_columns = arrays.safe_divide(jnp.sum(scores, 0), count_rows, 0.0)
-    mean = arrays.safe_divide(jnp.sum(of_rows), count_rows, 0.0)
-    counted = pool.rows[:, None] & pool.columns
-    scores = jnp.where(counted, scores - of_rows - of_columns + mean, 0)
-    square = arrays.safe_divide(jnp.sum(scores**2), count_rows * count_columns, 0.0)
-    return arrays.safe_divide(scores, arrays.safe_sqrt(square), 0.0)
-
-
-def _paired(logits: Array, pool: _Pool) -> Float[Array, "AN1 AN2"]:
-    """Sinkhorn: rows of exp(logits) sum to 1, columns to N1 / N2."""
-    counted = pool.rows[:, None] & pool.columns
-    logits = jnp.where(counted, logits, -jnp.inf)
-    # Every row and every column gets an entry of exp(0): nothing is lost to underflow.
-    for axis in (1, 0):
-        largest = jnp.max(logits, axis=axis, keepdims=True)
-        logits = logits - jnp.where(jnp.isneginf(largest), 0, largest)
-    kernel = jnp.exp(logits)
-    share = arrays.safe_divide(jnp.sum(pool.rows), jnp.sum(pool.columns), 0.0)
-
-    def of_rows(columns: Array) -> Array:
-        sums = arrays.matmul(kernel, columns)
-        return arrays.safe_divide(jnp.ones_like(sums), sums, 0.0)
-
-    def of_columns(rows: Array) -> Array:
-        return arrays.safe_divide(share, arrays.matmul(rows, kernel), 0.0)
-
-    start = layout.varying(jnp.ones_like(kernel[0]), kernel)
-    columns = jax.lax.fori_loop(
-        0, SINKHORN - 1, lambda _, columns: of_columns(of_rows(columns)), start
-    )
-    return of_rows(columns)[:, None] * kernel * columns
-
-
 def _reciprocal_ranks(
-    scores: Array, pool: _Pool, held_out: Bool[Array, " A"]
-) -> Float[Array, ""]:
-    """Of left-out pairs, either way, summed; ties count against them."""
+    scores: Array, pool: pairing.Pool, held_out: Bool[Array, " A"]
+) -> Float[Array, " A"]:
+    """Of left-out pairs, either way; ties count against them."""
     num_known = len(held_out)
     right = jnp.diagonal(scores)[:num_known]
     ahead = scores[:num_known] >= right[:, None]
@@ -252,7 +206,7 @@ def _reciprocal_ranks(
     both = (1 / jnp.maximum(across, 1) + 1 / jnp.maximum(back, 1)) / 2
     # NaN fails every comparison, and would come out as the first of all.
     both = jnp.where(jnp.isnan(right), jnp.nan, both.astype(scores.dtype))
-    return jnp.sum(both, where=held_out)
+    return jnp.where(held_out, both, 0)
 
 
 def _check(
