@@ -185,3 +185,11 @@ def test_products_of_matrices_are_the_measure(name):
     assert np.isnan(gram_of(jax.numpy.ones((9, 2)), GRAMS[name], 5)).any() == (
         name != "neighbors"
     )
+
+
+@pytest.mark.parametrize("rounding", [0, 1e-7, -1e-7])
+def test_equal_similarities_keep_the_order_of_the_files_whatever_is_rounded(rounding):
+    similar = np.array([[1, 0.3, 0.9], [0.3, 1, 0.3], [0.9, 0.3, 1]])
+    similar[0, 1] += rounding
+    similar[1, 0] += rounding
+    assert leaf_order(similar) == [0, 2, 1]
