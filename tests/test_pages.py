@@ -43,7 +43,13 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if code(name)])
+def _marked(name):
+    """A page, slow if it writes databases and merges three times."""
+    slow = name == "experiments/guides/change_of_model.md"
+    return pytest.param(name, marks=[pytest.mark.slow] * slow)
+
+
+@pytest.mark.parametrize("name", [_marked(name) for name in PAGES if code(name)])
 def test_its_code_runs_and_gives_what_it_says(name):
     if PAGES[name] == README:
         made_up_files()

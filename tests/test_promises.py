@@ -858,8 +858,8 @@ def test_float64_is_rounded_to_float32_where_there_is_none(p):
         assert leaf.dtype not in (np.float64, np.int64)
 
 
-def by_shards(function, *inputs):
-    """What two devices give, each of its own inputs, with the default checks."""
+def over_shards(function, *inputs):
+    """A function of two devices, each of its own inputs; and these inputs."""
     mesh = jax.make_mesh((2,), ("two",), devices=jax.devices()[:2])
 
     def each(*stacked):
@@ -871,16 +871,36 @@ def by_shards(function, *inputs):
         lambda *leaves: jax.device_put(np.stack(leaves), NamedSharding(mesh, spec)),
         *inputs,
     )
-    mapped = jax.shard_map(each, mesh=mesh, in_specs=spec, out_specs=spec)
+    return jax.shard_map(each, mesh=mesh, in_specs=spec, out_specs=spec), stacked
+
+
+def by_shards(function, *inputs):
+    """What two devices give, each of its own inputs, with the default checks."""
+    mapped, stacked = over_shards(function, *inputs)
     return jax.tree.map(np.asarray, mapped(*stacked))
 
 
-@each_promise
-def test_inside_of_shard_map_each_device_does_its_own(p):
+def sharded(p):
+    """A function of arrays in order, and the inputs of two devices."""
     loop = [cast(arrays_of(p, seed), np.float32) for seed in range(2)]
     names = list(p.inputs)
     both = [tuple(inputs[name] for name in names) for inputs in loop]
-    got = by_shards(lambda *own: call(p, dict(zip(names, own, strict=True))), *both)
+    return (lambda *own: call(p, dict(zip(names, own, strict=True)))), both, loop
+
+
+# The default check of what varies from device to device is made when it is traced.
+@each_promise
+def test_inside_of_shard_map_it_can_be_traced(p):
+    function, both, _ = sharded(p)
+    mapped, stacked = over_shards(function, *both)
+    assert jax.tree.leaves(jax.eval_shape(mapped, *stacked))
+
+
+@pytest.mark.slow
+@each_promise
+def test_inside_of_shard_map_each_device_does_its_own(p):
+    function, both, loop = sharded(p)
+    got = by_shards(function, *both)
     for b, inputs in enumerate(loop):
         own = jax.tree.map(lambda leaf, b=b: leaf[b], got)
         assert_close(own, call(p, inputs), rtol=1e-5, atol=2e-6)

@@ -54,6 +54,7 @@ def refused(capsys, folder, arguments, message):
     return out
 
 
+@pytest.mark.slow  # the guide on one's own files does it too
 def test_auto_scores_all_kinds_and_takes_the_best(files, tmp_path, capsys):
     out = tmp_path / "x.safetensors"
     few = "--anchors", "shared:20", "--out", out

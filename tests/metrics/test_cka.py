@@ -166,6 +166,7 @@ def test_rbf_of_narrow_and_wide_kernels_with_a_width_for_each_space(debiased):
 # ------------------------------------------------- invariances
 
 
+@pytest.mark.slow  # test_invariances.py tries all measures
 @few
 @given(
     st.integers(0, 2**16),
