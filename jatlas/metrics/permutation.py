@@ -1,14 +1,15 @@
 """A permutation test of any measure of two spaces' likeness."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jatlas._src import arrays, border
-from jatlas._src.arrays import AnyArray
+from jatlas._src.arrays import AnyArray, Where
 
 # What two values may differ by and be equal, in eps of one of them.
 ROUNDING = 128
@@ -31,11 +32,12 @@ class PermutationTest(NamedTuple):
 @border.jit(static_argnames=("statistic", "permutations"))
 def permutation_test(
     key: PRNGKeyArray,
-    statistic: Callable[[Array, Array], Array],
+    statistic: Callable[..., Array],
     x: Float[AnyArray, "N D1"],
     y: Float[AnyArray, "N D2"],
     *,
     permutations: int = 199,
+    where: Bool[AnyArray, " N"] | None = None,
 ) -> PermutationTest:
     """Test whether x and y are more alike than chance.
 
@@ -52,13 +54,15 @@ def permutation_test(
         x: (N, D1), floating point.
         y: (N, D2), floating point; row n is the same sample as row n of x.
         permutations: R, 1 or more; p is a multiple of 1 / (1 + R).
+        where: (N,), the samples that count and are shuffled; all if None. If it is
+            given, the statistic is called with `where=` too.
 
     Returns:
         A `PermutationTest`. All is NaN where the statistic is.
 
     Raises:
-        ValueError: if x and y are not floating point matrices of one N, or R is below
-            1.
+        ValueError: if x and y are not floating point matrices of one N, where is no
+            mask of it, or R is below 1.
 
     Example:
         >>> import jax
@@ -70,14 +74,16 @@ def permutation_test(
 
     Source: Phipson and Smyth, "Permutation p-values should never be zero" (2010).
     """
-    arrays.check_pair(x, y, None)
+    arrays.check_pair(x, y, where)
     arrays.check_count("permutations", permutations, 1)
     x, y = jnp.asarray(x), jnp.asarray(y)
+    if where is not None:
+        statistic = partial(statistic, where=where)
 
     def paired(places: Int[Array, " N"]) -> Float[Array, ""]:
         return statistic(x, y[places])
 
-    return permuted(key, statistic(x, y), paired, len(x), permutations)
+    return permuted(key, statistic(x, y), paired, len(x), permutations, where)
 
 
 def permuted(
@@ -86,11 +92,14 @@ def permuted(
     paired: Callable[[Array], Array],
     num_rows: int,
     permutations: int,
+    where: Where = None,
 ) -> PermutationTest:
     """The test of a value against those of random pairings of rows."""
 
     def shuffled(key: PRNGKeyArray) -> Array:
-        return paired(jax.random.permutation(key, num_rows))
+        if where is None:
+            return paired(jax.random.permutation(key, num_rows))
+        return paired(_among(jax.random.permutation(key, num_rows), where))
 
     null = jax.lax.map(shuffled, jax.random.split(key, permutations))
     # Pairings that are alike give values that differ by rounding: all of them count.
@@ -98,3 +107,12 @@ def permuted(
     p_value = (1 + jnp.sum(null >= value - rounding)) / (1 + permutations)
     known = jnp.isfinite(value) & jnp.all(jnp.isfinite(null))
     return PermutationTest(value, null, jnp.where(known, p_value, jnp.nan))
+
+
+def _among(order: Int[Array, " N"], where: Bool[AnyArray, " N"]) -> Int[Array, " N"]:
+    """A random order of rows that count; others stay in place."""
+    counted = jnp.asarray(where)
+    # Those that count come first, in the random order.
+    first = order[jnp.argsort(~counted[order], stable=True)]
+    number = jnp.cumsum(counted) - 1
+    return jnp.where(counted, first[number], jnp.arange(len(order)))

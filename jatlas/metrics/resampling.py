@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
@@ -30,12 +30,13 @@ class BootstrapInterval(NamedTuple):
 @border.jit(static_argnames=("statistic", "draws", "level"))
 def bootstrap_interval(
     key: PRNGKeyArray,
-    statistic: Callable[[Array, Array], Array],
+    statistic: Callable[..., Array],
     x: Float[AnyArray, "N D1"],
     y: Float[AnyArray, "N D2"],
     *,
     draws: int = 200,
     level: float = 0.95,
+    where: Bool[AnyArray, " N"] | None = None,
 ) -> BootstrapInterval:
     """The interval of a measure over draws of the samples.
 
@@ -55,14 +56,18 @@ def bootstrap_interval(
         draws: R, 2 or more.
         level: the share of intervals that shall hold the value of infinitely many
             samples, above 0 and below 1.
+        where: (N,), the samples that count; all if None. If it is given, the statistic
+            is called with `where=` too, half of these samples.
 
     Returns:
-        A `BootstrapInterval`. Its ends are NaN where a draw is. They do not know what
+        A `BootstrapInterval`. Its ends are NaN where a draw is, and if fewer than four
+        samples count. They do not know what
         the measure would be off by for N samples, as biased CKA is.
 
     Raises:
         ValueError: if x and y are not floating point matrices of one N of 4 or more,
-            there are fewer than two draws, or the level is not between 0 and 1.
+            where is no mask of it, there are fewer than two draws, or the level is not
+            between 0 and 1.
 
     Example:
         >>> import jax
@@ -76,13 +81,16 @@ def bootstrap_interval(
     Source: McCarthy, "Pseudo-replication: half samples" (1969); of dissimilarities,
     Schütt et al., "Statistical inference on representational geometries" (2023).
     """
-    arrays.check_pair(x, y, None)
+    arrays.check_pair(x, y, where)
     arrays.check_count("draws", draws, 2)
     if len(x) < 4:
         raise ValueError(f"there must be 4 samples or more, got {len(x)}.")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}.")
-    return halves(key, statistic, jnp.asarray(x), jnp.asarray(y), draws, level)
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    if where is None:
+        return halves(key, statistic, x, y, draws, level)
+    return _masked_halves(key, statistic, x, y, jnp.asarray(where), draws, level)
 
 
 def halves(
@@ -99,8 +107,35 @@ def halves(
         some = jax.random.permutation(key, len(x))[: len(x) // 2]
         return statistic(x[some], y[some])
 
-    value = statistic(x, y)
     drawn = jax.lax.map(half, jax.random.split(key, draws))
+    return _interval(statistic(x, y), drawn, level)
+
+
+def _masked_halves(
+    key: PRNGKeyArray,
+    statistic: Callable[..., Array],
+    x: Float[Array, "N D1"],
+    y: Float[Array, "N D2"],
+    where: Bool[Array, " N"],
+    draws: int,
+    level: float,
+) -> BootstrapInterval:
+    """The same of samples that count, by masks of half."""
+    count = jnp.sum(where)
+
+    def half(key: PRNGKeyArray) -> Array:
+        order = jax.random.permutation(key, len(x))
+        number = jnp.cumsum(where[order])[jnp.argsort(order)]
+        return statistic(x, y, where=where & (number <= count // 2))
+
+    drawn = jax.lax.map(half, jax.random.split(key, draws))
+    drawn = jnp.where(count < 4, jnp.nan, drawn)
+    return _interval(statistic(x, y, where=where), drawn, level)
+
+
+def _interval(
+    value: Float[Array, ""], drawn: Float[Array, " R"], level: float
+) -> BootstrapInterval:
     tails = jnp.array([(1 + level) / 2, (1 - level) / 2], drawn.dtype)
     low, high = value - jnp.quantile(drawn - jnp.mean(drawn), tails)
     return BootstrapInterval(value, drawn, low, high)

@@ -79,3 +79,28 @@ def test_what_is_no_pair_of_spaces_is_refused(unchecked):
         permutation_test(key, first_features, x, x[:4])
     with pytest.raises(ValueError, match="permutations must be a whole number of 1"):
         permutation_test(key, first_features, x, x, permutations=0)
+
+
+def masked_features(x, y, where):
+    return jax.numpy.where(where, x[:, 0] * y[:, 0], 0).sum()
+
+
+def test_only_samples_that_count_are_shuffled_among_each_other():
+    x, y = np.random.default_rng(0).normal(size=(2, 12, 2)).astype(np.float32)
+    where = np.arange(12) % 3 > 0
+    x[~where], y[~where] = np.nan, np.nan
+    key = jax.random.key(3)
+    found = permutation_test(key, masked_features, x, y, permutations=9, where=where)
+    counted = np.flatnonzero(where)
+    null = []
+    for each in jax.random.split(key, 9):
+        order = np.asarray(jax.random.permutation(each, 12))
+        shuffled = order[where[order]]
+        null.append((x[counted, 0] * y[shuffled, 0]).sum())
+    np.testing.assert_allclose(found.null, null, rtol=1e-5)
+    value = (x[counted, 0] * y[counted, 0]).sum()
+    assert found.value == pytest.approx(value, rel=1e-5)
+    assert len(np.unique(found.null)) > 5
+    none = np.zeros(12, bool)
+    alone = permutation_test(key, masked_features, x, y, permutations=9, where=none)
+    assert alone.p_value == 1

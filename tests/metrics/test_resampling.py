@@ -1,6 +1,7 @@
 """Intervals from half samples: what is drawn, and how often they hold."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -68,3 +69,31 @@ def test_what_gives_no_interval_is_refused():
         bootstrap_interval(key, product, x[:3], x[:3])
     with pytest.raises(ValueError, match=r"level must lie between 0 and 1, got 1\.5"):
         bootstrap_interval(key, product, x, x, level=1.5)
+
+
+def masked_product(x, y, where):
+    return jnp.where(where, x[:, 0] * y[:, 0], 0).sum() / jnp.sum(where)
+
+
+def test_halves_are_of_the_samples_that_count():
+    rng = np.random.default_rng(0)
+    x = np.float32(2.0 ** np.arange(12))[:, None]
+    y = np.ones((12, 1), np.float32)
+    where = np.arange(12) % 4 > 0  # nine of them
+    y[~where] = np.nan
+
+    def total(x, y, where):
+        return jnp.where(where, x[:, 0] * y[:, 0], 0).sum()
+
+    found = bootstrap_interval(jax.random.key(0), total, x, y, draws=20, where=where)
+    bits = np.array([[int(draw) >> n & 1 for n in range(12)] for draw in found.draws])
+    assert (bits.sum(axis=1) == 4).all()
+    assert not bits[:, ~where].any()
+    assert (bits[:, where].mean(axis=0) > 0.1).all()
+    assert found.value == x[where].sum()
+    x, y = rng.normal(size=(2, 12, 1)).astype(np.float32)
+    few = np.arange(12) < 3
+    short = bootstrap_interval(jax.random.key(0), masked_product, x, y, where=few)
+    assert np.isnan(short.low)
+    assert np.isnan(short.high)
+    assert np.isfinite(short.value)
