@@ -66,11 +66,10 @@ def reference(source, target, anchors, their_anchors, shrinkage=0.8):
             columns = np.ones(len(pool[1]))
             kernel /= kernel.max(axis=1, keepdims=True)
             kernel /= kernel.max(axis=0)
-            for _ in range(pairing.SINKHORN - 1):
-                columns = (
-                    len(pool[0]) / len(pool[1]) / ((1 / (kernel @ columns)) @ kernel)
-                )
-            plan = kernel * columns / (kernel @ columns)[:, None]
+            for _ in range(pairing.SINKHORN):
+                rows = 1 / (kernel @ columns)
+                columns = len(pool[0]) / len(pool[1]) / (rows @ kernel)
+            plan = rows[:, None] * kernel * columns
         middle = given + x[pool[0]].T @ plan @ y[pool[1]]
         return *(scores(pool, turn(m)) for m in (given, middle)), len(left)
 

@@ -67,7 +67,7 @@ def grow_anchors(
 
     With X and Y the rows of both spaces, whitened with `shrinkage` and of length one,
     and C = A' B of the known anchors, the soft pairing P (its rows sum to 1, its
-    columns to one number) is sought that makes
+    columns to N1 / N2) is sought that makes
 
         |C + X' P Y|^2
 

@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float
 from jatlas._src import arrays, layout
 
 STEPS = 60
-COLDEST = 20.0  # inverse temperature at the end, in standard deviations of the scores
-SINKHORN = 15  # scalings of rows and columns a step
+COLDEST = 10.0  # inverse temperature at the end, in standard deviations of the scores
+SINKHORN = 10  # scalings of rows and then columns, a step
 
 
 class Pool(NamedTuple):
@@ -65,7 +65,10 @@ def scores(pool: Pool, middle: Float[Array, "D1 D2"]) -> Float[Array, "AN1 AN2"]
 
 
 def _scaled(logits: Array, pool: Pool) -> Float[Array, "AN1 AN2"]:
-    """Sinkhorn: rows of exp(logits) sum to 1, columns to N1 / N2."""
+    """Sinkhorn: columns sum to N1 / N2, rows nearly to 1.
+
+    Columns come last: scaled for rows alone, some columns take most rows.
+    """
     counted = pool.rows[:, None] & pool.columns
     logits = jnp.where(counted, logits, -jnp.inf)
     # Every row and every column gets an entry of exp(0): nothing is lost to underflow.
@@ -86,4 +89,5 @@ def _scaled(logits: Array, pool: Pool) -> Float[Array, "AN1 AN2"]:
     columns = jax.lax.fori_loop(
         0, SINKHORN - 1, lambda _, columns: of_columns(of_rows(columns)), start
     )
-    return of_rows(columns)[:, None] * kernel * columns
+    rows = of_rows(columns)
+    return rows[:, None] * kernel * of_columns(rows)
