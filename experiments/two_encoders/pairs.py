@@ -261,7 +261,8 @@ def check(options: PairOptions) -> None:
             f"{options.index_anchors} in both charts: {tuple(counts)}."
         )
     _check_change(options)
-    _check_grown(options)
+    if "grown" in options.tables:
+        _check_grown(options)
     if not 1 <= options.num_queries <= min(counts.old, counts.new):
         raise ValueError(
             f"--num-queries must be of those in one chart alone, {tuple(counts)}: "

@@ -7,7 +7,7 @@ from experiments.readmes.files import Runs
 from experiments.two_encoders import report
 from experiments.two_encoders.tables.change import CHANGES
 
-RUN, CHANGE_RUN = "default", "change"
+RUN, GROWN_RUN = "default", "grown"
 
 
 def made(runs: Runs, name: str, run: str = RUN) -> str:
@@ -16,11 +16,12 @@ def made(runs: Runs, name: str, run: str = RUN) -> str:
 
 
 PAIRS = ("sentences", "images")
-WAYS = CHANGES["sentences"]
 NAMES = (
     *(f"{pair}_{count}" for pair in PAIRS for count in (64, 256, 1000)),
     *(f"chain_{pair}" for pair in PAIRS),
     *(f"index_{pair}_{way}" for pair in (*PAIRS, "synthetic") for way in ("ab", "ba")),
+    *(f"change_{pair}_{way}" for pair in PAIRS for way in CHANGES[pair]),
+    "change_beforehand",
     "overview",
     "translation",
     "index_mrr",
@@ -32,6 +33,6 @@ TABLES: dict[str, Callable[[Runs], str]] = {
     name: partial(made, name=name) for name in NAMES
 }
 TABLES |= {
-    name: partial(made, name=name, run=CHANGE_RUN)
-    for name in (*(f"change_sentences_{way}" for way in WAYS), "change_beforehand")
+    f"grown_{pair}": partial(made, name=f"grown_{pair}", run=GROWN_RUN)
+    for pair in PAIRS
 }

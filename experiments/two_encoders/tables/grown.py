@@ -14,9 +14,9 @@ SPACES = {"rotated": maps.rotated, "consensus": maps.consensus, "atlas": maps.at
 TITLES = {
     "stopped": "known pairs alone",
     "grown_others": "**grown**, other samples on each side",
-    "kept_others": "the same, if held-out pairs gain",
+    "kept_others": "other samples, if held-out pairs gain",
     "grown_same": "**grown**, the same samples on both sides",
-    "kept_same": "the same, if held-out pairs gain",
+    "kept_same": "the same samples, if held-out pairs gain",
     "everything": "all of these pairs known",
 }
 METRICS = {

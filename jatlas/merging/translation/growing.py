@@ -78,8 +78,10 @@ def grow_anchors(
     smaller directions tell samples apart; without it a few large ones decide, and far
     fewer pairs are right.
 
-    It works best if both sides are the same samples in an unknown order. If they are
-    others of one kind, a partner is like its row, not the same; much less is gained.
+    It works best if both sides are the same samples in an unknown order: of 1,000 texts
+    in two encoders, 91 % of the pairs are right from 32 known ones; of 1,000 images 97
+    % from 8 (`experiments/two_encoders`). If they are others of one kind, a partner is
+    like its row, not the same; much less is gained, or something lost.
     `before`, `after` and `error` say what is, from known pairs that are left out, a
     quarter at a time. They are among the rows of both sides then: where no other row
     has its sample on the other side, `after` is more than others will find.
