@@ -38,7 +38,8 @@ class Promise(NamedTuple):
             are the caller's, in any dtype; records (tuples and dataclasses) are states
             and maps, in float32 or wider.
         smooth: whether it can be differentiated in reverse.
-        mixed: whether integers or booleans come back beside what `out` says.
+        mixed: whether integers or booleans come back beside what `out` says, found of
+            all samples together.
     """
 
     name: str
@@ -674,9 +675,10 @@ def test_samples_on_several_devices_give_the_same(p, axes):
     for one, whole in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         largest = np.max(np.abs(np.asarray(whole)), initial=1, where=np.isfinite(whole))
         np.testing.assert_allclose(one, whole, rtol=1e-6, atol=1e-6 * largest)
-        # Rows stay where they are; a statistic is known everywhere.
+        # Rows stay where they are; a statistic is known everywhere. What is found of
+        # all rows together lies as the compiler chooses.
         shape = [N // 4 if size == N else size for size in whole.shape]
-        assert one.sharding.shard_shape(whole.shape) == tuple(shape)
+        assert p.mixed or one.sharding.shard_shape(whole.shape) == tuple(shape)
 
 
 @pytest.mark.slow

@@ -82,8 +82,9 @@ def reference(source, target, anchors, their_anchors, shrinkage=0.8):
     partners = last.argmax(axis=1)
     mutual = last.argmax(axis=0)[partners] == np.arange(len(partners))
     before, after = [], []
-    for fold in range(growing.FOLDS):
-        kept = [n for n in range(known) if n % growing.FOLDS != fold]
+    folds = min(growing.FOLDS, known)
+    for fold in range(folds):
+        kept = [n for n in range(known) if n % folds != fold]
         first, last, left = grown(kept)
         before += ranks(first, left).tolist()
         after += ranks(last, left).tolist()
@@ -92,9 +93,12 @@ def reference(source, target, anchors, their_anchors, shrinkage=0.8):
     return partners, mutual, np.mean(before), np.mean(after), error
 
 
-@pytest.mark.parametrize("noise", [0.05, 0.6])
-def test_it_is_the_reference_in_float64(noise):
-    *arrays, _ = spaces(noise=noise)
+@pytest.mark.parametrize(
+    ("noise", "known", "rows"), [(0.05, A, N), (0.6, A, N), (0.3, 3, 25), (0.3, 5, N)]
+)
+def test_it_is_the_reference_in_float64(noise, known, rows):
+    source, target, anchors, theirs, _ = spaces(noise=noise)
+    arrays = source[:rows], target, anchors[:known], theirs[:known]
     partners, mutual, *numbers = reference(*arrays)
     with jax.enable_x64(True):
         grown = grow_anchors(*map(jnp.asarray, arrays))
@@ -159,6 +163,31 @@ def test_masked_is_dropped():
     np.testing.assert_array_equal(masked.mutual[:30], dropped.mutual)
     assert not masked.mutual[30:].any()
     np.testing.assert_allclose(masked[2:], dropped[2:], rtol=1e-6)
+
+
+def test_where_all_rows_are_alike_none_is_mutual():
+    source, target, anchors, theirs, _ = spaces()
+    grown = in_float32(np.ones_like(source), target, np.ones_like(anchors), theirs)
+    assert not grown.mutual.any()
+
+
+@pytest.mark.parametrize("side", ["source_where", "target_where"])
+def test_where_no_row_counts_there_are_no_partners(side):
+    *arrays, _ = spaces()
+    grown = in_float32(*arrays, **{side: np.zeros(N, bool)})
+    np.testing.assert_array_equal(grown.partners, -1)
+    assert not grown.mutual.any()
+
+
+def test_float32_stays_so_beside_float64_and_narrow_anchors_round_nothing_else():
+    source, target, anchors, theirs, _ = spaces(noise=0.3)
+    with jax.enable_x64(True):
+        grown = in_float32(source, target, anchors, theirs)
+        assert grown.after.dtype == jnp.float32
+    narrow = [jnp.asarray(x, jnp.float16) for x in (anchors, theirs)]
+    wide = [np.float32(x) for x in (source, target)]
+    wide[0][0, 0] = 1e5  # beyond float16
+    assert np.isfinite(grow_anchors(*wide, *narrow).after)
 
 
 @pytest.mark.parametrize("fault", ["a row", "the shrinkage"])

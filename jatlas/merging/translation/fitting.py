@@ -53,9 +53,10 @@ def fit_translation(
     comes out in the direction that inverse relative projection gives, which says
     nothing of lengths, with its own length.
 
-    Of old documents in a new model's index ridge returned most, with a fifth of them in
-    both models (`experiments/two_encoders`). A rotation needs fewer pairs and keeps all
-    distances within the source.
+    Of a new model's results in an index of old documents ridge and a rotation return as
+    many, with a fifth of the documents in both models: .425 and .417 between two alike
+    models of texts (`experiments/two_encoders`). A rotation needs fewer pairs and keeps
+    all distances within the source.
 
     Args:
         source: (N, D), floating point; for "relative" the source's anchors.

@@ -21,13 +21,15 @@ class GrownAnchors(NamedTuple):
 
     Attributes:
         partners: (N1,), for each source row the target row that goes with it best; -1
-            if it is masked out.
-        mutual: (N1,), whether it is that target row's best as well.
+            if it is masked out, or no target row counts.
+        mutual: (N1,), whether it is that target row's best as well. Most rows are,
+            right or wrong.
         before: mean reciprocal rank, in (0, 1], at which known pairs that are left out
             find each other by the other known ones alone.
         after: the same, by the grown ones too.
-        error: the standard error of after - before over the known pairs. The grown
-            ones help if the gain is above twice this; else stop at those known.
+        error: the standard error of after - before over the known pairs. A gain above
+            twice this is hardly chance. Of eight pairs and fewer it says little, and
+            a gain that is smaller can be one.
     """
 
     partners: Int[Array, " N1"]
@@ -38,7 +40,7 @@ class GrownAnchors(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    """As `GrownAnchors`, by some of the known pairs.
+    """What some of the known pairs give.
 
     Attributes:
         before: (A,), reciprocal ranks of the others; zero of those that are used.
@@ -65,32 +67,33 @@ def grow_anchors(
 ) -> GrownAnchors:
     """Find partners among unpaired rows, from a few paired anchors.
 
-    With X and Y the rows of both spaces, whitened with `shrinkage` and of length one,
-    and C = A' B of the known anchors, the soft pairing P (its rows sum to 1, its
-    columns to N1 / N2) is sought that makes
+    X and Y are the rows of both spaces, centered, of length one, whitened with
+    `shrinkage` and of length one again; C = A' B is of the known anchors. Sought is the
+    soft pairing P (its columns sum to N1 / N2, its rows nearly to 1) that makes
 
         |C + X' P Y|^2
 
-    greatest: the linear CKA of the paired kernels, but for a constant. It is entropic
-    Gromov-Wasserstein transport with some pairs given. P follows the scores X (C + X' P
-    Y) Y' by Sinkhorn's scalings, while the temperature falls. A row's partner is then
-    the one that is nearest after the rotation of C + X' P Y. Whitening lets the spaces'
-    smaller directions tell samples apart; without it a few large ones decide, and far
-    fewer pairs are right.
+    greatest, which for pairs of one to one is the linear CKA but for a constant. It is
+    entropic Gromov-Wasserstein transport with some pairs given. P follows the scores X
+    (C + X' P Y) Y' by Sinkhorn's scalings, while the temperature falls. A row's partner
+    has the largest product with it after the rotation of C + X' P Y, less the mean
+    product of either with all others. Whitening lets smaller directions tell samples
+    apart.
 
     It works best if both sides are the same samples in an unknown order: of 1,000 texts
-    in two encoders, 91 % of the pairs are right from 32 known ones; of 1,000 images 97
-    % from 8 (`experiments/two_encoders`). If they are others of one kind, a partner is
-    like its row, not the same; much less is gained, or something lost.
+    in two encoders 91 % of the pairs are right, from 32 known ones; of 1,000 images
+    97 %, from 8 (`experiments/two_encoders`). If they are others of one kind, a partner
+    is only like its row; much less is gained, or something lost.
     `before`, `after` and `error` say what is, from known pairs that are left out, a
     quarter at a time. They are among the rows of both sides then: where no other row
     has its sample on the other side, `after` is more than others will find.
 
-    A partner is of use as an anchor or as a pair of `fit_translation`:
+    Where they help, partners are further anchors, or pairs of `fit_translation`:
     `fit_translation(source, target[partners], where=mutual)`.
 
-    Time and memory are those of some arrays (A + N1, A + N2): a few thousand rows of
-    each side are enough, and what is fitted on them goes for all others.
+    Time and memory are those of some arrays (A + N1, A + N2), 300 rounds over them:
+    with 1,000 rows a side seconds to a minute on two cores. What is fitted on these
+    rows goes for all others.
 
     Args:
         source: (N1, D1), floating point, rows of one space.
@@ -99,13 +102,13 @@ def grow_anchors(
         target_anchors: (A, D2), row by row the same samples in the second space.
         source_where: (N1,), the source rows that count; all if None.
         target_where: (N2,), the target rows that count; all if None.
-        shrinkage: of `fit_whiten`, in [0, 1]. Less helps spaces that agree in their
-            smaller directions too; more helps where rows are few for their width.
+        shrinkage: of `fit_whiten`, in [0, 1]. Of 1,000 texts in one draw with 32 known
+            pairs, .5 to .9 in steps of .1 found 66, 88, 91, 90 and 69 % right.
 
     Returns:
         `GrownAnchors`. If a row that counts is not finite, or the shrinkage not in
-        range, partners are -1, none is mutual, and the numbers are NaN. There is
-        no gradient: it is zero.
+        range, partners are -1, none is mutual, and the numbers are NaN. The gradient is
+        zero. On several devices results lie as the compiler chooses.
 
     Raises:
         ValueError: if the shapes or dtypes are not these.
@@ -130,6 +133,7 @@ def grow_anchors(
     arrays.check_mask("source_where", source_where, source.shape[:1], "(N1,)")
     arrays.check_mask("target_where", target_where, target.shape[:1], "(N2,)")
     num_known = len(source_anchors)
+    shrinkage = jax.lax.stop_gradient(jnp.asarray(shrinkage))
     one = _side(source_anchors, source, source_where, shrinkage)
     other = _side(target_anchors, target, target_where, shrinkage)
     place = jnp.arange(num_known)
@@ -139,7 +143,8 @@ def grow_anchors(
     each = jax.lax.map(lambda some: _grown(one, other, some), known)
     # Each known pair is left out once.
     before, after = jnp.sum(each.before, axis=0), jnp.sum(each.after, axis=0)
-    there = one.there[num_known:] & jnp.isfinite(after[0])
+    there = one.there[num_known:] & jnp.any(other.there[num_known:])
+    there &= jnp.isfinite(after[0])
     return GrownAnchors(
         jnp.where(there, each.partners[0], -1),
         there & each.mutual[0],
@@ -157,10 +162,11 @@ class _Side(NamedTuple):
 
 
 def _side(anchors: Array, rows: Array, where: Where, shrinkage: Number) -> _Side:
-    x = jax.lax.stop_gradient(jnp.concatenate([anchors, rows.astype(anchors.dtype)]))
+    x = jnp.concatenate([arrays.widen(anchors), arrays.widen(rows)])
+    x = jax.lax.stop_gradient(x)
     there = arrays.all_rows(rows, where)
     there = jnp.concatenate([jnp.ones(len(anchors), bool), there])
-    centered, _ = arrays.center(arrays.widen(x), there)
+    centered, _ = arrays.center(x, there)
     units = arrays.unit(centered)
     white = apply_transform(fit_whiten(units, where=there, shrinkage=shrinkage), units)
     return _Side(arrays.keep(arrays.unit(white), there), there)
@@ -186,7 +192,7 @@ def _grown(one: _Side, other: _Side, known: Bool[Array, " A"]) -> _Ranked:
     reached = jnp.where(rows[:, None] & columns, last, -jnp.inf)
     partners = jnp.argmax(reached, axis=1)
     back = jnp.argmax(reached, axis=0)
-    mutual = (back[partners] == jnp.arange(len(x))) & columns[partners]
+    mutual = (back[partners] == jnp.arange(len(x))) & (jnp.max(reached, axis=1) > 0)
     return _Ranked(
         (partners[num_known:] - num_known).astype(jnp.int32),
         mutual[num_known:],

@@ -29,7 +29,7 @@ def paired(pool: Pool, given: Float[Array, "D1 D2"]) -> Float[Array, "AN1 AN2"]:
     falls.
     """
 
-    def step(number: Array, plan: Array) -> Array:
+    def step(number: int | Array, plan: Array) -> Array:
         inverse = COLDEST ** (number / (STEPS - 1))
         return _scaled(scores(pool, given + across(pool, plan)) * inverse, pool)
 
@@ -76,7 +76,10 @@ def _scaled(logits: Array, pool: Pool) -> Float[Array, "AN1 AN2"]:
         largest = jnp.max(logits, axis=axis, keepdims=True)
         logits = logits - jnp.where(jnp.isneginf(largest), 0, largest)
     kernel = jnp.exp(logits)
-    share = arrays.safe_divide(jnp.sum(pool.rows), jnp.sum(pool.columns), 0.0)
+    count_rows, count_columns = (
+        jnp.sum(some).astype(kernel.dtype) for some in (pool.rows, pool.columns)
+    )
+    share = arrays.safe_divide(count_rows, count_columns, 0.0)
 
     def of_rows(columns: Array) -> Array:
         sums = arrays.matmul(kernel, columns)
