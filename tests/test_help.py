@@ -36,7 +36,9 @@ def test_help_shows_a_function_with_the_names_of_its_arguments(name):
     assert page.splitlines()[0].startswith(
         f"Python Library Documentation: function {function.__name__} in module jatlas"
     )
-    assert page.splitlines()[2] == f"{function.__name__}{shown}"
+    # Python 3.13 and later write a long one in several lines.
+    line = "".join(page.split("\n", 2)[2].split())
+    assert line.startswith("".join(f"{function.__name__}{shown}".split()))
     assert function.__doc__.splitlines()[0] in page
     assert len(str(shown)) < 250
 

@@ -36,6 +36,15 @@ def open_hdf5(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     """
     h5py = package("h5py", "HDF5")
     file = h5py.File(opened(path), "r")
+    try:
+        return _ids_and_rows(path, file, wanted)
+    except BaseException:
+        # The error's traceback would keep the file open, and no one could write it.
+        file.close()
+        raise
+
+
+def _ids_and_rows(path: Place, file: Any, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     arrays = _datasets(file)
     top = {key: x for key, x in arrays.items() if "/" not in key}
     ids, embeddings = wanted.ids, wanted.embeddings

@@ -288,3 +288,15 @@ def test_names_one_a_file(tmp_path):
     assert found.common == N
     with pytest.raises(ValueError, match=r"ids \(--ids\) has 3 names, .* for 2 files"):
         merge_files(paths, ids=["key", "name", "name"])
+
+
+def test_a_refused_hdf5_file_is_not_kept_open(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = X, X
+        file["id"] = IDS
+    with pytest.raises(ValueError, match=r"a\.h5") as refused:
+        read_embeddings(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:  # while the error is at hand
+        del file["y"]
+    assert refused.value.__traceback__ is not None
+    check(tmp_path / "a.h5")
