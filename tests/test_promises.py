@@ -891,7 +891,7 @@ def sharded(p):
 
 
 # The default check of what varies from device to device is made when it is traced.
-@each_promise
+@pytest.mark.parametrize("p", [pytest.param(p, id=p.name) for p in PROMISES])
 def test_inside_of_shard_map_it_can_be_traced(p):
     function, both, _ = sharded(p)
     mapped, stacked = over_shards(function, *both)

@@ -42,6 +42,7 @@ def claim(folder: Path, settings: dict[str, Any], *, force: bool = False) -> lis
                 f"{folder} has files in it that are not of a run. Choose another "
                 "folder with --out."
             )
+        clear_partial(folder)  # of a run that was killed while it began
         write_json(file, ours)
         return []
     theirs = _read(file)

@@ -79,6 +79,7 @@ def choose_consensus(
     Source: as for `fit_consensus`.
     """
     present = scoring.check_scored(embeddings, presence, folds, among)
+    embeddings = jax.tree.map(border.native, embeddings)
     _check_options("ridges", ridges, [x > 0 for x in ridges], "above")
     _check_options("powers", powers, [x >= 0 for x in powers], "not below")
     features = number_of_features(embeddings, num_features)

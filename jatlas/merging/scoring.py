@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -103,6 +104,7 @@ def score_merge(
     reciprocal rank.
     """
     present = check_scored(embeddings, presence, folds, among)
+    embeddings = jax.tree.map(border.native, embeddings)
     totals = []
     for fold in held_out.deal_folds(key, present, folds, among):
         linked.check_linked(present, fold.learned_from)

@@ -591,3 +591,22 @@ def test_an_archive_whose_index_lies_elsewhere_is_named(tmp_path):
     path.write_bytes(data)
     with pytest.raises(BadFile, match=r"x\.npz"):
         read_embeddings(path)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "h5"])
+def test_a_matrix_beside_vectors_of_tokens_or_in_another_group_is_not_guessed(
+    tmp_path, suffix
+):
+    path = tmp_path / f"a.{suffix}"
+    rng = np.random.default_rng(0)
+    places = rng.normal(size=(N, 2)).astype(np.float32)
+    if suffix == "npz":
+        vectors, name = rng.normal(size=(N, 4, 8)), "vectors"
+        np.savez(path, id=np.arange(N), xy=places, vectors=vectors)
+    else:
+        vectors, name = rng.normal(size=(N, 8)), "model/vectors"
+        with h5py.File(path, "w") as file:
+            file["id"], file["xy"], file[name] = np.arange(N), places, vectors
+    with pytest.raises(ValueError, match=rf"which of \[.*{name}.*\] are the embedd"):
+        read_embeddings(path)
+    assert read_embeddings(path, embeddings="xy")[1].shape == (N, 2)

@@ -36,6 +36,17 @@ def test_choosing_takes_a_setting_that_was_offered():
     assert score[0, 1] > 0.8
 
 
+def test_the_other_order_of_bytes_changes_nothing():
+    charts, both = made()
+    options = {"ridges": [1.0], "powers": [1.0], "folds": 2}
+    one, expected = choose_consensus(0, charts, both, **options)
+    other, score = choose_consensus(0, list(charts.astype(">f4")), both, **options)
+    np.testing.assert_array_equal(score, expected)
+    np.testing.assert_array_equal(other.weights, one.weights)
+    same = score_merge(0, lambda x, p, w: [x[0], x[0]], charts.astype(">f4"), both)
+    assert same.mean_reciprocal_rank[0, 1] == 1
+
+
 def test_bad_input_is_refused():
     charts, both = made()
     bad = charts.copy()

@@ -46,7 +46,6 @@ def open_hdf5(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
 def _ids_and_rows(path: Place, file: Any, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     arrays = _datasets(file)
-    top = {key: x for key, x in arrays.items() if "/" not in key}
     ids, embeddings = wanted.ids, wanted.embeddings
     among = {key: x for key, x in arrays.items() if key != ids}
     if path.suffix.lower() == ".h5ad":
@@ -55,8 +54,6 @@ def _ids_and_rows(path: Place, file: Any, wanted: Wanted) -> tuple[np.ndarray, R
         among = {k: x for k, x in arrays.items() if k.startswith("obsm/")} or among
         if embeddings is not None and f"obsm/{embeddings}" in among:
             embeddings = f"obsm/{embeddings}"
-    elif any(len(x.shape or ()) > 1 for x in top.values()):
-        among = {key: x for key, x in top.items() if key != ids}
     ids = None if ids is None else ids.strip("/")
     named = pick_ids(list(arrays), ids)
     its_ids = _texts_or_numbers(path, file, named, arrays[named])

@@ -125,7 +125,8 @@ def pick(
     """The name of the array that holds the embeddings, by shape.
 
     It is the one that is wanted; or else the one with a usual name, or the only matrix,
-    (N, D) or (N, 1, D).
+    (N, D) or (N, 1, D), if no other array has as many axes: vectors of tokens beside
+    two coordinates may be what is meant.
 
     Raises:
         ValueError: if there is none, or more than one.
@@ -139,8 +140,9 @@ def pick(
         )
     # One with a usual name is meant, even if it cannot be read: that is then said.
     named = [name for name in usual if len(shapes.get(name, ())) >= 2]
-    matrices = [name for name, shape in shapes.items() if _is_matrix(shape)]
-    if named or len(matrices) == 1:
+    several = [name for name, shape in shapes.items() if len(shape) >= 2]
+    matrices = [name for name in several if _is_matrix(shapes[name])]
+    if named or (several == matrices and len(matrices) == 1):
         return (named or matrices)[0]
     raise ValueError(
         f"which of {list(shapes)[:20]} are the embeddings, a matrix? {_NAME_THEM}"

@@ -30,6 +30,7 @@ def test_a_folder_with_other_files_is_not_claimed(tmp_path):
 def test_what_a_kill_left_half_written_does_not_make_a_folder_another_s(tmp_path):
     half = tmp_path / ".settings.json.x1y2"
     half.write_text("{")
+    (tmp_path / ".settings.json.z3.part").write_text("{")
     folders.claim(tmp_path, SETTINGS)
     assert {file.name for file in tmp_path.iterdir()} == {"settings.json", half.name}
 
