@@ -16,6 +16,7 @@ from experiments.two_encoders import report
 from experiments.two_encoders.measure import measure, prepare, read, units
 from experiments.two_encoders.pairs import PAIRS, PairOptions, check
 from experiments.two_encoders.tables.index import Counts, fair
+from experiments.two_encoders.values import select
 
 
 def facts(options: PairOptions, samples: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def draw(run: Run, results: dict[str, Any]) -> None:
         "index": partial(figures.index_figure, fair_share=share),
     }
     for name, figure in drawn.items():
-        if rows := report.select(results["rows"], table=name):
+        if rows := select(results["rows"], table=name):
             saving.save(figure(rows), run.folder / f"{name}.png")
 
 

@@ -10,8 +10,9 @@ from experiments.plots.saving import WIDTH
 from experiments.plots.styles import look
 from experiments.runs.rows import Rows
 from experiments.two_encoders import maps
-from experiments.two_encoders.report import WAYS, select, values
+from experiments.two_encoders.report import WAYS
 from experiments.two_encoders.tables import chain, index
+from experiments.two_encoders.values import select, values
 
 _COPIES = (
     "consensus_chosen",

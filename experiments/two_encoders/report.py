@@ -7,6 +7,7 @@ from experiments.runs.rows import Rows, in_cell, markdown_table
 from experiments.two_encoders import maps
 from experiments.two_encoders.tables import chain, change, copies, grown, index
 from experiments.two_encoders.tables.index import Counts
+from experiments.two_encoders.values import cell_or_nothing, select, values
 
 # What the queries become, and where they are looked for.
 TRANSLATED = {
@@ -19,16 +20,6 @@ TRANSLATED = {
     "consensus_unit": "**consensus**, unit rows",
 }
 WAYS = {"ab": "first is old", "ba": "second is old"}
-
-
-def select(rows: Rows, **wanted: Any) -> Rows:
-    """The rows that have these values."""
-    return [row for row in rows if wanted.items() <= row.items()]
-
-
-def values(rows: Rows, **wanted: Any) -> list[float]:
-    """The values of these rows, a seed each."""
-    return [row["value"] for row in select(rows, **wanted)]
 
 
 def copies_table(rows: Rows, pair: str, number: int, num_scored: int) -> str:
@@ -98,7 +89,9 @@ def chain_table(rows: Rows, pair: str, num_scored: int) -> str:
         [
             title,
             *(
-                _or_nothing(values(mine, method=key, metric=metric, num_anchors=number))
+                cell_or_nothing(
+                    values(mine, method=key, metric=metric, num_anchors=number)
+                )
                 for metric, number in columns
             ),
         ]
@@ -222,10 +215,6 @@ def _lines(
     ]
 
 
-def _or_nothing(known: list[float]) -> str:
-    return in_cell(known) if known else ""
-
-
 def tables(results: dict[str, Any]) -> dict[str, Callable[[], str]]:
     """Tables of a run by name, each made when called."""
     rows, options = results["rows"], results["settings"]["options"]
@@ -243,7 +232,7 @@ def tables(results: dict[str, Any]) -> dict[str, Callable[[], str]]:
         elif name == "chain":
             made[f"chain_{pair}"] = _bound(chain_table, rows, pair, num_scored)
         elif name == "grown":
-            made[f"grown_{pair}"] = grown.table(rows, pair)
+            made[f"grown_{pair}"] = _bound(grown.table, rows, pair)
         elif name == "change":
             size = options["num_indexed"]
             made[f"change_{pair}_{way}"] = _bound(change_table, rows, pair, way, size)

@@ -79,7 +79,6 @@ def choose_consensus(
     Source: as for `fit_consensus`.
     """
     present = scoring.check_scored(embeddings, presence, folds, among)
-    embeddings = jax.tree.map(border.native, embeddings)
     _check_options("ridges", ridges, [x > 0 for x in ridges], "above")
     _check_options("powers", powers, [x >= 0 for x in powers], "not below")
     features = number_of_features(embeddings, num_features)
@@ -118,7 +117,7 @@ def score_settings(
     for fold, ridge, consensus in maps:
         places = fold.places
         rows = [
-            apply_consensus(consensus, chart, jnp.asarray(x[places]))
+            apply_consensus(consensus, chart, jnp.asarray(border.native(x[places])))
             for chart, x in enumerate(embeddings)
         ]
         for power in powers:
@@ -143,7 +142,7 @@ def _fold_maps(
     other folds combined.
     """
     places = np.flatnonzero(linked.linked_samples(presence))
-    rows = [jnp.asarray(x[places]) for x in embeddings]
+    rows = [jnp.asarray(border.native(x[places])) for x in embeddings]
     have, features = jnp.asarray(presence[:, places]), min(num_features, places.size)
     if places.size < sum(moments.dimensions_of(embeddings)):
         for fold in folds:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -104,14 +103,13 @@ def score_merge(
     reciprocal rank.
     """
     present = check_scored(embeddings, presence, folds, among)
-    embeddings = jax.tree.map(border.native, embeddings)
     totals = []
     for fold in held_out.deal_folds(key, present, folds, among):
         linked.check_linked(present, fold.learned_from)
         rows = coordinates(embeddings, presence, jnp.asarray(fold.learned_from))
         _check_rows(rows, present.shape)
         places = fold.places
-        rows = [jnp.asarray(x)[places] for x in rows]
+        rows = [jnp.asarray(border.native(x))[places] for x in rows]
         totals.append(score_fold(fold, rows, present[:, places]))
     return score_of(totals)
 

@@ -1,13 +1,13 @@
 """A few pairs are known, and others are found among unpaired samples."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.runs.rows import Rows, in_cell, markdown_table
+from experiments.runs.rows import Rows, markdown_table
 from experiments.two_encoders import cca, maps
 from experiments.two_encoders.maps import Side
+from experiments.two_encoders.values import cell_or_nothing, select, values
 from jatlas.merging import GrownAnchors, grow_anchors
 
 SPACES = {"rotated": maps.rotated, "consensus": maps.consensus, "atlas": maps.atlas}
@@ -123,24 +123,14 @@ def _retrieved(
     }
 
 
-def table(rows: Rows, pair: str) -> Callable[[], str]:
+def table(rows: Rows, pair: str) -> str:
     """A line a number and way, a column a metric."""
-
-    def made() -> str:
-        mine = [row for row in rows if (row["table"], row["pair"]) == ("grown", pair)]
-        lines = []
-        for number in dict.fromkeys(row["num_anchors"] for row in mine):
-            for key, title in TITLES.items():
-                line = [f"{number}, {title}"]
-                for metric in METRICS:
-                    of = [
-                        row["value"]
-                        for row in mine
-                        if (row["num_anchors"], row["method"], row["metric"])
-                        == (number, key, metric)
-                    ]
-                    line.append(in_cell(of) if of else "")
-                lines.append(line)
-        return markdown_table([f"{pair}, known pairs", *METRICS.values()], lines)
-
-    return made
+    mine = select(rows, table="grown", pair=pair)
+    lines = []
+    for number in dict.fromkeys(row["num_anchors"] for row in mine):
+        for key, title in TITLES.items():
+            cell = select(mine, num_anchors=number, method=key)
+            known = (values(cell, metric=metric) for metric in METRICS)
+            cells = [cell_or_nothing(each) for each in known]
+            lines.append([f"{number}, {title}", *cells])
+    return markdown_table([f"{pair}, known pairs", *METRICS.values()], lines)

@@ -60,7 +60,7 @@ def test_pairs_that_do_not_help_held_out_ones_are_not_kept():
 
 
 def test_the_table_has_a_line_a_way_and_says_what_it_counts(rows):
-    lines = grown.table(rows, "images")().splitlines()
+    lines = grown.table(rows, "images").splitlines()
     assert len(lines) == 2 + len(grown.TITLES)
     assert f"{values(rows, 'rotated')['grown_same']:.3f}" in lines[5]
     assert lines[2].endswith("|  |  |  |  |")

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from experiments.readmes import marks
 from experiments.two_encoders import figures, maps, report
 from experiments.two_encoders.tables import chain, change, copies, index
+from experiments.two_encoders.values import select
 
 OPTIONS = {"num_samples": 300, "num_pool": 100, "num_documents": (60, 20, 20)} | {
     "num_indexed": 200
@@ -125,7 +126,7 @@ def test_all_tables_stand_in_the_text(results):
 
 def test_pictures_have_a_line_or_a_bar_a_method(results):
     of = {
-        name: report.select(results["rows"], table=name)
+        name: select(results["rows"], table=name)
         for name in ("copies", "chain", "index")
     }
     drawn = (
