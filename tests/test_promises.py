@@ -379,8 +379,9 @@ PROMISES = [
     ),
 ]
 
-# Functions that promise something else, and where they are held to it.
-ELSEWHERE = {
+# Functions that promise something else, and where they are held to it. Those of the
+# first table take arrays, and are held to what `CALLS` is held to as well.
+TAKE_ARRAYS = {
     # on the host: from arrays of any content to arrays, every value looked at
     "anchor_rows": "merging/test_assembly.py",
     "assemble": "merging/test_assembly.py",
@@ -392,9 +393,19 @@ ELSEWHERE = {
     "devices.local_rows": "test_devices.py",
     "scenarios.part_shared_part_novel": "test_scenarios.py",
     "devices.place": "test_devices.py",
-    "merging.register_similarity": "merging/test_similarities.py",
     "scenarios.same_classes_disjoint_samples": "test_scenarios.py",
     "scenarios.totally_disjoint": "test_scenarios.py",
+    # random numbers and a function come in
+    "metrics.bootstrap_interval": "metrics/test_resampling.py",
+    "metrics.permutation_test": "metrics/test_permutation.py",
+    # training: random numbers, and loops whose length depends on the data
+    "probes.fit_crossfit": "probes/test_crossfit.py",
+    "charts.embed": "charts/test_training.py",
+    "charts.fit_charts": "charts/test_training.py",
+    "fit_probe": "probes/test_probe.py",
+    "charts.flip_and_crop": "charts/test_augment.py",
+}
+ELSEWHERE = TAKE_ARRAYS | {
     # files: from what is on disk, every value looked at
     "files.add_file": "files/test_adding.py",
     "files.compare_files": "cli/test_commands.py",
@@ -409,16 +420,8 @@ ELSEWHERE = {
     "files.read_embeddings": "files/test_readers.py",
     "save": "files/test_storage.py",
     "files.translate_file": "files/test_translating.py",
-    # random numbers and a function come in
-    "metrics.bootstrap_interval": "metrics/test_resampling.py",
-    "metrics.permutation_test": "metrics/test_permutation.py",
-    # training: random numbers, and loops whose length depends on the data
-    "probes.fit_crossfit": "probes/test_crossfit.py",
-    "charts.embed": "charts/test_training.py",
-    "charts.fit_charts": "charts/test_training.py",
-    "fit_probe": "probes/test_probe.py",
-    "charts.flip_and_crop": "charts/test_augment.py",
     # no arrays come in
+    "merging.register_similarity": "merging/test_similarities.py",
     "charts.adam": "charts/test_optimizers.py",
     "running.atlas.empty": "running/test_atlas.py",
     "running.cka.empty": "running/test_running_cka.py",
@@ -757,7 +760,57 @@ def trained(x, labels):
     )
 
 
+def three(labels):
+    """Of the labels two classes, and a third."""
+    return np.where(np.arange(N) < 5, labels, 2).astype(labels.dtype)
+
+
+SPLIT = {"test": np.arange(N) == N - 1, "validation_share": 0.2}
+MESH = jax.make_mesh((2,), ("samples",), devices=jax.devices()[:2])
 CALLS = {
+    "anchor_rows": lambda x, y, labels: jatlas.anchor_rows(
+        jatlas.assemble([(np.arange(N), x), (np.arange(N)[::-1], y)]),
+        labels.argsort()[:3],
+    ),
+    "check_anchors": lambda x, y, labels: jatlas.check_anchors(
+        labels.argsort()[:3], np.ones((2, N), bool)
+    ),
+    "merging.choose_consensus": lambda x, y, labels: jatlas.merging.choose_consensus(
+        KEY,
+        [x, x[:, ::-1] * 2],
+        np.ones((2, N), bool),
+        ridges=(1.0,),
+        powers=(1.0,),
+        folds=2,
+        num_features=2,
+    )[0],
+    "merging.score_merge": lambda x, y, labels: jatlas.merging.score_merge(
+        KEY,
+        lambda charts, presence, where: charts,
+        [x, 2 * x],
+        np.ones((2, N), bool),
+        folds=2,
+    ),
+    "metrics.bootstrap_interval": lambda x, y, labels: (
+        jatlas.metrics.bootstrap_interval(KEY, jatlas.cka, x, y, draws=3)
+    ),
+    "devices.place": lambda x, y, labels: jatlas.devices.place(MESH, [x, labels]),
+    "devices.local_rows": lambda x, y, labels: jatlas.devices.local_rows(
+        MESH, jatlas.devices.place(MESH, [x, labels]), N - 1
+    ),
+    "scenarios.end_to_end": lambda x, y, labels: jatlas.scenarios.end_to_end(
+        0, labels, **SPLIT
+    )[:3],
+    "scenarios.part_shared_part_novel": lambda x, y, labels: (
+        jatlas.scenarios.part_shared_part_novel(
+            0, three(labels), num_shared=1, num_novel=1, **SPLIT
+        )[:3]
+    ),
+    "scenarios.same_classes_disjoint_samples": lambda x, y, labels: (
+        jatlas.scenarios.same_classes_disjoint_samples(
+            0, labels, percentages=((50, 50), (50, 50)), num_held_out=0
+        )[:3]
+    ),
     "charts.fit_charts": lambda x, y, labels: trained(x, labels).states,
     "charts.embed": lambda x, y, labels: jatlas.charts.embed(trained(x, labels), x),
     "fit_probe": lambda x, y, labels: jatlas.fit_probe(KEY, x, labels, C, **FEW),
@@ -860,6 +913,15 @@ def test_float64_is_rounded_to_float32_where_there_is_none(p):
         assert leaf.dtype not in (np.float64, np.int64)
 
 
+@each_call
+def test_float64_is_rounded_to_float32_in_other_functions_too(name):
+    x, y, y_labels = given()
+    wide = CALLS[name](x.astype(np.float64), y.astype(np.float64), y_labels)
+    assert_close(wide, CALLS[name](x, y, y_labels), rtol=0, atol=0)
+    for leaf in jax.tree.leaves(wide):
+        assert not isinstance(leaf, jax.Array) or leaf.dtype != np.float64
+
+
 def over_shards(function, *inputs):
     """A function of two devices, each of its own inputs; and these inputs."""
     mesh = jax.make_mesh((2,), ("two",), devices=jax.devices()[:2])
@@ -917,12 +979,32 @@ def test_inside_of_shard_map_other_functions_do_too(name):
         assert_close(own, CALLS[name](*inputs), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
-@each_promise
+# No machine of ours has an accelerator: what only a CPU can run must not land unseen.
+ACCELERATORS = ["cuda", "tpu"]
+
+
+@pytest.mark.parametrize("p", [pytest.param(p, id=p.name) for p in PROMISES])
 def test_programs_for_accelerators_can_be_made_without_one(p):
     inputs = cast(arrays_of(p), np.float32)
     function = jax.jit(partial(call, p))
-    jax.export.export(function, platforms=["cuda", "tpu"])(inputs)
+    jax.export.export(function, platforms=ACCELERATORS)(inputs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "charts.flip_and_crop",
+        "fit_probe",
+        "merge",
+        "metrics.bootstrap_interval",
+        "metrics.permutation_test",
+        "probes.fit_crossfit",
+    ],
+)
+def test_programs_for_accelerators_can_be_made_of_other_functions_too(name):
+    x, y, y_labels = given()
+    function = jax.jit(lambda x, y: CALLS[name](x, y, y_labels))
+    jax.export.export(function, platforms=ACCELERATORS)(x, y)
 
 
 # Names
@@ -945,6 +1027,7 @@ def test_every_public_function_is_held_to_its_promises():
     held = {names[id(p.function.func)] for p in PROMISES}
     assert held.isdisjoint(ELSEWHERE)
     assert held | set(ELSEWHERE) == set(FUNCTIONS)
+    assert set(TAKE_ARRAYS) <= set(CALLS)
     for file in ELSEWHERE.values():
         assert (Path(__file__).parent / file).exists(), file
 

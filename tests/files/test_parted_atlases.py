@@ -288,6 +288,23 @@ def test_a_kill_leaves_nothing_under_the_name(files, tmp_path):
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".atlas.")
     assert left.name.endswith(".part")
+    assert main(arguments) == 0  # the next takes it away
+    assert [path.name for path in tmp_path.iterdir()] == ["atlas"]
+
+
+def test_the_only_copy_of_an_atlas_is_not_taken_away(files, tmp_path):
+    atlas = merge_files(files, **options())
+    save(tmp_path / "atlas", atlas)
+    # As a kill leaves it between two names.
+    (tmp_path / "atlas").rename(tmp_path / ".atlas.abcd_123.old")
+    (tmp_path / "atlas").mkdir()
+    (tmp_path / "atlas" / "other").touch()
+    with pytest.raises(ValueError, match="holds no atlas"):
+        save(tmp_path / "atlas", atlas)
+    assert_equal(load(tmp_path / ".atlas.abcd_123.old"), atlas)
+    (tmp_path / "atlas" / "other").unlink()
+    save(tmp_path / "atlas", atlas)
+    assert [path.name for path in tmp_path.iterdir()] == ["atlas"]
 
 
 def test_an_atlas_of_another_width_of_numbers_comes_back(tmp_path, files):

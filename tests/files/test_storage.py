@@ -5,6 +5,9 @@ import json
 import os
 import re
 import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,12 @@ from safetensors.numpy import load_file, save_file
 from jatlas.files import storage
 from jatlas.files.formats import atlas_tensors, whole
 from jatlas.files.formats.tensorfile import read_tensors, write_tensors
+from jatlas.files.formats.whole import write_whole
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save
 from jatlas.merging.transforms import Transform
 
+ROOT = Path(__file__).parents[2]
 N, A = 5, 3
 NAMES = ["kea", "größer", "猫", "", "owl"]
 
@@ -319,6 +324,54 @@ def small_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**12, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from jatlas.files.formats.whole import write_whole
+def fill(stream):
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+write_whole({pathlib.Path(sys.argv[1]): fill})
+"""
+
+
+def test_what_a_killed_writer_left_is_cleared_by_the_next(tmp_path):
+    path = tmp_path / "a [1].safetensors"
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    (left,) = tmp_path.iterdir()
+    assert left.name.endswith(".part")
+    other = tmp_path / ".b.abcd_123.part"  # of another file's writer
+    other.touch()
+    save(path, atlas_of())
+    assert set(tmp_path.iterdir()) == {path, other}
+
+
+def test_what_a_living_writer_writes_is_left_alone(tmp_path):
+    path = tmp_path / "a.safetensors"
+    first, second = tmp_path / "first", b"second"
+
+    def fill(stream):
+        """The first writer, in the midst of which another writes the same file."""
+        stream.write(b"first")
+        write_whole({path: lambda stream: stream.write(second)})
+        assert path.read_bytes() == second
+        assert len(list(tmp_path.iterdir())) == 2
+
+    # The second file begins when the first is filled, and closed.
+    write_whole({path: fill, first: lambda stream: fill_again(path)})
+    assert path.read_bytes() == b"first"
+    assert set(tmp_path.iterdir()) == {path, first}
+
+
+def fill_again(path):
+    write_whole({path: lambda stream: stream.write(b"third")})
 
 
 @pytest.mark.usefixtures("small_files")

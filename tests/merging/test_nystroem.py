@@ -5,14 +5,10 @@ import pytest
 from jax.test_util import check_grads
 
 from jatlas.merging.nystroem import fit_nystroem
-from jatlas.merging.product import merge
 from jatlas.merging.relative import relativize
 from jatlas.merging.transforms import (
     apply_transform,
     dropped_directions,
-    fit_center,
-    fit_standardize,
-    fit_whiten,
 )
 
 
@@ -136,104 +132,6 @@ def test_derivative_by_the_charts_is_that_of_finite_differences():
             return fit_nystroem(own.mean(axis=0), by_chart=own).scale
 
         check_grads(scale, (jnp.asarray(kernels(2, 5)),), order=1, rtol=1e-4)
-
-
-# Neighbours are not chosen by chart
-
-
-OLD, BOTH, NEW, QUERIES, ANCHORS = 900, 100, 200, 60, 64
-
-
-def encoder(rng, factors, width):
-    """A random network of two layers, and noise."""
-    first = rng.normal(size=(24, 64)) / np.sqrt(24)
-    second = rng.normal(size=(64, width)) / 8
-    out = np.tanh(1.5 * factors @ first) @ second
-    return out + 0.3 * out.std() * rng.normal(size=out.shape)
-
-
-def change_of_model(seed):
-    """Two charts of 24 hidden factors, their presence, and queries by the new one.
-
-    Few samples are in both. Each query is an old sample as the new encoder sees it.
-    """
-    rng = np.random.default_rng(seed)
-    num = OLD + BOTH + NEW
-    factors = rng.normal(size=(num, 24))
-    wanted = rng.choice(OLD, QUERIES, replace=False)
-    old = encoder(rng, factors, 384)
-    new = encoder(rng, np.concatenate([factors, factors[wanted]]), 768)
-    place = np.arange(num)
-    presence = np.stack([place < OLD + BOTH, place >= OLD])
-    anchors = OLD + rng.choice(BOTH, ANCHORS, replace=False)
-    return (np.float32(old), np.float32(new)), presence, anchors, wanted
-
-
-def found(seed, fit=None, nystroem=""):
-    """Mean reciprocal rank of what queries look for, and the share of their chart.
-
-    The share: how many of the ten nearest are in the queries' chart only.
-    """
-    (old, new), presence, anchors, wanted = change_of_model(seed)
-    num = presence.shape[1]
-    spaces = [old, new]
-    if fit is not None:
-        fitted = [
-            fit(x[:num], where=own) for x, own in zip(spaces, presence, strict=True)
-        ]
-        pairs = zip(fitted, spaces, strict=True)
-        spaces = [apply_transform(own, x) for own, x in pairs]
-    of_anchors = [x[anchors] for x in spaces]
-    rows = merge([x[:num] for x in spaces], of_anchors, presence)
-    queries = relativize(spaces[1][num:], of_anchors[1])
-    if nystroem:
-        by_chart = jnp.stack([relativize(x, x) for x in of_anchors])
-        options = {"by_chart": by_chart} if nystroem == "by chart" else {}
-        transform = fit_nystroem(rows[anchors], **options)
-        rows, queries = (apply_transform(transform, x) for x in (rows, queries))
-    cosines = np.asarray(relativize(queries, rows))
-    right = cosines[np.arange(QUERIES), wanted]
-    rank = 1 + np.sum(cosines > right[:, None], axis=1)
-    nearest = np.argsort(-cosines, axis=1)[:, :10]
-    return np.mean(1 / rank), np.mean(nearest >= OLD + BOTH)
-
-
-KINDS = {
-    "plain": (),
-    "centered": (fit_center,),
-    "standardized": (fit_standardize,),
-    "whitened": (fit_whiten,),
-    "Nystroem": (None, "by chart"),
-    "centered, Nystroem": (fit_center, "by chart"),
-    "standardized, Nystroem": (fit_standardize, "by chart"),
-    "whitened, Nystroem": (fit_whiten, "by chart"),
-}
-
-
-@pytest.fixture(scope="module")
-def mixed():
-    """By kind of coordinates: rank and share, the means of two draws."""
-    return {
-        kind: np.mean([found(seed, *how) for seed in range(2)], axis=0)
-        for kind, how in {**KINDS, "mean kernel": (None, "mean kernel")}.items()
-    }
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_neighbours_are_not_chosen_by_chart(mixed, kind):
-    rank, share = mixed[kind]
-    plain_rank, plain_share = mixed["plain"]
-    # A sixth would be fair, and all that coordinates leave of the gap is more.
-    assert share <= plain_share + 1e-6 <= 0.7
-    assert rank >= plain_rank - 1e-6 >= 0.2
-
-
-def test_by_chart_finds_what_the_mean_kernel_hides(mixed):
-    assert mixed["Nystroem"][0] > 0.8
-    assert mixed["Nystroem"][1] < 0.45
-    # Why `by_chart` is there: as the map was before.
-    assert mixed["mean kernel"][0] < mixed["plain"][0] / 2
-    assert mixed["mean kernel"][1] > mixed["plain"][1] + 0.3
 
 
 # What is refused

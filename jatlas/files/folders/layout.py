@@ -5,12 +5,19 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jatlas.files.formats import atlas_table
 from jatlas.files.formats.places import check_local
-from jatlas.files.formats.whole import PARTIAL, check_inputs, named
+from jatlas.files.formats.whole import (
+    PARTIAL,
+    REPLACED,
+    check_inputs,
+    clear_left,
+    lock,
+    named,
+)
 
 # The suffixes of an atlas in one file or two.
 FILES = (".parquet", ".safetensors")
@@ -79,8 +86,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """A hidden folder that takes its place once it is whole.
 
     Of an error nothing is left, of a kill at worst the hidden folder, whose name ends
-    in ".part". An atlas that was there is then still there, or, after a kill in the
-    instant between two names, in a second hidden folder.
+    in ".part"; the next to write there takes it away. An atlas that was there is then
+    still there, or, after a kill in the instant between two names, in a second hidden
+    folder, whose name ends in ".old" and which stays until an atlas is there.
 
     Raises:
         OSError: if it cannot be written, with the path that was wanted.
@@ -88,23 +96,34 @@ def whole_folder(path: Path) -> Iterator[Path]:
     final = path.resolve()
     with named(path):
         final.parent.mkdir(parents=True, exist_ok=True)
-        hidden = _hidden(final)
+        clear_left(final)
+        hidden, handle = _begin(final)
     try:
         yield hidden
         with named(path):
             _put(hidden, final)
+        clear_left(final, REPLACED)
     except OSError as error:
         if str(hidden) not in str(error.filename):
             raise
         name = str(error.filename).replace(str(hidden), str(path))
         raise OSError(error.errno, error.strerror, name) from error
     finally:
+        os.close(handle)
         for _ in range(2):  # again if a worker has put something there meanwhile
             shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _hidden(final: Path) -> Path:
-    return Path(tempfile.mkdtemp(PARTIAL, f".{final.name}.", final.parent))
+def _begin(final: Path) -> tuple[Path, int]:
+    """A hidden folder beside it, and the handle that keeps it locked."""
+    while True:
+        hidden = tempfile.mkdtemp(PARTIAL, f".{final.name}.", final.parent)
+        with suppress(FileNotFoundError):  # another took it for left, before the lock
+            handle = os.open(hidden, os.O_RDONLY)
+            lock(handle)
+            if os.path.exists(hidden):
+                return Path(hidden), handle
+            os.close(handle)
 
 
 def _put(hidden: Path, final: Path) -> None:
@@ -113,7 +132,7 @@ def _put(hidden: Path, final: Path) -> None:
     if not final.is_dir():
         os.replace(hidden, final)
         return
-    old = _hidden(final)
+    old = Path(tempfile.mkdtemp(REPLACED, f".{final.name}.", final.parent))
     os.replace(final, old)
     try:
         os.replace(hidden, final)

@@ -1,6 +1,8 @@
 """Files on disk that are there in full, or not at all."""
 
+import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,6 +15,9 @@ Fill = Callable[[IO[bytes]], object]
 
 # What a file's name ends in, behind a dot and its own name, while it is written.
 PARTIAL = ".part"
+# The same of a folder while another takes its name.
+REPLACED = ".old"
+_RANDOM = "?" * 8  # as `tempfile` makes names
 
 
 def check_folder(path: Path) -> None:
@@ -57,9 +62,9 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
     `files` gives for each path what fills it. Each is first written under another name
     beside its place and forced to the disk; only when all are there do they take their
     names, in the order given. So a full disk, an error or a kill leaves what stood
-    there before, and of a kill, at worst, a hidden file that ends in ".part". (A kill
-    in the instant between two of the names leaves the first of the new files beside an
-    old one.)
+    there before, and of a kill, at worst, a hidden file that ends in ".part", which the
+    next to write there takes away. (A kill in the instant between two of the names
+    leaves the first of the new files beside an old one.)
 
     Folders that are not there are made.
 
@@ -72,8 +77,10 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
         for path, fill in files.items():
             with named(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                handle, part = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
+                clear_left(path)
+                handle, part = _begin(path)
                 undo.callback(_remove, part)
+                undo.callback(os.close, os.dup(handle))  # the lock is held to the end
                 with os.fdopen(handle, "wb") as stream:
                     fill(stream)
                     stream.flush()
@@ -93,6 +100,44 @@ def named(path: Path) -> Iterator[None]:
     except OSError as error:
         text = error.strerror or str(error)
         raise OSError(error.errno, text, str(path)) from error
+
+
+def clear_left(path: Path, suffix: str = PARTIAL) -> None:
+    """Take away what killed writers of this path left.
+
+    A writer that lives holds a lock on what it writes.
+    """
+    for part in path.parent.glob(f".{glob.escape(path.name)}.{_RANDOM}{suffix}"):
+        with suppress(OSError):
+            handle = os.open(part, os.O_RDONLY)
+            try:
+                if lock(handle):
+                    shutil.rmtree(part) if part.is_dir() else os.unlink(part)
+            finally:
+                os.close(handle)
+
+
+def lock(handle: int) -> bool:
+    """Whether the lock of an open file or folder was free.
+
+    It is held until the file is closed. False too where the system has no locks.
+    """
+    with suppress(OSError, ImportError):
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _begin(path: Path) -> tuple[int, str]:
+    """A hidden file beside the path, open and locked, and its name."""
+    while True:
+        handle, part = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
+        lock(handle)
+        if os.path.exists(part):  # else another took it for left, before the lock
+            return handle, part
+        os.close(handle)
 
 
 def _remove(part: str) -> None:

@@ -150,6 +150,78 @@ def test_a_usual_name_is_meant_even_if_it_is_not_read(tmp_path):
         read_embeddings(path)
 
 
+# What may hold vectors beside a column that is read, or beside a score.
+FORMS = {
+    "fixed bytes": arrow.array([row.tobytes() for row in X], arrow.binary(4 * D)),
+    "bytes": arrow.array([row.tobytes() for row in X]),
+    "wide bytes": arrow.array([bytes(range(100))] * N, arrow.binary(100)),
+    "text": arrow.array([str(row.tolist()) for row in X]),
+    "points": arrow.array([" ".join(map(str, row)) for row in X]),
+    "texts": arrow.array([list(map(str, row)) for row in X]),
+    "struct": structs(X),
+    "structs": arrow.array(
+        [[{"value": [v]} for v in row] for row in X.tolist()],
+        arrow.list_(arrow.struct([("value", arrow.list_(arrow.float32()))])),
+    ),
+    "categories": arrow.DictionaryArray.from_arrays(list(range(N)), lists(X)),
+    "bytes as categories": arrow.array(
+        [row.tobytes() for row in X]
+    ).dictionary_encode(),
+    "text as categories": arrow.array(
+        [str(row.tolist()) for row in X]
+    ).dictionary_encode(),
+    "late": arrow.array([None, *(str(row.tolist()) for row in X[1:])]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", ["bbox", "score"])
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_takes_the_place_of_what_is_not_read(tmp_path, form, beside):
+    columns = {"v": FORMS[form]} | ({"bbox": lists(X)} if beside == "bbox" else {})
+    if form == "categories":  # Parquet cannot hold them
+        path = write(tmp_path, "datasets", **columns)
+    else:
+        path = write(tmp_path, **columns)
+    with pytest.raises(ValueError, match=r"the column 'v' is .* is not read"):
+        read_embeddings(path)
+    _, x = read_embeddings(path, embeddings=beside)
+    np.testing.assert_array_equal(x, X if beside == "bbox" else SCORE[:, None])
+
+
+@pytest.mark.parametrize("kind", ["decimal", "text"])
+def test_numbered_columns_that_are_not_read_are_named(tmp_path, kind):
+    values = {
+        "decimal": arrow.array([1, 2, 3, 4, 5, 6], arrow.decimal128(9, 2)),
+        "text": arrow.array([f"{k}.5" for k in range(N)]),
+    }[kind]
+    path = write(tmp_path, d0=values, d1=values)
+    with pytest.raises(ValueError, match=r"column 'd0' is .*, 'd1' is "):
+        read_embeddings(path)
+    path = write(tmp_path, line1=arrow.array(NAMES), line2=arrow.array(NAMES))
+    np.testing.assert_array_equal(read_embeddings(path)[1][:, 0], SCORE)
+
+
+PLAIN = {
+    "images": arrow.array([{"bytes": b"\x89PNG" + bytes(40), "path": "a"}] * N),
+    "hashes": arrow.array(
+        [np.random.default_rng(k).bytes(32) for k in range(N)], arrow.binary(32)
+    ),
+    "captions": arrow.array(["2 owls, 1 kea. 3.5 more"] * N),
+    "telephones": arrow.array(["555 123 4567"] * N),
+    "dates": arrow.array(["2024-01-02, 10:30"] * N),
+    "tags": arrow.array([["owl", "kea"]] * N),
+    "categories": arrow.array(["owl", "kea"] * (N // 2)).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_stands_beside_vectors_every_day_is_no_question(tmp_path, name):
+    path = write(tmp_path, vec=lists(X), beside=PLAIN[name])
+    np.testing.assert_array_equal(read_embeddings(path)[1], X)
+    if name in ("images", "hashes"):  # it could be meant: what was taken is said
+        assert "'vec'; not taken: beside" in open_embeddings(path).rows.note
+
+
 def test_of_integers_and_floats_the_floats_are_meant(tmp_path):
     path, said = write(tmp_path, tokens=lists(Q), x=lists(X)), []
     np.testing.assert_array_equal(read_embeddings(path, say=said.append)[1], X)

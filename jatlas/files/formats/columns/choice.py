@@ -5,22 +5,24 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from jatlas.files.formats.columns import looks
 from jatlas.files.formats.columns.kinds import (
     NESTED,
     NUMBER,
     TEXT,
     UNSEEN,
     VECTOR,
+    is_decimal,
     is_float,
     is_null,
     is_number,
+    is_wide_bytes,
     kind_of,
 )
 from jatlas.files.formats.rows import USUAL, Wanted, pick_ids
 
 _INDEX = re.compile(r"__index_level_\d+__")
 _NUMBERED = re.compile(r"(.*?)(\d+)")
-_NUMBERS = re.compile(r"\s*[\[(]?\s*[-+]?[\d.]+(e[-+]?\d+)?\s*[,\s]\s*[-+\d.]", re.I)
 _NAME_IT = "Name the column with embeddings=... (--embeddings)."
 _READ = (
     "a list of numbers a row is read (list, large_list, fixed_size_list, (1, D) lists "
@@ -42,9 +44,7 @@ class Chosen(NamedTuple):
     note: str
 
 
-def choose_columns(
-    schema: Any, wanted: Wanted, first_text: Callable[[str], str | None]
-) -> Chosen:
+def choose_columns(schema: Any, wanted: Wanted, first: Callable[[str], Any]) -> Chosen:
     """The columns of ids and of embeddings in an Arrow schema.
 
     Columns of numbers, one a feature, are only taken if nothing else can be meant, and
@@ -55,7 +55,7 @@ def choose_columns(
         schema: of the table.
         wanted: the names of the ids and of the embeddings, or what numbered columns
             begin with.
-        first_text: gives the first text of a column, to see if it is numbers.
+        first: gives the first value of a column, to see if it holds numbers.
 
     Raises:
         ValueError: if they are not there, are of a type that is not read, or could be
@@ -75,13 +75,17 @@ def choose_columns(
     for index in _index_columns(schema):
         types.pop(index, None)
     kinds = {column: kind_of(kind) for column, kind in types.items()}
-    vector = _vector(types, kinds, first_text)
+    vector = _vector(types, kinds, first)
     if vector is not None:
         integers = kinds[vector] == VECTOR and not is_float(types[vector])
-        others = [c for c, kind in kinds.items() if kind == VECTOR and c != vector]
+        others = [
+            c
+            for c, kind in kinds.items()
+            if kind in (VECTOR, NESTED, UNSEEN) and c != vector
+        ]
         note = _note([vector], others) if integers or others else ""
         return Chosen(name, [vector], note)
-    _check_unseen(types, kinds, first_text)
+    _check_unseen(types, kinds, first)
     columns = _scalars(types, kinds)
     nulls = [column for column, kind in types.items() if is_null(kind)]
     if not columns and len(nulls) == 1:
@@ -135,7 +139,7 @@ def _index_columns(schema: Any) -> set[str]:
 def _vector(
     types: dict[str, Any],
     kinds: dict[str, str],
-    first_text: Callable[[str], str | None],
+    first: Callable[[str], Any],
 ) -> str | None:
     """The column of vectors; None if no column could be one.
 
@@ -147,7 +151,7 @@ def _vector(
     named += [
         name
         for name in USUAL
-        if kinds.get(name) == TEXT and _NUMBERS.match(first_text(name) or "")
+        if kinds.get(name) == TEXT and looks.begins_with_numbers(first(name))
     ]
     if named:
         (column, *_) = named
@@ -156,6 +160,13 @@ def _vector(
         return column
     unread = [column for column, kind in kinds.items() if kind == NESTED]
     vectors = [column for column, kind in kinds.items() if kind == VECTOR]
+    if vectors:
+        unread += [
+            column
+            for column, kind in kinds.items()
+            if kind in (TEXT, UNSEEN)
+            and (is_wide_bytes(types[column]) or looks.holds_numbers(first(column)))
+        ]
     floats = [column for column in vectors if is_float(types[column])]
     if len(meant := floats or vectors) > 1 or (meant and unread):
         raise ValueError(
@@ -178,14 +189,15 @@ def _unread(columns: Sequence[str], types: dict[str, Any]) -> str:
 def _check_unseen(
     types: dict[str, Any],
     kinds: dict[str, str],
-    first_text: Callable[[str], str | None],
+    first: Callable[[str], Any],
 ) -> None:
     """Raise ValueError for a column of vectors in an unread form."""
     unseen = [
         column
         for column, kind in kinds.items()
-        if kind == UNSEEN or (kind == TEXT and _NUMBERS.match(first_text(column) or ""))
+        if kind == UNSEEN or (kind == TEXT and looks.begins_with_numbers(first(column)))
     ]
+    unseen += _numbered_unread(types, kinds, first)
     # By its name it is meant: other columns of numbers must not take its place.
     unseen += [
         column
@@ -196,7 +208,27 @@ def _check_unseen(
         raise ValueError(_unread(unseen, types))
 
 
-def _families(types: dict[str, Any]) -> dict[str, list[str]]:
+def _numbered_unread(
+    types: dict[str, Any], kinds: dict[str, str], first: Callable[[str], Any]
+) -> list[str]:
+    """Numbered columns of decimals, or of numbers as text."""
+    numbered = {
+        column: kind
+        for column, kind in types.items()
+        if _NUMBERED.fullmatch(column) and (is_decimal(kind) or kinds[column] == TEXT)
+    }
+    families = _families(numbered, is_member=lambda _: True).values()
+    return [
+        column
+        for columns in families
+        for column in columns
+        if is_decimal(types[column]) or looks.is_number_text(first(column))
+    ]
+
+
+def _families(
+    types: dict[str, Any], is_member: Callable[[Any], bool] = is_number
+) -> dict[str, list[str]]:
     """Numbered columns from 0 or 1, in order, by common name.
 
     >>> import pyarrow
@@ -206,7 +238,7 @@ def _families(types: dict[str, Any]) -> dict[str, list[str]]:
     members: dict[str, dict[int, str]] = {}
     for column, kind in types.items():
         parts = _NUMBERED.fullmatch(column)
-        if parts and is_number(kind):
+        if parts and is_member(kind):
             members.setdefault(parts[1], {})[int(parts[2])] = column
     families = {}
     for prefix, columns in members.items():

@@ -6,7 +6,7 @@ from jatlas.files.formats.faults import package
 
 # What a column is: a list of numbers a row, or lists of one such list; a number; what
 # holds lists of numbers in a form that is not read; what may hold them unseen (bytes,
-# structs); text; anything else.
+# structs); text, or lists of texts; anything else.
 VECTOR, NUMBER, NESTED, UNSEEN, TEXT, OTHER = (
     "vector",
     "number",
@@ -15,6 +15,8 @@ VECTOR, NUMBER, NESTED, UNSEEN, TEXT, OTHER = (
     "text",
     "other",
 )
+
+_HASH = 64  # bytes of the longest hash in use
 
 
 def kind_of(kind: Any) -> str:
@@ -44,8 +46,7 @@ def kind_of(kind: Any) -> str:
     if types.is_map(kind):
         inner = kind_of(kind.item_type)
         return NESTED if inner in (VECTOR, NESTED) else UNSEEN
-    text = (types.is_string, types.is_large_string, types.is_string_view)
-    if any(fits(kind) for fits in text):
+    if is_text(kind):
         return TEXT
     unseen = (
         types.is_binary,
@@ -61,9 +62,14 @@ def _wrapped(inner: str, kind: Any, *, scalar: bool = False) -> str:
     """The description of an unread form that holds such values."""
     types = package("pyarrow.types", "Parquet")
     if scalar:  # one value a row, stored once for many
-        return {VECTOR: NESTED, NESTED: NESTED, UNSEEN: UNSEEN}.get(inner, OTHER)
-    odd = (types.is_boolean, types.is_decimal, types.is_null)
+        of_one = {VECTOR: NESTED, NESTED: NESTED, UNSEEN: UNSEEN, TEXT: TEXT}
+        return of_one.get(inner, OTHER)
+    if inner in (TEXT, UNSEEN):  # numbers as text, bytes of one each, structs of one
+        return inner
+    odd = (types.is_boolean, types.is_null)
     if inner in (VECTOR, NESTED, NUMBER) or any(fits(kind) for fits in odd):
+        return NESTED
+    if is_decimal(kind):
         return NESTED
     return OTHER
 
@@ -81,9 +87,27 @@ def is_number(kind: Any) -> bool:
     return types.is_floating(kind) or types.is_integer(kind)
 
 
+def is_text(kind: Any) -> bool:
+    """Whether a column of an Arrow type has one text a row."""
+    types = package("pyarrow.types", "Parquet")
+    text = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(fits(kind) for fits in text)
+
+
 def is_null(kind: Any) -> bool:
     """Whether an Arrow type is that of a column without values."""
     return bool(package("pyarrow.types", "Parquet").is_null(kind))
+
+
+def is_decimal(kind: Any) -> bool:
+    """Whether an Arrow type is a decimal, which is not read."""
+    return bool(package("pyarrow.types", "Parquet").is_decimal(kind))
+
+
+def is_wide_bytes(kind: Any) -> bool:
+    """Whether values are bytes, more than any hash has."""
+    types = package("pyarrow.types", "Parquet")
+    return bool(types.is_fixed_size_binary(kind) and kind.byte_width > _HASH)
 
 
 def is_bfloat16(kind: Any) -> bool:

@@ -12,7 +12,7 @@ from jatlas.files.formats import names
 from jatlas.files.formats.columns.choice import choose_columns
 from jatlas.files.formats.columns.ipc import ipc_batches
 from jatlas.files.formats.columns.ipc_buffers import check_buffers
-from jatlas.files.formats.columns.kinds import TEXT, is_number, kind_of
+from jatlas.files.formats.columns.kinds import is_number, is_text
 from jatlas.files.formats.columns.matrices import rows_of_batches as _rows
 from jatlas.files.formats.columns.parquet_pages import check_pages
 from jatlas.files.formats.faults import NoRows, faults_of, package
@@ -34,17 +34,17 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         options = {"pre_buffer": False, "buffer_size": _BUFFER}
         return parquet.ParquetFile(opened(path), **options)
 
-    def first_text(column: str) -> str | None:
+    def first(column: str) -> Any:
         check_pages(path, [column])
-        batch = next(file.iter_batches(batch_size=1, columns=[column]), None)
-        return None if batch is None else _first_text(batch.column(column))
+        batch = next(file.iter_batches(batch_size=64, columns=[column]), None)
+        return None if batch is None else _first(batch.column(column))
 
     with parquet_file() as file:
         schema, ids = file.schema_arrow, wanted.ids
         of_atlas = (schema.metadata or {}).get(b"jatlas.id", b"")
         if ids is None and of_atlas.decode(errors="replace") in schema.names:
             ids = of_atlas.decode()
-        chosen = choose_columns(schema, wanted._replace(ids=ids), first_text)
+        chosen = choose_columns(schema, wanted._replace(ids=ids), first)
         check_pages(path, [chosen.ids, *chosen.embeddings])
         its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
 
@@ -65,7 +65,7 @@ def open_ipc(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         chosen = choose_columns(
             first.schema,
             wanted,
-            lambda column: _first_text(first.column(column)),
+            lambda column: _first(first.column(column)),
         )
     arrow = package("pyarrow", "Arrow")
     pieces = [batch.column(chosen.ids) for batch in ipc_batches(path)]
@@ -93,11 +93,11 @@ def open_dataset(folder: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     arrow = package("pyarrow", "a folder of datasets")
     tables = [_stream(file) for file in dataset_files(folder)]
 
-    def first_text(column: str) -> str | None:
+    def first(column: str) -> Any:
         tables[0].select([column]).validate(full=True)
-        return _first_text(tables[0].column(column))
+        return _first(tables[0].column(column))
 
-    chosen = choose_columns(tables[0].schema, wanted, first_text)
+    chosen = choose_columns(tables[0].schema, wanted, first)
     columns = chosen.embeddings
     table = arrow.concat_tables(
         table.select([chosen.ids, *columns]) for table in tables
@@ -148,9 +148,9 @@ def _stream(file: Path) -> Any:
         )
 
 
-def _first_text(column: Any) -> str | None:
-    text = column[0].as_py() if len(column) else None
-    return None if text is None else str(text)[:200]
+def _first(column: Any) -> Any:
+    """The first value of a column that is there."""
+    return next((value.as_py() for value in column if value.is_valid), None)
 
 
 def _ids(column: Any, name: str) -> np.ndarray:
@@ -167,7 +167,7 @@ def _ids(column: Any, name: str) -> np.ndarray:
         )
     if is_number(column.type):
         return column.to_numpy()
-    if kind_of(column.type) == TEXT:
+    if is_text(column.type):
         if not types.is_string_view(column.type):
             lengths = compute.utf8_length(column).to_numpy().astype(np.int64)
             names.check_lengths(lengths, column)
