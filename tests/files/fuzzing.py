@@ -35,6 +35,7 @@ from experiments.federated import consensus, messages
 from jatlas import Probe
 from jatlas.files import readers, storage
 from jatlas.files.formats import sources
+from jatlas.files.formats.columns.keep import read_beside
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.merging.transforms import Transform
 
@@ -113,6 +114,20 @@ def table(column: Any, **options: Any) -> dict[str, bytes]:
     return written(fill, "a.parquet")
 
 
+def mixed(folder: Path) -> None:
+    """Columns that could be meant, so that their first values are looked at."""
+    columns = {
+        "id": IDS,
+        "x": X.tolist(),
+        "hash": [bytes(range(224, 256))] * N,
+        "text": IDS,
+    }
+    encoded = arrow.array(IDS).dictionary_encode()
+    data = arrow.table(columns | {"kind": encoded})
+    parquet.write_table(data, folder / "a.parquet")
+    pyarrow.feather.write_feather(data, folder / "a.feather")
+
+
 def frame(folder: Path) -> None:
     columns = {"id": np.arange(N)} | {f"d{d}": X[:, d] for d in range(D)}
     parquet.write_table(arrow.table(columns), folder / "a.parquet", compression="gzip")
@@ -140,6 +155,65 @@ def words(name: str, headed: bool) -> dict[str, bytes]:
     lines += [f"w{n} {' '.join(map(str, x))}" for n, x in enumerate(X.tolist())]
     text = "\n".join(lines).encode()
     return {name: gzip.compress(text) if name.endswith("gz") else text}
+
+
+def chart_parts() -> list[dict[str, bytes]]:
+    """A chart in two tables, of which the first is mutated."""
+
+    def fill(folder: Path) -> None:
+        for k, rows in enumerate((slice(0, 7), slice(7, N))):
+            columns = arrow.table({"id": IDS[rows], "x": X[rows].tolist()})
+            parquet.write_table(columns, folder / f"part-{k}.parquet")
+
+    return [
+        written(fill, "part-0.parquet", "part-1.parquet"),
+        written(fill, "part-1.parquet", "part-0.parquet"),
+    ]
+
+
+def in_parts(path: Path) -> None:
+    """The rows of a folder with a chart's tables."""
+    folder = path.parent / "parts"
+    folder.mkdir(exist_ok=True)
+    for part in path.parent.glob("part-*.parquet"):
+        part.rename(folder / part.name)
+    embeddings(folder)
+
+
+def atlas_parts() -> list[dict[str, bytes]]:
+    """An atlas in parts: a table, or the recipe, is mutated."""
+    names = ["part-00000.parquet", "_recipe.safetensors"]
+
+    def fill(folder: Path) -> None:
+        storage.save(folder / "atlas", an_atlas())
+        for name in names:
+            (folder / "atlas" / name).rename(folder / name)
+
+    return [written(fill, *names), written(fill, *names[::-1])]
+
+
+def atlas_in_parts(path: Path) -> None:
+    folder = path.parent / "atlas"
+    folder.mkdir(exist_ok=True)
+    for name in ("part-00000.parquet", "_recipe.safetensors"):
+        (path.parent / name).rename(folder / name)
+    whole_atlas(folder)
+
+
+def beside(*names: str) -> list[dict[str, bytes]]:
+    """Files with columns that are kept."""
+    columns = {"id": IDS, "x": X.tolist(), "title": IDS, "year": list(range(N))}
+
+    def fill(folder: Path) -> None:
+        parquet.write_table(arrow.table(columns), folder / "a.parquet")
+        pyarrow.feather.write_feather(arrow.table(columns), folder / "a.feather")
+        np.savez(folder / "a.npz", **columns)
+
+    return [written(fill, name) for name in names]
+
+
+def kept(path: Path) -> None:
+    read_beside([path], np.array(IDS), ["title", "year"])
 
 
 def h5ad(folder: Path) -> None:
@@ -259,12 +333,16 @@ READERS: dict[str, Callable[[], Reader]] = {
             table(arrow.FixedSizeListArray.from_arrays(X.ravel(), D)),
             table(X.tolist(), data_page_version="2.0", compression="none"),
             written(frame, "a.parquet"),
+            written(mixed, "a.parquet"),
         ],
         embeddings,
         (ValueError, OSError),
     ),
     "feather": lambda: Reader(
-        [feather("uncompressed"), feather("lz4"), feather("zstd")],
+        [
+            *map(feather, ["uncompressed", "lz4", "zstd"]),
+            written(mixed, "a.feather"),
+        ],
         embeddings,
         (ValueError, OSError),
     ),
@@ -294,6 +372,13 @@ READERS: dict[str, Callable[[], Reader]] = {
         [saved("a.parquet", "a.recipe.safetensors")],
         whole_atlas,
         (ValueError, OSError),
+    ),
+    "atlas in parts": lambda: Reader(
+        atlas_parts(), atlas_in_parts, (ValueError, OSError)
+    ),
+    "chart in parts": lambda: Reader(chart_parts(), in_parts, (ValueError, OSError)),
+    "columns to keep": lambda: Reader(
+        beside("a.parquet", "a.feather", "a.npz"), kept, (ValueError, OSError)
     ),
     "recipe": lambda: Reader(
         [saved("a.parquet", "a.recipe.safetensors")],

@@ -286,8 +286,8 @@ def test_a_large_mean_does_not_hide_what_varies(tmp_path):
 # What a file promises
 
 
-def promising(path, unpacked):
-    """Parquet whose first page says that it unpacks to so many bytes."""
+def promising(path, promise, *, stored=False):
+    """Parquet whose first page says that it has so many bytes, unpacked or stored."""
     x = arrow.FixedSizeListArray.from_arrays(np.ones(500, np.float32), 5)
     table = arrow.table({"id": np.arange(100), "x": x})
     parquet.write_table(table, path, compression="zstd", use_dictionary=False)
@@ -296,10 +296,12 @@ def promising(path, unpacked):
     data = path.read_bytes()
     header = parquet_pages._Compact(data[first.start : first.start + 99])
     header.take(1), header.signed(), header.take(1)
+    if stored:
+        header.signed(), header.take(1)
     begin, value = first.start + header.place, header.signed()
     end = first.start + header.place
     assert value > 0
-    path.write_bytes(data[:begin] + varint(2 * unpacked) + data[end:])
+    path.write_bytes(data[:begin] + varint(2 * promise) + data[end:])
 
 
 def varint(value):
@@ -345,6 +347,16 @@ def test_a_page_that_promises_gigabytes_is_refused_before_they_are_taken(tmp_pat
     with pytest.raises(ValueError, match=r"a page of 'x.*1,800,000,000 bytes, and"):
         read_embeddings(path)
     assert arrow.default_memory_pool().max_memory() < max(peak, 2**27)
+
+
+@pytest.mark.parametrize("stored", [2_000_000_000, 2**40])
+def test_a_page_longer_than_its_column_is_refused(tmp_path, stored):
+    path = tmp_path / "a.parquet"
+    promising(path, stored, stored=True)
+    peak = arrow.default_memory_pool().max_memory()
+    with pytest.raises(ValueError, match=f"a page claims {stored} bytes, more than"):
+        read_embeddings(path)
+    assert arrow.default_memory_pool().max_memory() < max(peak, 2**24)
 
 
 @pytest.fixture(params=["lz4", "zstd"])
