@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 import tyro
 from rich.console import Console
 
-from experiments.benchmarks import machine, references, report, scale
+from experiments.benchmarks import machine, references, report, scale, shares
 from experiments.benchmarks.jobs import APART, JOBS, Job
 from experiments.benchmarks.measure import Bench, Disagreement
 from experiments.data import storage
@@ -46,15 +46,18 @@ class Options:
     """Rounds, in each of which ours and the references have a turn."""
     quick: bool = False
     """Small sizes, in about a minute. No bar is judged on them."""
+    device: bool = False
+    """What this device reaches alone: of each job the share of its own rates. No
+    reference has a turn; in eight minutes."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where the results go; results/benchmarks/full, or quick, if unset."""
+    """Where the results go; results/benchmarks/full, quick or device, if unset."""
     force: bool = False
     """Go on in a folder whose parts were made by other code. The results say so."""
 
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        name = "quick" if self.quick else "full"
+        name = "device" if self.device else "quick" if self.quick else "full"
         return self.out or Path("results") / "benchmarks" / name
 
 
@@ -80,12 +83,15 @@ def plan(options: Options) -> Plan:
         raise ValueError(f"--only takes some of {known}; got {list(options.only)}.")
     if options.repeats < 1:
         raise ValueError(f"--repeats must be 1 or more, got {options.repeats}.")
-    bench = Bench(
-        options.quick, options.repeats, references.load_torch(machine.num_threads())
-    )
+    torch = references.load_torch(machine.num_threads())
+    bench = Bench(options.quick, options.repeats, torch, options.device)
     versions = machine.versions()
     settings = {
-        "options": {"quick": options.quick, "repeats": options.repeats},
+        "options": {
+            "quick": options.quick,
+            "repeats": options.repeats,
+            "device": options.device,
+        },
         "versions": versions,
         "machine": machine.describe(),
     }
@@ -113,7 +119,12 @@ def main(made: Plan, console: Console) -> None:
     storage.write_json(folder / "results.json", results)
     written = storage.read_json(folder / "results.json")
     titles = {name: job.title for name, job in known.items()}
-    storage.write_text(folder / "table.md", report.text(written, titles))
+    if made.options.device:
+        shown = shares.text(written, titles)
+        console.print(shown, markup=False)
+    else:
+        shown = report.text(written, titles)
+    storage.write_text(folder / "table.md", shown)
 
 
 def _jobs(names: Sequence[str]) -> dict[str, Job]:

@@ -1,5 +1,6 @@
 """One job measured beside its references and the machine's rates."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -27,12 +28,14 @@ class Bench:
         quick: small sizes, on which no bar is judged.
         repeats: rounds of a comparison.
         torch: the module, or None where it is not installed.
+        alone: no reference has a turn, and no bar is judged.
         tell: called with what is being measured, and the share of the job done.
     """
 
     quick: bool
     repeats: int
     torch: ModuleType | None
+    alone: bool = False
     tell: Callable[[str, float], None] = lambda what, share: None
 
     @property
@@ -149,6 +152,8 @@ def compare(
     Raises:
         Disagreement: if a result differs from ours by more than its tolerance.
     """
+    if bench.alone:
+        baselines = {}
     subjects = {
         "ours": Subject(ours),
         **{key: Subject(one.call, one.warm) for key, one in baselines.items()},
@@ -166,7 +171,7 @@ def compare(
         "memory": {"peak_bytes": memory.peak(ours) if sample_memory else None},
         "values": {},
         "bars": [],
-        "missing": {} if bench.torch else {"torch": INSTALL},
+        "missing": {} if bench.torch or bench.alone else {"torch": INSTALL},
     }
 
 
@@ -204,7 +209,7 @@ def add_bar(
 ) -> None:
     """Compare a figure of the row with a bar.
 
-    On the small sizes of --quick none is judged.
+    On the small sizes of --quick none is judged, nor where ours is alone.
 
     Args:
         bench: what every job is given.
@@ -215,7 +220,7 @@ def add_bar(
         most: the bar, if less is better.
     """
     met = None
-    if not bench.quick:
+    if not (bench.quick or bench.alone):
         measured = value is not None
         met = measured and (least is None or value >= least)
         met = bool(met and (most is None or value <= most))
@@ -225,15 +230,17 @@ def add_bar(
 
 
 def ratio(row: Row, name: str, under: str = "ours") -> float:
-    """The median of the ratios of a reference's times to ours."""
+    """The median of a reference's times to ours; NaN without it."""
+    if name not in row["seconds"]:
+        return math.nan
     scale = row["references"].get(name, {}).get("scale", 1.0)
     return timing.middle(timing.ratios(row["seconds"], name, under, scale))
 
 
 def barred(row: Row) -> str:
-    """The bar's reference: the faster of torch and NumPy."""
+    """The bar's reference: the faster of torch and NumPy, if there."""
     names = [name for name in ("torch", "numpy") if name in row["references"]]
-    return min(names, key=lambda name: ratio(row, name))
+    return min(names, key=lambda name: ratio(row, name), default="numpy")
 
 
 def _difference(ours: Any, theirs: Any) -> float:

@@ -149,14 +149,21 @@ def growth(rows: list[Row]) -> str:
             both = zip(row["sizes"], least, strict=True)
             points = "; ".join(f"{s:,}: {duration(t)}" for s, t in both)
             exponent = f"{row['exponent']:.3f} ± {row['error']:.3f}"
-            lines.append((named(row), exponent, points))
+            lines.append((named(row), exponent, _memory_exponent(row), points))
     if not lines:
         return ""
     note = (
         "Time grows as size to the exponent, by least squares on the logarithms of the "
-        "least time of each size; ± its standard error.\n\n"
+        "least time of each size; ± its standard error. Memory: the same of the "
+        "compiler's temporaries.\n\n"
     )
-    return f"## Growth\n\n{note}{_table(('job', 'exponent', 'least times'), lines)}"
+    head = ("job", "time", "memory", "least times")
+    return f"## Growth\n\n{note}{_table(head, lines)}"
+
+
+def _memory_exponent(row: Row) -> str:
+    exponent = row.get("memory_exponent")
+    return "not measured" if exponent is None else f"{exponent:.2f}"
 
 
 def memory(rows: list[Row]) -> str:

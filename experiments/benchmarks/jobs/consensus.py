@@ -119,7 +119,9 @@ def _beside_cca_zoo(bench: Bench, case: Case) -> Row:
 
     named = {"cca-zoo": Reference("cca-zoo's GCCA", theirs)}
     size = {**_size(case), "K": latent}
-    row = measure.compare(bench, "consensus, all present", size, ours, named)
+    width = case.m * case.d
+    work = Work(2.0 * case.n * width * (width + case.d), 4.0 * case.n * width)
+    row = measure.compare(bench, "consensus, all present", size, ours, named, work=work)
     speed = measure.ratio(row, "cca-zoo")
     measure.add_bar(bench, row, "times as fast as cca-zoo's GCCA", speed, least=10)
     return row

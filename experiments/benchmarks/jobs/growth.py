@@ -1,21 +1,22 @@
-"""How time grows: exponents, fitted over two decades of one axis."""
+"""How time and memory grow: exponents, fitted over one axis."""
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jatlas
-from experiments.benchmarks import measure, timing
+from experiments.benchmarks import measure, memory, timing
 from experiments.benchmarks.jobs.cka import spaces
 from experiments.benchmarks.jobs.merge import Case, data
 from experiments.benchmarks.measure import Bench, Row
 from experiments.benchmarks.timing import Subject
 
-_WITHIN = 0.1  # of 1, the bar
+_WITHIN = 0.1  # of what is expected, the bar
 
 
 class Fit(NamedTuple):
@@ -30,6 +31,13 @@ class Fit(NamedTuple):
     error: float
 
 
+class Made(NamedTuple):
+    """A function of arrays, and arrays of a size."""
+
+    function: Callable[..., Any]
+    arrays: Sequence[Any]
+
+
 class Sweep(NamedTuple):
     """A job at several sizes of one axis.
 
@@ -37,55 +45,115 @@ class Sweep(NamedTuple):
         name: of the job.
         axis: which is varied.
         sizes: of that axis; where a fixed cost of the call no longer shows.
-        quick: the sizes of a quick run.
         fixed: the other axes.
-        make: the axis's size and the other axes to the call that is timed.
-        barred: whether the exponent is to be 1.
+        make: the axis's size and the other axes to what is timed.
+        expected: the exponent that time is to have; None where other work shows too.
     """
 
     name: str
     axis: str
     sizes: Sequence[int]
-    quick: Sequence[int]
     fixed: dict[str, int]
-    make: Callable[..., Callable[[], Any]]
-    barred: bool = True
+    make: Callable[..., Made]
+    expected: float | None = None
+
+    @property
+    def quick(self) -> Sequence[int]:
+        """Sizes that take no time."""
+        return tuple(s if s <= 100 else s // 20 for s in self.sizes[:3])
 
 
-def _merge(**axes: int) -> Callable[[], Any]:
+def _merge(**axes: int) -> Made:
     case = Case(axes["M"], axes["N"], axes["D"], axes["A"])
-    return partial(jatlas.merge, *(jnp.asarray(array) for array in data(case)))
+    return Made(jatlas.merge, [jnp.asarray(array) for array in data(case)])
 
 
-def _cka(**axes: int) -> Callable[[], Any]:
-    return partial(jatlas.cka, *map(jnp.asarray, spaces(axes["N"], axes["D"])))
+def _consensus(**axes: int) -> Made:
+    case = Case(axes["M"], axes["N"], axes["D"], axes["D"])
+    x, _, presence = data(case)
+    fit = jax.jit(partial(jatlas.fit_consensus, num_features=axes["D"]))
+    return Made(fit, [jnp.asarray(x), jnp.asarray(presence)])
+
+
+def _spaces(measure_of: Callable[..., Any]) -> Callable[..., Made]:
+    """Of a measure of two spaces."""
+
+    def make(**axes: int) -> Made:
+        return Made(measure_of, [*map(jnp.asarray, spaces(axes["N"], axes["D"]))])
+
+    return make
+
+
+def _classes(**axes: int) -> Made:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((axes["N"], axes["D"]), np.float32)
+    labels = np.arange(axes["N"]) % axes["C"]
+    by_class = partial(jatlas.separability, num_classes=axes["C"])
+    return Made(by_class, [jnp.asarray(x), jnp.asarray(labels)])
+
+
+def _probe(**axes: int) -> Made:
+    x, _ = spaces(axes["N"], axes["D"])
+    labels = jnp.arange(axes["N"]) % 10
+    fit = partial(jatlas.fit_probe, jax.random.key(0), num_classes=10, max_epochs=3)
+    return Made(fit, [jnp.asarray(x), labels])
+
+
+_CKA = _spaces(jatlas.cka)
+_RBF = _spaces(partial(jatlas.cka, kernel="rbf"))
+_NEIGHBORS = _spaces(partial(jatlas.metrics.mutual_neighbors, k=10))
+_RSA = _spaces(jatlas.metrics.rsa)
+_MERGED = {"M": 4, "N": 10_000, "D": 128, "A": 128}
+
+
+def _but(axes: dict[str, int], axis: str) -> dict[str, int]:
+    return {name: size for name, size in axes.items() if name != axis}
 
 
 SWEEPS = (
     Sweep(
-        "merge", "N", (10_000, 30_000, 100_000, 300_000, 1_000_000), (500, 1000, 2000),
-        {"M": 4, "D": 64, "A": 64}, _merge,
+        "merge", "N", (10_000, 30_000, 100_000, 300_000, 1_000_000),
+        {"M": 4, "D": 64, "A": 64}, _merge, 1,
+    ),
+    Sweep("merge", "M", (1, 3, 10, 30, 100), _but(_MERGED, "M"), _merge, 1),
+    Sweep(
+        "merge", "A", (8, 25, 80, 250, 800), {"M": 4, "N": 4000, "D": 64}, _merge
     ),
     Sweep(
-        "merge", "M", (1, 3, 10, 30, 100), (1, 2, 4),
-        {"N": 10_000, "D": 128, "A": 128}, _merge,
+        "merge", "D", (8, 25, 80, 250, 800), {"M": 4, "N": 4000, "A": 64}, _merge
     ),
     Sweep(
-        "merge", "A", (8, 25, 80, 250, 800), (8, 16, 32),
-        {"M": 4, "N": 4000, "D": 64}, _merge, barred=False,
+        "consensus, fit", "N", (2000, 6000, 20_000, 60_000, 200_000),
+        {"M": 4, "D": 64}, _consensus,
     ),
     Sweep(
-        "linear CKA", "N", (2000, 6000, 20_000, 60_000, 200_000), (500, 1000, 2000),
-        {"D": 64}, _cka,
+        "linear CKA", "N", (2000, 6000, 20_000, 60_000, 200_000), {"D": 64}, _CKA, 1
+    ),
+    Sweep(
+        "separability", "N", (2000, 6000, 20_000, 60_000, 200_000),
+        {"C": 10, "D": 64}, _classes,
     ),
 )  # fmt: skip
+# What grows with the square or cube of an axis, or takes seconds at its least.
+SHORTER = (
+    Sweep("consensus, fit", "M", (2, 4, 8, 16), {"N": 4000, "D": 64}, _consensus),
+    Sweep("consensus, fit", "D", (32, 64, 128, 256), {"M": 4, "N": 4000}, _consensus),
+    Sweep("linear CKA", "D", (64, 128, 256, 512), {"N": 4000}, _CKA),
+    Sweep("RBF CKA", "N", (500, 1000, 2000, 4000), {"D": 64}, _RBF),
+    Sweep("mutual neighbours", "N", (1000, 2000, 4000, 8000), {"D": 64}, _NEIGHBORS),
+    Sweep("RSA", "N", (500, 1000, 2000, 4000), {"D": 64}, _RSA),
+    Sweep("separability", "C", (10, 40, 160), {"N": 20_000, "D": 64}, _classes),
+    Sweep("probe", "N", (1000, 2000, 4000, 8000), {"D": 64}, _probe),
+    Sweep("probe", "D", (64, 256, 1024), {"N": 2000}, _probe),
+)
 
 
 def rows(bench: Bench) -> list[Row]:
-    """A row for each sweep."""
+    """A row for each sweep; of a quick run the first two."""
     measured = []
-    for number, sweep in enumerate(SWEEPS):
-        bench.tell(f"{sweep.name}, {sweep.axis}", number / len(SWEEPS))
+    sweeps = SWEEPS[:2] if bench.quick else SWEEPS + SHORTER
+    for number, sweep in enumerate(sweeps):
+        bench.tell(f"{sweep.name}, {sweep.axis}", number / len(sweeps))
         measured.append(_swept(bench, sweep))
     return measured
 
@@ -114,12 +182,14 @@ def _swept(bench: Bench, sweep: Sweep) -> Row:
     The least time of each size is fitted: what adds to it is not the job's.
     """
     sizes = sweep.quick if bench.quick else sweep.sizes
+    made = [sweep.make(**sweep.fixed, **{sweep.axis: size}) for size in sizes]
     calls = {
-        str(size): Subject(sweep.make(**sweep.fixed, **{sweep.axis: size}))
-        for size in sizes
+        str(size): Subject(partial(one.function, *one.arrays))
+        for size, one in zip(sizes, made, strict=True)
     }
     seconds, _ = timing.in_turns(calls, bench.repeats, bench.budget)
     least = [min(timing.known(seconds[str(size)])) for size in sizes]
+    taken = [memory.temporaries(one.function, *one.arrays) for one in made]
     fitted = fit(sizes, least)
     row: Row = {
         "name": f"{sweep.name}, growth in {sweep.axis}",
@@ -129,11 +199,13 @@ def _swept(bench: Bench, sweep: Sweep) -> Row:
         "seconds": seconds,
         "exponent": fitted.exponent,
         "error": fitted.error,
+        "temporary_bytes": taken,
+        "memory_exponent": fit(sizes, taken).exponent if all(taken) else None,
         "bars": [],
     }
-    if sweep.barred:
+    if sweep.expected is not None:
         measure.add_bar(
             bench, row, f"exponent of time in {sweep.axis}", fitted.exponent,
-            least=1 - _WITHIN, most=1 + _WITHIN,
+            least=sweep.expected - _WITHIN, most=sweep.expected + _WITHIN,
         )  # fmt: skip
     return row

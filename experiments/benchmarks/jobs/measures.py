@@ -10,7 +10,7 @@ import numpy as np
 from experiments.benchmarks import measure, memory
 from experiments.benchmarks import reference_measures as references
 from experiments.benchmarks.jobs.cka import spaces
-from experiments.benchmarks.measure import Bench, Reference, Row
+from experiments.benchmarks.measure import Bench, Reference, Row, Work
 from jatlas import metrics
 
 _NEIGHBORS = 10
@@ -24,6 +24,7 @@ class Case(NamedTuple):
         ours: a function of x and y.
         what: the published form, in words.
         formula: of `reference_measures`.
+        products: how many products of two (N, D) arrays it is made of.
         tolerance: what the two may differ by.
     """
 
@@ -31,6 +32,7 @@ class Case(NamedTuple):
     ours: Callable[..., Any]
     what: str
     formula: Callable[..., Any]
+    products: int
     tolerance: float = 1e-4
 
 
@@ -41,29 +43,33 @@ IN_FEATURES = (
         metrics.procrustes_distance,
         "singular values of X'Y",
         references.procrustes_angle,
+        1,
     ),
     Case(
         "mean squared CCA",
         metrics.mean_squared_cca,
         "QR of both, singular values",
         references.mean_squared_cca,
+        3,
     ),
-    Case("SVCCA", metrics.svcca, "SVD of both", references.svcca, 1e-3),
-    Case("PWCCA", metrics.pwcca, "QR of both, SVD", references.pwcca),
+    Case("SVCCA", metrics.svcca, "SVD of both", references.svcca, 3, 1e-3),
+    Case("PWCCA", metrics.pwcca, "QR of both, SVD", references.pwcca, 4),
     Case(
         "linear predictivity",
         metrics.predictivity,
         "ridge regression, fold by fold",
         references.predictivity,
+        5,
     ),
 )
 IN_PAIRS = (
-    Case("HSIC", metrics.hsic, "(N, N) kernels", references.hsic, 1e-2),
+    Case("HSIC", metrics.hsic, "(N, N) kernels", references.hsic, 2, 1e-2),
     Case(
         "CKNNA",
         partial(metrics.cknna, k=_NEIGHBORS),
         "(N, N) kernels and masks",
         partial(references.cknna, k=_NEIGHBORS),
+        2,
         1e-3,
     ),
     Case(
@@ -71,6 +77,7 @@ IN_PAIRS = (
         partial(metrics.jaccard_neighbors, k=_NEIGHBORS),
         "(N, N) cosines",
         partial(references.jaccard_neighbors, k=_NEIGHBORS),
+        2,
         1e-3,
     ),
     Case(
@@ -78,14 +85,16 @@ IN_PAIRS = (
         partial(metrics.rank_biased_neighbors, k=_NEIGHBORS),
         "(N, N) cosines, depth by depth",
         partial(references.rank_biased_neighbors, k=_NEIGHBORS),
+        2,
         1e-3,
     ),
-    Case("RSA", metrics.rsa, "(N, N) correlations", references.rsa),
+    Case("RSA", metrics.rsa, "(N, N) correlations", references.rsa, 2),
     Case(
         "RSA, Spearman",
         partial(metrics.rsa, method="spearman"),
         "(N, N) correlations, sorted twice",
         references.rsa_spearman,
+        2,
     ),
 )
 
@@ -94,20 +103,23 @@ def rows(bench: Bench) -> list[Row]:
     """The rows of this job; of a quick run the first."""
     if bench.quick:
         bench.tell(IN_FEATURES[0].name, 0.0)
-        return [_of_case(bench, IN_FEATURES[0], 300, 16)]
-    cases = [(case, (5000, 128)) for case in IN_FEATURES]
-    cases += [(case, (1000, 128)) for case in IN_PAIRS]
+        return [_of_case(bench, IN_FEATURES[0], 300, 16, Work(2.0 * 300 * 16**2, 0))]
+    cases = [
+        *((case, (5000, 128), 2.0 * 5000 * 128**2) for case in IN_FEATURES),
+        *((case, (1000, 128), 2.0 * 1000**2 * 128) for case in IN_PAIRS),
+    ]
     measured = []
-    for number, (case, size) in enumerate(cases):
+    for number, (case, (n, d), product) in enumerate(cases):
         bench.tell(case.name, number / (len(cases) + 2))
-        measured.append(_of_case(bench, case, *size))
+        work = Work(case.products * product, 4.0 * 2 * n * d)
+        measured.append(_of_case(bench, case, n, d, work))
     bench.tell("Kendall", len(cases) / (len(cases) + 2))
     measured.append(_kendall(bench, 1000, 128))
     bench.tell("all pairs", (len(cases) + 1) / (len(cases) + 2))
     return [*measured, _all_pairs(bench, 8, 3000, 256)]
 
 
-def _of_case(bench: Bench, case: Case, n: int, d: int) -> Row:
+def _of_case(bench: Bench, case: Case, n: int, d: int, work: Work) -> Row:
     """A measure of two spaces."""
     arrays = spaces(n, d)
     x, y = (jnp.asarray(space) for space in arrays)
@@ -115,7 +127,8 @@ def _of_case(bench: Bench, case: Case, n: int, d: int) -> Row:
         bench, case.what, case.formula, arrays, case.tolerance
     )
     size = {"N": n, "D": d}
-    row = measure.compare(bench, case.name, size, partial(case.ours, x, y), baselines)
+    ours = partial(case.ours, x, y)
+    row = measure.compare(bench, case.name, size, ours, baselines, work=work)
     row["memory"]["temporary_bytes"] = memory.temporaries(case.ours, x, y)
     return row
 
@@ -126,7 +139,9 @@ def _kendall(bench: Bench, n: int, d: int) -> Row:
     ours = partial(metrics.rsa, jnp.asarray(x), jnp.asarray(y), method="kendall")
     call = partial(references.rsa_kendall, x, y)
     baselines = {"scipy": Reference("kendalltau of all pairs, SciPy", call, 1e-4)}
-    return measure.compare(bench, "RSA, Kendall", {"N": n, "D": d}, ours, baselines)
+    work = Work(2.0 * 2 * n**2 * d, 4.0 * 2 * n * d)
+    size = {"N": n, "D": d}
+    return measure.compare(bench, "RSA, Kendall", size, ours, baselines, work=work)
 
 
 def _all_pairs(bench: Bench, m: int, n: int, d: int) -> Row:
@@ -146,4 +161,5 @@ def _all_pairs(bench: Bench, m: int, n: int, d: int) -> Row:
         return metrics.compare_spaces(device).values["cka"]
 
     size = {"M": m, "N": n, "D": d}
-    return measure.compare(bench, "CKA of all pairs", size, ours, baselines)
+    work = Work(2.0 * m * (m + 1) / 2 * n * d**2, 4.0 * m * n * d)
+    return measure.compare(bench, "CKA of all pairs", size, ours, baselines, work=work)

@@ -131,9 +131,11 @@ def test_other_options_do_not_go_into_the_same_folder(counted, tmp_path):
 
 def test_the_default_folder_of_small_sizes_is_another():
     folders = [job.Options(quick=quick).folder for quick in (False, True)]
+    folders.append(job.Options(device=True).folder)
     assert [folder.as_posix() for folder in folders] == [
         "results/benchmarks/full",
         "results/benchmarks/quick",
+        "results/benchmarks/device",
     ]
 
 
@@ -236,6 +238,23 @@ def test_every_job_says_how_long_it_takes_and_all_take_less_than_ten_minutes():
     assert sum(each.quick for each in JOBS.values()) < 60
 
 
+@pytest.mark.slow
+def test_alone_no_reference_has_a_turn_and_no_bar_is_judged(tmp_path):
+    said = start(tmp_path, only=("machine", "merge"), quick=True, device=True)
+    results = json.loads((tmp_path / "results.json").read_text())
+    rows = results["jobs"]["merge"]["rows"]
+    for row in rows:
+        assert set(row["seconds"]) == {"ours", "matmul", "copy"}
+        assert row["references"] == row["missing"] == {}
+        assert [bar["met"] for bar in row["bars"]] == [None] * len(row["bars"])
+    text = (tmp_path / "table.md").read_text()
+    assert text in said
+    lines = [line for line in text.splitlines() if line.startswith("| merge")]
+    assert len(lines) == len(rows)
+    assert all(re.search(r"\| \d+ % \| \d+ % \|$", line) for line in lines)
+    assert re.search(r"\| the rates themselves \|  \| .* GFLOP/s \| .* GB/s", text)
+
+
 # What is shown
 
 
@@ -300,10 +319,11 @@ def test_an_exponent_is_shown_with_its_error_and_its_points():
         "seconds": {"100": [0.002, 0.001], "1000": [0.01, None]},
         "exponent": 1.0,
         "error": 0.0123,
+        "memory_exponent": 2.0,
         "bars": [],
     }
     text = section(report.text(written(row), {"merge": "Merge"}), "Growth")
-    assert "| 1.000 ± 0.012 | 100: 1 ms; 1,000: 10 ms |" in text
+    assert "| 1.000 ± 0.012 | 2.00 | 100: 1 ms; 1,000: 10 ms |" in text
 
 
 @pytest.mark.parametrize(

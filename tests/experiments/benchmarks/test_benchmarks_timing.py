@@ -264,6 +264,28 @@ def test_sweeps_go_over_two_decades_in_five_steps_or_more(sweep):
     assert max(sweep.sizes) == 100 * min(sweep.sizes)
 
 
+@pytest.mark.parametrize("sweep", growth.SHORTER)
+def test_shorter_sweeps_have_an_error_and_no_bar(sweep):
+    assert len(sweep.sizes) >= 3
+    assert max(sweep.sizes) >= 8 * min(sweep.sizes)
+    assert sweep.expected is None
+
+
+def test_memory_grows_as_the_compiler_says():
+    def outer(x):
+        return jnp.sum((x[:, None] * x) @ x)
+
+    sweep = growth.Sweep(
+        "outer", "N", (2000, 4000, 8000), {},
+        lambda N: growth.Made(outer, [jnp.ones(N)]),
+    )  # fmt: skip
+    row = growth._swept(measure.Bench(False, 1, None), sweep)
+    assert len(row["temporary_bytes"]) == len(row["seconds"]) == 3
+    taken = row["temporary_bytes"]
+    slope = np.polyfit(np.log(sweep.sizes), np.log(taken), 1)[0] if all(taken) else None
+    assert row["memory_exponent"] == (slope and pytest.approx(slope))
+
+
 # On paper
 
 
