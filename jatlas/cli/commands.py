@@ -27,6 +27,7 @@ from jatlas.cli import comparing, translation, viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
 from jatlas.cli.printing import (
+    near_name,
     say,
     say_disagreement,
     say_neighbors,
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = say_warning
             return _COMMANDS[options.command](options)
     except (ValueError, OverflowError, OSError, ImportError, MemoryError) as error:
-        text = str(error) or type(error).__name__
+        text = (str(error) or type(error).__name__) + near_name(error)
         print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

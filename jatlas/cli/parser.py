@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "--chart", help="the chart that the samples are of; none for a new chart"
     )
     _output(add)
-    project = _command(commands, "project", "put more samples into an atlas")
+    project = _command(commands, "project", "put samples into an atlas's coordinates")
     project.add_argument("recipe", metavar="ATLAS", help="the atlas or its recipe")
     project.add_argument("file", metavar="FILE", help="the new samples")
     project.add_argument(
@@ -58,8 +58,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _output(project)
     neighbors = _command(commands, "neighbors", "show the nearest of a sample")
-    neighbors.add_argument("atlas", metavar="ATLAS")
-    neighbors.add_argument("id", metavar="ID")
+    neighbors.add_argument("atlas", metavar="ATLAS", help="that merge wrote")
+    neighbors.add_argument("id", metavar="ID", help="of the sample")
     neighbors.add_argument("-k", type=int, default=10, help="how many")
     translate = _command(
         commands, "translate", "put one model's rows into another model's space"
@@ -69,9 +69,9 @@ def parser() -> argparse.ArgumentParser:
     compare = _command(commands, "compare", "tell how alike two spaces or more are")
     _comparison(compare)
     for command in (merge, evaluate, translate, compare):
-        _input(command, "+", "one for all, or one a file, - for the usual")
+        _input(command, "+", ": one for all, or one a file, - for the usual")
     for command in (add, project):
-        _input(command, None, "in the file")
+        _input(command, None, " in the file")
     for command in (merge, evaluate, translate, compare):
         command.add_argument("--seed", type=int, default=0, help="of what is drawn")
     view = _command(commands, "view", "look at an atlas in a viewer")
@@ -166,7 +166,7 @@ def _input(
             f"--{name}",
             nargs=count,
             metavar="NAME",
-            help=f"the name of the {name} {which}",
+            help=f"the name of the {name}{which}",
         )
     command.add_argument(
         "--drop-invalid",

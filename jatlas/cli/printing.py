@@ -1,5 +1,7 @@
 """What the commands print."""
 
+import difflib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +34,18 @@ def say_spread(several: int, mean: float, most: float) -> None:
             f"average, by {most:.3g} at most (the deviation of a coordinate over them: "
             "it does not tell how well search works)"
         )
+
+
+def near_name(error: BaseException) -> str:
+    """Of a file that is not there, the nearest name in its folder."""
+    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str):
+        return ""
+    missing = Path(error.filename)
+    folder = missing.absolute().parent
+    if not folder.is_dir():
+        return f"; there is no folder {folder} either"
+    near = difflib.get_close_matches(missing.name, sorted(os.listdir(folder)), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; nor one like it in {folder}"
 
 
 def say_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -107,8 +107,10 @@ def grown_atlas(
     arrays.check_count("batch_size", batch_size, 1)
     if chart is None and atlas.recipe.nystroem is not None:
         raise ValueError(
-            "the atlas is in Nystroem coordinates, and each chart changes what these "
-            "are: merge all files again, or add to an atlas without them."
+            "the atlas is in Nystroem coordinates, and each new chart changes what "
+            "these are: merge all files again, with --coordinates consensus or "
+            "relative if more charts will come. More samples of a known model join "
+            "with chart=... (--chart NAME)."
         )
     kinds = [("the atlas", check_ids("the ids of the atlas", atlas.ids))]
     check_one_kind([*kinds, (str(source.path), check_ids("its ids", source.ids))])

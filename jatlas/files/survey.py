@@ -241,7 +241,8 @@ def _anchors(
         first = [(last_name(s.path), s.ids[:3].tolist()) for s in survey.sources]
         raise TooFewCommon(
             "no id is in every file, so that there is nothing to merge them by; they "
-            f"begin with {first}. Name a sample alike in all; {_CONSENSUS}"
+            f"begin with {first}. Name a sample alike in all"
+            + (f"; {_CONSENSUS}" if len(first) > 2 else ".")
         )
     return _drawn(seed, pool, spec)
 

@@ -525,7 +525,7 @@ def test_a_table_without_its_recipe_is_no_atlas(tmp_path, capsys, files, atlas):
     save(tmp_path / "x.parquet", atlas)
     (tmp_path / "x.recipe.safetensors").unlink()
     path, out = tmp_path / "x.parquet", ["--out", tmp_path / "y.parquet"]
-    message = "x.parquet: it is no atlas, or not without its recipe, x.recipe.safe"
+    message = "x.parquet: its recipe, x.recipe.safetensors, which must lie beside it"
     refused(capsys, tmp_path, ["view", path, "--with", "projector"], message)
     refused(capsys, tmp_path, ["project", path, files[0], *out], message)
     gone = tmp_path / "none.parquet"
@@ -728,3 +728,16 @@ def test_the_installed_command_is_that_of_the_module(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["jatlas", "merge", "none.npz", "--out", "x"])
     assert script.load()() == 2
     assert "No such file or directory: 'none.npz'" in capsys.readouterr().err
+
+
+def test_of_a_missing_file_the_nearest_name_is_shown(tmp_path, capsys):
+    npz(tmp_path / "birds.npz", NUMBERS)
+    for missing, words in {
+        "bird.npz": "did you mean birds.npz?",
+        "stars.vec": f"nor one like it in {tmp_path}",
+        "none/x.npz": f"there is no folder {tmp_path / 'none'} either",
+    }.items():
+        out = "--out", str(tmp_path / "x.parquet")
+        assert main(["merge", str(tmp_path / missing), *out]) == 2
+        message = capsys.readouterr().err
+        assert f"'{tmp_path / missing}'; {words}" in message

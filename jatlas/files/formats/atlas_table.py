@@ -112,8 +112,8 @@ def _recipe_and_digest(path: Path) -> tuple[Recipe, str | None]:
     if not location.is_file():
         where = "where it was" if RECIPE in about else "beside it"
         raise BadFile(
-            f"{path}: it is no atlas, or not without its recipe, {name}, which must "
-            f"lie {where}."
+            f"{path}: its recipe, {name}, which must lie {where}, is not there: put it "
+            "back. Or is this no file that merge wrote? Then it is no atlas."
         )
     recipe, digest = atlas_tensors.read_recipe(location)
     if RECIPE in about:

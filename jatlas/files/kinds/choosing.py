@@ -7,6 +7,7 @@ from jatlas.files.kinds.held_out_score import (
     FEWEST,
     Sample,
     Scored,
+    best_of,
     can_be_held_out,
     draw_sample,
     score_kinds,
@@ -109,6 +110,8 @@ def choose(
 ) -> Kind:
     """The wanted kind, or the one that scores best.
 
+    Where one that can grow is level with the best, it is taken.
+
     Args:
         given: the kinds that can be.
         kind: that is wanted, perhaps `AUTO`.
@@ -125,7 +128,7 @@ def choose(
         )
         if results:
             say(score_table(sample, given.samples.charts, results))
-            best = [max(results, key=Scored.mean).kind]
+            best = [best_of(results).kind]
         for reason in reasons:
             say(f"not scored: {reason}")
     elif len(given.samples.sources) == 1:

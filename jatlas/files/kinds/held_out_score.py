@@ -31,6 +31,8 @@ MOST_LINKED, MOST_ALONE = 5000, 5000
 FOLDS = 3
 # Queries of a fold, and other rows that they are looked for among.
 _MOST = 200, 5000
+# Of mean reciprocal ranks less apart neither is better.
+_LEVEL = 0.002
 RIDGES, POWERS = (0.3, 1.0, 3.0), (0.5, 1.0, 2.0, 3.0)
 
 
@@ -73,6 +75,14 @@ class Scored(NamedTuple):
     def mean(self, measure: str = "mean_reciprocal_rank") -> float:
         """Of all queries of all pairs of charts."""
         return scoring.over_queries(self.score, measure)
+
+
+def best_of(scored: Sequence[Scored]) -> Scored:
+    """The best; where it is hardly better, one that can grow."""
+    best = max(scored, key=Scored.mean)
+    grows = [one for one in scored if one.kind.can_grow]
+    second = max(grows, key=Scored.mean, default=best)
+    return second if second.mean() >= best.mean() - _LEVEL else best
 
 
 def can_be_held_out(samples: Survey) -> bool:

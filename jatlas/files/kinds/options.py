@@ -42,6 +42,11 @@ class Kind(NamedTuple):
         return self.coordinates in (CONSENSUS, PROCRUSTES)
 
     @property
+    def can_grow(self) -> bool:
+        """Whether a new chart can join later."""
+        return self.coordinates != NYSTROEM
+
+    @property
     def name(self) -> str:
         """As the command spells it, without --coordinates."""
         if self.shrinkage is not None:

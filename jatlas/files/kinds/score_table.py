@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jatlas.files.kinds.held_out_score import Sample, Scored
+from jatlas.files.kinds.held_out_score import Sample, Scored, best_of
 from jatlas.files.kinds.options import CONSENSUS, Kind
 from jatlas.files.reports import table
 
@@ -58,8 +58,10 @@ def label(kind: Kind) -> str:
 
 def advice(scored: Sequence[Scored]) -> str:
     """Which kind to take, and whether any is good enough."""
-    best = max(scored, key=Scored.mean)
+    best = best_of(scored)
     text = f"take --coordinates {label(best.kind)}"
+    if not best.kind.can_grow:
+        text += " (no new chart can be added to it later)"
     if best.mean() < _CLEARLY * best.mean("chance"):
         return (
             f"{text}, but it is hardly better than chance: do equal ids mean equal "
