@@ -1,6 +1,7 @@
 """RSA: how alike the dissimilarities between samples are in two spaces."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Where
-from jatlas._src.pairs import kendall, tiles
+from jatlas._src.pairs import bins, by_features, kendall, places, tiles
 
 DISSIMILARITIES = ("correlation", "euclidean", "cosine")
 METHODS = ("pearson", "spearman", "kendall")
@@ -31,8 +32,9 @@ def rsa(
     """Representational similarity analysis of two spaces.
 
     The correlation, over all pairs of samples i < j, of how unlike i and j are in x
-    with how unlike they are in y. The pairs are made in tiles: time grows with N^2,
-    memory with N.
+    with how unlike they are in y. Memory grows with N. Time grows with N D^2 for
+    "pearson" of correlations or cosines, unless rows are few beside the features or
+    nearly equidistant; else the pairs are made in tiles, in time N^2 D.
 
     Args:
         x: (N, D1), floating point.
@@ -43,8 +45,9 @@ def rsa(
             is zero, and dissimilarities equal up to rounding are tied. Spearman's ranks
             are exact up to 384 samples. Of more samples those get one rank that lie
             between two neighbouring ones of the 73,536 pairs of 384 samples, which
-            changes the value by about 1e-7. Kendall's is exact, holds N^2 / 2 numbers,
-            and takes 2,048 samples at most.
+            changes the value by about 1e-7. Kendall's is exact, and takes 2,048
+            samples at most. The last two hold all pairs of up to 2,048 samples at once,
+            16 MB an array.
         where: (N,), the samples that count; all if None. The others are not looked at.
 
     Returns:
@@ -71,20 +74,42 @@ def rsa(
     _check(dissimilarity, method, len(x))
     rows = arrays.all_rows(x, where)
     dtype = jnp.result_type(x, y, jnp.float32)
+    if len(x) < 3:
+        return jnp.full((), jnp.nan, dtype)
     spaces = [_prepared(s.astype(dtype), rows, dissimilarity) for s in (x, y)]
     root = dissimilarity == "euclidean"
     finite = jnp.all(jnp.isfinite(spaces[0])) & jnp.all(jnp.isfinite(spaces[1]))
     known = (jnp.sum(rows) > 2) & finite
-    if method == "kendall":
-        value = _kendall(jax.lax.stop_gradient(spaces), rows, root)
-        return jnp.where(known, value, jnp.nan)
-    values = [_unlike(tiles.spread(space, rows)[2], root) for space in spaces]
-    if method == "spearman":
+    if method == "pearson" and not root:
+        value = _of_squares(spaces, rows)
+    elif method == "pearson":
+        value = _correlation(spaces, rows, _unlike(spaces, rows, root))
+    else:
         spaces = jax.lax.stop_gradient(spaces)
-        both = zip(spaces, values, strict=True)
-        values = [_ranks(space, rows, unlike) for space, unlike in both]
-    value = _correlation(spaces, rows, values)
+        form = _kendall if method == "kendall" else _spearman
+        value = form(spaces, rows, _unlike(spaces, rows, root))
     return jnp.where(known, value, jnp.nan)
+
+
+def _of_squares(
+    spaces: list[Float[Array, "N _"]], rows: Bool[Array, " N"]
+) -> Float[Array, ""]:
+    """Pearson's correlation of squared distances.
+
+    From products of features where these keep the digits, else from all pairs.
+    """
+    middles = [tiles.spread(space, rows)[2] for space in spaces]
+    # As exact as differences, in sum: see `by_features.covariances`.
+    values = [partial(tiles.squares_by_product, middle=middle) for middle in middles]
+    if len(rows) < 2 * max(space.shape[1] for space in spaces):
+        return _correlation(spaces, rows, values)
+    covariances, exact = by_features.covariances(spaces, rows)
+    return jax.lax.cond(
+        exact,
+        lambda spaces: _cosine(covariances),
+        lambda spaces: _correlation(spaces, rows, values),
+        spaces,
+    )
 
 
 def _prepared(
@@ -100,25 +125,31 @@ def _prepared(
     return arrays.unit(x) / jnp.sqrt(jnp.asarray(2, x.dtype))
 
 
-Dissimilarity = Callable[[Array, Array], Array]
+def _unlike(
+    spaces: list[Float[Array, "N _"]], rows: Bool[Array, " N"], root: bool
+) -> list[bins.Unlike]:
+    """Functions of two spaces' rows to how unlike they are."""
 
+    def of_space(middle: Float[Array, " D"]) -> bins.Unlike:
+        def unlike(x: Float[Array, "R D"], y: Float[Array, "B D"]) -> Array:
+            squares = tiles.squares(x, y, middle)
+            return arrays.safe_sqrt(squares) if root else squares
 
-def _unlike(middle: Float[Array, " D"], root: bool) -> Dissimilarity:
-    """A function of rows to how unlike they are."""
+        return unlike
 
-    def unlike(x: Float[Array, "R D"], y: Float[Array, "B D"]) -> Float[Array, "R B"]:
-        squares = tiles.squares(x, y, middle)
-        return arrays.safe_sqrt(squares) if root else squares
-
-    return unlike
+    return [of_space(tiles.spread(space, rows)[2]) for space in spaces]
 
 
 def _correlation(
     spaces: list[Float[Array, "N _"]],
     rows: Bool[Array, " N"],
-    values: list[Dissimilarity],
+    values: Sequence[bins.Unlike],
+    means: Float[Array, "2"] | None = None,
 ) -> Float[Array, ""]:
-    """Pearson's correlation of two values of all pairs of samples."""
+    """Pearson's correlation of two values of all pairs of samples.
+
+    Where the means are known it takes one pass over the pairs, not two.
+    """
     samples = tiles.samples_of(spaces, rows)
 
     def sums(group: tiles.Samples, block: tiles.Samples) -> Array:
@@ -128,10 +159,11 @@ def _correlation(
 
     count = jnp.sum(rows, dtype=spaces[0].dtype)
     pairs = jnp.where(count > 1, count * (count - 1), 1)
-    fixed = jax.lax.stop_gradient(samples)
-    totals = jnp.moveaxis(tiles.sweep(sums, fixed), 1, 0)
+    if means is None:
+        swept = tiles.sweep(sums, jax.lax.stop_gradient(samples))
+        means = jnp.stack([tiles.total(t) / pairs for t in jnp.moveaxis(swept, 1, 0)])
     # Constants to the gradient: what multiplies their change adds up to zero.
-    means = jax.lax.stop_gradient(jnp.stack([tiles.total(t) / pairs for t in totals]))
+    means = jax.lax.stop_gradient(means)
 
     def products(group: tiles.Samples, block: tiles.Samples) -> Array:
         counted = tiles.pairs_of(group, block, distinct=True)
@@ -149,12 +181,18 @@ def _correlation(
         jnp.where(energy <= floor, 0, energy)
         for energy, floor in zip((first, second), floors, strict=True)
     ]
-    lengths = arrays.safe_sqrt(energies[0]) * arrays.safe_sqrt(energies[1])
+    return _cosine(jnp.stack([energies[0], across, energies[1]]))
+
+
+def _cosine(products: Float[Array, "3"]) -> Float[Array, ""]:
+    """The cosine of a and b, from a.a, a.b and b.b."""
+    first, across, second = products
+    lengths = arrays.safe_sqrt(first) * arrays.safe_sqrt(second)
     return arrays.safe_divide(across, lengths)
 
 
 def _tile(
-    values: list[Dissimilarity], group: tiles.Samples, block: tiles.Samples
+    values: Sequence[bins.Unlike], group: tiles.Samples, block: tiles.Samples
 ) -> list[Float[Array, "R B"]]:
     """The values of a tile's pairs, zero for uncounted ones."""
     counted = tiles.pairs_of(group, block, distinct=True)
@@ -162,89 +200,69 @@ def _tile(
     return [jnp.where(counted, value(x, y), 0) for value, x, y in both]
 
 
-def _ranks(
-    x: Float[Array, "N D"], rows: Bool[Array, " N"], unlike: Dissimilarity
-) -> Dissimilarity:
-    """A function of rows to their pairs' ranks among all pairs.
+def _spearman(
+    spaces: list[Float[Array, "N _"]],
+    rows: Bool[Array, " N"],
+    values: Sequence[bins.Unlike],
+) -> Float[Array, ""]:
+    """Spearman's correlation of two values of all pairs of samples.
 
-    Half the number of pairs below plus half the number up to and with: its mean over
-    equal ones, and with any correlation the same as the rank. The pairs of some rows,
-    sorted, are the bins that all pairs are counted in.
+    Of few samples all pairs are held at once: it takes a third of the time.
     """
-    edges = _edges(x, rows, unlike)
-    last = len(edges)
+    half = jnp.full(2, 0.5, spaces[0].dtype)  # the mean of ranks
+    both = zip(spaces, values, strict=True)
+    if len(rows) > MOST_SAMPLES:
+        ranks = [bins.in_tiles(x, rows, unlike, SORTED) for x, unlike in both]
+        return _correlation(spaces, rows, ranks, half)
+    counted, dense = _all_pairs(spaces, rows, values)
+    a, b = (
+        jnp.where(counted, bins.at_once(x, rows, unlike, SORTED, (counted, of_x)), 0.5)
+        - 0.5
+        for (x, unlike), of_x in zip(both, dense, strict=True)
+    )
+    return _cosine(
+        jnp.stack([tiles.total(product) for product in (a * a, a * b, b * b)])
+    )
 
-    def bins(values: Float[Array, "R B"]) -> Int[Array, "R B"]:
-        return jnp.searchsorted(edges, values, side="right")
 
-    def counted(group: tiles.Samples, block: tiles.Samples) -> Int[Array, " K"]:
-        pairs = tiles.pairs_of(group, block, distinct=True)
-        places = bins(unlike(group.spaces[0], block.spaces[0]))
-        start = layout.varying(jnp.zeros(last + 1, jnp.int32), places)
-        return start.at[places].add(pairs)
+def _all_pairs(
+    spaces: list[Float[Array, "N _"]],
+    rows: Bool[Array, " N"],
+    values: Sequence[bins.Unlike],
+) -> tuple[Bool[Array, "S N"], list[Float[Array, "S N"]]]:
+    """Values of all pairs of samples, and which of them count.
 
-    samples = tiles.samples_of([x], rows)
-    # The sum over the columns too would be one of floats: counts of a block are whole.
-    counts = jnp.sum(tiles.sweep(counted, samples).astype(x.dtype), axis=0)
-    up_to = jnp.cumsum(counts)
-    ranks = (up_to - counts / 2) / jnp.where(up_to[-1] > 0, up_to[-1], 1)
-
-    def rank(one: Float[Array, "R D"], other: Float[Array, "B D"]) -> Array:
-        return ranks[bins(unlike(one, other))]
-
-    return rank
+    Sample i with i + 1, with i + 2, and so on, round the end: in S = N / 2 steps each
+    pair is met once, but for those N / 2 apart, which are met from both ends.
+    """
+    n = len(rows)
+    i, step = jnp.arange(n), jnp.arange(1, max(n // 2, 1) + 1)[:, None]
+    j = jnp.where(i + step < n, i + step, i + step - n)
+    counted = rows & rows[j] & ((2 * step < n) | (2 * i < n))
+    return counted, [
+        unlike(x, x).ravel()[i * n + j]
+        for x, unlike in zip(spaces, values, strict=True)
+    ]
 
 
 def _kendall(
-    spaces: list[Float[Array, "N _"]], rows: Bool[Array, " N"], root: bool
+    spaces: list[Float[Array, "N _"]],
+    rows: Bool[Array, " N"],
+    values: Sequence[bins.Unlike],
 ) -> Float[Array, ""]:
-    """Kendall's correlation of two spaces' dissimilarities, all pairs at once.
-
-    Sample i with i + 1, with i + 2, and so on, round the end: in N / 2 steps each pair
-    is met once, but for those N / 2 apart, which are met from both ends.
-    """
-    n = len(rows)
-    steps = jnp.arange(1, max(n // 2, 1) + 1)
-    index = jnp.arange(n)
-
-    def pairs(step: Int[Array, ""]) -> tuple[Array, Array]:
-        counted = rows & jnp.roll(rows, -step) & ((2 * step < n) | (2 * index < n))
-        both = [jnp.sum((x - jnp.roll(x, -step, axis=0)) ** 2, axis=1) for x in spaces]
-        values = jnp.stack(both)
-        return counted, arrays.safe_sqrt(values) if root else values
-
-    counted, values = jax.lax.map(pairs, steps)
+    """Kendall's correlation of two values of all pairs of samples, at once."""
+    counted, dense = _all_pairs(spaces, rows, values)
     counted = counted.ravel()
-    first, second = (_dense(values[:, s].ravel(), counted) for s in range(2))
+    first, second = (_dense(one.ravel(), counted) for one in dense)
     return kendall.tau_b(first, second, counted, spaces[0].dtype)
 
 
 def _dense(values: Float[Array, " P"], counted: Bool[Array, " P"]) -> Int[Array, " P"]:
     """Ranks from zero without gaps; values equal up to rounding share one."""
-    order = jnp.argsort(jnp.where(counted, values, jnp.inf))
-    ordered = values[order]
+    ordered = places.ascending(jnp.where(counted, values, jnp.inf))
     rounding = 8 * jnp.finfo(values.dtype).eps * ordered[1:]
     apart = jnp.append(False, ordered[1:] - ordered[:-1] > rounding)
-    return jnp.zeros(len(values), int).at[order].set(jnp.cumsum(apart))
-
-
-def _edges(
-    x: Float[Array, "N D"], rows: Bool[Array, " N"], unlike: Dissimilarity
-) -> Float[Array, " K"]:
-    """Values between those of the pairs of some samples that count, sorted.
-
-    Halfway, as the same pair made in another loop can differ by rounding. Between two
-    that differ by no more than that there is none: they are equal.
-    """
-    first = jnp.argsort(~rows, stable=True)
-    size = min(len(rows), SORTED)
-    places = first[jnp.arange(size) * jnp.maximum(jnp.sum(rows), 1) // size]
-    some = x[places]
-    i, j = jnp.triu_indices(size, 1)
-    values = jnp.sort(unlike(some, some)[i, j])
-    gaps = values[1:] - values[:-1]
-    apart = gaps > 8 * jnp.finfo(x.dtype).eps * values[1:]
-    return jnp.sort(jnp.where(apart, values[:-1] + gaps / 2, jnp.inf))
+    return jnp.cumsum(apart)[places.finder(ordered)(values) - 1]
 
 
 def _check(dissimilarity: str, method: str, num_rows: int) -> None:

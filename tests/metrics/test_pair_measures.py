@@ -211,6 +211,47 @@ def test_ranks_among_the_pairs_of_some_samples_are_near_the_exact_ones(monkeypat
     assert float(value) == pytest.approx(exact, abs=2e-6)
 
 
+@pytest.mark.parametrize("kind", ["correlation", "cosine"])
+def test_rsa_by_features_is_that_by_pairs_with_its_gradient(kind, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 6)) + 100 * rng.normal(size=6)
+    x[:20] = x[0] + 1e-2 * x[:20]
+    y = np.float32(x[:, :4] + rng.normal(size=(120, 4)))
+    x, kept = np.float32(x), np.arange(120) % 3 != 0
+    exact = rsa_reference(x[kept], y[kept], kind, "pearson")
+    both = [jax.value_and_grad(partial(rsa, dissimilarity=kind, where=kept))(x, y)]
+    never = jax.numpy.zeros(3), jax.numpy.zeros((), bool)
+    monkeypatch.setattr(dissimilarity.by_features, "covariances", lambda *_: never)
+    rsa.clear_cache()
+    both.append(jax.value_and_grad(partial(rsa, dissimilarity=kind, where=kept))(x, y))
+    rsa.clear_cache()
+    for value, _ in both:
+        assert float(value) == pytest.approx(exact, abs=2e-6)
+    scale = np.abs(both[1][1]).max()
+    np.testing.assert_allclose(both[0][1], both[1][1], rtol=0, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("n", [20, 200])
+def test_rsa_of_nearly_equidistant_rows_keeps_its_digits(n):
+    rng = np.random.default_rng(1)
+    near = np.eye(n) + 0.01 * rng.normal(size=(n, n))
+    # More rows than twice the features, of which those that count are fewer.
+    x = np.float32(np.concatenate([near, rng.normal(size=(2 * n, n))]))
+    y = np.float32(x + 0.01 * rng.normal(size=x.shape))
+    where = np.arange(3 * n) < n
+    exact = rsa_reference(x[:n], y[:n], "cosine", "pearson")
+    value = rsa(x, y, dissimilarity="cosine", where=where)
+    assert float(value) == pytest.approx(exact, abs=2e-6)
+
+
+def test_rsa_of_more_rows_than_features_takes_no_pairs(largest_array):
+    x, y = (np.tile(s, (60, 1)) for s in pair())
+    form = partial(
+        dissimilarity.by_features.covariances, rows=jax.numpy.ones(2400, bool)
+    )
+    assert largest_array(lambda x, y: form([x, y]), x, y) == x.size
+
+
 def test_rsa_is_nan_where_nothing_varies_and_gradients_are_finite():
     x, y = pair()
     alike, n = np.full_like(x, 0.1), np.arange(40)
