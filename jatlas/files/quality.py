@@ -11,6 +11,10 @@ from jatlas.files.formats.sources import LEAVE_OUT, Source
 # How far an embedding of an anchor may be from the recipe's: what float16 rounds.
 SAME = 1e-2
 
+# Cosines of rows are 1 less the square of the angle between them, by half. Where these
+# squares are not so many times what float32 rounds, digits are lost.
+_NARROW = 2**7
+
 # Similarities whose deviation over the samples is below this share of their size say
 # nothing of the samples: those of real encoders vary ten times as much and more.
 _HARDLY = 1e-3
@@ -42,6 +46,19 @@ class Reach(NamedTuple):
             return 0
         size = np.maximum(np.abs(self.least), np.abs(self.most))
         return int(border.is_hidden(size, self.most - self.least).sum())
+
+
+def cosines_hidden(x: Float[np.ndarray, "n D"]) -> bool:
+    """Whether cosines between rows differ by less than float32 holds.
+
+    A mean that is far from zero makes all rows point nearly one way.
+    """
+    rows = x[x.any(axis=1)].astype(np.float64)
+    if len(rows) < 2:
+        return False
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    spread = np.mean(np.sum((units - units.mean(axis=0)) ** 2, axis=1))
+    return bool(0 < spread < _NARROW * np.finfo(np.float32).eps)
 
 
 class Variation:

@@ -33,6 +33,7 @@ from jatlas.files.formats.faults import BadFile
 from jatlas.files.readers import open_embeddings, read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save
+from jatlas.files.translation.translating import translate_file
 from jatlas.merging.assembly import assemble
 
 ROOT = Path(__file__).parents[2]
@@ -281,6 +282,42 @@ def test_a_large_mean_does_not_hide_what_varies(tmp_path):
     assert comparison.likenesses[0].value == pytest.approx(linear_cka(x, y), abs=1e-5)
     (reason,) = comparison.reasons
     assert reason.startswith("self-similarity: not to be trusted, for 3 of the 3 featu")
+
+
+def near_by_cosine(x, k):
+    units = x / np.linalg.norm(x, axis=1, keepdims=True)
+    cosines = units @ units.T
+    np.fill_diagonal(cosines, -9)
+    return cosines, np.argsort(-cosines, axis=1)[:, :k]
+
+
+@pytest.mark.parametrize("offset", [10, 1e3, 1e4, 1e6])
+def test_cosines_beside_a_large_mean_are_those_of_float64(tmp_path, offset):
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(200, 8))
+    x = hidden @ rng.normal(size=(8, 16)) + offset
+    y = hidden @ rng.normal(size=(8, 12)) + 0.1 * rng.normal(size=(200, 12)) - offset
+    paths = [tmp_path / "x.npz", tmp_path / "y.npz"]
+    for path, rows in zip(paths, (x, y), strict=True):
+        np.savez(path, id=np.arange(200), x=rows)
+    usual = {"permutations": 1, "neighbors": 5, "bootstrap": 2}
+    names = ["neighbors", "self-similarity", "rank-biased"]
+    compared = compare_files(paths, measures=names, **usual)
+    assert compared.reasons == ()
+    got = {one.measure: one.value for one in compared.likenesses}
+    (a, near_a), (b, near_b) = near_by_cosine(x, 5), near_by_cosine(y, 5)
+    shared = [len(set(i) & set(j)) / 5 for i, j in zip(near_a, near_b, strict=True)]
+    assert got["neighbors"] == pytest.approx(np.mean(shared), abs=2e-3)
+    for matrix in (a, b):
+        np.fill_diagonal(matrix, 1)
+    alike = [np.corrcoef(i, j)[0, 1] for i, j in zip(a, b, strict=True)]
+    assert got["self-similarity"] == pytest.approx(np.mean(alike), abs=1e-4)
+    assert 0.2 < got["rank-biased"] < 0.6
+    said = []
+    done = translate_file(paths[0], to=paths[1], method="ridge", say=said.append)
+    assert done.scores[0].mean_reciprocal_rank[1, 0] > 0.95
+    warned = any("cosines between its rows differ by less" in text for text in said)
+    assert warned == (offset > 10)
 
 
 # What a file promises

@@ -26,7 +26,7 @@ from jatlas.files.coordinates import take_rows
 from jatlas.files.formats.names import near_ids
 from jatlas.files.formats.rows import AT_ONCE
 from jatlas.files.formats.sources import Source, say_notes
-from jatlas.files.quality import Reach
+from jatlas.files.quality import Reach, cosines_hidden
 from jatlas.files.readers import File, Names, Reading, open_all
 from jatlas.files.reports import Progress, Say, counted, quiet
 from jatlas.metrics.permutation import PermutationTest, permuted
@@ -147,18 +147,28 @@ def _likenesses(
     pairs = list(combinations(range(len(spaces)), 2))
     advance = counted(progress, len(measures) * len(pairs))
     key, result = jax.random.key(seed), []
+    wide = any(space.wide for space in spaces)
     for name in measures:
-        rows = [s.centered if name in TRANSLATED else s.rows for s in spaces]
-        for (i, j), test in zip(pairs, _tests(key, name, rows, counts), strict=True):
-            value, chance, p_value = map(
-                float, (test.value, jnp.mean(test.null), test.p_value)
-            )
-            ends = None
-            if counts.bootstrap:
-                ends = _interval(key, rows[i], rows[j], MEASURES[name], counts)
-            result.append(Likeness(name, value, chance, p_value, (i, j), ends))
-            advance(1)
+        with jax.enable_x64(wide and name not in TRANSLATED):
+            rows = [_rows_for(name, space, wide) for space in spaces]
+            tests = _tests(key, name, rows, counts)
+            for (i, j), test in zip(pairs, tests, strict=True):
+                value, chance, p_value = map(
+                    float, (test.value, jnp.mean(test.null), test.p_value)
+                )
+                ends = None
+                if counts.bootstrap:
+                    ends = _interval(key, rows[i], rows[j], MEASURES[name], counts)
+                result.append(Likeness(name, value, chance, p_value, (i, j), ends))
+                advance(1)
     return tuple(result)
+
+
+def _rows_for(name: str, space: "_Space", wide: bool) -> Array:
+    """The rows of a space that a measure takes."""
+    if name in TRANSLATED:
+        return space.centered
+    return jnp.asarray(space.exact, jnp.float64) if wide else space.rows
 
 
 def _tests(
@@ -225,6 +235,9 @@ class _Space(NamedTuple):
 
     Attributes:
         path: of the file.
+        exact: (n, D), as they are in the file.
+        wide: whether the file is in float64, and cosines of its rows differ by less
+            than float32 holds. Then what looks at cosines does so in float64.
         rows: (n, D), as they are.
         centered: (n, D), less their mean if the file is in float64: taken off in it,
             lest what varies be lost beside a large mean.
@@ -232,6 +245,8 @@ class _Space(NamedTuple):
     """
 
     path: str
+    exact: np.ndarray
+    wide: bool
     rows: Array
     centered: Array
     hidden: int
@@ -243,10 +258,10 @@ def _space(source: Source, rows: Int[np.ndarray, " n"]) -> _Space:
     x = take_rows(source, rows, AT_ONCE, lambda done: None, dtype).rows
     plain = jnp.asarray(x, jnp.float32)
     if not wide:
-        return _Space(str(source.path), plain, plain, 0)
+        return _Space(str(source.path), x, False, plain, plain, 0)
     centered = jnp.asarray(x - x.mean(axis=0), jnp.float32)
     hidden = Reach.empty(x.shape[1]).with_rows(x).hidden()
-    return _Space(str(source.path), plain, centered, hidden)
+    return _Space(str(source.path), x, cosines_hidden(x), plain, centered, hidden)
 
 
 def _describe(sources: Sequence[Source], say: Say) -> None:
@@ -263,8 +278,8 @@ def _reasons(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ..
     if not measures:
         return ()
     which, reasons = ", ".join(measures), []
-    for path, rows, centered, _ in spaces:
-        units = arrays.unit(rows)
+    for space in spaces:
+        path, units, centered = space.path, arrays.unit(space.rows), space.centered
         if bool(jnp.allclose(centered, centered[0], rtol=1e-6, atol=0)):
             reasons.append(f"all compared rows of {path} are the same")
         elif bool(jnp.allclose(units, units[0], atol=1e-6)):
@@ -277,9 +292,9 @@ def _hidden(measures: Sequence[str], spaces: Sequence[_Space]) -> tuple[str, ...
     """The message about measures that a large mean spoils."""
     which = ", ".join(measures)
     return tuple(
-        f"{which}: not to be trusted, for {hidden} of the {rows.shape[1]} features of "
-        f"{path} vary by less than float32 holds beside their size; take the mean off "
-        "the embeddings before."
-        for path, rows, _, hidden in spaces
-        if measures and hidden
+        f"{which}: not to be trusted, for {s.hidden} of the {s.rows.shape[1]} features "
+        f"of {s.path} vary by less than float32 holds beside their size; take the mean "
+        "off the embeddings before."
+        for s in spaces
+        if measures and s.hidden
     )

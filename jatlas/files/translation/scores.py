@@ -1,7 +1,6 @@
 """Held-out scores of translations, beside that of a merge."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -71,14 +70,14 @@ def score_translations(sample: Sample, methods: Sequence[str]) -> list[Scored]:
             rows = [moved(transform, sample.rows[0][places]), sample.rows[1][places]]
             have = sample.presence[:, places]
             index = np.where(have[1, size:, None], rows[1][size:], rows[0][size:])
-            asked = [_narrow(x[:size]) for x in rows]
             both, others = have[:, :size], have[:, size:]
-            totals.append(held_out.scored(asked, both, _narrow(index), others))
+            # Beside a mean that is far from zero cosines differ by little.
+            with jax.enable_x64(True):
+                asked = [jnp.asarray(x[:size], jnp.float64) for x in rows]
+                gallery = jnp.asarray(index, jnp.float64)
+                totals.append(held_out.scored(asked, both, gallery, others))
         results.append(Scored(method, scoring.score_of(totals)))
     return results
-
-
-_narrow = partial(jnp.asarray, dtype=jnp.float32)
 
 
 def score_merging(sample: Sample, paths: Sequence[str]) -> list[Scored]:

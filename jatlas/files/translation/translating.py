@@ -14,7 +14,7 @@ from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.sources import Source, batches, few_common
 from jatlas.files.kinds.held_out_score import FEWEST, can_be_held_out, draw_sample
 from jatlas.files.kinds.linked_rows import LinkedRows, dtype_of, linked_rows
-from jatlas.files.quality import Reach, same_encoder
+from jatlas.files.quality import Reach, cosines_hidden, same_encoder
 from jatlas.files.readers import File, Names, Reading, open_all
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
 from jatlas.files.survey import Survey, say_survey, survey
@@ -213,6 +213,12 @@ def _pairs(
                 f"warning: {second.path}: {hidden} of its {width} features vary by "
                 "less than float32 holds beside their size, and translated rows are in "
                 "float32: take the mean off in the file."
+            )
+        elif cosines_hidden(other.rows[:MOST_PAIRS]):
+            say(
+                f"warning: {second.path}: cosines between its rows differ by less than "
+                "float32 holds, for their mean is far from zero, and translated rows "
+                "are in float32: take the mean off in both before you search."
             )
     return one, other
 
