@@ -1,4 +1,4 @@
-"""Measures of two spaces, each beside the form that published code has."""
+"""Measures of two spaces and pairs of their rows, each beside a plain form."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.benchmarks import measure, memory
 from experiments.benchmarks import reference_measures as references
+from experiments.benchmarks.jobs import pairs
 from experiments.benchmarks.jobs.cka import spaces
 from experiments.benchmarks.measure import Bench, Reference, Row
 from jatlas import metrics
@@ -99,12 +100,14 @@ def rows(bench: Bench) -> list[Row]:
     cases += [(case, (1000, 128)) for case in IN_PAIRS]
     measured = []
     for number, (case, size) in enumerate(cases):
-        bench.tell(case.name, number / (len(cases) + 2))
+        bench.tell(case.name, number / (len(cases) + 3))
         measured.append(_of_case(bench, case, *size))
-    bench.tell("Kendall", len(cases) / (len(cases) + 2))
+    bench.tell("Kendall", len(cases) / (len(cases) + 3))
     measured.append(_kendall(bench, 1000, 128))
-    bench.tell("all pairs", (len(cases) + 1) / (len(cases) + 2))
-    return [*measured, _all_pairs(bench, 8, 3000, 256)]
+    bench.tell("all pairs", (len(cases) + 1) / (len(cases) + 3))
+    measured.append(_all_pairs(bench, 8, 3000, 256))
+    bench.tell("anchors grown", (len(cases) + 2) / (len(cases) + 3))
+    return [*measured, pairs.grown(bench, 300, 8, 64)]
 
 
 def _of_case(bench: Bench, case: Case, n: int, d: int) -> Row:

@@ -9,7 +9,7 @@ import pytest
 
 import jatlas
 from experiments.benchmarks import measure, reference_measures, references
-from experiments.benchmarks.jobs import measures, merge, reference_probes
+from experiments.benchmarks.jobs import measures, merge, pairs, reference_probes
 from experiments.benchmarks.jobs.cka import spaces
 from experiments.benchmarks.measure import Bench
 
@@ -99,6 +99,21 @@ def test_kendalls_correlation_and_the_matrix_of_all_pairs(pair):
     matrix = reference_measures.cka_matrix(np, np.stack(pair))
     ours = jatlas.metrics.compare_spaces(np.stack(pair)).values["cka"]
     np.testing.assert_allclose(matrix, ours, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [pairs.by_neighbors, pairs.by_transport])
+def test_simple_forms_find_the_partners_where_enough_pairs_are_known(form):
+    arrays, right = pairs.sides(150, 24, 64)
+    assert np.mean(form(*arrays) == right) > 0.95
+    assert np.mean(form(*(x[:, :2] for x in arrays)) == right) < 0.1
+
+
+@pytest.mark.slow
+def test_grown_anchors_are_right_where_mutual_neighbors_are_not():
+    row = pairs.grown(Bench(quick=True, repeats=1, torch=None), 300, 8, 64)
+    ours, neighbors, _ = row["values"].values()
+    assert ours > 0.9
+    assert neighbors < 0.5
 
 
 @pytest.mark.parametrize("formula", [references.merge, references.cka_by_products])
