@@ -1,4 +1,4 @@
-"""Measures of two spaces and pairs of their rows, each beside a plain form."""
+"""Measures of two spaces, each beside the form that published code has."""
 
 from collections.abc import Callable
 from functools import partial
@@ -73,6 +73,13 @@ IN_PAIRS = (
         "(N, N) cosines",
         partial(references.jaccard_neighbors, k=_NEIGHBORS),
         1e-3,
+    ),
+    Case(
+        "cycles of neighbors",
+        partial(metrics.cycle_neighbors, k=_NEIGHBORS, similarity="cosine"),
+        "(N, N) cosines, neighbors of neighbors",
+        partial(references.cycle_neighbors, k=_NEIGHBORS),
+        2e-3,
     ),
     Case(
         "rank-biased overlap",

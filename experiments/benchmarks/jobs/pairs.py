@@ -1,4 +1,4 @@
-"""Pairs found from a few known ones, beside what one would write in NumPy."""
+"""Pairs found from a few known ones, beside loops in NumPy."""
 
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ Sides = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def sides(n: int, a: int, d: int) -> tuple[Sides, np.ndarray]:
-    """Unpaired rows and known anchors of two spaces, and the row that each goes with.
+    """Unpaired rows and known anchors of two spaces, and the right partners.
 
     Both are rotations of the same hidden rows, with noise. Dimensions vary by 3 to 0.3.
     """
@@ -79,17 +79,17 @@ def grown(bench: Bench, n: int, a: int, d: int) -> Row:
     row = measure.compare(
         bench, "anchors grown", size, lambda: ours().partners, baselines
     )
-    found = {"grow_anchors": np.asarray(ours().partners)}
-    found |= {what: form(*arrays) for what, form in forms.values()}
+    partners = {"grow_anchors": np.asarray(ours().partners)}
+    partners |= {what: form(*arrays) for what, form in forms.values()}
     row["values"] |= {
-        f"right partners, {what}": float((partners == right).mean())
-        for what, partners in found.items()
+        f"right partners, {what}": float((some == right).mean())
+        for what, some in partners.items()
     }
     return row
 
 
 def _units(*arrays: Any) -> list[np.ndarray]:
-    """Both sides' rows less the mean of all of the side, of length one."""
+    """Rows less the mean of their side, of length one."""
     source, target, anchors, theirs = arrays
     means = [
         np.concatenate(side).mean(axis=0)

@@ -88,6 +88,7 @@ def test_mutual_neighbours(pair):
 def test_published_forms_of_measures(pair, case):
     ours, theirs = float(case.ours(*pair)), case.formula(np, *pair)
     of_counts = {"RSA, Spearman", "Jaccard of neighbors", "rank-biased overlap"}
+    of_counts |= {"cycles of neighbors"}
     assert theirs.dtype == np.float32 or case.name in of_counts
     assert math.isclose(theirs, ours, rel_tol=1e-4, abs_tol=1e-5)
 
