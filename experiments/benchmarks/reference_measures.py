@@ -79,6 +79,13 @@ def jaccard_neighbors(xp: ModuleType, x: Array, y: Array, k: int) -> Array:
     return (shared / (2 * k - shared)).mean()
 
 
+def cycle_neighbors(xp: ModuleType, x: Array, y: Array, k: int) -> Array:
+    """The share of samples that neighbors of neighbors lead back to."""
+    a, b = _both_nearest(xp, x, y, k)
+    back = a[b] == xp.arange(len(x))[:, None, None]
+    return (back.sum(axis=2).sum(axis=1) > 0).sum() / len(x)
+
+
 def rank_biased_neighbors(xp: ModuleType, x: Array, y: Array, k: int) -> Array:
     """The mean rank-biased overlap of neighbors, depth by depth; p is .9."""
     p, total = 0.9, 0.0

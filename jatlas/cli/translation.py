@@ -1,13 +1,15 @@
 """The command `python -m jatlas translate`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from jatlas.cli.printing import say, say_written
 from jatlas.cli.progress import line, row_size
+from jatlas.files.formats.columns.keep import beside_of, check_keep
 from jatlas.files.readers import Reading, open_all
 from jatlas.files.translation.translating import AUTO, translate_file
-from jatlas.files.translation.writing import check_rows_output, write_rows
+from jatlas.files.translation.writing import TAKEN, check_rows_output, write_rows
 from jatlas.merging.translation.fitting import METHODS
 
 
@@ -24,6 +26,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         choices=[AUTO, *METHODS],
         help="auto takes the one that finds held-out samples best",
     )
+    command.add_argument(
+        "--keep",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of OLD, a table or .npz, that stand in the Parquet file too",
+    )
 
 
 def run(
@@ -36,7 +45,11 @@ def run(
     """Translate a file, and write its rows; the exit code."""
     paths = [options.file, options.to]
     check_rows_output(options.out, paths)
+    if options.keep and Path(options.out).suffix.lower() != ".parquet":
+        raise ValueError("--keep takes an --out that ends in .parquet.")
     sources = open_all(paths, ids, embeddings, reading)
+    old = sources[:1]  # whose rows are written: the columns are of it
+    check_keep(old, options.keep, say, taken=TAKEN)
     with line("rows", row_size(sources)) as show:
         result = translate_file(
             sources[0],
@@ -48,6 +61,6 @@ def run(
             say=say,
             progress=show,
         )
-    id_name = sources[0].rows.id_name
+    beside = beside_of(old, result.ids, options.keep, TAKEN)
     rows = (result.ids, result.embeddings, result.transform)
-    return say_written(write_rows(options.out, *rows, id_name))
+    return say_written(write_rows(options.out, *rows, beside))

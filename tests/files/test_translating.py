@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from jatlas.cli.commands import main
 from jatlas.files.readers import read_embeddings
@@ -127,6 +128,50 @@ def test_the_command_writes_what_the_function_gives(
     if suffix == "npz":
         with np.load(out) as arrays:
             np.testing.assert_array_equal(arrays["scale"], result[0].transform.scale)
+
+
+def test_columns_of_the_old_file_stand_beside_its_rows(files, tmp_path, capsys):
+    ids, rows = read_embeddings(files["old"], ids="key")
+    titles = np.char.add("title of ", ids)
+    arrays = {"title": titles, "charts": np.arange(ids.size)}
+    x = rows.copy()
+    x[3] = np.nan  # is left out, with its title
+    np.savez(tmp_path / "old.npz", mean=ids, x=x, **arrays)
+    out = tmp_path / "out.parquet"
+    code, _, err = run(
+        capsys, "translate", tmp_path / "old.npz", "--to", files["new"], "--out", out,
+        "--ids", "mean", "key", "--drop-invalid", "--method", "affine",
+        "--keep", "title", "charts",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    table = parquet.read_table(out)
+    assert table.column_names == ["id", "embeddings", "title", "charts"]
+    left = np.delete(np.arange(ids.size), 3)
+    assert table["id"].to_pylist() == ids[left].tolist()
+    assert table["title"].to_pylist() == titles[left].tolist()
+    assert table["charts"].to_pylist() == left.tolist()
+
+
+KEPT = {
+    "embeddings": ("x.parquet", "--keep embeddings: the table has a column of that"),
+    "titel": ("x.parquet", "--keep titel: no file has such a column; they have ['key'"),
+    "key": ("x.npz", "--keep takes an --out that ends in .parquet"),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_column_that_cannot_be_kept_is_refused_first(
+    files, tmp_path, capsys, monkeypatch, name
+):
+    def translated(*_, **__):
+        raise AssertionError("the translation has begun")
+
+    monkeypatch.setattr("jatlas.cli.translation.translate_file", translated)
+    out, message = KEPT[name]
+    given = ("--to", files["new"], "--out", tmp_path / out, "--ids", "key")
+    code, _, err = run(capsys, "translate", files["old"], *given, "--keep", name)
+    assert code == 2
+    assert message in err
 
 
 def test_few_pairs_are_translated_without_a_score(files, tmp_path):

@@ -106,6 +106,26 @@ def test_pairs_of_the_same_widths_share_a_program(spaces):
     assert groups._of_pairs._cache_size() == before + 1
 
 
+@pytest.mark.parametrize("name", ["cka", "neighbors", "cknna"])
+def test_all_samples_and_a_mask_of_all_are_the_same(name):
+    stacked = np.random.default_rng(0).normal(size=(3, 20, 4)).astype(np.float32)
+    values, counts = compare_spaces(stacked, measures=[name])
+    everywhere = np.ones((3, 20), bool)
+    masked = compare_spaces(stacked, everywhere, measures=[name])
+    np.testing.assert_allclose(values[name], masked.values[name], atol=1e-6)
+    np.testing.assert_array_equal(counts, masked.counts)
+    both = compare_spaces(stacked, other=stacked[:2], other_presence=everywhere[:2])
+    np.testing.assert_array_equal(both.counts, np.full((3, 2), 20))
+
+
+def test_small_spaces_do_not_wait_for_what_is_around_the_measure(spaces):
+    """Each operation of its own takes as long as a measure of small spaces."""
+    whole = [np.nan_to_num(x) for x in spaces]
+    for some, most in ((np.stack(whole[::2]), 3), (whole, 10)):
+        made = jax.make_jaxpr(partial(compare_spaces, measures={"slope": slope}))(some)
+        assert len(made.eqns) <= most
+
+
 def test_memory_grows_as_for_one_pair(largest_array):
     stacked = np.random.default_rng(0).normal(size=(12, 60, 4)).astype(np.float32)
     size = largest_array(partial(compare_spaces, measures=["rsa"]), stacked)

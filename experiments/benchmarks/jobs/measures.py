@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.benchmarks import measure, memory
 from experiments.benchmarks import reference_measures as references
+from experiments.benchmarks.jobs import pairs
 from experiments.benchmarks.jobs.cka import spaces
 from experiments.benchmarks.measure import Bench, Reference, Row, Work
 from jatlas import metrics
@@ -81,6 +82,14 @@ IN_PAIRS = (
         1e-3,
     ),
     Case(
+        "cycles of neighbors",
+        partial(metrics.cycle_neighbors, k=_NEIGHBORS, similarity="cosine"),
+        "(N, N) cosines, neighbors of neighbors",
+        partial(references.cycle_neighbors, k=_NEIGHBORS),
+        2,
+        2e-3,
+    ),
+    Case(
         "rank-biased overlap",
         partial(metrics.rank_biased_neighbors, k=_NEIGHBORS),
         "(N, N) cosines, depth by depth",
@@ -110,13 +119,15 @@ def rows(bench: Bench) -> list[Row]:
     ]
     measured = []
     for number, (case, (n, d), product) in enumerate(cases):
-        bench.tell(case.name, number / (len(cases) + 2))
+        bench.tell(case.name, number / (len(cases) + 3))
         work = Work(case.products * product, 4.0 * 2 * n * d)
         measured.append(_of_case(bench, case, n, d, work))
-    bench.tell("Kendall", len(cases) / (len(cases) + 2))
+    bench.tell("Kendall", len(cases) / (len(cases) + 3))
     measured.append(_kendall(bench, 1000, 128))
-    bench.tell("all pairs", (len(cases) + 1) / (len(cases) + 2))
-    return [*measured, _all_pairs(bench, 8, 3000, 256)]
+    bench.tell("all pairs", (len(cases) + 1) / (len(cases) + 3))
+    measured.append(_all_pairs(bench, 8, 3000, 256))
+    bench.tell("anchors grown", (len(cases) + 2) / (len(cases) + 3))
+    return [*measured, pairs.grown(bench, 300, 8, 64)]
 
 
 def _of_case(bench: Bench, case: Case, n: int, d: int, work: Work) -> Row:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jatlas.files.formats.atlas_table import GROUP, check_package
+from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.faults import package
 from jatlas.files.formats.places import check_local
 from jatlas.files.formats.whole import check_folder, check_inputs, write_whole
@@ -16,6 +17,8 @@ from jatlas.merging.transforms import Transform
 
 # The name of the rows in the file; `read_embeddings` knows it.
 ROWS = "embeddings"
+# What columns beside the rows cannot be named.
+TAKEN = (ROWS, *Transform._fields)
 _SUFFIXES = (".parquet", ".npz")
 
 
@@ -36,7 +39,7 @@ def write_rows(
     ids: np.ndarray,
     rows: Float[np.ndarray, "N K"],
     transform: Transform,
-    id_name: str = "id",
+    beside: Beside | None = None,
 ) -> list[Path]:
     """Write ids and rows in full, or nothing.
 
@@ -45,17 +48,18 @@ def write_rows(
         ids: (N,).
         rows: (N, K).
         transform: that made them.
-        id_name: of the ids in the file.
+        beside: the name of the ids in the file, and further columns, which only a
+            table has.
 
     Returns:
         The paths that were written.
     """
     path = Path(path)
-    id_name = "id" if id_name in (ROWS, *Transform._fields) else id_name
+    beside = Beside() if beside is None else beside
     if path.suffix.lower() == ".parquet":
-        fill = partial(_write_table, ids=ids, rows=rows, id_name=id_name)
+        fill = partial(_write_table, ids=ids, rows=rows, beside=beside)
     else:
-        arrays = {id_name: ids, ROWS: rows, **transform._asdict()}
+        arrays = {beside.id_name: ids, ROWS: rows, **transform._asdict()}
         fill = partial(_write_arrays, arrays=arrays)
     write_whole({path: fill})
     return [path]
@@ -66,12 +70,14 @@ def _write_arrays(stream: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
 
 
 def _write_table(
-    stream: IO[bytes], ids: np.ndarray, rows: np.ndarray, id_name: str
+    stream: IO[bytes], ids: np.ndarray, rows: np.ndarray, beside: Beside
 ) -> None:
     arrow = package("pyarrow", "Parquet")
     parquet = package("pyarrow.parquet", "Parquet")
     values: Any = arrow.array(np.ascontiguousarray(rows).reshape(-1))
     lists = arrow.FixedSizeListArray.from_arrays(values, rows.shape[1])
-    table = arrow.table({id_name: ids, ROWS: lists})
+    table = arrow.table({beside.id_name: ids, ROWS: lists, **beside.columns})
     size = max(1, GROUP // max(4 * rows.shape[1], 1))
-    parquet.write_table(table, stream, row_group_size=size, use_dictionary=[id_name])
+    parquet.write_table(
+        table, stream, row_group_size=size, use_dictionary=[beside.id_name]
+    )

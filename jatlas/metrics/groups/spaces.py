@@ -1,11 +1,12 @@
 """Measures of all pairs of many spaces."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, layout
@@ -45,6 +46,8 @@ _SYMMETRIC = {
     *(mean_squared_cca, svcca, mutual_neighbors, jaccard_neighbors),
     *(rank_biased_neighbors, rsa, self_similarity_correlation),
 }
+# These are quicker without a mask. A function of another may need the one it expects.
+_TAKE_NO_MASK = _SYMMETRIC | {cknna}
 
 
 class SpaceMatrices(NamedTuple):
@@ -113,14 +116,14 @@ def compare_spaces(
         second = _side("other", other, "other_presence", other_presence)
         arrays.check_equal(
             "the number of samples N of spaces and other",
-            [first.rows.shape[1], second.rows.shape[1]],
+            [first.shape[1], second.shape[1]],
             "Row n must be the same sample in all spaces.",
         )
     dtype = jnp.result_type(
         *(group.spaces for side in (first, second) for group in side.groups),
         jnp.float32,
     )
-    counts = _counts(first.rows.astype(dtype), second.rows.astype(dtype))
+    counts = _counts(_marked(first), _marked(second), dtype)
     values = {
         name: _matrix(measure, first, second, other is None, dtype)
         for name, measure in _named(measures).items()
@@ -131,16 +134,23 @@ def compare_spaces(
 class _Group(NamedTuple):
     """Spaces of one width, which of all they are, and their samples."""
 
-    members: list[int]
+    members: Int[np.ndarray, " G"]
     spaces: Float[Array, "G N D"]
-    rows: Bool[Array, "G N"]
+    rows: Bool[Array, "G N"] | None
 
 
 class _Side(NamedTuple):
-    """Spaces by their widths, and which samples each has."""
+    """Spaces by their widths, and which samples each has.
+
+    Attributes:
+        groups: the spaces of each width.
+        shape: M and N.
+        rows: (M, N); None where each has all.
+    """
 
     groups: list[_Group]
-    rows: Bool[Array, "M N"]
+    shape: tuple[int, int]
+    rows: Bool[Array, "M N"] | None
 
 
 def _side(name: str, spaces: Any, mask: str, presence: AnyArray | None) -> _Side:
@@ -155,17 +165,18 @@ def _side(name: str, spaces: Any, mask: str, presence: AnyArray | None) -> _Side
     arrays.check_equal(f"the number of samples N of {name}", sizes, advice)
     shape = len(sizes), sizes[0]
     arrays.check_mask(mask, presence, shape, "(M, N)")
-    rows = jnp.ones(shape, bool) if presence is None else jnp.asarray(presence)
+    rows = None if presence is None else jnp.asarray(presence)
     widths: dict[tuple[int, str], list[int]] = {}
     for m, space in enumerate(shown):
         widths.setdefault((space.shape[1], str(space.dtype)), []).append(m)
     if len(widths) == 1:
-        return _Side([_Group(list(range(len(sizes))), _stacked(spaces), rows)], rows)
-    groups = [
-        _Group(some, _stacked([spaces[m] for m in some]), rows[jnp.array(some)])
-        for some in widths.values()
-    ]
-    return _Side(groups, rows)
+        whole = _Group(np.arange(len(sizes)), _stacked(spaces), rows)
+        return _Side([whole], shape, rows)
+    groups = []
+    for some in map(np.array, widths.values()):
+        marked = None if rows is None else rows[some]
+        groups.append(_Group(some, _stacked([spaces[m] for m in some]), marked))
+    return _Side(groups, shape, rows)
 
 
 def _shown(spaces: Any) -> list[Any]:
@@ -182,12 +193,17 @@ def _stacked(spaces: Any) -> Array:
     return jnp.stack([jnp.asarray(space) for space in spaces])
 
 
-@jax.jit
+def _marked(side: _Side) -> Bool[AnyArray, "M N"]:
+    """Which samples each space of a side has."""
+    return np.ones(side.shape, bool) if side.rows is None else side.rows
+
+
+@partial(jax.jit, static_argnames="dtype")
 @layout.automatic()
 def _counts(
-    rows: Float[Array, "M N"], columns: Float[Array, "K N"]
+    rows: Bool[Array, "M N"], columns: Bool[Array, "K N"], dtype: jnp.dtype
 ) -> Float[Array, "M K"]:
-    return arrays.matmul(rows, columns.T)
+    return arrays.matmul(rows.astype(dtype), columns.T.astype(dtype))
 
 
 def _named(measures: Sequence[str] | Mapping[str, Measure]) -> dict[str, Measure]:
@@ -221,24 +237,36 @@ def _matrix(
     """The values of all pairs, by the widths of the spaces."""
     program = _program(measure)
     mirrored = same and program.function in _SYMMETRIC
-    result = jnp.zeros((len(first.rows), len(second.rows)), dtype)
+    # Places are made on the host: as arrays of JAX they would take longer than small
+    # spaces take to be measured.
+    places = np.zeros((first.shape[0], second.shape[0]), np.int32)
+    values: list[Array] = []
+    start = 0
     for a, one in enumerate(first.groups):
         for b, other in enumerate(second.groups[a if mirrored else 0 :]):
-            within = mirrored and b == 0
-            pairs = [
-                (i, j)
-                for i in range(len(one.members))
-                for j in range(i if within else 0, len(other.members))
-            ]
-            i, j = jnp.array(pairs).T
-            values = _of_pairs(
-                program, one.spaces, one.rows, other.spaces, other.rows, i, j
-            ).astype(dtype)
-            m, k = jnp.array(one.members)[i], jnp.array(other.members)[j]
-            result = result.at[m, k].set(values)
+            m = np.repeat(one.members, len(other.members))
+            k = np.tile(other.members, len(one.members))
+            half = None
+            if mirrored and b == 0:
+                half = np.flatnonzero(m <= k).astype(np.int32)
+                m, k = m[half], k[half]
+            sides = one.spaces, one.rows, other.spaces, other.rows
+            values.append(_of_pairs(program, *sides, half))
+            end = start + m.size
+            places[m, k] = np.arange(start, end)
             if mirrored:
-                result = result.at[k, m].set(values)
-    return result
+                places[k, m] = places[m, k]
+            start = end
+    return _placed(values, places, dtype)
+
+
+@partial(jax.jit, static_argnames="dtype")
+@layout.automatic()
+def _placed(
+    values: list[Float[Array, " _"]], places: Int[Array, "M K"], dtype: jnp.dtype
+) -> Float[Array, "M K"]:
+    """All values, each where its pairs are."""
+    return jnp.concatenate([some.astype(dtype) for some in values])[places]
 
 
 @partial(jax.jit, static_argnames="program")
@@ -246,21 +274,25 @@ def _matrix(
 def _of_pairs(
     program: _Program,
     x: Float[Array, "G N D1"],
-    rows_x: Bool[Array, "G N"],
+    rows_x: Bool[Array, "G N"] | None,
     y: Float[Array, "H N D2"],
-    rows_y: Bool[Array, "H N"],
-    m: Int[Array, " P"],
-    k: Int[Array, " P"],
+    rows_y: Bool[Array, "H N"] | None,
+    pairs: Int[Array, " P"] | None,
 ) -> Float[Array, " P"]:
-    """A measure of pairs, one after another.
+    """A measure of pairs, one after another; all if None.
 
-    Each is made again for the gradient.
+    Pair i H + j is of x[i] and y[j]. Each is made again for the gradient.
     """
+    if pairs is None:
+        pairs = jnp.arange(len(x) * len(y))
 
     @jax.checkpoint
-    def value(pair: tuple[Array, Array]) -> Float[Array, ""]:
-        i, j = pair
-        where = rows_x[i] & rows_y[j]
+    def value(pair: Int[Array, ""]) -> Float[Array, ""]:
+        i, j = pair // len(y), pair % len(y)
+        masks = [r[n] for r, n in ((rows_x, i), (rows_y, j)) if r is not None]
+        if not masks and program.function not in _TAKE_NO_MASK:
+            masks = [jnp.ones(x.shape[1], bool)]
+        where = reduce(jnp.logical_and, masks) if masks else None
         return program.function(x[i], y[j], where=where, **dict(program.options))
 
-    return jax.lax.map(value, (m, k))
+    return jax.lax.map(value, pairs)

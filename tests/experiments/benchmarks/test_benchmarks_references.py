@@ -9,7 +9,7 @@ import pytest
 
 import jatlas
 from experiments.benchmarks import measure, reference_measures, references
-from experiments.benchmarks.jobs import measures, merge, reference_probes
+from experiments.benchmarks.jobs import measures, merge, pairs, reference_probes
 from experiments.benchmarks.jobs.cka import spaces
 from experiments.benchmarks.measure import Bench
 
@@ -88,6 +88,7 @@ def test_mutual_neighbours(pair):
 def test_published_forms_of_measures(pair, case):
     ours, theirs = float(case.ours(*pair)), case.formula(np, *pair)
     of_counts = {"RSA, Spearman", "Jaccard of neighbors", "rank-biased overlap"}
+    of_counts |= {"cycles of neighbors"}
     assert theirs.dtype == np.float32 or case.name in of_counts
     assert math.isclose(theirs, ours, rel_tol=1e-4, abs_tol=1e-5)
 
@@ -99,6 +100,23 @@ def test_kendalls_correlation_and_the_matrix_of_all_pairs(pair):
     matrix = reference_measures.cka_matrix(np, np.stack(pair))
     ours = jatlas.metrics.compare_spaces(np.stack(pair)).values["cka"]
     np.testing.assert_allclose(matrix, ours, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [pairs.by_neighbors, pairs.by_transport])
+def test_simple_forms_find_the_partners_where_enough_pairs_are_known(form):
+    arrays, right = pairs.sides(150, 24, 64)
+    assert np.mean(form(*arrays) == right) > 0.95
+    assert np.mean(form(*(x[:, :2] for x in arrays)) == right) < 0.1
+
+
+@pytest.mark.slow
+def test_grown_anchors_are_right_where_noise_leads_mutual_neighbors_astray():
+    row = pairs.grown(Bench(quick=True, repeats=1, torch=None), 300, 8, 64)
+    little, much = list(row["values"].values())[:3], list(row["values"].values())[3:]
+    assert min(little) > 0.9  # of all forms
+    ours, neighbors, _ = much
+    assert ours > 0.9
+    assert neighbors < 0.5
 
 
 @pytest.mark.parametrize("formula", [references.merge, references.cka_by_products])

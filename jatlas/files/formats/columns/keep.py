@@ -72,10 +72,13 @@ def read_beside(
 
 
 def beside_of(
-    sources: Sequence[Source], samples: np.ndarray, keep: Sequence[str] = ()
+    sources: Sequence[Source],
+    samples: np.ndarray,
+    keep: Sequence[str] = (),
+    taken: Sequence[str] = TAKEN,
 ) -> Beside:
-    """`read_beside` of files that are open."""
-    id_name = check_keep(sources, keep, values=False)
+    """`read_beside` of files that are open, for a table with columns `taken`."""
+    id_name = check_keep(sources, keep, values=False, taken=taken)
     whose = [("the atlas", samples), *((str(s.path), s.ids) for s in sources)]
     names.check_one_kind([(name, names.kind_of(ids)) for name, ids in whose])
     charts = [_chart_values(source, samples, keep) for source in sources if keep]
@@ -91,21 +94,23 @@ def check_keep(
     say: Say = quiet,
     *,
     values: bool = True,
+    taken: Sequence[str] = TAKEN,
 ) -> str:
     """The name of the ids, once all columns can be kept.
 
     The types of the files' columns are looked at; values too where files have a column
-    in several types, unless `values` is False.
+    in several types, unless `values` is False. The table has columns named as `taken`.
 
     Raises:
         ValueError: as `read_beside`.
     """
     if isinstance(keep, str):
         raise ValueError(f"keep is a list of columns; for one give [{keep!r}].")
-    if clash := [name for name in keep if name in TAKEN]:
-        raise ValueError(f"--keep {clash[0]}: the atlas has a column of that name.")
+    whose = "the atlas" if taken is TAKEN else "the table"
+    if clash := [name for name in keep if name in taken]:
+        raise ValueError(f"--keep {clash[0]}: {whose} has a column of that name.")
     of_file = sources[0].rows.id_name
-    id_name = "id" if of_file in TAKEN else of_file
+    id_name = "id" if of_file in taken else of_file
     if of_file in keep:
         raise ValueError(
             f"--keep {of_file}: it is the column of ids, which the table has anyway."
@@ -113,7 +118,7 @@ def check_keep(
     if id_name in keep:
         raise ValueError(
             f"--keep {id_name}: the table has its ids under that name, as {of_file!r} "
-            "is a column of the atlas. Rename one of the two in the file."
+            f"is a column of {whose}. Rename one of the two in the file."
         )
     if keep:
         _check_columns(sources, keep, say, values)
