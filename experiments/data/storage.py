@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -32,7 +32,18 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """`write` for arrays by name, an .npz without pickles."""
-    write(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
+    write(path, lambda stream: write_npz(stream, arrays))
+
+
+def write_npz(stream: IO[bytes], arrays: dict[str, Any]) -> None:
+    """`numpy.savez` without pickles, which NumPy before 2.1 cannot be told.
+
+    Raises:
+        ValueError: if an array is of objects.
+    """
+    if objects := [name for name, x in arrays.items() if np.asarray(x).dtype.hasobject]:
+        raise ValueError(f"arrays of objects are not written: {objects}.")
+    np.savez(stream, **arrays)
 
 
 def clear_partial(folder: Path) -> None:

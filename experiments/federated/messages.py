@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 import jatlas
+from experiments.data import storage
 from jatlas import Probe
 from jatlas.running.atlas import AtlasState
 
@@ -202,7 +203,7 @@ def unpack_head(content: bytes) -> Head:
 def pack_arrays(arrays: dict[str, Any]) -> bytes:
     """An .npz of these, without pickles."""
     stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
+    storage.write_npz(stream, arrays)
     return stream.getvalue()
 
 

@@ -54,7 +54,8 @@ def rsa(
         A scalar in [-1, 1] up to rounding, in float32 or wider. NaN for fewer than
         three samples, or where all pairs of a space are equally unlike. A row without a
         direction (zero, or of equal features for "correlation") is taken to be at a
-        right angle to all. Gradients are finite everywhere.
+        right angle to all that have one, and equal to others without. Gradients are
+        finite everywhere.
 
     Raises:
         ValueError: if x and y are not floating point matrices of one N, the
@@ -114,15 +115,18 @@ def _of_squares(
 
 def _prepared(
     x: Float[Array, "N D"], rows: Bool[Array, " N"], dissimilarity: str
-) -> Float[Array, "N D"]:
+) -> Float[Array, "N _"]:
     """Rows whose squared distances tell how unlike they are."""
     x, _ = arrays.rescaled(x, rows)
     if dissimilarity == "euclidean":
         return x
     if dissimilarity == "correlation":
         x = arrays.center(x.T, jnp.ones(x.shape[1], bool))[0].T
-    # Of unit rows, |u - v|^2 / 2 = 1 - u.v
-    return arrays.unit(x) / jnp.sqrt(jnp.asarray(2, x.dtype))
+    # Of unit rows, |u - v|^2 / 2 = 1 - u.v; what has no direction gets one more.
+    units = arrays.unit(x)
+    without = ~jnp.any(units != 0, axis=1, keepdims=True)
+    units = jnp.concatenate([units, without.astype(x.dtype)], axis=1)
+    return units / jnp.sqrt(jnp.asarray(2, x.dtype))
 
 
 def _unlike(

@@ -167,6 +167,31 @@ def test_rsa_is_its_definition(kind, method):
     assert float(form(*masked, where=kept)) == pytest.approx(exact, abs=2e-6)
 
 
+@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
+@pytest.mark.parametrize("kind", ["correlation", "cosine"])
+@pytest.mark.parametrize("num", [12, 40])
+def test_what_has_no_direction_is_at_a_right_angle_to_all(kind, method, num):
+    x, y = (s[:num].copy() for s in pair())
+    flat = 0.1 if kind == "correlation" else 0.0
+    x[3] = x[7] = flat
+
+    def unlike(rows):
+        if kind == "correlation":
+            rows = rows - rows.mean(axis=1, keepdims=True)
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        units = np.where(length > 1e-6, rows / np.where(length > 0, length, 1), 0)
+        return 1 - units @ units.T
+
+    one, other = unlike(np.float64(x)), unlike(np.float64(y))
+    one[3, 7] = one[7, 3] = 0  # equal to each other
+    above = np.triu_indices(num, 1)
+    correlation = {"pearson": pearsonr, "spearman": spearmanr, "kendall": kendalltau}
+    exact = correlation[method](one[above], other[above])[0]
+    value = rsa(x, y, dissimilarity=kind, method=method)
+    # What differs by rounding is tied, which moves some ranks.
+    assert float(value) == pytest.approx(exact, abs=1e-5)
+
+
 @pytest.mark.parametrize("method", ["spearman", "kendall"])
 def test_equal_dissimilarities_share_their_rank(method):
     x, y = (np.round(s[:, :2]) for s in pair())

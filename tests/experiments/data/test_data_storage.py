@@ -52,6 +52,17 @@ def test_a_damaged_file_is_named(tmp_path, content):
     assert str(e.value).startswith(str(file))
 
 
+def test_a_pickle_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"objects are not written: \['b'\]"):
+        storage.write_arrays(
+            tmp_path / "a.npz", {"a": np.ones(2), "b": np.array([{}], object)}
+        )
+    assert list(tmp_path.iterdir()) == []
+    storage.write_arrays(tmp_path / "a.npz", {"a": np.ones(2)})
+    with np.load(tmp_path / "a.npz") as arrays:  # and nothing else, as by old NumPy
+        assert arrays.files == ["a"]
+
+
 def test_a_pickle_is_not_read(tmp_path):
     np.savez(tmp_path / "x.npz", evil=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
