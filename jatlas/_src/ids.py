@@ -18,7 +18,7 @@ _BEGIN, _END = 37, 20  # of long ids in messages; files of a folder differ at th
 
 
 def short(value: Any) -> Any:
-    """An id for a message, its middle left out if it is long.
+    """An id for a message, its middle left out if long.
 
     >>> short("x" * 50 + "y" * 50)
     'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...yyyyyyyyyyyyyyyyyyyy'
@@ -122,7 +122,7 @@ def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
 
 
 def _find_text(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
-    """`find` in texts of two widths, of which NumPy would widen the narrow ones.
+    """`find` in texts of two widths; NumPy would widen the narrow ones.
 
     Only those that both have the width for can be the same.
     """

@@ -13,7 +13,7 @@ INTEGERS, TEXT = "integers", "text"
 
 
 def given_ids(whose: str, ids: Any) -> np.ndarray:
-    """Ids as a function is given them, also in a list, as a vector.
+    """Ids as they are given, also in a list, as a vector.
 
     Raises:
         ValueError: if they are no vector of integers or of text, or are masked.
