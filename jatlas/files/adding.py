@@ -1,9 +1,12 @@
 """Join a new chart to an atlas, or append samples."""
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Bool, Int
 
 from jatlas._src import arrays, border
+from jatlas._src.ids import few, union
 from jatlas.files.coordinates import through_nystroem
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import check_ids, check_one_kind, near_ids
@@ -20,7 +23,6 @@ from jatlas.files.readers import File, Reading, open_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
 from jatlas.files.sums import add_rows, disagreement, running_of
-from jatlas.merging.assembly import union
 
 
 @border.promoting
@@ -115,7 +117,7 @@ def grown_atlas(
     kinds = [("the atlas", check_ids("the ids of the atlas", atlas.ids))]
     check_one_kind([*kinds, (str(source.path), check_ids("its ids", source.ids))])
     advance = counted(progress, 2 * source.ids.size)
-    every, (_, place) = union([atlas.ids, source.ids])
+    every, (_, place) = union([atlas.ids, source.ids], partial(_id_text, source))
     for warning in near_ids(every):
         say(f"warning: {warning}")
     new = every.size - atlas.ids.size
@@ -144,6 +146,11 @@ def grown_atlas(
     )
     check_atlas(grown)
     return grown
+
+
+def _id_text(source: Source, number: int, row: int) -> str:
+    """An id in messages, of the atlas or of the file."""
+    return source.id_text(row) if number else f"the atlas: the id in row {row}"
 
 
 def _joined(
@@ -180,7 +187,7 @@ def _appended(
     if others.size and atlas.recipe.nystroem is not None:
         raise BadFile(
             f"{source.path}: the atlas has {others.size} of its samples from other "
-            f"charts ({source.ids[others[:10]].tolist()}), and in Nystroem coordinates "
+            f"charts ({few(source.ids[others])}), and in Nystroem coordinates "
             "what charts say of a sample is no longer told apart. Leave them out, or "
             "merge all files again."
         )

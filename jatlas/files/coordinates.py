@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jatlas._src.arrays import AnyArray
+from jatlas._src.ids import short
 from jatlas.files import maps
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.sources import Source, batches
@@ -157,7 +158,7 @@ def relative_rows(
             path, row = source.place_of(start + int(bad[0]))
             raise BadFile(
                 f"{path}: the {recipe.similarity} similarities of row {row} are too "
-                f"large for float32 (id {source.ids[start + bad[0]].item()!r}); scale "
+                f"large for float32 (id {short(source.ids[start + bad[0]])!r}); scale "
                 "the embeddings down."
             )
         variation.add(x, values)

@@ -1,6 +1,7 @@
 """Merge files of embeddings, of any encoders, into one atlas."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def merge_files(
     embeddings: Names = None,
     reading: Reading | None = None,
     coordinates: str = RELATIVE,
-    anchors: str | None = None,
+    anchors: str | Path | None = None,
     similarity: str = "cosine",
     center: bool = False,
     whiten: bool = False,

@@ -83,7 +83,7 @@ def project_file(
     kinds = [("the anchors", check_ids("the ids of the anchors", known_ids))]
     check_one_kind([*kinds, (str(source.path), check_ids("its ids", source.ids))])
     known_by = [recipe.known_samples(m)[0] for m in range(len(recipe.anchors))]
-    for warning in near_ids(np.unique(np.concatenate([source.ids, *known_by]))):
+    for warning in near_ids(source.ids, *known_by):
         say(f"warning: {warning}")
     advance = counted(progress, 2 * source.ids.size)
     if chart is None:

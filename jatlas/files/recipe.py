@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jatlas._src.ids import short
 from jatlas.files.formats import names
 from jatlas.merging.relative import SIMILARITIES
 from jatlas.merging.transforms import Transform
@@ -126,7 +127,7 @@ def check_atlas(atlas: AtlasFile) -> None:
     if bad.size:
         raise ValueError(
             f"count must lie in 1..{most}, the number of charts; got "
-            f"{atlas.count[bad[0]]} in row {bad[0]} (id {atlas.ids[bad[0]].item()!r})."
+            f"{atlas.count[bad[0]]} in row {bad[0]} (id {short(atlas.ids[bad[0]])!r})."
         )
     alone = atlas.count == 1
     spread = atlas.disagreement
@@ -135,10 +136,9 @@ def check_atlas(atlas: AtlasFile) -> None:
     if bad.size:
         raise ValueError(
             "disagreement must be NaN for a sample in one chart, 0 or more for others; "
-            f"got {spread[bad[0]]} in row {bad[0]} (id {atlas.ids[bad[0]].item()!r}), "
+            f"got {spread[bad[0]]} in row {bad[0]} (id {short(atlas.ids[bad[0]])!r}), "
             f"of a sample in {atlas.count[bad[0]]}."
         )
-
     if atlas.presence is not None:
         _check("presence", atlas.presence, (size, most), "b")
         if not np.array_equal(atlas.presence.sum(axis=1), atlas.count):
@@ -207,10 +207,8 @@ def check_recipe(recipe: Recipe) -> None:
 
 def check_shrinkage(shrinkage: Any) -> None:
     """Raise ValueError unless it is None or from 0 to 1."""
-    if shrinkage is None:
-        return
     number = isinstance(shrinkage, int | float | np.floating | np.integer)
-    if not number or not 0 <= shrinkage <= 1:  # NaN is not
+    if shrinkage is not None and not (number and 0 <= shrinkage <= 1):  # nor NaN
         raise ValueError(
             f"shrinkage (--shrinkage) must be a number from 0 to 1, got {shrinkage!r}."
         )
@@ -237,6 +235,7 @@ def _check_consensus(recipe: Recipe) -> None:
     _check("the scales", maps.scales, (num_charts,), "f")
     _check("the agreement", maps.agreement, (None,), "f")
     for m, x in enumerate(recipe.anchors):
+        names.check_ids(f"the known ids of chart {m}", maps.known_ids[m])
         width, size = x.shape[1], maps.known_ids[m].size
         _check(f"the mean of chart {m}", maps.means[m], (width,), "f")
         weights = (width, maps.agreement.size)

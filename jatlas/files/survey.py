@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jatlas._src.ids import few, find
 from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import Place, chart_name, last_name
-from jatlas.files.formats.sources import LEAVE_OUT, Source, batches, say_notes
+from jatlas.files.formats.sources import LEAVE_OUT, Source, batches, say_notes, union_of
 from jatlas.files.readers import OPENERS
 from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
-from jatlas.merging.assembly import union
 
 _CONSENSUS = (
     "--coordinates consensus (coordinates='consensus') needs none, if two files at a "
@@ -64,13 +64,14 @@ def survey(sources: Sequence[Source]) -> Survey:
     """Line up the samples of files by their ids, without anchors.
 
     Raises:
-        ValueError: if ids are integers in one file and text in another.
+        ValueError: if ids are integers in one file and text in another, or one id is
+            so long that it would enlarge all of them.
     """
     if not sources:
         raise ValueError("there are no files to merge; give one at least.")
     kinds = [(str(s.path), names.check_ids("its ids", s.ids)) for s in sources]
     names.check_one_kind(kinds)
-    ids, places = union([source.ids for source in sources])
+    ids, places = union_of(sources)
     presence = np.zeros((len(sources), ids.size), bool)
     for m, place in enumerate(places):
         presence[m, place] = True
@@ -119,7 +120,7 @@ def redrawn(
     if not spec.startswith("shared:"):
         say(
             f"warning: {zero.sum()} anchors are zero in a chart, and tell nothing of "
-            f"its samples: {survey.ids[survey.anchors[zero]][:10].tolist()}. List "
+            f"its samples: {few(survey.ids[survey.anchors[zero]])}. List "
             "others as anchors."
         )
         return survey
@@ -238,7 +239,7 @@ def _anchors(
     if kind != "shared" or not number.isdecimal():
         return _anchors_in(Path(spec), survey, id_type)
     if not pool.any():
-        first = [(last_name(s.path), s.ids[:3].tolist()) for s in survey.sources]
+        first = [(last_name(s.path), few(s.ids, 3)) for s in survey.sources]
         raise TooFewCommon(
             "no id is in every file, so that there is nothing to merge them by; they "
             f"begin with {first}. Name a sample alike in all"
@@ -264,7 +265,7 @@ def _anchors_in(
         )
         if wanted.size == 0:
             raise ValueError("it is empty; expected the id of one anchor at least.")
-        places = names.find(survey.ids, wanted)
+        places = find(survey.ids, wanted)
         for m, source in enumerate(survey.sources):
             held = (places >= 0) & survey.presence[m, places]
             if not held.all():
@@ -275,6 +276,6 @@ def _anchors_in(
 def missing_anchors(path: Place, missing: np.ndarray) -> str:
     """The message about a chart's missing anchors, the first ten named."""
     return (
-        f"{missing.size} anchors are not in {path}: {missing[:10].tolist()}. Every "
+        f"{missing.size} anchors are not in {path}: {few(missing)}. Every "
         "chart must have every anchor."
     )

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 from jatlas._src.border import on_host
+from jatlas._src.ids import few, union
 from jatlas.merging.pool import check_anchors, repeated
 
 # Ids of text become an array in which all are as wide as the longest: so many
@@ -58,8 +59,9 @@ def assemble(charts: Sequence[tuple[Ids, AnyArray]]) -> Spaces:
         ValueError: if there are no charts, or a chart is no such pair, has no samples,
             ids that repeat, another number of ids than embeddings, or NaN or infinity
             in its embeddings (the first ten ids are named); if ids or embeddings are a
-            masked array, or the ids too long; if some ids are integers and others text,
-            as 1 and "1".
+            masked array, or one id is so long that all, as wide in an array, would take
+            far more memory than was given; if some ids are integers and others text, as
+            1 and "1".
 
     Example:
         >>> import numpy as np
@@ -124,7 +126,7 @@ def anchor_rows(
     unknown = [name for name in wanted.tolist() if name not in index]
     if unknown:
         raise ValueError(
-            f"{len(unknown)} anchors are in no chart: {unknown[:10]}; choose among "
+            f"{len(unknown)} anchors are in no chart: {few(unknown)}; choose among "
             f"the {len(index)} ids of the charts."
         )
     rows = np.array([index[name] for name in wanted.tolist()], int)
@@ -154,13 +156,13 @@ def _chart(m: int, chart: tuple[Ids, AnyArray]) -> tuple[np.ndarray, np.ndarray]
     if twice.size:
         raise ValueError(
             f"{twice.size} ids occur more than once in chart {m}: "
-            f"{twice[:10].tolist()}; keep one row of each."
+            f"{few(twice)}; keep one row of each."
         )
     bad = names[~np.isfinite(x).all(axis=1)]
     if bad.size:
         raise ValueError(
             f"NaN or infinity in {bad.size} embeddings of chart {m}: ids "
-            f"{bad[:10].tolist()}. Leave these rows out: the samples are then absent."
+            f"{few(bad)}. Leave these rows out: the samples are then absent."
         )
     return names, x
 
@@ -186,20 +188,7 @@ def _union(
     common = np.result_type(*(some.dtype for some in names))
     if common.kind not in _KINDS:
         raise ValueError("ids of int64 and uint64 have no common type; convert them.")
-    return union([some.astype(common) for some in names])
-
-
-def union(
-    ids: Sequence[np.ndarray],
-) -> tuple[np.ndarray, tuple[Int[np.ndarray, " _"], ...]]:
-    """All ids by first appearance, and each chart's positions among them."""
-    every = np.concatenate(ids)
-    values, first, which = np.unique(every, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    ranks = np.empty_like(order)
-    ranks[order] = np.arange(order.size)
-    ends = np.cumsum([some.size for some in ids])[:-1]
-    return values[order], tuple(np.split(ranks[which], ends))
+    return union(names, given=sum(some.nbytes for some in names))
 
 
 def _ids(ids: Ids, whose: str) -> np.ndarray:

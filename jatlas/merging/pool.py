@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 from jatlas._src.border import on_host
+from jatlas._src.ids import few
 
 Stacked = Float[AnyArray, "M N D"] | Sequence[Float[AnyArray, "N _"]]
 
@@ -165,7 +166,7 @@ def _refuse(bad: np.ndarray, what: str, held: np.ndarray | None = None) -> None:
         return
     counts = "" if held is None else f" (by chart: {held.sum(axis=1).tolist()} have it)"
     raise ValueError(
-        f"{bad.size} {what}: {bad[:10].tolist()}{counts}. All charts must share the "
+        f"{bad.size} {what}: {few(bad)}{counts}. All charts must share the "
         "same anchors, each known to all or, in training, to none; choose them from "
         "`anchor_pool`."
     )

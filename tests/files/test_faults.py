@@ -9,9 +9,11 @@ import sys
 import time
 import tracemalloc
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import jax
 import ml_dtypes
 import numpy as np
 import pyarrow as arrow
@@ -24,12 +26,23 @@ from safetensors.numpy import save_file
 import jatlas
 from jatlas.cli import interrupts
 from jatlas.cli.commands import main
-from jatlas.files import quality
+from jatlas.files import (
+    Reading,
+    add_file,
+    evaluate_files,
+    merge_files,
+    merge_to_folder,
+    nearest_samples,
+    project_file,
+    quality,
+    translate_file,
+)
 from jatlas.files.comparison.comparing import compare_files
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.columns import ipc_buffers, parquet_pages
 from jatlas.files.formats.columns.keep import read_beside
 from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.names import given_ids, near_ids
 from jatlas.files.readers import open_embeddings, read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save
@@ -173,6 +186,156 @@ def test_one_long_id_does_not_fill_the_memory(tmp_path, name, write):
     tracemalloc.stop()
     write(tmp_path / name, long_ids(2_000))  # that many can be had
     assert open_embeddings(tmp_path / name).ids[-1] == "y" * 2_000
+
+
+SHORT = np.array([f"s{n}" for n in range(4000)])
+LONG = np.array([*SHORT[:39], "x" * 50_000])
+REFUSED = r"long.npz: the id in row 39 has 50,000 characters \('xxx.*800,200,000 bytes"
+
+
+@contextmanager
+def within_memory(most=2**27):
+    """What is done inside takes less; an array of all ids took 800 MB."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture
+def short_and_long(tmp_path):
+    """A file of many short ids, and two of a few ids, one of them long."""
+    draw = np.random.default_rng(0).normal
+    files = {"short": SHORT, "long": LONG, "other": LONG, "brief": SHORT}
+    for name, ids in files.items():
+        x = draw(size=(ids.size, 4)).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", id=ids, x=x, title=np.arange(ids.size))
+    (tmp_path / "anchors.txt").write_text("\n".join(SHORT[:8]))
+    return tmp_path
+
+
+def merged(folder, *names):
+    files = [folder / f"{name}.npz" for name in names]
+    return merge_files(files, anchors=str(folder / "anchors.txt"))
+
+
+def test_one_long_id_in_another_file_does_not_fill_the_memory(short_and_long):
+    short, long = (short_and_long / f"{name}.npz" for name in ("short", "long"))
+    atlas = merged(short_and_long, "short", "brief")
+    calls = [
+        lambda: merge_files([short, long]),
+        lambda: merge_files([long, short], coordinates="consensus"),
+        lambda: merge_to_folder(short_and_long / "atlas", [short, long]),
+        lambda: evaluate_files([short, long]),
+        lambda: translate_file(long, to=short),
+        lambda: translate_file(short, to=long),
+        lambda: add_file(atlas, long),
+    ]
+    for call in calls:
+        with within_memory(), pytest.raises(ValueError, match=REFUSED) as caught:
+            call()
+        assert len(str(caught.value)) < 600
+
+
+def test_one_long_id_is_looked_for_among_short_ones(short_and_long):
+    folder = short_and_long
+    short, long = folder / "short.npz", folder / "long.npz"
+    atlas = merged(folder, "short", "brief")
+    recipe = merged(folder, "long", "other").recipe
+    with within_memory():
+        linear = {"measures": ["cka-linear"], "permutations": 1}
+        assert compare_files([short, long], **linear).common == 39
+        assert project_file(recipe, short, chart=None).ids.tolist() == SHORT.tolist()
+        assert project_file(atlas.recipe, long, chart=None).ids[-1] == "x" * 50_000
+        titles = read_beside([short], LONG, ["title"]).columns["title"].to_pylist()
+        assert titles == [*range(39), None]
+        titles = read_beside([long], SHORT, ["title"]).columns["title"].to_pylist()
+        assert titles == [*range(39), *[None] * 3961]
+        with pytest.raises(ValueError, match=r"no sample 'x*\.{3}x*' in") as caught:
+            nearest_samples(atlas, "x" * 50_000)
+        assert len(str(caught.value)) < 200
+        (folder / "anchors.txt").write_text("\n".join(LONG))
+        with pytest.raises(ValueError, match="1 anchors are not in") as caught:
+            merged(folder, "short", "brief")
+        assert len(str(caught.value)) < 400
+
+
+def test_one_long_id_in_a_part_does_not_fill_the_memory(tmp_path):
+    np.savez(tmp_path / "1.npz", id=SHORT, x=np.ones((4000, 2)))
+    np.savez(tmp_path / "2.npz", id=LONG[39:], x=np.ones((1, 2)))
+    message = r"the id in row 0 of .*2.npz has 50,000 characters \('xx.*800,200,000"
+    with within_memory(2**25), pytest.raises(ValueError, match=message):
+        read_embeddings(tmp_path)
+
+
+def test_long_ids_are_cut_in_messages(tmp_path):
+    ids = np.array([f"{n}/" + "x" * 3000 + f"/{n}" for n in range(12)])
+    x = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    np.savez(tmp_path / "b.npz", id=ids[::-1], x=x)
+    np.savez(tmp_path / "twice.npz", id=ids.repeat(2), x=np.ones((24, 3)))
+    np.savez(tmp_path / "nan.npz", id=ids, x=np.full((12, 3), np.nan))
+    np.savez(tmp_path / "far.npz", id=np.char.add(ids, "?"), x=x)
+    table = arrow.table({"id": ids, "x": [[1.0, None]] * 12})
+    parquet.write_table(table, tmp_path / "null.parquet")
+    calls = [
+        lambda: read_embeddings(tmp_path / "twice.npz"),
+        lambda: read_embeddings(tmp_path / "nan.npz"),
+        lambda: read_embeddings(tmp_path / "null.parquet"),
+        lambda: read_embeddings(tmp_path / "b.npz", reading=Reading("integers")),
+        lambda: compare_files([tmp_path / "b.npz", tmp_path / "far.npz"]),
+        lambda: merge_files([tmp_path / "b.npz", tmp_path / "far.npz"]),
+        lambda: assemble([(ids.repeat(2), np.ones((24, 3)))]),
+        lambda: assemble([(ids, np.full((12, 3), np.nan))]),
+        lambda: jatlas.anchor_rows(assemble([(ids, x)]), np.char.add(ids, "?")),
+        lambda: jatlas.anchor_rows(assemble([(ids, x)]), ids.repeat(2)),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"x\.\.\.x") as caught:
+            call()
+        assert len(str(caught.value)) < 1500
+    assert max(map(len, near_ids(ids, np.char.add(ids, " ")))) < 500
+
+
+def test_samples_may_come_in_a_list(tmp_path):
+    np.savez(tmp_path / "text.npz", id=["a", "b"], x=np.eye(2), title=[1, 2])
+    np.savez(tmp_path / "whole.npz", id=[7, 8], x=np.eye(2), title=[1, 2])
+    text, whole = [tmp_path / "text.npz"], [tmp_path / "whole.npz"]
+    for files, samples in (
+        (text, ["b", "a"]),
+        (text, ("b", "a")),
+        (text, np.array(["b", "a"])),
+        (whole, [8, 7]),
+        (whole, range(8, 6, -1)),
+        (whole, jax.numpy.array([8, 7])),
+    ):
+        columns = read_beside(files, samples, ["title"]).columns
+        assert columns["title"].to_pylist() == [2, 1]
+    for bad in ([1, "1"], [1.5], [["a"]], "ab", b"ab", {"a"}, None, np.eye(2)):
+        with pytest.raises(ValueError, match="samples must be a vector of integers or"):
+            given_ids("samples", bad)
+    with pytest.raises(ValueError, match=r"the atlas are integers, those of .* text"):
+        read_beside(text, [1, 2], ["title"])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_ids_of_another_form_are_refused_in_words(tmp_path):
+    np.savez(tmp_path / "a.npz", id=NAMES, x=X)
+    np.savez(tmp_path / "b.npz", id=NAMES, x=X[:, ::-1])
+    files = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for anchors in (list(NAMES), NAMES, 3):
+        with pytest.raises(ValueError, match=r"anchors must be .*np\.save"):
+            merge_files(files, anchors=anchors)
+    (tmp_path / "anchors.txt").write_text("\n".join(NAMES))
+    atlas = merge_files(files, anchors=tmp_path / "anchors.txt")
+    assert atlas.recipe.anchor_ids.tolist() == NAMES.tolist()
+    for sample in (["s1", "s2"], NAMES):
+        with pytest.raises(ValueError, match="must be the id of one sample, got"):
+            nearest_samples(atlas, sample)
+    whole = atlas._replace(ids=np.arange(N))
+    with pytest.raises(ValueError, match="there is no sample None in the atlas"):
+        nearest_samples(whole, None)
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """Assembly against one dictionary a chart, and every refusal by its message."""
 
+import tracemalloc
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jatlas._src.ids import find, in_proportion, union
 from jatlas.merging.assembly import anchor_rows, assemble
 from jatlas.merging.product import merge
 
@@ -319,3 +322,50 @@ def test_one_long_id_does_not_fill_the_memory():
         assemble([(names, x)])
     names[7] = "x" * 5_000  # 80 MB
     assert assemble([(names, x)]).ids[7] == names[7]
+
+
+def test_one_long_id_of_another_chart_does_not_fill_the_memory():
+    short = np.array([f"id {n}" for n in range(4000)])
+    long = np.array([*short[:39], "x" * 50_000])
+    x = np.ones((4000, 2), np.float32)
+    message = "the id in row 39 of chart 1 has 50,000 characters .*xxx.*[28]00,.*bytes"
+    for coded in (False, True):
+        names = [np.strings.encode(ids) if coded else ids for ids in (short, long)]
+        tracemalloc.start()
+        with refused(message):
+            assemble([(names[0], x), (names[1], x[:40])])
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_ids_that_charts_share_take_their_room_once(kind):
+    draw = np.random.default_rng(0)
+    sizes = 2 ** np.arange(13)
+    names = [f"{n} " + "é" * int(draw.choice(sizes[:4])) for n in range(2000)]
+    long = [*names[5:20], *(f"{n}"[0] * int(n) for n in sizes), "", "é"]
+    charts = [draw.permutation(some) for some in (names, names, long)]
+    if kind == "S":
+        charts = [np.strings.encode(ids, "utf-8") for ids in charts]
+    else:  # in one array they would be out of proportion
+        lengths = [np.strings.str_len(ids) for ids in charts]
+        assert not in_proportion(np.concatenate(lengths), 4)
+    ids, places = union(charts)
+    every = [name for some in charts for name in some.tolist()]
+    wanted = list(dict.fromkeys(every))
+    assert ids.tolist() == wanted
+    index = {name: n for n, name in enumerate(wanted)}
+    for some, place in zip(charts, places, strict=True):
+        assert place.tolist() == [index[name] for name in some.tolist()]
+
+
+def test_texts_of_any_widths_are_found():
+    draw = np.random.default_rng(0)
+    texts = ["", *("ab"[n % 2] * (n % 7) + str(n) for n in range(40)), "é", "é" * 9]
+    for size in (1, 5, 20):
+        for most in (1, 4, 40):
+            ids = np.array(sorted(draw.permutation(texts)[:size], key=len))
+            wanted = np.array([some[:most] for some in draw.permutation(texts)])
+            among = {name: n for n, name in enumerate(ids.tolist())}
+            expected = [among.get(name, -1) for name in wanted.tolist()]
+            assert find(ids, wanted).tolist() == expected

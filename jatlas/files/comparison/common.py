@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Int
 
-from jatlas.files.formats.names import check_ids, check_one_kind, find
+from jatlas._src.ids import find
+from jatlas.files.formats.names import check_ids, check_one_kind
 from jatlas.files.formats.sources import Source, few_common
 
 

@@ -1,7 +1,7 @@
 """Compare files of embeddings on the samples that they share."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial, reduce
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -268,8 +268,7 @@ def _describe(sources: Sequence[Source], say: Say) -> None:
     """Say which columns and rows were taken, and warnings."""
     say_notes(sources, say)
     if len({source.ids.dtype.kind for source in sources}) == 1:
-        every = reduce(np.union1d, [source.ids for source in sources])
-        for warning in near_ids(every):
+        for warning in near_ids(*(source.ids for source in sources)):
             say(f"warning: {warning}")
 
 

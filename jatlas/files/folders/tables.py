@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jatlas._src.ids import joined
 from jatlas.files.folders.layout import (
     RECIPE,
     part_path,
@@ -124,10 +125,14 @@ def read_atlas(folder: Path) -> AtlasFile:
             merged[start : start + len(part.merged)] = part.merged
         start += len(part.merged)
         others.append(part._replace(merged=part.merged[:0]))
+
+    def whose(part: int, row: int) -> str:
+        return f"the id in row {row} of {files[part].name}"
+
     with faults_of(folder):
         presence = [part.presence for part in others if part.presence is not None]
         atlas = AtlasFile(
-            np.concatenate([part.ids for part in others]),
+            joined([part.ids for part in others], whose),
             merged,
             np.concatenate([part.count for part in others]),
             np.concatenate([part.disagreement for part in others]),

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from jatlas._src.ids import find
 from jatlas.files.coordinates import through_nystroem
 from jatlas.files.folders.spilling import Batch, read_part, write_by_part
 from jatlas.files.folders.tables import write_part
 from jatlas.files.formats import atlas_tensors
 from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.faults import BadFile, package
-from jatlas.files.formats.names import find
 from jatlas.files.formats.sources import Source
 from jatlas.files.formats.whole import write_whole
 from jatlas.files.kinds.rows import chart_rows

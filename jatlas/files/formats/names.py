@@ -1,13 +1,33 @@
 """Ids of samples: integers or text, and text as bytes."""
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
+from jatlas._src.ids import few, in_proportion, out_of_proportion, short
+
 INTEGERS, TEXT = "integers", "text"
+
+
+def given_ids(whose: str, ids: Any) -> np.ndarray:
+    """Ids as they are given, also in a list, as a vector.
+
+    Raises:
+        ValueError: if they are no vector of integers or of text, or are masked.
+    """
+    if isinstance(ids, Sequence) and not isinstance(ids, str | bytes):
+        # NumPy would make a list of 1 and "1" into twice the text "1".
+        if all(isinstance(name, str) for name in ids):
+            ids = text_array(ids)
+        elif all(isinstance(name, int | np.integer) for name in ids):
+            ids = np.array(ids)
+    elif hasattr(ids, "dtype") and not isinstance(ids, np.ndarray):
+        ids = np.asarray(ids)
+    _vector_kind(whose, ids)
+    return np.asarray(ids)
 
 
 def check_ids(whose: str, ids: np.ndarray, row_text: Callable[[int], str] = str) -> str:
@@ -18,6 +38,21 @@ def check_ids(whose: str, ids: np.ndarray, row_text: Callable[[int], str] = str)
     Raises:
         ValueError: if they are no vector of either, are masked, or some repeat.
     """
+    kind = _vector_kind(whose, ids)
+    _, first, count = np.unique(ids, return_index=True, return_counts=True)
+    if ids.size > first.size:
+        twice = ids[np.sort(first[count > 1])[:10]]
+        where = map(row_text, np.flatnonzero(ids == twice[0])[:2].tolist())
+        raise ValueError(
+            f"{whose} must differ; {np.sum(count > 1)} occur more than once: "
+            f"{few(twice)} (the first in rows {' and '.join(where)}). Keep one row of "
+            "each."
+        )
+    return kind
+
+
+def _vector_kind(whose: str, ids: Any) -> str:
+    """What the ids are; ValueError unless a vector of integers or text."""
     check_unmasked(whose, ids)
     dtype = getattr(ids, "dtype", None)
     kind = {"i": INTEGERS, "u": INTEGERS, "U": TEXT}.get(getattr(dtype, "kind", ""))
@@ -31,14 +66,6 @@ def check_ids(whose: str, ids: np.ndarray, row_text: Callable[[int], str] = str)
             )
         raise ValueError(
             f"{whose} must be a vector of integers or of text, got {given}. {convert}"
-        )
-    _, first, count = np.unique(ids, return_index=True, return_counts=True)
-    if ids.size > first.size:
-        twice = ids[np.sort(first[count > 1])[:10]].tolist()
-        where = map(row_text, np.flatnonzero(ids == twice[0])[:2].tolist())
-        raise ValueError(
-            f"{whose} must differ; {np.sum(count > 1)} occur more than once: {twice} "
-            f"(the first in rows {' and '.join(where)}). Keep one row of each."
         )
     return kind
 
@@ -69,47 +96,45 @@ def check_one_kind(kinds: Sequence[tuple[str, str]]) -> None:
             )
 
 
-def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
-    """The positions of the wanted ids among the ids, or -1."""
-    order = np.argsort(ids)
-    after = np.searchsorted(ids, wanted, sorter=order)
-    places = order[np.minimum(after, ids.size - 1)]
-    return np.where(ids[places] == wanted, places, -1)
-
-
 # Ids that are Python's texts at once: these take far more memory than NumPy's.
 _AT_ONCE = 65_536
 
 
-def near_ids(ids: np.ndarray) -> list[str]:
+def _texts(ids: Sequence[np.ndarray]) -> Iterator[str]:
+    """All ids, as Python's texts."""
+    for some in ids:
+        for start in range(0, some.size, _AT_ONCE):
+            yield from some[start : start + _AT_ONCE].tolist()
+
+
+def near_ids(*ids: np.ndarray) -> list[str]:
     """A warning about ids that differ by Unicode form or blanks only.
+
+    Those of several sources are looked at as they are, without an array of all.
 
     >>> near_ids(np.array(["owl", "owl ", "kea"]))[0][:58]
     '2 ids differ by blanks at their ends or by the Unicode for'
     """
-    if ids.dtype.kind != "U":
-        return []
-    near: dict[str, list[str]] = {}
-    for start in range(0, ids.size, _AT_ONCE):
-        for text in ids[start : start + _AT_ONCE].tolist():
-            normal = unicodedata.normalize("NFC", text).strip()
-            if normal != text:
-                near.setdefault(normal, []).append(text)
+    ids = tuple(some for some in ids if some.dtype.kind == "U")
+    near: dict[str, dict[str, None]] = {}  # which are sets in order
+    for text in _texts(ids):
+        normal = unicodedata.normalize("NFC", text).strip()
+        if normal != text:
+            near.setdefault(normal, {})[text] = None
     if not near:
         return []
-    there = find(ids, np.array(list(near), str)) >= 0
+    there = {text for text in _texts(ids) if text in near}
     groups = [
-        [normal] * bool(held) + others
-        for (normal, others), held in zip(near.items(), there, strict=True)
+        [normal] * (normal in there) + list(others) for normal, others in near.items()
     ]
     groups = [group for group in groups if len(group) > 1]
     if not groups:
         return []
     return [
         f"{sum(map(len, groups))} ids differ by blanks at their ends or by the Unicode "
-        f"form of their letters only, as {', '.join(map(ascii, groups[0]))} do: they "
-        "count as different samples. If they are the same, write them alike in all "
-        "files, as `unicodedata.normalize('NFC', id).strip()`."
+        f"form of their letters only, as {', '.join(map(ascii, few(groups[0])))} do: "
+        "they count as different samples. If they are the same, write them alike in "
+        "all files, as `unicodedata.normalize('NFC', id).strip()`."
     ]
 
 
@@ -132,16 +157,17 @@ def as_kind(ids: np.ndarray, kind: str | None) -> np.ndarray:
     if kind == INTEGERS and ids.dtype.kind == "U":
         try:
             numbers = ids.astype(np.int64)
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError):
+            row = _not_whole(ids)
             raise ValueError(
-                f"some ids are no integers: {error} (the first in row "
-                f"{_not_whole(ids)}). Correct them, or have all ids converted with "
-                'id_type="text" (--id-type).'
+                f"some ids are no integers: {short(ids[row])!r} is none of 64 bits "
+                f"(the first in row {row}). Correct them, or have all ids "
+                'converted with id_type="text" (--id-type).'
             ) from None
         other = np.flatnonzero(numbers.astype(str) != ids)
         if other.size:
             raise ValueError(
-                f"the ids {ids[other[:10]].tolist()} would not be the same integers "
+                f"the ids {few(ids[other[:10]])} would not be the same integers "
                 f"again as text (rows {other[:10].tolist()}); keep them as text."
             )
         return numbers
@@ -189,16 +215,10 @@ def check_lengths(lengths: Int[np.ndarray, " N"], texts: Any) -> None:
     """
     if not lengths.size:
         return
-    size = 4 * lengths.size * int(lengths.max())
-    if size > 2**25 + 256 * int(lengths.sum()):
+    if not in_proportion(lengths, 4):
         row = int(np.argmax(lengths))
-        begin = str(texts[row])[:40]
-        raise ValueError(
-            f"the id in row {row} has {lengths[row]:,} characters ({begin!r}...), and "
-            f"each of the {lengths.size:,} ids takes the room of the longest: "
-            f"{size:,} bytes for {int(lengths.sum()):,} characters. Give the sample a "
-            "shorter id, the same in all files."
-        )
+        whose, name = f"the id in row {row}", str(texts[row])
+        raise ValueError(out_of_proportion(whose, name, lengths, 4))
 
 
 def plain_ids(ids: np.ndarray) -> np.ndarray:

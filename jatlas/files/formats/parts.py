@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
+from jatlas._src.ids import joined as joined_ids
 from jatlas.files.formats import names
 from jatlas.files.formats.faults import BadFile, faults_of
 from jatlas.files.formats.places import Place, ending, fitting, is_pattern
@@ -144,7 +145,11 @@ def joined(
         return np.concatenate(pieces)
 
     starts = np.cumsum([0, *(rows.shape[0] for rows in every)]).tolist()
-    return np.concatenate([ids for ids, _ in opened]), Rows(
+
+    def whose(part: int, row: int) -> str:
+        return f"the id in row {row} of {files[part]}"
+
+    return joined_ids([ids for ids, _ in opened], whose), Rows(
         (starts[-1], width),
         dtype,
         batches,

@@ -1,12 +1,13 @@
 """An open file of embeddings: ids, and checked batches of rows."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 from numpy.typing import DTypeLike
 
+from jatlas._src.ids import few, union
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import Place, place
 from jatlas.files.formats.rows import AT_ONCE, Rows
@@ -52,6 +53,23 @@ class Source(NamedTuple):
         path, number = self.place_of(row)
         return f"{number} of {path}" if self.rows.parts else str(number)
 
+    def id_text(self, row: int) -> str:
+        """A row's id in messages, by its file and number there."""
+        path, number = self.place_of(row)
+        return f"{path}: the id in row {number}"
+
+
+def union_of(
+    sources: Sequence[Source],
+) -> tuple[np.ndarray, tuple[Int[np.ndarray, " _"], ...]]:
+    """`union` of the ids of files.
+
+    Raises:
+        ValueError: if one id is so long that it would enlarge all of them.
+    """
+    ids = [source.ids for source in sources]
+    return union(ids, lambda m, row: sources[m].id_text(row))
+
 
 def say_notes(sources: Iterable[Source], say: Callable[[str], None]) -> None:
     """Say which columns were taken, and which rows left out."""
@@ -87,7 +105,7 @@ def without_invalid(source: Source) -> Source:
 
     note = (
         f"{invalid.size} of its {kept.size} rows are null, NaN, infinite or zero and "
-        f"are left out, ids {invalid[:10].tolist()}"
+        f"are left out, ids {few(invalid)}"
     )
     return source._replace(
         ids=source.ids[kept],
@@ -150,7 +168,7 @@ def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
         with faults_of(path):
             raise ValueError(
                 f"NaN, infinity or more than float32 holds in row {first}; rows "
-                f"{numbers}, ids {source.ids[bad[: len(numbers)]].tolist()}. "
+                f"{numbers}, ids {few(source.ids[bad[: len(numbers)]])}. "
                 f"{LEAVE_OUT}"
             )
 
@@ -159,6 +177,6 @@ def few_common(first: Source, second: Source, shared: int, needed: str) -> str:
     """The message that two files share fewer samples than are needed."""
     return (
         f"{first.path} and {second.path} have {shared} samples in common, and "
-        f"{needed}; their ids begin with {first.ids[:3].tolist()} and "
-        f"{second.ids[:3].tolist()}. Name a sample alike in both."
+        f"{needed}; their ids begin with {few(first.ids, 3)} and "
+        f"{few(second.ids, 3)}. Name a sample alike in both."
     )

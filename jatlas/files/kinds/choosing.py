@@ -1,5 +1,6 @@
 """Choose the kind of coordinates for a merge of files."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from jatlas.files.kinds.consensus import check_joined
@@ -35,7 +36,12 @@ class Candidates(NamedTuple):
 
 
 def candidates(
-    samples: Survey, kind: Kind, anchors: str | None, *, id_type: str | None, seed: int
+    samples: Survey,
+    kind: Kind,
+    anchors: str | Path | None,
+    *,
+    id_type: str | None,
+    seed: int,
 ) -> Candidates:
     """The kinds that `kind` means and the files allow.
 
@@ -44,7 +50,12 @@ def candidates(
     """
     kinds, num_anchors, reasons = tried(kind), None, []
     hopeless = None
-    spec = anchors or ANCHORS
+    if not isinstance(anchors, str | Path | None):
+        raise ValueError(
+            'anchors must be "shared:NUMBER" or the path of a file of ids, got '
+            f"{type(anchors).__name__}. Save the ids with np.save, and give its path."
+        )
+    spec = str(anchors or ANCHORS)
     name, _, number = spec.partition(":")
     if not kind.is_linked:
         try:

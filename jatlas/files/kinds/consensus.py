@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from jatlas._src import arrays
 from jatlas._src.consensus import linked, rotations, solving
 from jatlas._src.consensus.moments import ConsensusState
+from jatlas._src.ids import short
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.sources import Source, batches
@@ -103,7 +104,7 @@ def consensus_rows(
             path, row = source.place_of(start + int(bad[0]))
             raise BadFile(
                 f"{path}: row {row} is too large for float32 beside "
-                f"the others (id {source.ids[start + bad[0]].item()!r}); scale it down."
+                f"the others (id {short(source.ids[start + bad[0]])!r}); scale it down."
             )
         yield start, rows
 

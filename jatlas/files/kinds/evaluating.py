@@ -93,7 +93,7 @@ def evaluate_files(
     embeddings: Names = None,
     reading: Reading | None = None,
     coordinates: str = AUTO,
-    anchors: str | None = None,
+    anchors: str | Path | None = None,
     similarity: str = "cosine",
     center: bool = False,
     whiten: bool = False,

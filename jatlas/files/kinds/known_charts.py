@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from jatlas._src.ids import few, find
 from jatlas.files.coordinates import fit_chart, take_rows
 from jatlas.files.formats.faults import BadFile
-from jatlas.files.formats.names import find
 from jatlas.files.formats.places import chart_name, ending
 from jatlas.files.formats.sources import Source, say_notes
 from jatlas.files.kinds.consensus import joined_maps, without_anchors
@@ -166,7 +166,7 @@ def check_encoder(
     if far.any():
         raise BadFile(
             f"{source.path}: its embeddings of {far.sum()} {what} are not "
-            f"those of chart {chart}, {ids[held][far][:10].tolist()}: they are of "
+            f"those of chart {chart}, {few(ids[held][far])}: they are of "
             "another encoder, or of other weights. Give the number of its chart, or, "
             "if it is a new one, none (without --chart)."
         )

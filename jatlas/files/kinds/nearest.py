@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jatlas._src import arrays, border
-from jatlas.files.formats.names import find
+from jatlas._src.ids import few, find, short
 from jatlas.files.recipe import AtlasFile, check_atlas
 
 _AT_ONCE = 65_536
@@ -74,16 +74,21 @@ def nearest_samples(
 def _place(atlas: AtlasFile, sample: int | str) -> int:
     ids = atlas.ids
     wanted = np.asarray(sample)
+    if wanted.ndim:
+        raise ValueError(
+            f"sample must be the id of one sample, got {type(sample).__name__} of the "
+            f"shape {wanted.shape}. For several, call it once for each."
+        )
     try:
         if (ids.dtype.kind == "U") != (wanted.dtype.kind == "U"):
             wanted = wanted.astype(str if ids.dtype.kind == "U" else np.int64)
         place = int(find(ids, wanted[None])[0]) if ids.size else -1
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         place = -1
     if place < 0:
         raise ValueError(
-            f"there is no sample {sample!r} in the atlas; its {ids.size} ids begin "
-            f"with {ids[:3].tolist()}."
+            f"there is no sample {short(sample)!r} in the atlas; its {ids.size} ids "
+            f"begin with {few(ids, 3)}."
         )
     return place
 

@@ -1,5 +1,6 @@
 """The kinds of coordinates, and which options each has."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from jatlas._src import arrays
@@ -56,7 +57,7 @@ class Kind(NamedTuple):
 
 def checked(
     coordinates: str = RELATIVE,
-    anchors: str | None = None,
+    anchors: str | Path | None = None,
     similarity: str = "cosine",
     center: bool = False,
     whiten: bool = False,
@@ -106,7 +107,7 @@ def checked(
 
 
 def _check_linked(
-    coordinates: str, anchors: str | None, similarity: str, changed: bool
+    coordinates: str, anchors: str | Path | None, similarity: str, changed: bool
 ) -> None:
     if anchors is not None:
         raise ValueError(

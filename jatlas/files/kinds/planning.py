@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from jatlas.files.formats.sources import Source
@@ -33,7 +34,7 @@ class Plan(NamedTuple):
 def plan_merge(
     sources: Sequence[Source],
     kind: Kind,
-    anchors: str | None,
+    anchors: str | Path | None,
     *,
     id_type: str | None,
     seed: int,
@@ -83,7 +84,7 @@ def plan_merge(
     if not chosen.is_linked:
         again = redrawn(
             samples,
-            anchors or ANCHORS,
+            str(anchors or ANCHORS),
             recipe.anchors,
             seed=seed,
             batch_size=batch_size,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jatlas._src import arrays, border
+from jatlas._src.ids import short
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.sources import Source, batches, few_common
@@ -252,6 +253,6 @@ def _translated(
             path, row = source.place_of(start + int(bad[0]))
             raise BadFile(
                 f"{path}: row {row} is too large for float32 beside the others (id "
-                f"{source.ids[start + bad[0]].item()!r}); scale it down."
+                f"{short(source.ids[start + bad[0]])!r}); scale it down."
             )
         yield start, rows

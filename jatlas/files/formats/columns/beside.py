@@ -65,7 +65,7 @@ def _array(name: str, values: Any, size: int) -> Any:
         except (arrow.ArrowException, TypeError, ValueError) as error:
             raise ValueError(
                 f"beside: the column {name!r} must be values that pyarrow.array takes, "
-                f"one a sample; of a {type(values).__name__}: {error}."
+                f"one a sample; of a {type(values).__name__}: {str(error)[:200]}."
             ) from None
     if len(values) != size:
         raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jatlas._src import border
+from jatlas._src.ids import find
 from jatlas.files.formats import names
 from jatlas.files.formats.columns.beside import TAKEN, Beside
 from jatlas.files.formats.columns.kept_values import column_types, column_values
@@ -16,6 +17,7 @@ from jatlas.files.formats.places import Place, place
 from jatlas.files.formats.sources import Source
 from jatlas.files.readers import Names, Reading, open_embeddings, with_names
 from jatlas.files.reports import Say, quiet
+from jatlas.merging.assembly import Ids
 
 _KINDS = "tables (Parquet, Arrow, Feather, folders of these) and .npz"
 
@@ -23,7 +25,7 @@ _KINDS = "tables (Parquet, Arrow, Feather, folders of these) and .npz"
 @border.short
 def read_beside(
     paths: Sequence[str | Path],
-    samples: np.ndarray,
+    samples: Ids,
     keep: Sequence[str] = (),
     *,
     ids: Names = None,
@@ -38,7 +40,7 @@ def read_beside(
     Args:
         paths: of the files, in order. Columns are kept from tables (Parquet, Arrow,
             Feather, folders of these) and from .npz.
-        samples: (N,), the ids of the atlas.
+        samples: (N,), the ids of the atlas, integers or text; a list is taken too.
         keep: the names of columns.
         ids: the name of the ids in the files, as in `merge_files`.
         embeddings: that of the embeddings.
@@ -48,7 +50,8 @@ def read_beside(
         A `Beside`, which `save` takes.
 
     Raises:
-        ValueError: if keep is one name and no list, no file has such a column, its name
+        ValueError: if samples are no vector of integers or of text, keep is one name
+            and no list, no file has such a column, its name
             is one of the atlas's, it is of types in two files that do not go together,
             or is an array that has not one value a row.
         OSError: if a file cannot be read.
@@ -68,7 +71,7 @@ def read_beside(
         open_embeddings(path, ids=of_ids, embeddings=of_rows, reading=reading)
         for path, of_ids, of_rows in (each if keep else each[:1])
     ]
-    return beside_of(sources, samples, keep)
+    return beside_of(sources, names.given_ids("samples", samples), keep)
 
 
 def beside_of(
@@ -215,7 +218,7 @@ def _chart_values(
     source: Source, samples: np.ndarray, keep: Sequence[str]
 ) -> dict[str, _Values]:
     """A chart's columns to keep, by name."""
-    rows = source.in_file(names.find(source.ids, samples))
+    rows = source.in_file(find(source.ids, samples))
     values: dict[str, _Values] = {}
     for path, start, end in _pieces(source):
         with faults_of(path):
@@ -269,5 +272,6 @@ def _in_type(column: Any, kind: Any, name: str, path: Place) -> Any:
     except arrow.ArrowInvalid as error:
         raise BadFile(
             f"{path}: --keep {name}: a value of {column.type} does not fit {kind}, the "
-            f"type that takes this column from all files ({error}). Convert it in one."
+            f"type that takes this column from all files ({str(error)[:200]}). "
+            "Convert it in one."
         ) from None

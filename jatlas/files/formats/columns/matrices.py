@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jatlas._src.ids import short
 from jatlas.files.formats.columns.choice import Chosen
 from jatlas.files.formats.columns.kinds import is_bfloat16, is_list, is_null
 from jatlas.files.formats.faults import NoRows, package
@@ -75,7 +76,7 @@ class _Part:
     def name(self, k: int) -> str:
         """The id of row `k`, in brackets."""
         row = self.rows[k]
-        return f" (id {self.ids[row].item()!r})" if row < self.ids.size else ""
+        return f" (id {short(self.ids[row])!r})" if row < self.ids.size else ""
 
     def without(self, null: np.ndarray) -> "_Part":
         """The rows that are not null."""
