@@ -1,4 +1,4 @@
-"""What a device reaches in each job, as shares of its own rates."""
+"""What a device reaches, as shares of its own rates."""
 
 from typing import Any
 

@@ -37,7 +37,7 @@ def say_spread(several: int, mean: float, most: float) -> None:
 
 
 def near_name(error: BaseException) -> str:
-    """Of a file that is not there, the nearest name in its folder."""
+    """The name nearest to a missing file's in its folder."""
     if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str):
         return ""
     missing = Path(error.filename)
