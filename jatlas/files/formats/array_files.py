@@ -59,7 +59,7 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
                 npy_head(stream, key)
                 return first_values(stream, arrays[key])
 
-        unread = partial(unread_arrays, arrays, its_ids.size, first)
+        unread = partial(unread_arrays, arrays, its_ids, first)
         name = pick(shapes, wanted.embeddings, USUAL, unread)
         if members[name].compress_type != zipfile.ZIP_STORED:
             rows = rows_of(_read_member(archive, members[name], heads[name]))
@@ -211,7 +211,15 @@ def open_safetensors(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     if its_ids.dtype == np.uint8 and its_ids.ndim == 2:
         its_ids = names.decode_text(its_ids)
     shapes = {key: shape for key, shape in tensors.shapes.items() if key != named}
-    rows = rows_of(tensors.array(pick(shapes, wanted.embeddings, USUAL)))
+    arrays = {  # others are floats that NumPy does not have
+        key: Array(
+            shape,
+            np.dtype("f4") if key in tensors.others else tensors.arrays[key].dtype,
+        )
+        for key, shape in shapes.items()
+    }
+    unread = partial(unread_arrays, arrays, its_ids, lambda _: [])
+    rows = rows_of(tensors.array(pick(shapes, wanted.embeddings, USUAL, unread)))
     return its_ids, rows._replace(id_name=named)
 
 

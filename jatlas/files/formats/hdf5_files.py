@@ -10,7 +10,6 @@ import numpy as np
 from jatlas.files.formats import names
 from jatlas.files.formats.arrays.unread import (
     Array,
-    arrays_of_samples,
     most_values,
     unread_arrays,
 )
@@ -86,10 +85,8 @@ def _ids_and_rows(path: Place, file: Any, wanted: Wanted) -> tuple[np.ndarray, R
         return _first_values(path, file, arrays[key])
 
     def unread(names: Collection[str] | None = None) -> dict[str, str]:
-        more = others | arrays_of_samples(parts, its_ids)
-        if names is not None:
-            more = {key: kind for key, kind in more.items() if key in names}
-        return more | unread_arrays(parts, its_ids.size, first, names)
+        more = others if names is None else {k: others[k] for k in names if k in others}
+        return more | unread_arrays(parts, its_ids, first, names)
 
     name = pick(shapes, embeddings, USUAL, unread)
     _check_stored(name, arrays[name])

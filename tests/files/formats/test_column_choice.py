@@ -210,7 +210,7 @@ OTHER_FORMS = {
     "arrays": arrow.array([f"np.{np.array(row)!r}" for row in X]),
     "a key": arrow.array([json.dumps({"values": row.tolist()}) for row in X]),
     "a key of integers": arrow.array([json.dumps({"v": row.tolist()}) for row in Q]),
-    "a key of many": arrow.array([json.dumps({"of": "x", "v": X.ravel().tolist()})] * N),
+    "a key of many": arrow.array([json.dumps({"of": "x", "v": list(SCORE)})] * N),
     "much": arrow.array([str(np.linspace(0.1, 0.9, 2000))] * N),
     "base64": arrow.array([base64.b64encode(row.tobytes()).decode() for row in X]),
     "hexadecimal": arrow.array([(2 * row.tobytes()).hex() for row in X]),
@@ -344,9 +344,11 @@ def test_a_feature_of_another_type_is_named(tmp_path, kind, at):
         read_embeddings(path, embeddings="dim_")
 
 
+WIDE = np.random.default_rng(2).normal(size=(N, 5))
 DOUBTFUL = {
-    "gap": ([0, 1, 3, 4], "dim_{}", "there is none of number 2"),
-    "late": ([2, 3, 4, 5], "dim_{}", "there is none of number 1"),
+    "gap": ([0, 1, 3, 4], "dim_{}", "no column has number 2"),
+    "far": ([0, 1, 2, 3, 40], "dim_{}", "no column has number 4, 5, 6"),
+    "late": ([2, 3, 4, 5], "dim_{}", "no column has number 1"),
     "case": (["Dim_0", "dim_1", "dim_2"], "{}", "Dim_0 are spelled otherwise"),
     "twice": (["dim_01", "dim_1", "dim_2"], "{}", "dim_1 are spelled otherwise"),
 }
@@ -355,12 +357,12 @@ DOUBTFUL = {
 @pytest.mark.parametrize("case", DOUBTFUL)
 def test_numbered_columns_of_which_some_can_be_missing_are_a_question(tmp_path, case):
     numbers, form, message = DOUBTFUL[case]
-    columns = {form.format(d): X[:, k] for k, d in enumerate(numbers)}
+    columns = {form.format(d): WIDE[:, k] for k, d in enumerate(numbers)}
     path, texts = write(tmp_path, **columns), []
     with pytest.raises(ValueError, match=rf"dim_\* could be .*{message}.*'dim_'"):
         read_embeddings(path)
     x = read_embeddings(path, embeddings="dim_", say=texts.append)[1]
-    np.testing.assert_array_equal(x, X[:, : len(numbers)])
+    np.testing.assert_array_equal(x, WIDE[:, : len(numbers)])
     assert message in texts[0]
 
 

@@ -6,6 +6,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from jatlas.files.readers import read_embeddings
 
@@ -175,3 +176,31 @@ def test_nothing_takes_the_place_of_what_npz_holds(tmp_path, save, emb, message)
     plain = {"title": np.array(["2 owls, 1 kea. 3.5 more"] * N), "mean": emb[:4]}
     save(tmp_path / "a.npz", id=IDS, xy=X[:, :2], score=X[:, 0], **plain)
     np.testing.assert_array_equal(read_embeddings(tmp_path / "a.npz")[1], X[:, :2])
+
+
+def one_a_sample(names):
+    return {name: X[n].copy() for n, name in enumerate(names)}
+
+
+EACH = {
+    "samples": (one_a_sample([f"emb/{n}" for n in range(N)]), r"'emb/\*' is 6 arrays"),
+    "ids": (one_a_sample(map(str, range(N))), r"'\*' is 6 arrays, one a sample"),
+    "features": (
+        {f"d{k}": X[:, k].copy() for k in range(D)},
+        r"'d\*' is 4 arrays, one",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.safetensors"])
+@pytest.mark.parametrize(("arrays", "message"), EACH.values(), ids=EACH)
+def test_an_array_a_sample_or_a_feature_is_a_question(tmp_path, name, arrays, message):
+    arrays = {"id": np.arange(N), "xy": X[:, :2].copy()} | arrays
+    if name == "a.npz":
+        np.savez(tmp_path / name, **arrays)
+    else:
+        save_file(arrays, tmp_path / name)
+    with pytest.raises(ValueError, match=rf"which of \['xy', .*{message}"):
+        read_embeddings(tmp_path / name)
+    x = read_embeddings(tmp_path / name, embeddings="xy")[1]
+    np.testing.assert_array_equal(x, X[:, :2])

@@ -23,20 +23,20 @@ class Array(NamedTuple):
 
 def unread_arrays(
     arrays: Mapping[str, Array],
-    size: int,
+    ids: np.ndarray,
     first: Callable[[str], Iterable[Any]],
     among: Collection[str] | None = None,
 ) -> dict[str, str]:
-    """What is not read of the arrays of one value a sample, by name, in words.
+    """What is not read and can hold vectors, by name, in words.
 
     Args:
         arrays: of a file, by name.
-        size: how many samples there are.
+        ids: of the samples.
         first: gives the first values of an array, to see if they are numbers.
         among: the only ones that are looked at, if given.
     """
     unread = {}
-    of_samples = {name: x for name, x in arrays.items() if x.shape == (size,)}
+    of_samples = {name: x for name, x in arrays.items() if x.shape == (ids.size,)}
     for name, (_, dtype) in of_samples.items():
         if among is None or name in among:
             kind = "of a type that NumPy does not have"
@@ -45,6 +45,7 @@ def unread_arrays(
             if kind:
                 unread[name] = kind
     if among is None:
+        unread |= _arrays_of_samples(arrays, ids)
         floats = {
             name: None
             for name, (_, dtype) in of_samples.items()
@@ -56,7 +57,7 @@ def unread_arrays(
     return unread
 
 
-def arrays_of_samples(arrays: Mapping[str, Array], ids: np.ndarray) -> dict[str, str]:
+def _arrays_of_samples(arrays: Mapping[str, Array], ids: np.ndarray) -> dict[str, str]:
     """Vectors in arrays that are named after the samples, one array each.
 
     They are called "emb/*" or "*/emb": in a group, or each in a group.

@@ -1,12 +1,14 @@
 """Families of a table's columns, one a feature: what they begin with, and a number."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 NUMBERED = re.compile(r"(.*?)(\d+)", re.S)
 _SHOWN = 10
+_HEAD = 4  # so many columns are a family, whatever numbers others have
 
 
 class Family(NamedTuple):
@@ -64,7 +66,7 @@ def families_of(
             # A gap alone makes no family of two columns.
             if family.odd or not family.missing or len(members) > 2:
                 families.append(family)
-        elif members and _is_dense(members):
+        elif _is_dense(members) or _dense_head(members) >= _HEAD:
             families.append(_family(members, members))
     return [family for family in families if len(family.columns) > 1]
 
@@ -78,7 +80,7 @@ class _Entry(NamedTuple):
 def _family(members: list[_Entry], among: list[_Entry]) -> Family:
     """The family of these members, among columns that begin so."""
     spellings = [entry.prefix for entry in among]
-    prefix = max(spellings, key=spellings.count)
+    ((prefix, _),) = Counter(spellings).most_common(1)
     ordered, numbers, spelled = sorted(among), set[int](), []
     for entry in ordered:
         if entry.prefix != prefix or entry.number in numbers:
@@ -99,8 +101,14 @@ def _family(members: list[_Entry], among: list[_Entry]) -> Family:
 
 def _is_dense(group: list[_Entry]) -> bool:
     """Whether half of the numbers from 0 are there: not of years or percentiles."""
-    numbers = {entry.number for entry in group}
-    return max(numbers) < 2 * len(numbers)
+    return 0 < _dense_head(group) == len({entry.number for entry in group})
+
+
+def _dense_head(group: list[_Entry]) -> int:
+    """How many of the first numbers are there, to half of them at least."""
+    numbers = sorted({entry.number for entry in group})
+    dense = [k for k, number in enumerate(numbers, 1) if number < 2 * k]
+    return max(dense, default=0)
 
 
 def check_types(family: Family, types: Mapping[str, Any]) -> None:
@@ -127,7 +135,7 @@ def check_plain(family: Family, types: Mapping[str, Any]) -> None:
 
 def in_words(family: Family) -> str:
     """What of a family is not plain; or empty."""
-    missing = f"there is none of number {', '.join(map(str, family.missing))}"
+    missing = f"no column has number {', '.join(map(str, family.missing))}"
     spelled = f"{', '.join(family.spelled[:_SHOWN])} are spelled otherwise"
     texts = [missing] * bool(family.missing) + [spelled] * bool(family.spelled)
     return ", and ".join(texts)
