@@ -157,7 +157,8 @@ def pick(
     matrices = [name for name in several if _is_matrix(shapes[name])]
     if named:
         return named[0]
-    _check_read(unread(), several)
+    if len(several) < 2:  # several are a question by themselves
+        _check_read(unread(), several)
     if several == matrices and len(matrices) == 1:
         return matrices[0]
     raise ValueError(
