@@ -96,7 +96,7 @@ def _ids_and_rows(path: Place, file: Any, wanted: Wanted) -> tuple[np.ndarray, R
 
 
 def _contents(file: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
-    """The arrays in a file and its groups; links that lead nowhere; the groups.
+    """The arrays in a file, links that lead nowhere, and groups.
 
     No link to another file is followed.
     """
@@ -137,7 +137,7 @@ def _dtype(dataset: Any) -> np.dtype | None:
 
 
 def _first_values(path: Place, file: Any, dataset: Any) -> list[Any]:
-    """The first values of an array of texts or bytes, if they can be had."""
+    """The first values of an array of texts or bytes."""
     width = max(dataset.dtype.itemsize, dataset.nbytes // max(dataset.size, 1))
     count = most_values(dataset.size, width)
     if count == 0 or dataset.is_virtual or dataset.external:

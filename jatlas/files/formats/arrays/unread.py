@@ -1,4 +1,4 @@
-"""Arrays that can hold a vector a sample in a form that is not read."""
+"""Arrays that can hold vectors in a form that is unread."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ _WIDE = 3  # so many numbered arrays of one number a sample can be features
 
 
 class Array(NamedTuple):
-    """An array in a file; its dtype is None if NumPy has none of its type."""
+    """An array in a file; its dtype is None if NumPy has none."""
 
     shape: tuple[int, ...]
     dtype: np.dtype | None
@@ -27,7 +27,7 @@ def unread_arrays(
     first: Callable[[str], Iterable[Any]],
     among: Collection[str] | None = None,
 ) -> dict[str, str]:
-    """What is not read and can hold vectors, by name, in words.
+    """What is not read and can hold vectors, in words.
 
     Args:
         arrays: of a file, by name.
@@ -58,7 +58,7 @@ def unread_arrays(
 
 
 def _arrays_of_samples(arrays: Mapping[str, Array], ids: np.ndarray) -> dict[str, str]:
-    """Vectors in arrays that are named after the samples, one array each.
+    """Vectors in arrays of one sample each.
 
     They are called "emb/*" or "*/emb": in a group, or each in a group.
     """
@@ -107,7 +107,7 @@ def _vlen(dtype: np.dtype) -> Any:
 
 
 def _floats(dtype: np.dtype) -> int:
-    """How many floats are in a value: 0, 1, or 2 for several."""
+    """How many floats a value has: 0, 1, or 2 for several."""
     vlen = _vlen(dtype)
     if isinstance(vlen, np.dtype):
         return 2 * min(_floats(vlen), 1)
@@ -121,7 +121,7 @@ def _floats(dtype: np.dtype) -> int:
 def _by_values(
     dtype: np.dtype, name: str, first: Callable[[str], Iterable[Any]]
 ) -> str:
-    """The type of texts that are lists of numbers, or of bytes that are floats."""
+    """The type of texts or bytes that are numbers."""
     if is_looked_at(dtype):
         for value in first(name):
             if not looks.is_empty(value := _value(value, dtype)):
@@ -138,7 +138,7 @@ def is_looked_at(dtype: np.dtype) -> bool:
 
 
 def _value(value: Any, dtype: np.dtype) -> Any:
-    """Text, or bytes of the width of their type if they are none."""
+    """Text, or else bytes of the width of their type."""
     if isinstance(value, np.void):
         return value.tobytes()
     if isinstance(value, bytes):

@@ -123,7 +123,7 @@ def _without_values(columns: list[str], lenient: bool) -> list[str]:
 
 
 def _named(schema: Any, types: dict[str, Any], wanted: str) -> tuple[list[str], str]:
-    """The column of that name, or its numbered columns; and a note on them."""
+    """The column of that name, or numbered ones; and a note."""
     if wanted in types:
         kind = types[wanted]
         if kind_of(kind) != VECTOR and not is_float(kind):

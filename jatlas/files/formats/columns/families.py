@@ -1,4 +1,4 @@
-"""Families of a table's columns, one a feature: what they begin with, and a number."""
+"""Families of a table's columns: numbered ones, one a feature."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ _HEAD = 4  # so many columns are a family, whatever numbers others have
 
 
 class Family(NamedTuple):
-    """Numbered columns of a common beginning, of which some are numbers.
+    """Numbered columns of a common beginning.
 
     Attributes:
         prefix: what they begin with, as most of them spell it.
@@ -39,9 +39,9 @@ def families_of(
     is_member: Callable[[Any], bool],
     prefix: str | None = None,
 ) -> list[Family]:
-    """The families of at least two members; those that begin so, if it is given.
+    """The families of at least two members, by their beginning.
 
-    Unless it is given, what is counted in another way (years, percentiles) is left out.
+    Unless a beginning is given, what is counted in another way (years, percentiles) is left out.
 
     >>> names = dict.fromkeys(["d1", "year2019", "year2020", "d0"], 4.0)
     >>> [family.columns for family in families_of(names, bool)]
@@ -100,12 +100,12 @@ def _family(members: list[_Entry], among: list[_Entry]) -> Family:
 
 
 def _is_dense(group: list[_Entry]) -> bool:
-    """Whether half of the numbers from 0 are there: not of years or percentiles."""
+    """Whether half of the numbers from 0 are there; not so years."""
     return 0 < _dense_head(group) == len({entry.number for entry in group})
 
 
 def _dense_head(group: list[_Entry]) -> int:
-    """How many of the first numbers are there, to half of them at least."""
+    """How many first numbers are there, of half at least."""
     numbers = sorted({entry.number for entry in group})
     dense = [k for k, number in enumerate(numbers, 1) if number < 2 * k]
     return max(dense, default=0)

@@ -96,7 +96,7 @@ def is_text(kind: Any) -> bool:
 
 
 def is_encoded_float(kind: Any) -> bool:
-    """Whether floats, one a row, are stored once for many rows, which is not read."""
+    """Whether floats are stored once for many rows, which is unread."""
     types = package("pyarrow.types", "Parquet")
     encoded = types.is_dictionary(kind) or types.is_run_end_encoded(kind)
     if not encoded:

@@ -42,7 +42,7 @@ def is_empty(value: Any) -> bool:
 
 
 def begins_with_numbers(value: Any) -> bool:
-    """Whether a text begins with two numbers, whatever follows, or holds them."""
+    """Whether a text begins with two numbers, or holds a list."""
     if value is None:
         return False
     text = _text(value)[:_SHOWN]
@@ -80,7 +80,7 @@ def holds_numbers(value: Any) -> bool:
 
 
 def _has_list(text: str) -> bool:
-    """Whether JSON holds a list of floats, or of integers and nothing else.
+    """Whether JSON holds a list of floats, or of integers only.
 
     {"page": [3, 4], "source": "web"} says something of a sample, {"v": [3, 4]} may be
     its vector.
@@ -98,7 +98,7 @@ def _has_list(text: str) -> bool:
 
 
 def _is_coded(text: str) -> bool:
-    """Whether text is floats in base64 or hexadecimal digits; hashes are not."""
+    """Whether text is floats in base64 or hexadecimal digits."""
     text = text.strip()
     if not 22 <= len(text) <= _CODED_MOST or not _CODED.fullmatch(text):
         return False
@@ -118,7 +118,7 @@ def _text(value: Any) -> str:
 
 
 def _floats(value: bytes, least: float = 1e-12, most: float = 1e12) -> bool:
-    """Whether the bytes are plausible as float32 or float64, of such a size."""
+    """Whether the bytes are plausible as float32 or float64."""
     for dtype in ("<f4", "<f8"):
         if len(value) % np.dtype(dtype).itemsize == 0:
             with np.errstate(all="ignore"):

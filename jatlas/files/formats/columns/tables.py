@@ -152,7 +152,7 @@ def _stream(file: Path) -> Any:
 
 
 def _first(column: Iterable[Any]) -> Any:
-    """The first value of a column that says something; else one that is there."""
+    """The first value that is not empty; else one not null."""
     there = (value.as_py() for value in column if value.is_valid)
     values = islice(there, _LOOKED_AT)
     some = next(values, None)
