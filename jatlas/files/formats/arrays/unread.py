@@ -15,7 +15,7 @@ _WIDE = 3  # so many numbered arrays of one number a sample can be features
 
 
 class Array(NamedTuple):
-    """An array in a file; its dtype is None if NumPy has none."""
+    """An array in a file; its dtype, None if unknown."""
 
     shape: tuple[int, ...]
     dtype: np.dtype | None

@@ -41,7 +41,7 @@ def families_of(
 ) -> list[Family]:
     """The families of at least two members, by their beginning.
 
-    Unless a beginning is given, what is counted in another way (years, percentiles) is left out.
+    Unless it is given, what is counted in another way (years, ranks) is left out.
 
     >>> names = dict.fromkeys(["d1", "year2019", "year2020", "d0"], 4.0)
     >>> [family.columns for family in families_of(names, bool)]
