@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from jatlas.files.formats import names
+from jatlas.files.formats.arrays.heads import ANEW, Head, npy_head
+from jatlas.files.formats.arrays.unread import Array, first_values, unread_arrays
 from jatlas.files.formats.places import (
     Place,
     Remote,
@@ -32,14 +34,7 @@ from jatlas.files.formats.rows import (
 from jatlas.files.formats.tensorfile import read_tensors
 
 _ID_FILES = (".npy", ".txt")
-_Head = tuple[tuple[int, ...], bool, np.dtype]
-_MOST_HEAD = 2**16
 _PART = 2**18  # numbers that are looked at once
-_ANEW = "Write the file anew, or fetch it again."
-_PICKLE = (
-    "{} holds Python objects, a pickle, which could run code: it is not loaded. Save "
-    "ids as integers or text, `ids.astype(str)`, and embeddings as numbers."
-)
 
 
 def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
@@ -52,7 +47,20 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         named = pick_ids(list(members), wanted.ids)
         its_ids = _read_member(archive, members[named], heads[named], 256)
         shapes = {key: shape for key, (shape, _, _) in heads.items() if key != named}
-        name = pick(shapes, wanted.embeddings, USUAL)
+        arrays = {
+            key: Array(shape, dtype)
+            for key, (shape, _, dtype) in heads.items()
+            if key != named
+        }
+
+        def first(key: str) -> list[Any]:
+            _check_length(members[key], heads[key][0], heads[key][2])
+            with archive.open(members[key]) as stream:
+                npy_head(stream, key)
+                return first_values(stream, arrays[key])
+
+        unread = partial(unread_arrays, arrays, its_ids, first)
+        name = pick(shapes, wanted.embeddings, USUAL, unread)
         if members[name].compress_type != zipfile.ZIP_STORED:
             rows = rows_of(_read_member(archive, members[name], heads[name]))
         elif isinstance(path, Remote):
@@ -64,7 +72,7 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
 def _members(
     archive: zipfile.ZipFile,
-) -> tuple[dict[str, zipfile.ZipInfo], dict[str, _Head]]:
+) -> tuple[dict[str, zipfile.ZipInfo], dict[str, Head]]:
     """The places and heads of the arrays in an .npz."""
     members = {
         info.filename.removesuffix(".npy"): info
@@ -74,7 +82,7 @@ def _members(
     heads = {}
     for name, info in members.items():
         with archive.open(info) as stream:
-            heads[name] = _npy_head(stream, name)
+            heads[name] = npy_head(stream, name)
     return members, heads
 
 
@@ -96,7 +104,7 @@ def npz_arrays(path: Place, wanted: Collection[str]) -> dict[str, np.ndarray]:
         }
 
 
-def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: _Head) -> Rows:
+def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: Head) -> Rows:
     """The rows of an array that is not compressed, from a stream.
 
     `zipfile` compares its CRC-32 at the end.
@@ -112,7 +120,7 @@ def _streamed_rows(path: Remote, info: zipfile.ZipInfo, head: _Head) -> Rows:
 
     def batches(size: int) -> Iterator[np.ndarray]:
         with zipfile.ZipFile(opened(path)) as archive, archive.open(info) as stream:
-            _npy_head(stream, info.filename)
+            npy_head(stream, info.filename)
             for start in range(0, shape[0], size):
                 count = min(size, shape[0] - start)
                 data = stream.read(count * rows.shape[1] * dtype.itemsize)
@@ -129,12 +137,12 @@ def _check_length(
     """How many bytes an array has; ValueError unless they are there."""
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if not 0 <= info.file_size - size <= 2**16:
-        raise ValueError(f"{info.filename} has another shape than length. {_ANEW}")
+        raise ValueError(f"{info.filename} has another shape than length. {ANEW}")
     return size
 
 
 def _read_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, head: _Head, most: int = 1032
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, head: Head, most: int = 1032
 ) -> np.ndarray:
     """An array of an .npz, once its claimed size is checked."""
     shape, _, dtype = head
@@ -160,7 +168,7 @@ def open_npy(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
             f"{', '.join(map(str, tried))}, one a row."
         )
     with path.open("rb") as stream:
-        shape, turned, dtype = _npy_head(stream, "it")
+        shape, turned, dtype = npy_head(stream, "it")
         offset = stream.tell()
     if 0 in shape:
         return read_ids(file), rows_of(np.zeros(shape, dtype))
@@ -178,10 +186,10 @@ def read_ids(file: Place) -> np.ndarray:
     """The ids in an .npy, or in a text file by line."""
     if file.suffix == ".npy":
         with file.open("rb") as stream:
-            shape, _, dtype = _npy_head(stream, str(file))
+            shape, _, dtype = npy_head(stream, str(file))
         size = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if size > file_size(file):
-            raise ValueError(f"{file} is cut off: its shape is {shape}. {_ANEW}")
+            raise ValueError(f"{file} is cut off: its shape is {shape}. {ANEW}")
         with file.open("rb") as stream:
             return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
     # Some editors put a mark before the first line, which is no part of its id. Only
@@ -203,31 +211,16 @@ def open_safetensors(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     if its_ids.dtype == np.uint8 and its_ids.ndim == 2:
         its_ids = names.decode_text(its_ids)
     shapes = {key: shape for key, shape in tensors.shapes.items() if key != named}
-    rows = rows_of(tensors.array(pick(shapes, wanted.embeddings, USUAL)))
-    return its_ids, rows._replace(id_name=named)
-
-
-def _npy_head(stream: Any, name: str) -> _Head:
-    """Shape, order and dtype of an .npy; ValueError for objects."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(
-            f"{name} is an array of the unknown version {version}. {_ANEW}"
+    arrays = {  # others are floats that NumPy does not have
+        key: Array(
+            shape,
+            np.dtype("f4") if key in tensors.others else tensors.arrays[key].dtype,
         )
-    begin, field = stream.tell(), 2 if version == (1, 0) else 4
-    length = int.from_bytes(stream.read(field), "little")
-    if length > _MOST_HEAD:  # a stream would take the memory before it reads
-        raise ValueError(f"{name} has a head of {length:,} bytes. {_ANEW}")
-    stream.seek(begin)
-    if version == (1, 0):
-        head = np.lib.format.read_array_header_1_0(stream)
-    else:
-        head = np.lib.format.read_array_header_2_0(stream)
-    if head[2].hasobject:
-        raise ValueError(_PICKLE.format(name))
-    if any(size < 0 for size in head[0]):
-        raise ValueError(f"{name} has the shape {head[0]}. {_ANEW}")
-    return head
+        for key, shape in shapes.items()
+    }
+    unread = partial(unread_arrays, arrays, its_ids, lambda _: [])
+    rows = rows_of(tensors.array(pick(shapes, wanted.embeddings, USUAL, unread)))
+    return its_ids, rows._replace(id_name=named)
 
 
 def _mapped_rows(path: Path, info: zipfile.ZipInfo) -> Rows:
@@ -271,7 +264,7 @@ def _unchanged(
     if crc != info.CRC:
         raise ValueError(
             f"{info.filename} was changed after it was written: its CRC-32 differs. "
-            f"{_ANEW}"
+            f"{ANEW}"
         )
 
 
@@ -282,18 +275,18 @@ def _mapped_member(path: Path, info: zipfile.ZipInfo) -> tuple[bytes, np.ndarray
         local = stream.read(30)
         if local[:4] != b"PK\x03\x04":
             raise ValueError(
-                f"it is damaged: {info.filename} is not where it should be. {_ANEW}"
+                f"it is damaged: {info.filename} is not where it should be. {ANEW}"
             )
         name, extra = (int.from_bytes(local[i : i + 2], "little") for i in (26, 28))
         stream.seek(name + extra, 1)
         begin = stream.tell()
-        shape, turned, dtype = _npy_head(stream, info.filename)
+        shape, turned, dtype = npy_head(stream, info.filename)
         offset = stream.tell()
         stream.seek(begin)
         head = stream.read(offset - begin)
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if offset - begin + size != info.file_size:
-        raise ValueError(f"{info.filename} has another shape than length. {_ANEW}")
+        raise ValueError(f"{info.filename} has another shape than length. {ANEW}")
     if 0 in shape:
         return head, np.zeros(shape, dtype)
     return head, np.memmap(path, dtype, "r", offset, shape, "F" if turned else "C")

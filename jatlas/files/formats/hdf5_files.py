@@ -1,12 +1,18 @@
 """Embeddings in HDF5 files, with checks that its library omits."""
 
 import mmap
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 
 from jatlas.files.formats import names
+from jatlas.files.formats.arrays.unread import (
+    Array,
+    most_values,
+    unread_arrays,
+)
 from jatlas.files.formats.faults import package
 from jatlas.files.formats.places import Place, Remote, opened
 from jatlas.files.formats.rows import (
@@ -14,6 +20,7 @@ from jatlas.files.formats.rows import (
     Rows,
     Wanted,
     check_promise,
+    is_promised,
     pick,
     pick_ids,
     rows_of,
@@ -45,14 +52,22 @@ def open_hdf5(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
 
 def _ids_and_rows(path: Place, file: Any, wanted: Wanted) -> tuple[np.ndarray, Rows]:
-    arrays = _datasets(file)
+    arrays, links, groups = _contents(file)
     ids, embeddings = wanted.ids, wanted.embeddings
     among = {key: x for key, x in arrays.items() if key != ids}
-    if path.suffix.lower() == ".h5ad":
+    others = links
+    of_table = path.suffix.lower() == ".h5ad"
+    if of_table:
         ids = _index(arrays) if ids is None else ids
         ids = f"obs/{ids}" if f"obs/{ids}" in arrays else ids
         among = {k: x for k, x in arrays.items() if k.startswith("obsm/")} or among
-        if embeddings is not None and f"obsm/{embeddings}" in among:
+        # A table or a sparse matrix in `obsm` is a group of arrays.
+        others = {
+            key: kind
+            for key, kind in (links | groups).items()
+            if key.startswith("obsm/") and key.count("/") == 1
+        }
+        if embeddings is not None and f"obsm/{embeddings}" in {**among, **others}:
             embeddings = f"obsm/{embeddings}"
     ids = None if ids is None else ids.strip("/")
     named = pick_ids(list(arrays), ids)
@@ -60,27 +75,78 @@ def _ids_and_rows(path: Place, file: Any, wanted: Wanted) -> tuple[np.ndarray, R
     if embeddings is not None:
         embeddings, among = embeddings.strip("/"), arrays
     shapes = {key: x.shape or () for key, x in among.items() if key != named}
-    name = pick(shapes, embeddings, USUAL)
+    parts = {
+        key: Array(shape, _dtype(arrays[key]))
+        for key, shape in shapes.items()
+        if key == embeddings or not (of_table and key.startswith("obs/"))
+    }
+
+    def first(key: str) -> list[Any]:
+        return _first_values(path, file, arrays[key])
+
+    def unread(names: Collection[str] | None = None) -> dict[str, str]:
+        more = others if names is None else {k: others[k] for k in names if k in others}
+        return more | unread_arrays(parts, its_ids, first, names)
+
+    name = pick(shapes, embeddings, USUAL, unread)
     _check_stored(name, arrays[name])
     last = named.rpartition("/")[2]
     rows = rows_of(arrays[name])
     return its_ids, rows._replace(id_name="id" if last == "_index" else last)
 
 
-def _datasets(file: Any) -> dict[str, Any]:
-    """The arrays in a file and its groups, by path.
+def _contents(file: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """The arrays in a file, links that lead nowhere, and groups.
 
-    No link to another file counts.
+    No link to another file is followed.
     """
     h5py = package("h5py", "HDF5")
-    arrays = {}
+    arrays, groups, links, there = {}, {}, {}, set()
 
     def visit(name: str, x: Any) -> None:
         if isinstance(x, h5py.Dataset):
             arrays[name] = x
+        else:
+            groups[name] = "a group of arrays"
+
+    def visit_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            links[name] = f"a link to another file, {link.filename!r}"
+        else:
+            there.add(name)
+        if isinstance(link, h5py.SoftLink):
+            links[name] = link.path
 
     file.visititems(visit)
-    return arrays
+    file.visititems_links(visit_link)
+    for name in there & set(links):
+        target = posixpath.join("/", posixpath.dirname(name), links[name])
+        if posixpath.normpath(target).strip("/") in there:
+            del links[name]
+        else:
+            links[name] = f"a link to {links[name]!r}, which is not there"
+    return arrays, links, groups
+
+
+def _dtype(dataset: Any) -> np.dtype | None:
+    """Its dtype; None if NumPy has none of its type."""
+    try:
+        return np.dtype(dataset.dtype)
+    except (TypeError, ValueError, KeyError, RuntimeError, OSError):
+        return None
+
+
+def _first_values(path: Place, file: Any, dataset: Any) -> list[Any]:
+    """The first values of an array of texts or bytes."""
+    width = max(dataset.dtype.itemsize, dataset.nbytes // max(dataset.size, 1))
+    count = most_values(dataset.size, width)
+    if count == 0 or dataset.is_virtual or dataset.external:
+        return []
+    if not is_promised(dataset.nbytes, dataset.id.get_storage_size()):
+        return []
+    if dataset.dtype.kind == "O":
+        _check_heaps(path, file)
+    return list(dataset[:count])
 
 
 def _index(arrays: dict[str, Any]) -> str:

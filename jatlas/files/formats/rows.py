@@ -1,6 +1,6 @@
 """Rows of embeddings in a file, read in batches."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ USUAL = ("embeddings", "embedding", "merged")
 # Rows that are read at once where nobody says how many.
 AT_ONCE = 8192
 
+_SHOWN = 800  # characters of what is not read
 _NAME_THEM = "Name them with embeddings=... (--embeddings)."
 
 
@@ -119,8 +120,15 @@ def _check_floating(dtype: np.dtype, shape: tuple[int, ...], axes: int) -> None:
         )
 
 
+def _none_unread(among: Collection[str] | None = None) -> dict[str, str]:
+    return {}
+
+
 def pick(
-    shapes: Mapping[str, tuple[int, ...]], wanted: str | None, usual: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]],
+    wanted: str | None,
+    usual: tuple[str, ...],
+    unread: Callable[..., Mapping[str, str]] = _none_unread,
 ) -> str:
     """The name of the array that holds the embeddings, by shape.
 
@@ -128,10 +136,14 @@ def pick(
     (N, D) or (N, 1, D), if no other array has as many axes: vectors of tokens beside
     two coordinates may be what is meant.
 
+    `unread` gives what is none, but can hold vectors: the types in words, by name, of
+    all or of the names that it is called with. Nothing takes the place of these.
+
     Raises:
         ValueError: if there is none, or more than one.
     """
     if wanted is not None:
+        _check_read(unread([wanted]))
         if wanted in shapes:
             return wanted
         raise ValueError(
@@ -140,13 +152,31 @@ def pick(
         )
     # One with a usual name is meant, even if it cannot be read: that is then said.
     named = [name for name in usual if len(shapes.get(name, ())) >= 2]
+    _check_read(unread(usual[: usual.index(named[0])] if named else usual))
     several = [name for name, shape in shapes.items() if len(shape) >= 2]
     matrices = [name for name in several if _is_matrix(shapes[name])]
-    if named or (several == matrices and len(matrices) == 1):
-        return (named or matrices)[0]
+    if named:
+        return named[0]
+    if len(several) < 2:  # several are a question by themselves
+        _check_read(unread(), several)
+    if several == matrices and len(matrices) == 1:
+        return matrices[0]
     raise ValueError(
         f"which of {list(shapes)[:20]} are the embeddings, a matrix? {_NAME_THEM}"
     )
+
+
+def _check_read(unread: Mapping[str, str], beside: Sequence[str] = ()) -> None:
+    """Raise ValueError for arrays that can be meant, and are not read."""
+    if unread:
+        which = ", ".join(f"{name!r} is {kind}" for name, kind in unread.items())
+        several = f"which of {[*beside, *unread][:20]} are the embeddings? Of these, "
+        raise ValueError(
+            f"{several if beside else ''}the array {which[:_SHOWN]}: it could be the "
+            "embeddings, and is not read; a matrix of floating point numbers, one row "
+            "a sample, is. Convert it, or name another array with embeddings=... "
+            "(--embeddings)."
+        )
 
 
 def _is_matrix(shape: tuple[int, ...]) -> bool:
@@ -177,8 +207,13 @@ def check_promise(what: str, size: int, stored: int, most: int = 1032) -> None:
     Raises:
         ValueError: before any memory is taken for them.
     """
-    if size > 2**25 + most * stored:
+    if not is_promised(size, stored, most):
         raise ValueError(
             f"{what} would take {size:,} bytes, and {stored:,} are stored: it is "
             "damaged, or made to fill the memory. Write the file anew."
         )
+
+
+def is_promised(size: int, stored: int, most: int = 1032) -> bool:
+    """Whether stored bytes can hold the claimed size."""
+    return size <= 2**25 + most * stored

@@ -1,11 +1,13 @@
 """What is taken for the embeddings, and what is refused instead of taken."""
 
+import base64
 import json
 from functools import partial
 
 import h5py
 import numpy as np
 import pyarrow as arrow
+import pyarrow.feather
 import pyarrow.ipc
 import pyarrow.parquet as parquet
 import pytest
@@ -201,6 +203,43 @@ def test_numbered_columns_that_are_not_read_are_named(tmp_path, kind):
     np.testing.assert_array_equal(read_embeddings(path)[1][:, 0], SCORE)
 
 
+# What may be meant beside a score only: texts in other forms, and encoded numbers.
+OTHER_FORMS = {
+    "after nothing": arrow.array(["", " ", *(str(row.tolist()) for row in X[2:])]),
+    "tensors": arrow.array([f"tensor({row.tolist()}, device='cuda:0')" for row in X]),
+    "arrays": arrow.array([f"np.{np.array(row)!r}" for row in X]),
+    "a key": arrow.array([json.dumps({"values": row.tolist()}) for row in X]),
+    "a key of integers": arrow.array([json.dumps({"v": row.tolist()}) for row in Q]),
+    "a key of many": arrow.array([json.dumps({"of": "x", "v": list(SCORE)})] * N),
+    "much": arrow.array([str(np.linspace(0.1, 0.9, 2000))] * N),
+    "base64": arrow.array([base64.b64encode(row.tobytes()).decode() for row in X]),
+    "hexadecimal": arrow.array([(2 * row.tobytes()).hex() for row in X]),
+    "categories": arrow.array(SCORE).dictionary_encode(),
+    "runs": arrow.RunEndEncodedArray.from_arrays([3, N], arrow.array([0.1, 0.2])),
+    "times": arrow.array([[1, 2]] * N, arrow.list_(arrow.timestamp("s"))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_no_score_takes_the_place_of_numbers_in_another_form(tmp_path, form):
+    column = OTHER_FORMS[form]
+    path = tmp_path / "a.feather"
+    if form == "runs":  # Feather's own writer does not take them
+        path = write(tmp_path, "datasets", v=column)
+    else:
+        table = arrow.table({"id": NAMES, "score": SCORE, "v": column})
+        arrow.feather.write_feather(table, path)
+    with pytest.raises(ValueError, match=r"column 'v' is .* is not read"):
+        read_embeddings(path)
+    x = read_embeddings(path, embeddings="score")[1]
+    np.testing.assert_array_equal(x[:, 0], SCORE)
+    if arrow.types.is_string(column.type):
+        (tmp_path / "b").mkdir()
+        path = write(tmp_path / "b", v=column, boxes=lists(X))
+        with pytest.raises(ValueError, match=r"Of these, the column 'v' is string"):
+            read_embeddings(path)
+
+
 PLAIN = {
     "images": arrow.array([{"bytes": b"\x89PNG" + bytes(40), "path": "a"}] * N),
     "hashes": arrow.array(
@@ -211,7 +250,21 @@ PLAIN = {
     "dates": arrow.array(["2024-01-02, 10:30"] * N),
     "tags": arrow.array([["owl", "kea"]] * N),
     "categories": arrow.array(["owl", "kea"] * (N // 2)).dictionary_encode(),
+    "metadata": arrow.array(['{"source": "web", "page": 3}'] * N),
+    "metadata of lists": arrow.array(['{"page": [3, 4], "tags": [1, 2, "a"]}'] * N),
+    "tokens": arrow.array(["ACGTTGCA" * 8] * N),
+    "paths": arrow.array(["images/train/owls/00000012"] * N),
+    "md5": arrow.array(["0cc175b9c0f1b6a831c399e269772661"] * N),
+    "sha256": arrow.array(["yph4EhvbuvwjFsOaI5tNyoZe/0gHpyAfqFpxZ8M0uCk="] * N),
+    "visits": arrow.array([[1, 2]] * N, arrow.list_(arrow.timestamp("s"))),
+    "labels": arrow.array([1, 2] * (N // 2)).dictionary_encode(),
 }
+
+
+@pytest.mark.parametrize("name", ["captions", "metadata", "md5", "labels", "tokens"])
+def test_what_stands_beside_features_every_day_is_no_question(tmp_path, name):
+    path = write(tmp_path, beside=PLAIN[name])
+    np.testing.assert_array_equal(read_embeddings(path)[1][:, 0], SCORE)
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -252,6 +305,73 @@ def test_numbered_columns_of_two_kinds_are_named_by_what_they_begin_with(tmp_pat
     np.testing.assert_array_equal(
         read_embeddings(path, embeddings="pc")[1].T, [SCORE] * 2
     )
+
+
+@pytest.mark.parametrize("kind", ["float64", "int32"])
+def test_a_list_beside_numbered_columns_is_a_question(tmp_path, kind):
+    dims = {f"dim_{d}": SCORE for d in range(16)}
+    path = write(tmp_path, **dims, probs=lists(X[:, :3].astype(kind)))
+    with pytest.raises(ValueError, match=r"\['probs', 'dim_\* \(16 columns\)'\] are"):
+        read_embeddings(path)
+    assert read_embeddings(path, embeddings="dim_")[1].shape == (N, 16)
+    assert read_embeddings(path, embeddings="probs")[1].shape == (N, 3)
+    path = write(tmp_path, **dims, embedding=lists(X))  # of a usual name
+    np.testing.assert_array_equal(read_embeddings(path)[1], X)
+    years = {f"year_{y}": SCORE for y in range(2019, 2023)}
+    ranks = {f"top{k}": SCORE for k in (1, 5, 10)} | {"x1": SCORE, "x2": SCORE}
+    path = write(tmp_path, **years, **ranks, vec=lists(X))
+    np.testing.assert_array_equal(read_embeddings(path)[1], X)
+
+
+ODD = {
+    "string": ["a"] * N,
+    "bool": [True] * N,
+    "null": arrow.nulls(N),
+    "decimal128": arrow.array(range(N), arrow.decimal128(9, 2)),
+    "date32": arrow.array(range(N), arrow.date32()),
+    "list": lists(X),
+}
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+@pytest.mark.parametrize("kind", ODD)
+def test_a_feature_of_another_type_is_named(tmp_path, kind, at):
+    columns = {f"dim_{d}": SCORE for d in range(5)} | {f"dim_{at}": ODD[kind]}
+    path = write(tmp_path, **columns)
+    with pytest.raises(ValueError, match=rf"'dim_{at}'( is {kind}|, 'dim_\*)"):
+        read_embeddings(path)
+    with pytest.raises(ValueError, match=rf"'dim_{at}' is {kind}.* would be missing"):
+        read_embeddings(path, embeddings="dim_")
+
+
+WIDE = np.random.default_rng(2).normal(size=(N, 5))
+DOUBTFUL = {
+    "gap": ([0, 1, 3, 4], "dim_{}", "no column has number 2"),
+    "far": ([0, 1, 2, 3, 40], "dim_{}", "no column has number 4, 5, 6"),
+    "late": ([2, 3, 4, 5], "dim_{}", "no column has number 1"),
+    "case": (["Dim_0", "dim_1", "dim_2"], "{}", "Dim_0 are spelled otherwise"),
+    "twice": (["dim_01", "dim_1", "dim_2"], "{}", "dim_1 are spelled otherwise"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTFUL)
+def test_numbered_columns_of_which_some_can_be_missing_are_a_question(tmp_path, case):
+    numbers, form, message = DOUBTFUL[case]
+    columns = {form.format(d): WIDE[:, k] for k, d in enumerate(numbers)}
+    path, texts = write(tmp_path, **columns), []
+    with pytest.raises(ValueError, match=rf"dim_\* could be .*{message}.*'dim_'"):
+        read_embeddings(path)
+    x = read_embeddings(path, embeddings="dim_", say=texts.append)[1]
+    np.testing.assert_array_equal(x, WIDE[:, : len(numbers)])
+    assert message in texts[0]
+
+
+def test_two_kinds_of_numbered_columns_are_named_once(tmp_path):
+    columns = {f"{name}_{k}": SCORE for name in "ef" for k in range(2)}
+    path = write(tmp_path, **columns)
+    wanted = r"which of \['e_\* \(2 columns\)', 'f_\* \(2 columns\)', 'score'\] are"
+    with pytest.raises(ValueError, match=wanted):
+        read_embeddings(path)
 
 
 def test_a_feature_whose_numbers_are_whole_is_not_left_out(tmp_path):

@@ -6,6 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from jatlas.files.formats.columns import looks
+from jatlas.files.formats.columns.families import (
+    Family,
+    check_plain,
+    check_types,
+    families_of,
+    in_words,
+)
 from jatlas.files.formats.columns.kinds import (
     NESTED,
     NUMBER,
@@ -13,6 +20,7 @@ from jatlas.files.formats.columns.kinds import (
     UNSEEN,
     VECTOR,
     is_decimal,
+    is_encoded_float,
     is_float,
     is_null,
     is_number,
@@ -22,7 +30,8 @@ from jatlas.files.formats.columns.kinds import (
 from jatlas.files.formats.rows import USUAL, Wanted, pick_ids
 
 _INDEX = re.compile(r"__index_level_\d+__")
-_NUMBERED = re.compile(r"(.*?)(\d+)")
+# So many numbered columns of floats can be embeddings beside a column of lists.
+_WIDE = 3
 _NAME_IT = "Name the column with embeddings=... (--embeddings)."
 _READ = (
     "a list of numbers a row is read (list, large_list, fixed_size_list, (1, D) lists "
@@ -71,7 +80,7 @@ def choose_columns(schema: Any, wanted: Wanted, first: Callable[[str], Any]) -> 
     if meant is not None and meant in types and is_null(types[meant]):
         return Chosen(name, _without_values([meant], wanted.lenient), "")
     if wanted.embeddings is not None:
-        return Chosen(name, _named(schema, types, wanted.embeddings), "")
+        return Chosen(name, *_named(schema, types, wanted.embeddings))
     for index in _index_columns(schema):
         types.pop(index, None)
     kinds = {column: kind_of(kind) for column, kind in types.items()}
@@ -87,6 +96,9 @@ def choose_columns(schema: Any, wanted: Wanted, first: Callable[[str], Any]) -> 
         return Chosen(name, [vector], note)
     _check_unseen(types, kinds, first)
     columns = _scalars(types, kinds)
+    encoded = [column for column, kind in types.items() if is_encoded_float(kind)]
+    if encoded and not families_of(dict.fromkeys(columns), lambda _: True):
+        raise ValueError(_unread(encoded, types))  # one of two columns of scores, say
     nulls = [column for column, kind in types.items() if is_null(kind)]
     if not columns and len(nulls) == 1:
         return Chosen(name, _without_values(nulls, wanted.lenient), "")
@@ -94,7 +106,8 @@ def choose_columns(schema: Any, wanted: Wanted, first: Callable[[str], Any]) -> 
         raise ValueError(
             f"no column of {schema.names[:20]} holds lists or floats; {_READ}."
         )
-    numbers = [c for c, kind in types.items() if is_float(kind) and c not in columns]
+    floats = [c for c, kind in types.items() if is_float(kind) and c not in columns]
+    numbers = floats + encoded
     return Chosen(name, columns, _note(columns, numbers))
 
 
@@ -109,8 +122,8 @@ def _without_values(columns: list[str], lenient: bool) -> list[str]:
     )
 
 
-def _named(schema: Any, types: dict[str, Any], wanted: str) -> list[str]:
-    """The column of that name, or its numbered columns."""
+def _named(schema: Any, types: dict[str, Any], wanted: str) -> tuple[list[str], str]:
+    """The column of that name, or numbered ones; and a note."""
     if wanted in types:
         kind = types[wanted]
         if kind_of(kind) != VECTOR and not is_float(kind):
@@ -118,10 +131,12 @@ def _named(schema: Any, types: dict[str, Any], wanted: str) -> list[str]:
                 f"the column {wanted!r} is {kind}, and {_READ}, or a column of floats. "
                 "Convert it, or name another."
             )
-        return [wanted]
-    families = _families(types)
-    if wanted in families:
-        return families[wanted]
+        return [wanted], ""
+    for family in families_of(types, is_number, wanted):
+        check_types(family, types)
+        columns = family.columns
+        about = f"{_note(columns, [])}; {in_words(family)}"
+        return columns, "" if family.is_plain else about
     raise ValueError(f"no column {wanted!r} in it, but {schema.names[:20]}.")
 
 
@@ -169,12 +184,22 @@ def _vector(
         ]
     floats = [column for column in vectors if is_float(types[column])]
     if len(meant := floats or vectors) > 1 or (meant and unread):
-        raise ValueError(
-            f"which of {[*meant, *unread][:20]} are the embeddings? {_NAME_IT}"
-            + (f" {_unread(unread, types)}" if unread else "")
-        )
+        which = f"which of {[*meant, *unread][:20]} are the embeddings?"
+        more = f"Of these, {_unread(unread, types)}" if unread else _NAME_IT
+        raise ValueError(f"{which} {more}")
     if unread:
         raise ValueError(_unread(unread, types))
+    wide = [
+        family
+        for family in families_of(types, is_number)
+        if sum(is_float(types[column]) for column in family.columns) >= _WIDE
+    ]
+    if meant and wide:
+        raise ValueError(
+            f"which of {[*meant, *map(_of, wide)][:20]} are the embeddings? Name the "
+            "column, or what numbered columns begin with, with "
+            f"embeddings={wide[0].prefix!r} (--embeddings)."
+        )
     return meant[0] if meant else None
 
 
@@ -215,39 +240,14 @@ def _numbered_unread(
     numbered = {
         column: kind
         for column, kind in types.items()
-        if _NUMBERED.fullmatch(column) and (is_decimal(kind) or kinds[column] == TEXT)
+        if is_decimal(kind) or kinds[column] == TEXT
     }
-    families = _families(numbered, is_member=lambda _: True).values()
     return [
         column
-        for columns in families
-        for column in columns
+        for family in families_of(numbered, lambda _: True)
+        for column in family.columns
         if is_decimal(types[column]) or looks.is_number_text(first(column))
     ]
-
-
-def _families(
-    types: dict[str, Any], is_member: Callable[[Any], bool] = is_number
-) -> dict[str, list[str]]:
-    """Numbered columns from 0 or 1, in order, by common name.
-
-    >>> import pyarrow
-    >>> _families(dict.fromkeys(["d1", "year2019", "d0"], pyarrow.float32()))
-    {'d': ['d0', 'd1']}
-    """
-    members: dict[str, dict[int, str]] = {}
-    for column, kind in types.items():
-        parts = _NUMBERED.fullmatch(column)
-        if parts and is_member(kind):
-            members.setdefault(parts[1], {})[int(parts[2])] = column
-    families = {}
-    for prefix, columns in members.items():
-        numbers = sorted(columns)
-        first = numbers[0]
-        counted = list(range(first, first + len(numbers)))
-        if first in (0, 1) and len(numbers) > 1 and numbers == counted:
-            families[prefix] = [columns[number] for number in numbers]
-    return families
 
 
 def _scalars(types: dict[str, Any], kinds: dict[str, str]) -> list[str]:
@@ -257,24 +257,27 @@ def _scalars(types: dict[str, Any], kinds: dict[str, str]) -> list[str]:
         ValueError: if they could be several.
     """
     floats = [c for c, kind in kinds.items() if kind == NUMBER and is_float(types[c])]
-    families = _families(types)
-    mixed = {
-        prefix: columns
-        for prefix, columns in families.items()
-        if any(column in floats for column in columns)
-    }
+    families = families_of(types, is_number)
+    mixed = [family for family in families if set(family.columns) & set(floats)]
     families = mixed or families
     if not families:
         return floats
-    (prefix, columns), *others = families.items()
-    apart = [column for column in floats if column not in columns]
+    family, *others = families
+    members = {column for family in families for column in family.columns}
+    apart = [column for column in floats if column not in members]
     if others or 2 * len(apart) > len(floats):
-        of = [f"{prefix}* ({len(names)} columns)" for prefix, names in families.items()]
         raise ValueError(
-            f"which of {[*of, *apart][:20]} are the embeddings? Of numbered columns "
-            f"name what they begin with, embeddings={prefix!r} (--embeddings)."
+            f"which of {[*map(_of, families), *apart][:20]} are the embeddings? Of "
+            "numbered columns name what they begin with, "
+            f"embeddings={family.prefix!r} (--embeddings)."
         )
-    return columns
+    check_plain(family, types)
+    return family.columns
+
+
+def _of(family: Family) -> str:
+    """A family in messages."""
+    return f"{family.prefix}* ({len(family.columns)} columns)"
 
 
 def _note(taken: Sequence[str], left: Iterable[str]) -> str:

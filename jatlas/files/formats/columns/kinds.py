@@ -71,7 +71,8 @@ def _wrapped(inner: str, kind: Any, *, scalar: bool = False) -> str:
         return NESTED
     if is_decimal(kind):
         return NESTED
-    return OTHER
+    # Dates are numbers to some writers; beside vectors they are an everyday thing.
+    return UNSEEN if types.is_temporal(kind) else OTHER
 
 
 def is_list(kind: Any) -> bool:
@@ -92,6 +93,18 @@ def is_text(kind: Any) -> bool:
     types = package("pyarrow.types", "Parquet")
     text = (types.is_string, types.is_large_string, types.is_string_view)
     return any(fits(kind) for fits in text)
+
+
+def is_encoded_float(kind: Any) -> bool:
+    """Whether floats are stored once for many rows, which is unread."""
+    types = package("pyarrow.types", "Parquet")
+    encoded = types.is_dictionary(kind) or types.is_run_end_encoded(kind)
+    if not encoded:
+        return False
+    inner = kind.value_type
+    return bool(
+        types.is_floating(inner) or is_decimal(inner) or is_encoded_float(inner)
+    )
 
 
 def is_null(kind: Any) -> bool:

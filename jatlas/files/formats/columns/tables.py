@@ -2,13 +2,15 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jatlas.files.formats import names
+from jatlas.files.formats.columns import looks
 from jatlas.files.formats.columns.choice import choose_columns
 from jatlas.files.formats.columns.ipc import ipc_batches
 from jatlas.files.formats.columns.ipc_buffers import check_buffers
@@ -20,6 +22,7 @@ from jatlas.files.formats.places import Place, Remote, opened
 from jatlas.files.formats.rows import Rows, Wanted
 
 _BUFFER = 2**20
+_LOOKED_AT = 1024  # values of a column, for one that is not empty
 
 
 def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
@@ -36,8 +39,8 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
     def first(column: str) -> Any:
         check_pages(path, [column])
-        batch = next(file.iter_batches(batch_size=64, columns=[column]), None)
-        return None if batch is None else _first(batch.column(column))
+        batches = islice(file.iter_batches(batch_size=64, columns=[column]), 16)
+        return _first(value for batch in batches for value in batch.column(column))
 
     with parquet_file() as file:
         schema, ids = file.schema_arrow, wanted.ids
@@ -148,9 +151,12 @@ def _stream(file: Path) -> Any:
         )
 
 
-def _first(column: Any) -> Any:
-    """The first value of a column that is there."""
-    return next((value.as_py() for value in column if value.is_valid), None)
+def _first(column: Iterable[Any]) -> Any:
+    """The first value that is not empty; else one not null."""
+    there = (value.as_py() for value in column if value.is_valid)
+    values = islice(there, _LOOKED_AT)
+    some = next(values, None)
+    return next((x for x in chain([some], values) if not looks.is_empty(x)), some)
 
 
 def _ids(column: Any, name: str) -> np.ndarray:

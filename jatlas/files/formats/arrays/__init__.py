@@ -1,0 +1,1 @@
+"""What arrays in files are, before they are read."""
