@@ -46,7 +46,6 @@ from jatlas.files.formats.names import given_ids, near_ids
 from jatlas.files.readers import open_embeddings, read_embeddings
 from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save
-from jatlas.files.translation.translating import translate_file
 from jatlas.merging.assembly import assemble
 
 ROOT = Path(__file__).parents[2]
