@@ -54,6 +54,26 @@ def hsic(xp: ModuleType, x: Array, y: Array) -> Array:
     return (k * ell).sum() / (len(x) - 1) ** 2
 
 
+def minibatch_cka(xp: ModuleType, x: Array, y: Array, size: int) -> Array:
+    """CKA from unbiased HSIC of (n, n) kernels, batch by batch."""
+
+    def batch_hsic(k: Array, ell: Array) -> Array:
+        n = len(k)
+        value = (k * ell).sum() + k.sum() * ell.sum() / ((n - 1) * (n - 2))
+        return value - 2 / (n - 2) * (k.sum(axis=0) * ell.sum(axis=0)).sum()
+
+    sums, size = [0.0, 0.0, 0.0], min(size, len(x))
+    others = 1 - xp.eye(size, dtype=x.dtype, device=x.device)
+    for start in range(0, len(x) - size + 1, size):
+        kernels = [space[start : start + size] for space in (x, y)]
+        k, ell = (rows @ rows.T for rows in kernels)
+        k, ell = k * others, ell * others
+        for place, pair in enumerate(((k, k), (k, ell), (ell, ell))):
+            sums[place] += batch_hsic(*pair)
+    first, across, second = sums
+    return across / (first * second) ** 0.5
+
+
 def cknna(xp: ModuleType, x: Array, y: Array, k: int) -> Array:
     """Unbiased HSIC of kernels masked by common neighbors."""
     kernels = [space @ space.T for space in (x, y)]

@@ -62,6 +62,14 @@ IN_FEATURES = (
         references.predictivity,
         5,
     ),
+    Case(
+        "minibatch CKA, batches of 250",
+        partial(metrics.minibatch_cka, batch_size=250),
+        "(n, n) kernels, batch by batch",
+        partial(references.minibatch_cka, size=250),
+        3,
+        1e-3,
+    ),
 )
 IN_PAIRS = (
     Case("HSIC", metrics.hsic, "(N, N) kernels", references.hsic, 2, 1e-2),
