@@ -115,6 +115,8 @@ def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
     """
     if ids.dtype.kind == wanted.dtype.kind == "U" and ids.dtype != wanted.dtype:
         return _find_text(ids, wanted)
+    if ids.size == 0:
+        return np.full(wanted.shape, -1)
     order = np.argsort(ids)
     after = np.searchsorted(ids, wanted, sorter=order)
     places = order[np.minimum(after, ids.size - 1)]

@@ -17,6 +17,7 @@ from jatlas.files.folders import layout, tasks
 from jatlas.files.folders.merging import merge_to_folder
 from jatlas.files.formats import atlas_table
 from jatlas.files.formats.atlas_table import RewrittenTable
+from jatlas.files.formats.whole import hidden_name
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
 from jatlas.files.storage import load, load_recipe, save
@@ -296,15 +297,17 @@ def test_the_only_copy_of_an_atlas_is_not_taken_away(files, tmp_path):
     atlas = merge_files(files, **options())
     save(tmp_path / "atlas", atlas)
     # As a kill leaves it between two names.
-    (tmp_path / "atlas").rename(tmp_path / ".atlas.abcd_123.old")
+    (tmp_path / "atlas").rename(tmp_path / f"{hidden_name(Path('atlas'))}abcd_123.old")
     (tmp_path / "atlas").mkdir()
     (tmp_path / "atlas" / "other").touch()
     with pytest.raises(ValueError, match="holds no atlas"):
         save(tmp_path / "atlas", atlas)
-    assert_equal(load(tmp_path / ".atlas.abcd_123.old"), atlas)
+    assert_equal(load(tmp_path / f"{hidden_name(Path('atlas'))}abcd_123.old"), atlas)
     (tmp_path / "atlas" / "other").unlink()
+    backup = tmp_path / ".atlas.20261129.old"  # a user's
+    backup.mkdir()
     save(tmp_path / "atlas", atlas)
-    assert [path.name for path in tmp_path.iterdir()] == ["atlas"]
+    assert set(tmp_path.iterdir()) == {tmp_path / "atlas", backup}
 
 
 def test_an_atlas_of_another_width_of_numbers_comes_back(tmp_path, files):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -325,12 +326,26 @@ def small_files():
 def test_what_a_killed_writer_left_is_cleared_by_the_next(tmp_path):
     # A folder of parts is killed in earnest, in test_parted_atlases.
     path = tmp_path / "a [1].safetensors"
-    (tmp_path / ".a [1].safetensors.k1l_ed99.part").write_bytes(b"half")
-    others = {tmp_path / ".b.k1l_ed99.part", tmp_path / ".a [1].safetensors.part"}
+    (tmp_path / f"{whole.hidden_name(path)}k1l_ed99.part").write_bytes(b"half")
+    names = (".b.k1l_ed99.part", ".a [1].safetensors.part")
+    others = {tmp_path / name for name in (*names, ".a [1].safetensors.20261129.part")}
     for other in others:
         other.touch()
     save(path, atlas_of())
     assert set(tmp_path.iterdir()) == {path, *others}
+
+
+def test_many_writers_of_one_file_do_not_lose_theirs(tmp_path, monkeypatch):
+    monkeypatch.setattr(whole.os, "fsync", lambda handle: None)
+    path = tmp_path / "a"
+
+    def write(number):
+        content = str(number).encode()
+        write_whole({path: lambda stream: stream.write(content)})
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(write, range(2000))) == [None] * 2000
+    assert [left.name for left in tmp_path.iterdir()] == ["a"]
 
 
 def test_what_a_living_writer_writes_is_left_alone(tmp_path):

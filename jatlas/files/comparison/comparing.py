@@ -236,8 +236,8 @@ class _Space(NamedTuple):
     Attributes:
         path: of the file.
         exact: (n, D), as they are in the file.
-        wide: whether the file is in float64, and cosines of its rows differ by less
-            than float32 holds. Then what looks at cosines does so in float64.
+        wide: whether cosines of its rows differ by less than float32 holds. Then what
+            looks at cosines does so in float64.
         rows: (n, D), as they are.
         centered: (n, D), less their mean if the file is in float64: taken off in it,
             lest what varies be lost beside a large mean.
@@ -258,7 +258,7 @@ def _space(source: Source, rows: Int[np.ndarray, " n"]) -> _Space:
     x = take_rows(source, rows, AT_ONCE, lambda done: None, dtype).rows
     plain = jnp.asarray(x, jnp.float32)
     if not wide:
-        return _Space(str(source.path), x, False, plain, plain, 0)
+        return _Space(str(source.path), x, cosines_hidden(x), plain, plain, 0)
     centered = jnp.asarray(x - x.mean(axis=0), jnp.float32)
     hidden = Reach.empty(x.shape[1]).with_rows(x).hidden()
     return _Space(str(source.path), x, cosines_hidden(x), plain, centered, hidden)

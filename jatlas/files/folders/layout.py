@@ -13,9 +13,11 @@ from jatlas.files.formats.places import check_local
 from jatlas.files.formats.whole import (
     PARTIAL,
     REPLACED,
+    can_lock,
     check_inputs,
     clear_left,
-    lock,
+    hidden_name,
+    hold,
     named,
 )
 
@@ -109,19 +111,21 @@ def whole_folder(path: Path) -> Iterator[Path]:
         name = str(error.filename).replace(str(hidden), str(path))
         raise OSError(error.errno, error.strerror, name) from error
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
         for _ in range(2):  # again if a worker has put something there meanwhile
             shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _begin(final: Path) -> tuple[Path, int]:
+def _begin(final: Path) -> tuple[Path, int | None]:
     """A hidden folder beside it, and the handle that keeps it locked."""
     while True:
-        hidden = tempfile.mkdtemp(PARTIAL, f".{final.name}.", final.parent)
+        hidden = tempfile.mkdtemp(PARTIAL, hidden_name(final), final.parent)
+        if not can_lock():
+            return Path(hidden), None
         with suppress(FileNotFoundError):  # another took it for left, before the lock
             handle = os.open(hidden, os.O_RDONLY)
-            lock(handle)
-            if os.path.exists(hidden):
+            if hold(handle, hidden):
                 return Path(hidden), handle
             os.close(handle)
 
@@ -132,7 +136,7 @@ def _put(hidden: Path, final: Path) -> None:
     if not final.is_dir():
         os.replace(hidden, final)
         return
-    old = Path(tempfile.mkdtemp(REPLACED, f".{final.name}.", final.parent))
+    old = Path(tempfile.mkdtemp(REPLACED, hidden_name(final), final.parent))
     os.replace(final, old)
     try:
         os.replace(hidden, final)

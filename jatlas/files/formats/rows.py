@@ -8,6 +8,10 @@ import numpy as np
 # The names that embeddings have, if there are other arrays or columns beside them.
 USUAL = ("embeddings", "embedding", "merged")
 
+# Boxes, places and scores have fewer numbers a sample: what has so many is meant,
+# whatever stands beside it in a form that is not read.
+WIDE = 16
+
 # Rows that are read at once where nobody says how many.
 AT_ONCE = 8192
 
@@ -136,6 +140,8 @@ def pick(
     (N, D) or (N, 1, D), if no other array has as many axes: vectors of tokens beside
     two coordinates may be what is meant.
 
+    Beside a matrix that is as wide as only embeddings are, nothing else is a question.
+
     `unread` gives what is none, but can hold vectors: the types in words, by name, of
     all or of the names that it is called with. Nothing takes the place of these.
 
@@ -157,7 +163,8 @@ def pick(
     matrices = [name for name in several if _is_matrix(shapes[name])]
     if named:
         return named[0]
-    if len(several) < 2:  # several are a question by themselves
+    wide = len(matrices) == 1 and shapes[matrices[0]][-1] >= WIDE
+    if len(several) < 2 and not wide:  # several are a question by themselves
         _check_read(unread(), several)
     if several == matrices and len(matrices) == 1:
         return matrices[0]

@@ -2,8 +2,10 @@
 
 import glob
 import os
+import platform
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,9 @@ Fill = Callable[[IO[bytes]], object]
 PARTIAL = ".part"
 # The same of a folder while another takes its name.
 REPLACED = ".old"
+# What stands between: no other program's, and of this machine, for others may not see
+# its locks.
+_MARK = f"jatlas-{zlib.crc32(platform.node().encode()):08x}-"
 _RANDOM = "?" * 8  # as `tempfile` makes names
 
 
@@ -80,7 +85,8 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
                 clear_left(path)
                 handle, part = _begin(path)
                 undo.callback(_remove, part)
-                undo.callback(os.close, os.dup(handle))  # the lock is held to the end
+                if can_lock():  # to the end
+                    undo.callback(os.close, os.dup(handle))
                 with os.fdopen(handle, "wb") as stream:
                     fill(stream)
                     stream.flush()
@@ -105,37 +111,64 @@ def named(path: Path) -> Iterator[None]:
 def clear_left(path: Path, suffix: str = PARTIAL) -> None:
     """Take away what killed writers of this path left.
 
-    A writer that lives holds a lock on what it writes.
+    A writer that lives holds a lock on what it writes, and what other machines write is
+    left alone.
     """
-    for part in path.parent.glob(f".{glob.escape(path.name)}.{_RANDOM}{suffix}"):
+    if not can_lock():
+        return
+    name = glob.escape(hidden_name(path))
+    for part in path.parent.glob(f"{name}{_RANDOM}{suffix}"):
         with suppress(OSError):
             handle = os.open(part, os.O_RDONLY)
             try:
-                if lock(handle):
+                if _lock_free(handle):
                     shutil.rmtree(part) if part.is_dir() else os.unlink(part)
             finally:
                 os.close(handle)
 
 
-def lock(handle: int) -> bool:
-    """Whether the lock of an open file or folder was free.
+def hidden_name(path: Path) -> str:
+    """What the names of files begin with that will take a path's place."""
+    return f".{path.name}.{_MARK}"
 
-    It is held until the file is closed. False too where the system has no locks.
+
+def can_lock() -> bool:
+    """Whether the system has locks of files that end with a process."""
+    return os.name == "posix"
+
+
+def hold(handle: int, part: str | Path) -> bool:
+    """Lock a new hidden file or folder until it is closed.
+
+    Others may have taken it for left before it was locked. Whether it is still there.
     """
-    with suppress(OSError, ImportError):
+    if can_lock():
         import fcntl
 
+        with suppress(OSError):  # a file system without locks: nobody clears there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(part))
+    except FileNotFoundError:
+        return False
+
+
+def _lock_free(handle: int) -> bool:
+    """Whether nobody holds the lock; it is held from then on."""
+    import fcntl
+
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
+    except OSError:
+        return False
+    return True
 
 
 def _begin(path: Path) -> tuple[int, str]:
     """A hidden file beside the path, open and locked, and its name."""
     while True:
-        handle, part = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
-        lock(handle)
-        if os.path.exists(part):  # else another took it for left, before the lock
+        handle, part = tempfile.mkstemp(PARTIAL, hidden_name(path), path.parent)
+        if hold(handle, part):
             return handle, part
         os.close(handle)
 

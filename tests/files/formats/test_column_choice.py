@@ -158,7 +158,7 @@ FORMS = {
     "bytes": arrow.array([row.tobytes() for row in X]),
     "wide bytes": arrow.array([bytes(range(100))] * N, arrow.binary(100)),
     "text": arrow.array([str(row.tolist()) for row in X]),
-    "points": arrow.array([" ".join(map(str, row)) for row in X]),
+    "points": arrow.array([" ".join(map(str, [*row, *row])) for row in X]),
     "texts": arrow.array([list(map(str, row)) for row in X]),
     "struct": structs(X),
     "structs": arrow.array(
@@ -246,6 +246,9 @@ PLAIN = {
         [np.random.default_rng(k).bytes(32) for k in range(N)], arrow.binary(32)
     ),
     "captions": arrow.array(["2 owls, 1 kea. 3.5 more"] * N),
+    "prices": arrow.array(["1,299.00", "12.50 13.20"] * (N // 2)),
+    "places": arrow.array(["48.85, 2.35", "(40.71, -74.00)"] * (N // 2)),
+    "sections": arrow.array(["3. 1. 2"] * N),
     "telephones": arrow.array(["555 123 4567"] * N),
     "dates": arrow.array(["2024-01-02, 10:30"] * N),
     "tags": arrow.array([["owl", "kea"]] * N),
@@ -265,6 +268,17 @@ PLAIN = {
 def test_what_stands_beside_features_every_day_is_no_question(tmp_path, name):
     path = write(tmp_path, beside=PLAIN[name])
     np.testing.assert_array_equal(read_embeddings(path)[1][:, 0], SCORE)
+
+
+# Lists in another form are a question beside any column.
+@pytest.mark.parametrize("form", sorted({*FORMS} - {"struct", "structs", "categories"}))
+def test_what_is_as_wide_as_only_embeddings_are_is_taken(tmp_path, form):
+    wide = np.tile(X, 4)
+    path = tmp_path / "a.parquet"
+    parquet.write_table(
+        arrow.table({"id": NAMES, "vec": lists(wide), "other": FORMS[form]}), path
+    )
+    np.testing.assert_array_equal(read_embeddings(path)[1], wide)
 
 
 @pytest.mark.parametrize("name", PLAIN)

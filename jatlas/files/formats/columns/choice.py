@@ -27,7 +27,7 @@ from jatlas.files.formats.columns.kinds import (
     is_wide_bytes,
     kind_of,
 )
-from jatlas.files.formats.rows import USUAL, Wanted, pick_ids
+from jatlas.files.formats.rows import USUAL, WIDE, Wanted, pick_ids
 
 _INDEX = re.compile(r"__index_level_\d+__")
 # So many numbered columns of floats can be embeddings beside a column of lists.
@@ -175,7 +175,7 @@ def _vector(
         return column
     unread = [column for column, kind in kinds.items() if kind == NESTED]
     vectors = [column for column, kind in kinds.items() if kind == VECTOR]
-    if vectors:
+    if vectors and min(looks.length(first(column)) for column in vectors) < WIDE:
         unread += [
             column
             for column, kind in kinds.items()
@@ -242,9 +242,12 @@ def _numbered_unread(
         for column, kind in types.items()
         if is_decimal(kind) or kinds[column] == TEXT
     }
+    numbers = families_of(types, is_number)
+    most = max((len(family.columns) for family in numbers), default=0)
     return [
         column
         for family in families_of(numbered, lambda _: True)
+        if len(family.columns) >= most
         for column in family.columns
         if is_decimal(types[column]) or looks.is_number_text(first(column))
     ]

@@ -25,6 +25,8 @@ _EMPTY = re.compile(
 )
 
 _SHOWN = 400  # characters of a text that are looked at
+# Fewer numbers are a place, a price or a date: between brackets, and without.
+_LISTED, _BARE = 3, 8
 _FEW = 16  # bytes: in fewer, chance looks like floats
 _HASHES = (16, 20)  # bytes of short hashes, which by chance look like floats
 _CODED_MOST = 2**20  # characters that are decoded
@@ -39,6 +41,13 @@ def is_empty(value: Any) -> bool:
     if isinstance(value, str):
         return bool(_EMPTY.fullmatch(value[:_SHOWN]))
     return value is None
+
+
+def length(value: Any) -> int:
+    """How many numbers a list has, in lists of lists too."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return sum(map(length, value))
+    return int(value is not None)
 
 
 def begins_with_numbers(value: Any) -> bool:
@@ -59,8 +68,8 @@ def is_number_text(value: Any) -> bool:
 def holds_numbers(value: Any) -> bool:
     """Whether text is a list of numbers, or bytes are floats.
 
-    Telephone numbers are no list, which has brackets or points; hashes and images are
-    no floats, which are neither huge nor next to nothing.
+    Telephone numbers are no list, which has brackets or many numbers; hashes and images
+    are no floats, which are neither huge nor next to nothing.
     """
     if isinstance(value, bytes):
         return len(value) >= _FEW and _floats(value)
@@ -76,7 +85,8 @@ def holds_numbers(value: Any) -> bool:
     if len(text) > _SHOWN:  # the last number can be cut
         text = re.split(r"[\s,;|]+\S*$", text[:_SHOWN])[0]
     text = re.sub(r"\.\.\.|…", " ", text)  # what NumPy leaves out
-    return ("[" in text or "." in text) and bool(_NUMBERS.fullmatch(text))
+    least = _LISTED if "[" in text or "(" in text else _BARE
+    return bool(_NUMBERS.fullmatch(text)) and len(re.findall(_ANY, text, re.I)) >= least
 
 
 def _has_list(text: str) -> bool:
@@ -93,7 +103,7 @@ def _has_list(text: str) -> bool:
         )
         alone = ends and text[: match.start()].count('"') <= 1
         if alone or re.search(r"[.e]", numbers, re.I):
-            return True
+            return len(re.findall(_ANY, numbers, re.I)) >= _LISTED
     return False
 
 

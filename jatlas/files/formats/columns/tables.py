@@ -38,7 +38,10 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         return parquet.ParquetFile(opened(path), **options)
 
     def first(column: str) -> Any:
-        check_pages(path, [column])
+        try:
+            check_pages(path, [column])
+        except ValueError:  # it is not worth the memory to look at it
+            return None
         batches = islice(file.iter_batches(batch_size=64, columns=[column]), 16)
         return _first(value for batch in batches for value in batch.column(column))
 
