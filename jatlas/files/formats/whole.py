@@ -128,7 +128,7 @@ def clear_left(path: Path, suffix: str = PARTIAL) -> None:
 
 
 def hidden_name(path: Path) -> str:
-    """What the names of files begin with that will take a path's place."""
+    """How the names of a path's hidden files begin."""
     return f".{path.name}.{_MARK}"
 
 
