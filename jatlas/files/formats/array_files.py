@@ -46,12 +46,12 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         members, heads = _members(archive)
         named = pick_ids(list(members), wanted.ids)
         its_ids = _read_member(archive, members[named], heads[named], 256)
-        shapes = {key: shape for key, (shape, _, _) in heads.items() if key != named}
         arrays = {
             key: Array(shape, dtype)
             for key, (shape, _, dtype) in heads.items()
             if key != named
         }
+        shapes = {key: x.shape for key, x in arrays.items()}
 
         def first(key: str) -> list[Any]:
             _check_length(members[key], heads[key][0], heads[key][2])

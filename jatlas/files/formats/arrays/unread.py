@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jatlas.files.formats.columns import looks
-from jatlas.files.formats.columns.families import families_of
+from jatlas.files.formats.columns.families import FEATURES, families_of
 
 _LOOKED_AT = 64  # values of an array of texts
 _MOST = 2**22  # bytes of them
 _SHOWN = 80  # characters of a type
-_WIDE = 3  # so many numbered arrays of one number a sample can be features
 
 
 class Array(NamedTuple):
@@ -52,7 +51,7 @@ def unread_arrays(
             if dtype is not None and dtype.kind == "f"
         }
         for family in families_of(floats, lambda _: True):
-            if (count := len(family.columns)) >= _WIDE:
+            if (count := len(family.columns)) >= FEATURES:
                 unread[f"{family.prefix}*"] = f"{count} arrays, one number a sample"
     return unread
 

@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from jatlas.files.formats.columns import looks
 from jatlas.files.formats.columns.families import (
+    FEATURES,
     Family,
     check_plain,
     check_types,
@@ -30,8 +32,6 @@ from jatlas.files.formats.columns.kinds import (
 from jatlas.files.formats.rows import USUAL, WIDE, Wanted, pick_ids
 
 _INDEX = re.compile(r"__index_level_\d+__")
-# So many numbered columns of floats can be embeddings beside a column of lists.
-_WIDE = 3
 _NAME_IT = "Name the column with embeddings=... (--embeddings)."
 _READ = (
     "a list of numbers a row is read (list, large_list, fixed_size_list, (1, D) lists "
@@ -84,6 +84,7 @@ def choose_columns(schema: Any, wanted: Wanted, first: Callable[[str], Any]) -> 
     for index in _index_columns(schema):
         types.pop(index, None)
     kinds = {column: kind_of(kind) for column, kind in types.items()}
+    first = cache(first)  # which reads the file
     vector = _vector(types, kinds, first)
     if vector is not None:
         integers = kinds[vector] == VECTOR and not is_float(types[vector])
@@ -175,12 +176,12 @@ def _vector(
         return column
     unread = [column for column, kind in kinds.items() if kind == NESTED]
     vectors = [column for column, kind in kinds.items() if kind == VECTOR]
-    if vectors and min(looks.length(first(column)) for column in vectors) < WIDE:
+    doubtful = [column for column, kind in kinds.items() if kind in (TEXT, UNSEEN)]
+    if vectors and doubtful and min(looks.length(first(c)) for c in vectors) < WIDE:
         unread += [
             column
-            for column, kind in kinds.items()
-            if kind in (TEXT, UNSEEN)
-            and (is_wide_bytes(types[column]) or looks.holds_numbers(first(column)))
+            for column in doubtful
+            if is_wide_bytes(types[column]) or looks.holds_numbers(first(column))
         ]
     floats = [column for column in vectors if is_float(types[column])]
     if len(meant := floats or vectors) > 1 or (meant and unread):
@@ -192,7 +193,7 @@ def _vector(
     wide = [
         family
         for family in families_of(types, is_number)
-        if sum(is_float(types[column]) for column in family.columns) >= _WIDE
+        if sum(is_float(types[column]) for column in family.columns) >= FEATURES
     ]
     if meant and wide:
         raise ValueError(

@@ -7,6 +7,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 NUMBERED = re.compile(r"(.*?)(\d+)", re.S)
+# So many numbered columns of floats can be embeddings beside a column of lists.
+FEATURES = 3
 _SHOWN = 10
 _HEAD = 4  # so many columns are a family, whatever numbers others have
 

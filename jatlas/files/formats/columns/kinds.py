@@ -17,6 +17,9 @@ VECTOR, NUMBER, NESTED, UNSEEN, TEXT, OTHER = (
 )
 
 _HASH = 64  # bytes of the longest hash in use
+# As Arrow names the types: bytes, and values that are stored once for many rows.
+_BYTES = ("binary", "large_binary", "binary_view", "fixed_size_binary")
+_ENCODED = ("dictionary", "run_end_encoded")
 
 
 def kind_of(kind: Any) -> str:
@@ -41,86 +44,71 @@ def kind_of(kind: Any) -> str:
         return UNSEEN if fields & {NUMBER, UNSEEN} else OTHER
     if hasattr(kind, "value_type"):  # views, maps by their items, dictionaries
         inner = kind_of(kind.value_type)
-        scalar = types.is_dictionary(kind) or types.is_run_end_encoded(kind)
-        return _wrapped(inner, kind.value_type, scalar=scalar)
+        return _wrapped(inner, kind.value_type, scalar=_is_any(kind, *_ENCODED))
     if types.is_map(kind):
         inner = kind_of(kind.item_type)
         return NESTED if inner in (VECTOR, NESTED) else UNSEEN
     if is_text(kind):
         return TEXT
-    unseen = (
-        types.is_binary,
-        types.is_large_binary,
-        types.is_binary_view,
-        types.is_fixed_size_binary,
-        types.is_union,
-    )
-    return UNSEEN if any(fits(kind) for fits in unseen) else OTHER
+    return UNSEEN if _is_any(kind, *_BYTES, "union") else OTHER
 
 
 def _wrapped(inner: str, kind: Any, *, scalar: bool = False) -> str:
     """The description of an unread form that holds such values."""
-    types = package("pyarrow.types", "Parquet")
     if scalar:  # one value a row, stored once for many
         of_one = {VECTOR: NESTED, NESTED: NESTED, UNSEEN: UNSEEN, TEXT: TEXT}
         return of_one.get(inner, OTHER)
     if inner in (TEXT, UNSEEN):  # numbers as text, bytes of one each, structs of one
         return inner
-    odd = (types.is_boolean, types.is_null)
-    if inner in (VECTOR, NESTED, NUMBER) or any(fits(kind) for fits in odd):
-        return NESTED
-    if is_decimal(kind):
+    numbers = inner in (VECTOR, NESTED, NUMBER)
+    if numbers or _is_any(kind, "boolean", "null", "decimal"):
         return NESTED
     # Dates are numbers to some writers; beside vectors they are an everyday thing.
-    return UNSEEN if types.is_temporal(kind) else OTHER
+    return UNSEEN if _is_any(kind, "temporal") else OTHER
+
+
+def _is_any(kind: Any, *names: str) -> bool:
+    """Whether an Arrow type is one of those that Arrow names so."""
+    types = package("pyarrow.types", "Parquet")
+    return any(getattr(types, f"is_{name}")(kind) for name in names)
 
 
 def is_list(kind: Any) -> bool:
     """Whether an Arrow type is one of the lists that are read."""
-    types = package("pyarrow.types", "Parquet")
-    which = (types.is_list, types.is_large_list, types.is_fixed_size_list)
-    return any(fits(kind) for fits in which)
+    return _is_any(kind, "list", "large_list", "fixed_size_list")
 
 
 def is_number(kind: Any) -> bool:
     """Whether a column of an Arrow type has one number a row."""
-    types = package("pyarrow.types", "Parquet")
-    return types.is_floating(kind) or types.is_integer(kind)
+    return _is_any(kind, "floating", "integer")
 
 
 def is_text(kind: Any) -> bool:
     """Whether a column of an Arrow type has one text a row."""
-    types = package("pyarrow.types", "Parquet")
-    text = (types.is_string, types.is_large_string, types.is_string_view)
-    return any(fits(kind) for fits in text)
+    return _is_any(kind, "string", "large_string", "string_view")
 
 
 def is_encoded_float(kind: Any) -> bool:
     """Whether floats are stored once for many rows, which is unread."""
-    types = package("pyarrow.types", "Parquet")
-    encoded = types.is_dictionary(kind) or types.is_run_end_encoded(kind)
-    if not encoded:
+    if not _is_any(kind, *_ENCODED):
         return False
     inner = kind.value_type
-    return bool(
-        types.is_floating(inner) or is_decimal(inner) or is_encoded_float(inner)
-    )
+    return _is_any(inner, "floating", "decimal") or is_encoded_float(inner)
 
 
 def is_null(kind: Any) -> bool:
     """Whether an Arrow type is that of a column without values."""
-    return bool(package("pyarrow.types", "Parquet").is_null(kind))
+    return _is_any(kind, "null")
 
 
 def is_decimal(kind: Any) -> bool:
     """Whether an Arrow type is a decimal, which is not read."""
-    return bool(package("pyarrow.types", "Parquet").is_decimal(kind))
+    return _is_any(kind, "decimal")
 
 
 def is_wide_bytes(kind: Any) -> bool:
     """Whether values are bytes, more than any hash has."""
-    types = package("pyarrow.types", "Parquet")
-    return bool(types.is_fixed_size_binary(kind) and kind.byte_width > _HASH)
+    return _is_any(kind, "fixed_size_binary") and kind.byte_width > _HASH
 
 
 def is_bfloat16(kind: Any) -> bool:
