@@ -1,11 +1,16 @@
 """How well one space predicts another by a linear map."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, layout, roots
 from jatlas._src.arrays import Number, Where
+
+_MOST_MEMORY = 4  # moments of folds, as a multiple of the spaces' memory
+_SUPPORTED = 100  # times eps of the variance: a ridge that rounding does not reach
 
 
 @border.jit(static_argnames="folds")
@@ -67,22 +72,96 @@ def predictivity(
         roots.reduced(arrays.center(arrays.rescaled(s.astype(dtype), rows)[0], rows)[0])
         for s in (x, y)
     )
-    fold = (jnp.cumsum(rows) - 1) % folds
+    order = _dealt(len(rows), where, folds)
+    counted = order < len(rows)
+    x, y = (space.at[order].get(mode="fill", fill_value=0) for space in (x, y))
 
     @jax.checkpoint
     def errors(k: Array) -> Float[Array, "2"]:
-        fitted, tested = rows & (fold != k), rows & (fold == k)
-        (inner_x, mean_x), (inner_y, mean_y) = (
-            arrays.center(space, fitted) for space in (x, y)
-        )
-        scatter = arrays.matmul(inner_x.T, inner_x)
-        root = roots.inverse_sqrt(scatter, "highest", share * jnp.sum(inner_x**2))
-        across = arrays.matmul(inner_x.T, inner_y)
-        weights = arrays.matmul(root, arrays.matmul(root, across))
-        target = arrays.keep(y - mean_y, tested)
-        predicted = arrays.matmul(arrays.keep(x - mean_x, tested), weights)
+        fitted = _without(k, x, y, counted, parts)
+        weights = _ridge_weights(fitted, share)
+        target = arrays.keep(y[k] - fitted.mean_y, counted[k])
+        centered = arrays.keep(x[k] - fitted.mean_x, counted[k])
+        predicted = arrays.matmul(centered, weights)
         return jnp.stack([jnp.sum((target - predicted) ** 2), jnp.sum(target**2)])
 
+    # Kept only if they take no more memory than the spaces.
+    parts = None
+    if folds * x.shape[2] <= _MOST_MEMORY * len(rows):
+        parts = jax.lax.map(lambda fold: _moments(*fold), (x, y, counted))
     wrong, total = jnp.sum(jax.lax.map(errors, jnp.arange(folds)), axis=0)
     known = (jnp.sum(rows) >= folds) & (share >= 0)
     return jnp.where(known, 1 - arrays.safe_divide(wrong, total), jnp.nan)
+
+
+class _Moments(NamedTuple):
+    """Of some rows: how many, their means, and products about these."""
+
+    count: Float[Array, "*K"]  # type: ignore[assignment]  # hides tuple.count
+    mean_x: Float[Array, "*K D1"]
+    mean_y: Float[Array, "*K D2"]
+    scatter: Float[Array, "*K D1 D1"]
+    across: Float[Array, "*K D1 D2"]
+
+
+def _dealt(count: int, where: Where, folds: int) -> Int[Array, "K L"]:
+    """Each fold's rows, dealt in turn; N and above where there are none."""
+    size = -(-count // folds)
+    if where is None:
+        order = jnp.arange(size * folds)
+    else:
+        (order,) = jnp.nonzero(where, size=size * folds, fill_value=count)
+    return order.reshape(size, folds).T
+
+
+def _moments(x: Array, y: Array, counted: Bool[Array, " L"]) -> _Moments:
+    """The moments of the rows that count."""
+    (x, mean_x), (y, mean_y) = (arrays.center(space, counted) for space in (x, y))
+    count = jnp.sum(counted, dtype=x.dtype)
+    means = (jnp.where(count > 0, mean, 0) for mean in (mean_x, mean_y))
+    return _Moments(count, *means, arrays.matmul(x.T, x), arrays.matmul(x.T, y))
+
+
+def _without(
+    k: Array, x: Array, y: Array, counted: Array, parts: _Moments | None
+) -> _Moments:
+    """The moments of all folds but one: only sums, as differences lose digits."""
+    others = jnp.arange(len(counted)) != k
+    if parts is None:
+        flat = (space.reshape(-1, space.shape[-1]) for space in (x, y))
+        return _moments(*flat, (counted & others[:, None]).ravel())
+    share = arrays.keep(parts.count, others)
+    count = jnp.sum(share)
+    share = arrays.safe_divide(share, count)
+    mean_x, mean_y = (arrays.matmul(share, mean) for mean in parts[1:3])
+    gap_x, gap_y = parts.mean_x - mean_x, parts.mean_y - mean_y
+    weighted = gap_x * (share * count)[:, None]
+    scatter, across = (
+        jnp.tensordot(others.astype(x.dtype), part, 1, precision="highest")
+        + arrays.matmul(weighted.T, gap)
+        for part, gap in ((parts.scatter, gap_x), (parts.across, gap_y))
+    )
+    return _Moments(count, mean_x, mean_y, scatter, across)
+
+
+def _ridge_weights(moments: _Moments, share: Float[Array, ""]) -> Float[Array, "D1 D2"]:
+    """What the ridge regression multiplies x by.
+
+    A ridge that rounding does not reach makes a matrix that has a Cholesky factor. Else
+    it takes eigenvectors: some directions may be left out.
+    """
+    total = jnp.trace(moments.scatter)
+    added = share * total
+    eye = jnp.eye(len(moments.scatter), dtype=moments.scatter.dtype)
+    supported = added > _SUPPORTED * jnp.finfo(eye.dtype).eps * total
+
+    def by_factor(scatter: Array, across: Array) -> Array:
+        # The other branch runs too under `vmap`: no NaN may come of it.
+        safe = jnp.where(supported, scatter + added * eye, eye)
+        return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(safe), across)
+
+    def by_root(scatter: Array, across: Array) -> Array:
+        root = roots.inverse_sqrt(scatter, "highest", added)
+        return arrays.matmul(root, arrays.matmul(root, across))
+
+    return jax.lax.cond(supported, by_factor, by_root, moments.scatter, moments.across)

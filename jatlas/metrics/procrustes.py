@@ -10,6 +10,7 @@ from jatlas._src import arrays, border, layout, roots
 from jatlas._src.arrays import Where
 
 FORMS = ("angular", "euclidean")
+_FAR = 1 / 8  # of the squares' sum: a difference that keeps all digits but one
 
 
 @border.jit(static_argnames=("form", "alpha"))
@@ -154,13 +155,23 @@ def _chord(first: _Shape, second: _Shape) -> Float[Array, ""]:
 def _square(x: Float[Array, "N D1"], y: Float[Array, "N D2"]) -> Float[Array, ""]:
     """The least |x - y Q|^2 over rotations Q.
 
-    As a sum of squares, which loses no digits where it is small: with x'y = U S V' it
-    is |x U - y V|^2 and what x and y have outside of U and V. At the minimum U and V
-    are constants to the gradient.
+    That is |x|^2 + |y|^2 - 2 |x'y|_*, which has few digits where it is small.
     """
-    u, _, v = jax.lax.stop_gradient(
-        jnp.linalg.svd(arrays.matmul(x.T, y), full_matrices=False)
-    )
+    across = arrays.matmul(x.T, y)
+    energy = jnp.sum(x**2) + jnp.sum(y**2)
+    plain = energy - 2 * jnp.sum(jnp.linalg.svd(across, compute_uv=False))
+    # A NaN is not far; it must come out as NaN.
+    far = jax.lax.stop_gradient(plain) > _FAR * jax.lax.stop_gradient(energy)
+    return jax.lax.cond(far, lambda *_: plain, _sum_of_squares, across, x, y)
+
+
+def _sum_of_squares(across: Array, x: Array, y: Array) -> Float[Array, ""]:
+    """The same without a difference: no digits are lost where it is small.
+
+    With x'y = U S V' it is |x U - y V|^2 and what x and y have outside of U and V. At
+    the minimum U and V are constants to the gradient.
+    """
+    u, _, v = jnp.linalg.svd(jax.lax.stop_gradient(across), full_matrices=False)
     inside = arrays.matmul(x, u), arrays.matmul(y, v.T)
     total = jnp.sum((inside[0] - inside[1]) ** 2)
     for side, within, basis in ((x, inside[0], u), (y, inside[1], v.T)):

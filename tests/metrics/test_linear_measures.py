@@ -232,6 +232,48 @@ def test_predictivity_is_its_definition_either_way():
     assert float(predictivity(x, unrelated, folds=3)) < 0.2
 
 
+@pytest.mark.parametrize("noise", [1e-3, 0.1, 0.5, 0.6, 5.0])
+def test_procrustes_keeps_its_digits_near_and_far(noise):
+    # A small angle is not the difference of large numbers.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 12)).astype("f")
+    turned = x @ np.linalg.qr(rng.normal(size=(12, 12)))[0]
+    y = (turned + noise * rng.normal(size=turned.shape)).astype("f")
+    angle, distance, _ = procrustes_reference(x.astype("d"), y.astype("d"))
+    assert float(procrustes_distance(x, y)) == pytest.approx(angle, rel=2e-5)
+    value = procrustes_distance(x, y, form="euclidean")
+    assert float(value) == pytest.approx(distance, rel=2e-5)
+    with jax.enable_x64(True):
+        x, y = x.astype("d"), y.astype("d")
+        slope = jax.jit(jax.grad(procrustes_distance))(x, y)
+        way = rng.normal(size=x.shape)
+        ahead, behind = (procrustes_reference(x + h * way, y)[0] for h in (1e-6, -1e-6))
+        difference = (ahead - behind) / 2e-6
+        assert np.vdot(slope, way) == pytest.approx(difference, rel=1e-5)
+
+
+def test_predictivity_of_many_folds_and_of_one_row_each():
+    # Few moments are kept of few folds; of many they are taken anew for each.
+    x, y = pair(24, (5, 3))
+    there = np.arange(24) % 3 > 0
+    for folds, where in ((7, None), (7, there), (24, None), (16, there)):
+        some = slice(None) if where is None else where
+        exact = predictivity_reference(x[some], y[some], folds, 0.1)
+        value = predictivity(x, y, folds=folds, ridge=0.1, where=where)
+        assert float(value) == pytest.approx(exact, abs=1e-5), folds
+
+
+@pytest.mark.parametrize("folds", [3, 40])
+def test_predictivity_of_folds_that_a_far_row_is_not_in(folds):
+    # Taken from sums of all rows, the others' products would drown in its rounding.
+    x, y = (np.round(space, 3) for space in pair(40, (4, 2)))
+    y[:, 0] += x[:, 0]
+    x[7, 1] = 3e3
+    exact = predictivity_reference(x, y, folds, 1e-4)
+    value = predictivity(x.astype("f"), y.astype("f"), folds=folds, ridge=1e-4)
+    assert float(value) == pytest.approx(exact, rel=1e-3)
+
+
 # ------------------------------------------------- promises that all of them make
 
 FORMS = {
