@@ -125,7 +125,7 @@ def _moments(x: Array, y: Array, counted: Bool[Array, " L"]) -> _Moments:
 def _without(
     k: Array, x: Array, y: Array, counted: Array, parts: _Moments | None
 ) -> _Moments:
-    """The moments of all folds but one: only sums, as differences lose digits."""
+    """The moments of all folds but one, from sums alone."""
     others = jnp.arange(len(counted)) != k
     if parts is None:
         flat = (space.reshape(-1, space.shape[-1]) for space in (x, y))

@@ -166,7 +166,7 @@ def _square(x: Float[Array, "N D1"], y: Float[Array, "N D2"]) -> Float[Array, ""
 
 
 def _sum_of_squares(across: Array, x: Array, y: Array) -> Float[Array, ""]:
-    """The same without a difference: no digits are lost where it is small.
+    """The same as a sum, which has digits where it is small.
 
     With x'y = U S V' it is |x U - y V|^2 and what x and y have outside of U and V. At
     the minimum U and V are constants to the gradient.
