@@ -72,7 +72,7 @@ def predictivity(
         roots.reduced(arrays.center(arrays.rescaled(s.astype(dtype), rows)[0], rows)[0])
         for s in (x, y)
     )
-    order = _dealt(len(rows), where, folds)
+    order = _folds_of(len(rows), where, folds)
     counted = order < len(rows)
     x, y = (space.at[order].get(mode="fill", fill_value=0) for space in (x, y))
 
@@ -104,8 +104,8 @@ class _Moments(NamedTuple):
     across: Float[Array, "*K D1 D2"]
 
 
-def _dealt(count: int, where: Where, folds: int) -> Int[Array, "K L"]:
-    """Each fold's rows, dealt in turn; N and above where there are none."""
+def _folds_of(count: int, where: Where, folds: int) -> Int[Array, "K L"]:
+    """Each fold's rows, in turn; N or above for none."""
     size = -(-count // folds)
     if where is None:
         order = jnp.arange(size * folds)
@@ -118,8 +118,9 @@ def _moments(x: Array, y: Array, counted: Bool[Array, " L"]) -> _Moments:
     """The moments of the rows that count."""
     (x, mean_x), (y, mean_y) = (arrays.center(space, counted) for space in (x, y))
     count = jnp.sum(counted, dtype=x.dtype)
-    means = (jnp.where(count > 0, mean, 0) for mean in (mean_x, mean_y))
-    return _Moments(count, *means, arrays.matmul(x.T, x), arrays.matmul(x.T, y))
+    mean_x, mean_y = (jnp.where(count > 0, mean, 0) for mean in (mean_x, mean_y))
+    scatter, across = arrays.matmul(x.T, x), arrays.matmul(x.T, y)
+    return _Moments(count, mean_x, mean_y, scatter, across)
 
 
 def _without(
@@ -128,8 +129,8 @@ def _without(
     """The moments of all folds but one, from sums alone."""
     others = jnp.arange(len(counted)) != k
     if parts is None:
-        flat = (space.reshape(-1, space.shape[-1]) for space in (x, y))
-        return _moments(*flat, (counted & others[:, None]).ravel())
+        x, y = (space.reshape(-1, space.shape[-1]) for space in (x, y))
+        return _moments(x, y, (counted & others[:, None]).ravel())
     share = arrays.keep(parts.count, others)
     count = jnp.sum(share)
     share = arrays.safe_divide(share, count)
