@@ -60,11 +60,19 @@ def add_rows(
     """Add one more chart's rows of the samples `here` to the state."""
     merged, count, squares = state
     count[here] += 1
+    several = count[here] > 1
+    if not several.all():  # the first of their samples: they are the mean themselves
+        first = slice(None) if not several.any() else ~several
+        merged[here[first]] = rows[first] + np.float32(0)  # which makes -0 a 0
+        here, rows = here[several], rows[several]
+    if here.size == 0:
+        return
     with np.errstate(over="ignore", invalid="ignore"):  # looked at in the end
-        step = rows - merged[here]
-        merged[here] += step / count[here, None].astype(np.float32)
-        residual = rows - merged[here]
-        squares[here] += np.einsum("na,na->n", step, residual, dtype=np.float64)
+        mean = merged[here]
+        step = rows - mean
+        mean += step / count[here, None].astype(np.float32)
+        merged[here] = mean
+        squares[here] += np.einsum("na,na->n", step, rows - mean, dtype=np.float64)
 
 
 def disagreement(state: Running) -> Float[np.ndarray, " N"]:
