@@ -10,10 +10,11 @@ from jatlas.files.formats.places import Place, Remote
 _FILE, _OLD = b"ARROW1", b"FEA1"
 
 
-def ipc_batches(path: Place) -> Generator[Any]:
+def ipc_batches(path: Place, start: int = 0, stop: int | None = None) -> Generator[Any]:
     """The batches of a file, checked, one at a time.
 
-    The file is mapped if it is on this machine.
+    The file is mapped if it is on this machine. Of rows from `start` to `stop` only, if
+    these are given.
 
     Raises:
         ValueError: if it is of Feather's first version, or is damaged.
@@ -36,8 +37,14 @@ def ipc_batches(path: Place) -> Generator[Any]:
             batches = (file.get_batch(k) for k in range(file.num_record_batches))
         else:
             batches = iter(ipc.open_stream(source))
+        first = 0
         for batch in batches:
+            size = batch.num_rows
+            a, b = max(start - first, 0), size if stop is None else stop - first
+            first += size
+            if stop is not None and (a >= size or b <= 0):
+                continue
             # Arrow takes on trust what is mapped; a wrong offset would end the process.
             batch.validate(full=True)
-            if batch.num_rows:
-                yield batch
+            if size:
+                yield batch.slice(a, min(b, size) - a)
