@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
+import pyarrow as arrow
+import pyarrow.feather as feather
 import pytest
 
 from jatlas.files import overlap
@@ -167,13 +169,17 @@ def mapped_bytes(path: Path) -> int:
     return 1024 * sum(map(int, sizes))
 
 
-@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.arrow"])
 def test_little_of_a_mapped_file_stays_in_memory(tmp_path, monkeypatch, name):
     monkeypatch.setattr(formats_rows, "_MAPPED", 2**20)
     path, rows = tmp_path / name, np.ones((8192, 512), np.float32)
     if name == "a.npy":
         np.save(path, rows)
         np.save(tmp_path / "a.id.npy", np.arange(len(rows)))
+    elif name == "a.arrow":
+        flat = arrow.FixedSizeListArray.from_arrays(arrow.array(rows.reshape(-1)), 512)
+        table = arrow.table({"id": np.arange(len(rows)), "x": flat})
+        feather.write_feather(table, path, "uncompressed", chunksize=1024)
     else:
         np.savez(path, id=np.arange(len(rows)), x=rows)
     source = open_embeddings(path)

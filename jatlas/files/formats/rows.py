@@ -131,8 +131,8 @@ def release(array: Any) -> None:
 
     It is mapped again where it is looked at, or written to, again.
     """
-    mapped = getattr(array, "_mmap", None)  # of `numpy.memmap`
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+    mapped = getattr(array, "_mmap", array)  # of `numpy.memmap`
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 

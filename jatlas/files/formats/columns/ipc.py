@@ -1,11 +1,13 @@
 """Record batches of Arrow's IPC files and streams, and of Feather."""
 
 import contextlib
+import mmap
 from collections.abc import Generator
 from typing import Any
 
 from jatlas.files.formats.faults import package
 from jatlas.files.formats.places import Place, Remote
+from jatlas.files.formats.rows import release
 
 _FILE, _OLD = b"ARROW1", b"FEA1"
 
@@ -28,10 +30,13 @@ def ipc_batches(path: Place, start: int = 0, stop: int | None = None) -> Generat
             "pandas and write it anew (`to_feather`)."
         )
     with contextlib.ExitStack() as stack:
+        mapped = None
         if isinstance(path, Remote):
             source = stack.enter_context(path.open("rb"))
         else:
-            source = stack.enter_context(arrow.memory_map(str(path)))
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            source = arrow.BufferReader(arrow.py_buffer(mapped))
         if mark == _FILE:
             file = ipc.open_file(source)
             batches = (file.get_batch(k) for k in range(file.num_record_batches))
@@ -46,5 +51,7 @@ def ipc_batches(path: Place, start: int = 0, stop: int | None = None) -> Generat
                 continue
             # Arrow takes on trust what is mapped; a wrong offset would end the process.
             batch.validate(full=True)
+            release(mapped)  # of which all was looked at, and some is asked for
             if size:
                 yield batch.slice(a, min(b, size) - a)
+                release(mapped)
