@@ -151,5 +151,6 @@ def test_an_atlas_grows_without_being_in_memory_twice():
     assert (state.merged[: 2**18, 1:] == 1).all()
     assert not state.merged[2**18 :].any()
     assert atlas.merged.shape == (0, 128)
-    same = running_of(atlas._replace(merged=state.merged), len(state.merged), True)
-    assert same.merged is state.merged
+    more = np.resize(count, 2**18 + 10), np.full(2**18 + 10, np.nan)
+    whole = AtlasFile(np.arange(2**18 + 10), state.merged, *more, recipe)
+    assert running_of(whole, 2**18 + 10, in_place=True).merged is state.merged
