@@ -76,7 +76,7 @@ def allocated() -> int | None:
 
 
 def peak_of_process(process: subprocess.Popen) -> int:
-    """The most memory that a child has had when it ends, in bytes; 0 if unknown.
+    """The peak memory of a child process in bytes, 0 if unknown.
 
     What `os.wait4` says of a child includes this process's memory, of which it began as
     a copy; what the system says of the child's own, looked at until it ends, does not.

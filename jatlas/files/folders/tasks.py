@@ -231,7 +231,7 @@ def _beside(job: Job, number: int) -> Beside:
 
 @lru_cache(maxsize=2)
 def _file(folder: Path, path: str, *options: Any) -> Source:
-    """A file, open, for all of its pieces in the merge into a folder."""
+    """An open file, for all of its pieces in a merge."""
     ids, embeddings, reading = options
     return open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
 

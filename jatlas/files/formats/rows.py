@@ -115,7 +115,7 @@ def rows_of(array: Any) -> Rows:
 
 
 def released(array: Any, parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Parts of an array; of a mapped one few megabytes stay in memory."""
+    """Parts of an array, few megabytes of a mapped one in memory."""
     size = 0
     for part in parts:
         yield part
@@ -127,7 +127,7 @@ def released(array: Any, parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def release(array: Any) -> None:
-    """Take what is mapped of a file out of this process's memory.
+    """Take a mapped file out of this process's memory.
 
     It is mapped again where it is looked at, or written to, again.
     """
@@ -137,7 +137,7 @@ def release(array: Any) -> None:
 
 
 def not_finite(x: np.ndarray) -> np.ndarray:
-    """The rows with NaN or infinity, looked for some megabytes at a time."""
+    """The rows with NaN or infinity, looked for in pieces."""
     bad = np.zeros(len(x), bool)
     size = max(_LOOKED_AT * len(x) // max(x.size, 1), 1)
     for start in range(0, len(x), size):

@@ -126,7 +126,7 @@ def dtype_of(source: Source) -> type[np.floating]:
 
 
 def _room(shape: tuple[int, int], dtype: DTypeLike, most: int) -> np.ndarray:
-    """Room for rows, in memory up to `most` bytes, or in a temporary file."""
+    """Room for rows: `most` bytes in memory, or a temporary file."""
     if np.dtype(dtype).itemsize * shape[0] * shape[1] <= most:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:

@@ -66,7 +66,7 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
 
 
 def _groups(metadata: Any, start: int, stop: int) -> tuple[list[int], int]:
-    """The groups of a Parquet file with these rows, and their first row."""
+    """The Parquet groups with these rows, and their first row."""
     sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
     ends = np.cumsum([0, *sizes])
     some = np.flatnonzero((ends[1:] > start) & (ends[:-1] < stop))
