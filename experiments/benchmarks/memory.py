@@ -2,13 +2,18 @@
 
 import ctypes
 import gc
+import re
+import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import jax
 
 _INTERVAL = 0.001  # seconds between two looks
+_BETWEEN = 0.02  # the same, at another process
 # What glibc's mallinfo2 returns; the names are its own.
 _FIELDS = (
     "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
@@ -68,3 +73,19 @@ def allocated() -> int | None:
     look.restype = _Heap
     heap = look()
     return heap.uordblks + heap.hblkhd
+
+
+def peak_of_process(process: subprocess.Popen) -> int:
+    """The peak memory of a child process in bytes, 0 if unknown.
+
+    What `os.wait4` says of a child includes this process's memory, of which it began as
+    a copy; what the system says of the child's own, looked at until it ends, does not.
+    """
+    most = 0
+    while process.poll() is None:
+        with suppress(OSError, TypeError):
+            text = Path(f"/proc/{process.pid}/status").read_text()
+            most = 1024 * int(re.search(r"VmHWM:\s+(\d+)", text)[1])  # type: ignore[index]
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_BETWEEN)
+    return most

@@ -14,6 +14,7 @@ from jatlas._src.ids import short
 from jatlas.files import maps
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.sources import Source, batches
+from jatlas.files.overlap import behind
 from jatlas.files.quality import Reach, Variation, hardly_vary
 from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Advance, Say, quiet
@@ -22,7 +23,7 @@ from jatlas.merging.relative import similarities
 from jatlas.merging.transforms import Transform
 
 # A mean and a whitening are fitted on so many rows of a chart at most, evenly spread.
-_FITTED_ON = 50_000
+FITTED_ON = 50_000
 
 
 class Taken(NamedTuple):
@@ -57,6 +58,15 @@ class Fitted(NamedTuple):
     dropped: int = 0
 
 
+def rows_to_fit(
+    source: Source, anchors: Int[np.ndarray, " A"], moved: bool
+) -> Int[np.ndarray, " n"]:
+    """The rows that `fit_chart` takes: the anchors, and some to move by."""
+    size = source.ids.size
+    some = np.linspace(0, size - 1, min(size, FITTED_ON) if moved else 0).astype(int)
+    return np.concatenate([anchors, some])
+
+
 def fit_chart(
     source: Source,
     anchors: Int[np.ndarray, " A"],
@@ -64,6 +74,7 @@ def fit_chart(
     batch_size: int,
     advance: Advance,
     center: bool = False,
+    look: Taken | None = None,
 ) -> Fitted:
     """A chart's embeddings of the anchors, and its transform, if any.
 
@@ -74,18 +85,19 @@ def fit_chart(
         batch_size: rows that are read at once.
         advance: gets how many more rows were read.
         center: whether the mean is taken off; whitening does so anyway.
+        look: `rows_to_fit` as they were taken before, in the dtype of the file; the
+            file is then not read again.
     """
-    size, moved = source.ids.size, center or shrinkage is not None
-    some = np.linspace(0, size - 1, min(size, _FITTED_ON) if moved else 0).astype(int)
+    moved = center or shrinkage is not None
     # Numbers of a file in float64 are centered in it: see `_centered`.
     wide = moved and source.rows.dtype == np.float64
-    taken = take_rows(
-        source,
-        np.concatenate([anchors, some]),
-        batch_size,
-        advance,
-        np.float64 if wide else np.float32,
-    )
+    dtype = np.float64 if wide else np.float32
+    wanted = rows_to_fit(source, anchors, moved)
+    if look is None or len(look.rows) < wanted.size:
+        taken = take_rows(source, wanted, batch_size, advance, dtype)
+    else:
+        taken = look._replace(rows=look.rows[: wanted.size].astype(dtype, copy=False))
+        advance(source.ids.size)
     of_anchors, rows = taken.rows[: anchors.size], taken.rows[anchors.size :]
     seen = taken._replace(rows=rows[:0])
     if not moved:
@@ -110,8 +122,11 @@ def take_rows(
     zeros, constant, first = 0, source.ids.size > 1, None
     wide = source.rows.dtype == np.float64
     reach = Reach.empty(source.rows.shape[1])
+    order = np.argsort(rows, kind="stable")
     for start, x in batches(source, batch_size, np.float64 if wide else np.float32):
-        here = np.flatnonzero((rows >= start) & (rows < start + len(x)))
+        here = order[
+            slice(*np.searchsorted(rows, (start, start + len(x)), sorter=order))
+        ]
         taken[here] = x[rows[here] - start]
         first = x[:1].copy() if first is None else first
         zeros += int(np.sum(~x.any(axis=1)))
@@ -149,9 +164,14 @@ def relative_rows(
     anchors, mean, narrow = _transformed_anchors(recipe, chart)
     dtype = np.float32 if mean is None else np.float64
     variation = Variation(recipe.anchor_ids.size)
-    for start, x in batches(source, batch_size, dtype):
-        x = _less(x, mean)
-        rows = _similar(filled(x, batch_size), anchors, narrow, recipe.similarity)
+
+    def begun() -> Iterator[tuple[int, np.ndarray, Array]]:
+        for start, x in batches(source, batch_size, dtype):
+            x = _less(x, mean)
+            whole = filled(x, batch_size)
+            yield start, x, _similar(whole, anchors, narrow, recipe.similarity)
+
+    for start, x, rows in behind(begun()):
         values = np.asarray(rows)[: len(x)]
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if bad.size:
@@ -218,10 +238,15 @@ def through_nystroem(
         if same and merged.flags.writeable
         else np.empty((len(merged), width), np.float32)
     )
-    for start in range(0, len(merged), batch_size):
-        x = merged[start : start + batch_size]
-        rows = transforms.apply_transform(transform, filled(x, batch_size))
-        out[start : start + len(x)] = np.asarray(rows)[: len(x)]
+
+    def begun() -> Iterator[tuple[int, int, Array]]:
+        for start in range(0, len(merged), batch_size):
+            x = merged[start : start + batch_size]
+            rows = transforms.apply_transform(transform, filled(x, batch_size))
+            yield start, len(x), rows
+
+    for start, size, rows in behind(begun()):
+        out[start : start + size] = np.asarray(rows)[:size]
     return out
 
 

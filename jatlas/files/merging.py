@@ -40,10 +40,11 @@ def merge_files(
 ) -> AtlasFile:
     """Merge embeddings in files, of any encoders and widths, into one space.
 
-    The files are read twice, three times for a held-out score, some rows at a time,
-    once more for their hashes, and once for invalid rows if those are dropped: what
-    they hold need not fit in memory, only the atlas and the ids. Rows of linked samples
-    lie in a temporary file for consensus coordinates, if they take more than .5 GiB.
+    The files are read twice, three times for consensus coordinates with a held-out
+    score, some rows at a time, once more for their hashes, and once for invalid rows if
+    those are dropped: what they hold need not fit in memory, only the atlas and the
+    ids. The next rows are read while these are computed with. Rows of linked samples
+    lie in temporary files for consensus coordinates, if they take more than 1/8 GiB.
 
     Args:
         paths: of M files, one a chart, as `read_embeddings` reads them.

@@ -72,13 +72,13 @@ class Variation:
 
     def add(self, x: Float[np.ndarray, "n D"], rows: Float[np.ndarray, "n A"]) -> None:
         """Add rows of embeddings x, less the first row against cancellation."""
-        wide = rows.astype(np.float64)
         if self.count == 0:
-            self.first, self.row = wide[0], x[0]
+            self.first, self.row = rows[0].astype(np.float64), x[0].copy()
         self.varies = self.varies or bool((x != self.row).any())
         self.count += len(rows)
-        self.total += (wide - self.first).sum(axis=0)
-        self.squares += ((wide - self.first) ** 2).sum(axis=0)
+        residual = rows - self.first
+        self.total += residual.sum(axis=0)
+        self.squares += np.square(residual, out=residual).sum(axis=0)
 
     def values(self) -> tuple[float, float]:
         """Root mean squares of the deviations over samples, and of the means."""

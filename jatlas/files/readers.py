@@ -39,6 +39,16 @@ OPENERS: dict[str, _Opener] = {
     ".vec.gz": word2vec.open_word2vec,
 }
 
+_ANY = "Convert it to one of these."
+_TABLE = "Read it with pandas, and write it with `to_parquet`."
+_PICKLE = (
+    "It is a pickle, which could run code: save its arrays as .npz or .safetensors."
+)
+_TEXT = "If it is GloVe's or word2vec's, a word and its numbers a line: name it .vec."
+_CONVERT = {".csv": _TABLE, ".tsv": _TABLE, ".jsonl": _TABLE, ".json": _TABLE}
+_CONVERT |= dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".joblib"), _PICKLE)
+_CONVERT |= dict.fromkeys((".txt", ".gz"), _TEXT)
+
 
 # A file to read, or one that was opened before.
 File = str | Place | Source
@@ -255,7 +265,7 @@ def _opened(
     if opener is None:
         raise ValueError(
             f"unknown kind of file {path.suffix!r}; known are {', '.join(OPENERS)} "
-            "and folders of `datasets` or of parts. Convert it to one of these."
+            f"and folders of `datasets` or of parts. {_CONVERT.get(ending(path), _ANY)}"
         )
     with path.open("rb") as stream:
         if not stream.read(1):
@@ -263,12 +273,15 @@ def _opened(
     return opener(path, wanted)
 
 
-def file_hash(path: Place) -> str:
-    """The SHA-256 of a file, folder or pattern, in hexadecimal."""
+def file_hash(path: Place, given_up: Callable[[], bool] = lambda: False) -> str:
+    """The SHA-256 of a file, folder or pattern, in hexadecimal.
+
+    It ends early, and means nothing, once it is given up.
+    """
     digest = hashlib.sha256()
     for file in _files(path):
         with file.open("rb") as stream:
-            while block := stream.read(2**20):
+            while not given_up() and (block := stream.read(2**20)):
                 digest.update(block)
     return digest.hexdigest()
 

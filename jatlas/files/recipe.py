@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from jatlas._src.ids import short
 from jatlas.files.formats import names
+from jatlas.files.formats.rows import not_finite
 from jatlas.merging.relative import SIMILARITIES
 from jatlas.merging.transforms import Transform
 
@@ -290,7 +291,7 @@ def _check(
         kind = {"f": "floating point", "b": "boolean"}.get(kinds, "integers")
         size = ", ".join("any" if n is None else str(n) for n in shape)
         raise ValueError(f"{name} must be {kind} ({size}), got {x.dtype}{x.shape}.")
-    bad = ~np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+    bad = not_finite(x)
     bad = np.flatnonzero(bad if where is None else bad & where)
     if bad.size:
         raise ValueError(

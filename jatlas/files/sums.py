@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 
 from jatlas.files.recipe import AtlasFile
 
+_MOVED = 2**25  # bytes of an atlas that are in memory twice while it grows
+
 
 class Running(NamedTuple):
     """Welford's running mean and variance over charts, in place.
@@ -37,14 +39,14 @@ def running_of(atlas: AtlasFile, num_samples: int, in_place: bool = False) -> Ru
     """The running state of an atlas, with room for new samples.
 
     What a merge goes through: the mean bit for bit, the squares but for the rounding of
-    the disagreement to float32. In place, the atlas's rows become the state's.
+    the disagreement to float32. In place, the atlas's rows become the state's, and are
+    gone from the atlas.
     """
     old, width = atlas.merged.shape
     flags = atlas.merged.flags
     if in_place and atlas.merged.dtype == np.float32 and flags.owndata and flags.carray:
-        state = empty_running(num_samples, 0)._replace(merged=atlas.merged)
-        # One atlas is left. Where the system cannot make it longer, it copies it first.
-        state.merged.resize((num_samples, width), refcheck=False)
+        moved = _moved(atlas.merged, num_samples)
+        state = empty_running(num_samples, 0)._replace(merged=moved)
     else:
         state = empty_running(num_samples, width)
         state.merged[:old] = atlas.merged
@@ -54,17 +56,41 @@ def running_of(atlas: AtlasFile, num_samples: int, in_place: bool = False) -> Ru
     return state
 
 
+def _moved(rows: np.ndarray, size: int) -> np.ndarray:
+    """The rows, with zeros behind them, those given being gone.
+
+    To make an array longer copies it, where the system does not give the pages behind
+    it. So rows are moved from the last on, and their memory given back at once.
+    """
+    if size == len(rows):
+        return rows
+    room = np.zeros((size, rows.shape[1]), rows.dtype)
+    step = max(_MOVED // max(rows[:1].nbytes, 1), 1)
+    for start in reversed(range(0, len(rows), step)):
+        room[start : len(rows)] = rows[start:]
+        rows.resize((start, rows.shape[1]), refcheck=False)
+    return room
+
+
 def add_rows(
     state: Running, here: Int[np.ndarray, " n"], rows: Float[np.ndarray, "n A"]
 ) -> None:
     """Add one more chart's rows of the samples `here` to the state."""
     merged, count, squares = state
     count[here] += 1
+    several = count[here] > 1
+    if not several.all():  # the first of their samples: they are the mean themselves
+        first = slice(None) if not several.any() else ~several
+        merged[here[first]] = rows[first] + np.float32(0)  # which makes -0 a 0
+        here, rows = here[several], rows[several]
+    if here.size == 0:
+        return
     with np.errstate(over="ignore", invalid="ignore"):  # looked at in the end
-        step = rows - merged[here]
-        merged[here] += step / count[here, None].astype(np.float32)
-        residual = rows - merged[here]
-        squares[here] += np.einsum("na,na->n", step, residual, dtype=np.float64)
+        mean = merged[here]
+        step = rows - mean
+        mean += step / count[here, None].astype(np.float32)
+        merged[here] = mean
+        squares[here] += np.einsum("na,na->n", step, rows - mean, dtype=np.float64)
 
 
 def disagreement(state: Running) -> Float[np.ndarray, " N"]:

@@ -1,5 +1,8 @@
 """A chart that joins an atlas from a file, against the merge of all files at once."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,8 +10,10 @@ from jatlas.cli.commands import main
 from jatlas.files.adding import add_file, grown_atlas
 from jatlas.files.merging import merge_files
 from jatlas.files.readers import open_embeddings
+from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.reports import quiet
 from jatlas.files.storage import load, save
+from jatlas.files.sums import running_of
 
 N, BATCH = 30, 16
 HELD = slice(0, 24), slice(3, 27), slice(6, 30)
@@ -62,7 +67,7 @@ def test_in_place_gives_the_same_and_else_the_atlas_stays(files):
     np.testing.assert_array_equal(atlas.merged, before)
     source = open_embeddings(files[2])
     grown = grown_atlas(atlas, source, None, BATCH, quiet, None, in_place=True)
-    assert grown.merged is atlas.merged
+    assert len(atlas.merged) == 0  # moved, and not copied
     for ours, theirs in zip(grown[:4], wanted[:4], strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -120,3 +125,32 @@ def test_nystroem_coordinates_are_not_added_to(files):
         ValueError, match=r"in Nystroem coordinates, .* merge all files"
     ):
         add_file(merged(files[:2], coordinates="nystroem"), files[2])
+
+
+def peak_and_now() -> tuple[int, int]:
+    """The most memory of this process since it was asked to forget, and now's."""
+    text = Path("/proc/self/status").read_text()
+    sizes = (re.search(rf"{name}:\s+(\d+)", text) for name in ("VmHWM", "VmRSS"))
+    peak, now = (1024 * int(size[1]) for size in sizes if size)
+    return peak, now
+
+
+def test_an_atlas_grows_without_being_in_memory_twice():
+    rows = np.ones((2**18, 128), np.float32)  # 128 MiB
+    rows[:, 0] = np.arange(len(rows))
+    recipe = Recipe(np.arange(128), (np.ones((128, 2), np.float32),))
+    ids = np.arange(len(rows))
+    count, alone = np.ones(len(rows), np.int32), np.full(len(rows), np.nan)
+    atlas = AtlasFile(ids, rows, count, alone, recipe)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    _, before = peak_and_now()
+    state = running_of(atlas, len(rows) + 10, in_place=True)
+    peak, _ = peak_and_now()
+    assert peak - before < rows.itemsize * 128 * 2**18 // 2
+    np.testing.assert_array_equal(state.merged[: 2**18, 0], ids)
+    assert (state.merged[: 2**18, 1:] == 1).all()
+    assert not state.merged[2**18 :].any()
+    assert atlas.merged.shape == (0, 128)
+    more = np.resize(count, 2**18 + 10), np.full(2**18 + 10, np.nan)
+    whole = AtlasFile(np.arange(2**18 + 10), state.merged, *more, recipe)
+    assert running_of(whole, 2**18 + 10, in_place=True).merged is state.merged

@@ -302,3 +302,24 @@ def test_the_hash_is_that_of_the_bytes(tmp_path):
     folder = dataset(tmp_path)
     (one,) = folder.glob("*.arrow")
     assert file_hash(folder) == file_hash(one)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("x.csv", "Read it with pandas, and write it with `to_parquet`"),
+        ("x.pt", r"It is a pickle, which could run code: save its arrays as \.npz"),
+        ("glove.txt", r"If it is GloVe's or word2vec's, .* name it \.vec"),
+        ("x.bin", "Convert it to one of these"),
+    ],
+)
+def test_what_to_do_with_a_file_of_another_kind_is_said(tmp_path, name, hint):
+    (tmp_path / name).write_bytes(b"1,2")
+    with pytest.raises(ValueError, match=rf"unknown kind of file .* {hint}"):
+        read_embeddings(tmp_path / name)
+
+
+def test_an_empty_path_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="the path of a file is empty: name one"):
+        read_embeddings("")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.benchmarks import memory
 from experiments.benchmarks.measure import Bench, Row
 
 _ROWS, _FEW = 10_000_000, 20_000  # of all charts
@@ -144,11 +145,10 @@ def _merge(
     )
     if meanwhile is not None:
         meanwhile()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    peak = memory.peak_of_process(process)
     if process.returncode:
         raise ChildProcessError(f"`jatlas merge` ended with {process.returncode}.")
-    return Merged(time.perf_counter() - began, 1024 * used.ru_maxrss)
+    return Merged(time.perf_counter() - began, peak)
 
 
 def _kill(folder: Path, worker: int) -> None:

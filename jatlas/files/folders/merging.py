@@ -1,7 +1,7 @@
 """Merge files into an atlas in parts."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ from jatlas.files.folders.layout import (
     part_size,
     whole_folder,
 )
+from jatlas.files.folders.pieces import pieces_of
 from jatlas.files.folders.tables import write_recipe
 from jatlas.files.folders.tasks import Job, Part, Piece, Spilled, Written
 from jatlas.files.formats.columns.keep import beside_of, check_keep
-from jatlas.files.formats.places import Remote, place
 from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.fitting import with_nystroem
 from jatlas.files.kinds.options import checked
@@ -78,9 +78,10 @@ def merge_to_folder(
     atlas, at most.
 
     With workers or a scheduler, Dask's workers read the charts, one file or part of a
-    folder at a time, and write the parts. The recipe is fitted here. All see the files
-    and the folder under the same paths. A worker that is lost costs its tasks, which
-    others do again. Values are those of one machine to 1e-6.
+    folder at a time, or 256 MiB of a large one, and write the parts. The recipe is
+    fitted here. All see the files and the folder under the same paths. A worker that is
+    lost costs its tasks, which others do again. Values are those of one machine to
+    1e-6.
 
     Args:
         folder: of the atlas, which `load` reads; made, or put in the place of an atlas
@@ -148,7 +149,7 @@ def merge_to_folder(
         job = Job(hidden.resolve(), size, *counts, batch_size, id_name)
         job.work.mkdir()
         names = with_names(paths, ids, embeddings)
-        pieces = _pieces(plan, names, reading, run is _here)
+        pieces = pieces_of(plan, names, reading, batch_size, run is _here)
         written = _merged(job, plan, pieces, run, keep, say or quiet)
         shutil.rmtree(job.work)
     files = [folder / RECIPE, *(part_path(folder, k) for k in range(job.num_parts))]
@@ -174,50 +175,6 @@ def _runner(
     if workers is None and scheduler is None:
         return nullcontext(_here)
     return cluster_run(workers, scheduler, folder)
-
-
-def _pieces(
-    plan: Plan,
-    names: Sequence[tuple[File, str | None, str | None]],
-    reading: Reading | None,
-    whole: bool,
-) -> list[Piece]:
-    """The files to read, each a task; or whole charts."""
-    pieces: list[Piece] = []
-    for chart, (source, (_, ids, embeddings)) in enumerate(
-        zip(plan.samples.sources, names, strict=True)
-    ):
-        for path, start, stop in _files(source, whole):
-            piece = Piece(
-                chart,
-                len(pieces),
-                path,
-                start,
-                stop,
-                ids,
-                embeddings,
-                reading,
-                source.rows.dtype.name,
-                source if whole else None,
-            )
-            pieces.append(piece)
-    return pieces
-
-
-def _files(source: Source, whole: bool) -> Iterator[tuple[str, int, int]]:
-    """The files of a chart, and which rows they have."""
-    parts = source.rows.parts
-    if whole or not parts:
-        parts = ((str(source.path), 0),)
-    every = source.ids.size if source.kept is None else source.kept.size
-    bounds = np.array([*(start for _, start in parts), every])
-    if source.kept is not None:  # counted without those that are left out
-        bounds = np.concatenate([[0], np.cumsum(source.kept)])[bounds]
-    ends = bounds.tolist()
-    for (path, _), start, stop in zip(parts, ends, ends[1:], strict=False):
-        if stop > start:
-            remote = isinstance(place(path), Remote)
-            yield path if remote else str(Path(path).absolute()), start, stop
 
 
 def _merged(

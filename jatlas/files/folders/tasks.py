@@ -56,7 +56,7 @@ class Job(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A file of a chart, all of it or a part.
+    """Rows of a file of a chart, all of them or some.
 
     Attributes:
         chart: the number of the chart.
@@ -68,6 +68,8 @@ class Piece(NamedTuple):
         embeddings: that of the embeddings.
         reading: how it is read.
         dtype: the name of the dtype of all rows of the chart.
+        first: the first of its rows among those of the file.
+        size: how many the file has.
         source: the file, if it is open.
     """
 
@@ -80,6 +82,8 @@ class Piece(NamedTuple):
     embeddings: str | None
     reading: Reading | None
     dtype: str
+    first: int
+    size: int
     source: Source | None = None
 
 
@@ -158,7 +162,7 @@ def spill_piece(job: Job, piece: Piece, advance: Advance) -> Spilled:
     samples = np.load(job.work / f"samples-{piece.number}.npy")
     anchors = np.load(job.work / "anchors.npy")
     texts: list[str] = []
-    source = piece.source or _opened(piece)
+    source = piece.source or _opened(job, piece)
     held: list[tuple[np.ndarray, np.ndarray]] = []
 
     def batches() -> Iterator[Batch]:
@@ -225,19 +229,36 @@ def _beside(job: Job, number: int) -> Beside:
     return Beside(job.id_name, columns)
 
 
-def _opened(piece: Piece) -> Source:
-    """The file of a piece, rows in the dtype of the chart."""
-    source = open_embeddings(
-        piece.path, ids=piece.ids, embeddings=piece.embeddings, reading=piece.reading
-    )
-    if source.ids.size != piece.stop - piece.start:
+@lru_cache(maxsize=2)
+def _file(folder: Path, path: str, *options: Any) -> Source:
+    """An open file, for all of its pieces in a merge."""
+    ids, embeddings, reading = options
+    return open_embeddings(path, ids=ids, embeddings=embeddings, reading=reading)
+
+
+def _opened(job: Job, piece: Piece) -> Source:
+    """The rows of a piece, in the dtype of the chart."""
+    source = _file(job.folder, piece.path, piece.ids, piece.embeddings, piece.reading)
+    if source.ids.size != piece.size:
         raise BadFile(
-            f"{piece.path}: it has {source.ids.size} rows, and had "
-            f"{piece.stop - piece.start}: it was changed meanwhile. Merge again."
+            f"{piece.path}: it has {source.ids.size} rows, and had {piece.size}: it "
+            "was changed meanwhile. Merge again."
         )
     rows, dtype = source.rows, np.dtype(piece.dtype)
+    first, last = piece.first, piece.first + piece.stop - piece.start
+    whole = last - first == piece.size
 
     def batches(size: int) -> Iterator[np.ndarray]:
-        return (x.astype(dtype, copy=False) for x in rows.batches(size))
+        if whole or rows.between is None:
+            read = rows.batches(size)
+        else:
+            read = rows.between(first, last, size)
+        return (x.astype(dtype, copy=False) for x in read)
 
-    return source._replace(rows=rows._replace(dtype=dtype, batches=batches))
+    changed = rows._replace(dtype=dtype, batches=batches)
+    if whole:
+        return source._replace(rows=changed)
+    # In messages a row has its number in the file.
+    parts = ((piece.path, -first),)
+    changed = changed._replace(shape=(last - first, rows.shape[1]), parts=parts)
+    return source._replace(ids=source.ids[first:last], rows=changed)

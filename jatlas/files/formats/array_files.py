@@ -29,6 +29,8 @@ from jatlas.files.formats.rows import (
     native,
     pick,
     pick_ids,
+    release,
+    released,
     rows_of,
 )
 from jatlas.files.formats.tensorfile import read_tensors
@@ -63,6 +65,7 @@ def open_npz(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         name = pick(shapes, wanted.embeddings, USUAL, unread)
         if members[name].compress_type != zipfile.ZIP_STORED:
             rows = rows_of(_read_member(archive, members[name], heads[name]))
+            rows = rows._replace(between=None)  # each reading is of all of it
         elif isinstance(path, Remote):
             rows = _streamed_rows(path, members[name], heads[name])
         else:
@@ -235,11 +238,12 @@ def _mapped_rows(path: Path, info: zipfile.ZipInfo) -> Rows:
     def batches(size: int) -> Iterator[np.ndarray]:
         if array.flags.c_contiguous:
             parts = (array[k : k + size] for k in range(0, len(array), size))
-            for part in _unchanged(parts, head, info):
+            for part in released(array, _unchanged(parts, head, info)):
                 yield native(part.reshape(len(part), rows.shape[1]))
             return
         # Its numbers stand column by column, and rows are read across: another pass.
         _looked_over(array.T, head, info)
+        release(array)
         yield from rows.batches(size)
 
     return rows._replace(batches=batches, whole=checked)

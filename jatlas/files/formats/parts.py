@@ -137,6 +137,14 @@ def joined(
                 for x in rows.batches(size):
                     yield filled(x)
 
+    def between(start: int, stop: int, size: int) -> Iterator[np.ndarray]:
+        for file, first, rows in zip(files, starts, every, strict=False):
+            a, b = max(start - first, 0), min(stop - first, rows.shape[0])
+            if a < b and rows.between is not None:
+                with faults_of(file):
+                    for x in rows.between(a, b, size):
+                        yield filled(x)
+
     def whole() -> np.ndarray:
         pieces = []
         for file, rows in zip(files, every, strict=True):
@@ -157,4 +165,5 @@ def joined(
         "; ".join(dict.fromkeys(rows.note for rows in every if rows.note)),
         every[0].id_name,
         tuple(zip(map(str, files), starts[:-1], strict=True)),
+        between=None if any(rows.between is None for rows in every) else between,
     )

@@ -116,6 +116,10 @@ def place(path: str | Path | Remote) -> Place:
     """A path on this machine, or an address such as s3://bucket/file.parquet."""
     if isinstance(path, Path | Remote):
         return path
+    if not path:  # which would be the folder that one is in
+        raise ValueError(
+            "the path of a file is empty: name one. Was a variable of the shell empty?"
+        )
     return Remote(path) if _ADDRESS.match(path) else Path(path)
 
 

@@ -1,6 +1,7 @@
 """Rows of embeddings in a file, read in batches."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import mmap
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ WIDE = 16
 # Rows that are read at once where nobody says how many.
 AT_ONCE = 8192
 
+_LOOKED_AT = 2**22  # numbers at once
+_MAPPED = 2**26  # bytes of a mapped file that are in this process's memory at once
 _SHOWN = 800  # characters of what is not read
 _NAME_THEM = "Name them with embeddings=... (--embeddings)."
 
@@ -46,6 +49,8 @@ class Rows(NamedTuple):
         id_name: the name of the ids in the file.
         parts: the files that they are in and their first rows, if there are several.
         columns: the columns of a table that they are, in order.
+        between: of a first row, the row after the last and a size, gives these rows in
+            batches without reading those before; None where the format does not allow.
     """
 
     shape: tuple[int, int]
@@ -56,6 +61,7 @@ class Rows(NamedTuple):
     id_name: str = "id"
     parts: tuple[tuple[str, int], ...] = ()
     columns: tuple[str, ...] = ()
+    between: Callable[[int, int, int], Iterator[np.ndarray]] | None = None
 
 
 def joined(batches: Callable[[int], Iterator[np.ndarray]], size: int) -> np.ndarray:
@@ -95,11 +101,49 @@ def rows_of(array: Any) -> Rows:
         x = np.asanyarray(array[where])
         return native(x.reshape(len(x), shape[1]))
 
-    def batches(size: int) -> Iterator[np.ndarray]:
-        for start in range(0, shape[0], size):
-            yield part(slice(start, start + size))
+    def between(start: int, stop: int, size: int) -> Iterator[np.ndarray]:
+        ends = ((k, min(k + size, stop)) for k in range(start, stop, size))
+        return released(array, (part(slice(*some)) for some in ends))
 
-    return Rows((shape[0], shape[1]), dtype, batches, lambda: part(slice(None)))
+    return Rows(
+        (shape[0], shape[1]),
+        dtype,
+        lambda size: between(0, shape[0], size),
+        lambda: part(slice(None)),
+        between=between,
+    )
+
+
+def released(array: Any, parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Parts of an array, few megabytes of a mapped one in memory."""
+    size = 0
+    for part in parts:
+        yield part
+        size += part.nbytes
+        if size >= _MAPPED:
+            release(array)
+            size = 0
+    release(array)
+
+
+def release(array: Any) -> None:
+    """Take a mapped file out of this process's memory.
+
+    It is mapped again where it is looked at, or written to, again.
+    """
+    mapped = getattr(array, "_mmap", array)  # of `numpy.memmap`
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def not_finite(x: np.ndarray) -> np.ndarray:
+    """The rows with NaN or infinity, looked for in pieces."""
+    bad = np.zeros(len(x), bool)
+    size = max(_LOOKED_AT * len(x) // max(x.size, 1), 1)
+    for start in range(0, len(x), size):
+        finite = np.isfinite(x[start : start + size])
+        bad[start : start + size] = ~finite.all(axis=tuple(range(1, x.ndim)))
+    return bad
 
 
 def native(x: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from jatlas._src.ids import few, union
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import Place, place
 from jatlas.files.formats.rows import AT_ONCE, Rows
+from jatlas.files.overlap import ahead
 
 LEAVE_OUT = (
     "Leave them out (Reading(drop_invalid=True), --drop-invalid): the samples are then "
@@ -113,6 +114,7 @@ def without_invalid(source: Source) -> Source:
             shape=(int(kept.sum()), rows.shape[1]),
             batches=batches,
             whole=lambda: rows.whole()[kept],
+            between=None,
             note="; ".join(filter(None, (rows.note, note))),
         ),
         kept=kept,
@@ -145,11 +147,19 @@ def batches(
     """Its embeddings in float32, in batches, each with its start.
 
     A batch has at most `size` rows. In another dtype, if that is given; they must lie
-    in the range of float32 anyway.
+    in the range of float32 anyway. The next two are read meanwhile.
 
     Raises:
         ValueError: if there is NaN or infinity in a row, or the file is damaged.
     """
+    checked = _checked(source, size, dtype)
+    yield from ahead(checked) if source.ids.size > size else checked
+
+
+def _checked(
+    source: Source, size: int, dtype: DTypeLike
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The batches, as they are read; ValueError unless they are finite."""
     for start, x in _numbers(source, size, dtype):
         check_finite(source, start, x)
         yield start, x

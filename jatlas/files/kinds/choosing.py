@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from jatlas.files.coordinates import FITTED_ON, Taken
 from jatlas.files.kinds.consensus import check_joined
 from jatlas.files.kinds.held_out_score import (
     FEWEST,
@@ -13,10 +16,14 @@ from jatlas.files.kinds.held_out_score import (
     draw_sample,
     score_kinds,
 )
+from jatlas.files.kinds.linked_rows import dtype_of
 from jatlas.files.kinds.options import ANCHORS, AUTO, CONSENSUS, RELATIVE, Kind, tried
 from jatlas.files.kinds.score_table import label, score_table
 from jatlas.files.reports import Advance, Say
 from jatlas.files.survey import Survey, TooFewCommon, with_anchors
+
+# What charts are moved by is kept after a score if all of it takes so many bytes.
+_IN_MEMORY = 2**28
 
 
 class Candidates(NamedTuple):
@@ -103,6 +110,7 @@ def scores(
         seed=seed,
         batch_size=batch_size,
         advance=advance,
+        moved=takes_moved(given),
     )
     paths = [str(source.path) for source in given.samples.sources]
     scored, reasons = score_kinds(sample, given.kinds, paths)
@@ -118,10 +126,11 @@ def choose(
     batch_size: int,
     advance: Advance,
     say: Say,
-) -> Kind:
-    """The wanted kind, or the one that scores best.
+) -> tuple[Kind, tuple[Taken, ...]]:
+    """The wanted kind, or the best, and rows to fit it on.
 
-    Where one that can grow is level with the best, it is taken.
+    Where one that can grow is level with the best, it is taken. There are rows only if
+    the files were read for a score.
 
     Args:
         given: the kinds that can be.
@@ -132,11 +141,12 @@ def choose(
         advance: gets how many more rows were read.
         say: gets the scores, and what was chosen.
     """
-    best = [default(given.kinds)]
+    best, looks = [default(given.kinds)], tuple[Taken, ...]()
     if scored:
         sample, results, reasons = scores(
             given, seed=seed, batch_size=batch_size, advance=advance
         )
+        looks = sample.looks
         if results:
             say(score_table(sample, given.samples.charts, results))
             best = [best_of(results).kind]
@@ -152,7 +162,28 @@ def choose(
     (chosen,) = best
     if kind.coordinates == AUTO:
         say(f"coordinates: {label(chosen)}")
-    return chosen
+    return chosen, looks
+
+
+def takes_moved(given: Candidates) -> bool:
+    """Whether a score takes what charts are moved by, if they are."""
+    size = sum(
+        min(source.ids.size, FITTED_ON)
+        * source.rows.shape[1]
+        * np.dtype(dtype_of(source)).itemsize
+        for source in given.samples.sources
+    )
+    return _is_moved(given) and size <= _IN_MEMORY
+
+
+def is_read_again(given: Candidates) -> bool:
+    """Whether a fit can read the files again after a score."""
+    linked = any(kind.is_linked for kind in given.kinds)
+    return linked or (_is_moved(given) and not takes_moved(given))
+
+
+def _is_moved(given: Candidates) -> bool:
+    return any(kind.center or kind.shrinkage is not None for kind in given.kinds)
 
 
 def default(kinds: list[Kind]) -> Kind:

@@ -23,6 +23,7 @@ from jatlas.files.kinds.linked_rows import (
     linked_rows,
     pieces,
 )
+from jatlas.files.overlap import behind
 from jatlas.files.quality import same_encoder
 from jatlas.files.recipe import ConsensusMaps, Recipe
 from jatlas.files.reports import Advance, Say
@@ -52,7 +53,9 @@ def fit(
     check_joined(samples)
     links = linked.linked_samples(samples.presence)
     charts = [
-        linked_rows(source, place, links, batch_size, advance, say)
+        linked_rows(
+            source, place, links, batch_size, advance, say, len(samples.sources)
+        )
         for source, place in zip(samples.sources, samples.places, strict=True)
     ]
     _check_encoders(samples, charts)
@@ -95,10 +98,15 @@ def consensus_rows(
     """The coordinates of a chart's rows, some at a time."""
     mean = maps.means[chart]
     weights = jnp.asarray(maps.weights[chart] / maps.scales[chart], jnp.float32)
-    for start, x in batches(source, batch_size, dtype_of(source)):
-        with np.errstate(over="ignore"):
-            centered = (x - mean).astype(np.float32)
-        rows = np.asarray(_mapped(filled(centered, batch_size), weights))[: len(x)]
+
+    def begun() -> Iterator[tuple[int, int, jax.Array]]:
+        for start, x in batches(source, batch_size, dtype_of(source)):
+            with np.errstate(over="ignore"):
+                centered = (x - mean).astype(np.float32)
+            yield start, len(x), _mapped(filled(centered, batch_size), weights)
+
+    for start, size, mapped in behind(begun()):
+        rows = np.asarray(mapped)[:size]
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if bad.size:
             path, row = source.place_of(start + int(bad[0]))

@@ -1,12 +1,13 @@
 """Recipes fitted to files: anchors and transforms, or consensus maps."""
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from jatlas.files.coordinates import Fitted, fit_chart, similar_to_anchors
+from jatlas.files.coordinates import Fitted, Taken, fit_chart, similar_to_anchors
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.kinds.consensus import fit, recipe_of
 from jatlas.files.kinds.options import PROCRUSTES, Kind
@@ -24,8 +25,12 @@ def fitted_recipe(
     batch_size: int,
     advance: Advance,
     say: Say,
+    looks: Sequence[Taken] = (),
 ) -> Recipe:
-    """The charts' anchors and transforms, or their maps, from a first reading."""
+    """The charts' anchors and transforms, or their maps, from a first reading.
+
+    Or from `looks`, what `rows_to_fit` means of each, if they were read before.
+    """
     if kind.is_linked:
         ridge: float | None = 1.0 if kind.ridge is None else float(kind.ridge)
         power = 1.0 if kind.power is None else float(kind.power)
@@ -35,7 +40,9 @@ def fitted_recipe(
         fields = {"charts": samples.charts, "versions": _versions()}
         return recipe_of(fit(samples, *options), **fields)
     charts: list[Fitted] = []
-    for source, place in zip(samples.sources, samples.places, strict=True):
+    for k, (source, place) in enumerate(
+        zip(samples.sources, samples.places, strict=True)
+    ):
         where = np.full(samples.ids.size, -1)
         where[place] = np.arange(place.size)
         fitted = fit_chart(
@@ -45,6 +52,7 @@ def fitted_recipe(
             batch_size,
             advance,
             kind.center,
+            looks[k] if looks else None,
         )
         for m, other in enumerate(charts):
             if same_encoder(fitted.anchors, other.anchors):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 from jatlas._src.consensus import held_out, linked
 from jatlas._src.consensus.held_out import Fold, Totals
 from jatlas.files import maps
-from jatlas.files.coordinates import take_rows
+from jatlas.files.coordinates import Taken, rows_to_fit, take_rows
 from jatlas.files.kinds.linked_rows import dtype_of
 from jatlas.files.kinds.options import NYSTROEM, PROCRUSTES, Kind
 from jatlas.files.reports import Advance
@@ -48,6 +48,7 @@ class Sample(NamedTuple):
             among: that all charts have and that are zero in none.
         num_anchors: how many are drawn at most.
         seed: of this draw.
+        looks: M, of `rows_to_fit`, read at the same time.
     """
 
     presence: Bool[np.ndarray, "M n"]
@@ -57,6 +58,7 @@ class Sample(NamedTuple):
     anchors: Bool[np.ndarray, " n"]
     num_anchors: int
     seed: int
+    looks: tuple[Taken, ...] = ()
 
     def fold_anchors(self, fold: Fold) -> np.ndarray:
         """Places of the anchors while a fold is left out."""
@@ -97,6 +99,7 @@ def draw_sample(
     seed: int,
     batch_size: int,
     advance: Advance,
+    moved: bool = False,
 ) -> Sample:
     """Read some samples of all files, linked ones and others.
 
@@ -107,6 +110,7 @@ def draw_sample(
         seed: of all draws.
         batch_size: rows that are read at once.
         advance: gets how many more rows were read.
+        moved: whether rows to move the charts by are taken too.
     """
     rng = np.random.default_rng(seed)
     links = samples.linked
@@ -117,17 +121,21 @@ def draw_sample(
         for kind, most in zip(kinds, (MOST_LINKED, MOST_ALONE), strict=True)
     ]
     chosen = np.unique(np.concatenate([*drawn, listed]))
-    presence, rows = samples.presence[:, chosen], []
+    presence, rows, looks = samples.presence[:, chosen], [], []
     for m, (source, place) in enumerate(
         zip(samples.sources, samples.places, strict=True)
     ):
-        of_sample = np.zeros(samples.ids.size, int)
+        of_sample = np.full(samples.ids.size, -1)
         of_sample[place] = np.arange(place.size)
         mine, dtype = presence[m], dtype_of(source)
         x = np.zeros((chosen.size, source.rows.shape[1]), dtype)
         wanted = of_sample[chosen[mine]]
-        x[mine] = take_rows(source, wanted, batch_size, advance, dtype).rows
+        to_fit = rows_to_fit(source, of_sample[samples.anchors], moved)
+        both = np.concatenate([wanted, to_fit])
+        taken = take_rows(source, both, batch_size, advance, dtype)
+        x[mine] = taken.rows[: wanted.size]
         rows.append(x)
+        looks.append(taken._replace(rows=taken.rows[wanted.size :].copy()))
     pool = presence.all(axis=0) & np.all([x.any(axis=1) for x in rows], axis=0)
     if num_anchors is None:
         pool = np.isin(chosen, listed)
@@ -139,6 +147,7 @@ def draw_sample(
         pool,
         int(pool.sum()) if num_anchors is None else num_anchors,
         seed,
+        tuple(looks),
     )
 
 

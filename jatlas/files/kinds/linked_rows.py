@@ -9,13 +9,17 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import DTypeLike
 
 from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.rows import release
 from jatlas.files.formats.sources import LEAVE_OUT, Source, batches
 from jatlas.files.reports import Advance, Say
 
-# Of linked rows so many bytes are held in memory; more lie in a temporary file.
-_IN_MEMORY = 2**29
+# Of all charts' linked rows so many bytes are held in memory; more lie in temporary
+# files, of which as many are mapped at once.
+_IN_MEMORY = 2**27
 # Rows that are looked at at once, in float64.
 _AT_ONCE = 4096
+# A temporary file's pages are let go when so many rows were looked at.
+_RELEASED = 4 * _AT_ONCE
 # So many samples of each chart are kept, for its encoder to be known again.
 MOST_KNOWN = 256
 
@@ -35,7 +39,10 @@ class LinkedRows(NamedTuple):
 
     def centered(self, start: int, end: int) -> Float[np.ndarray, "n D"]:
         """Some rows less the mean, in float64."""
-        return self.rows[start:end].astype(np.float64) - self.mean
+        rows = self.rows[start:end].astype(np.float64) - self.mean
+        if start // _RELEASED < end // _RELEASED:
+            release(self.rows)
+        return rows
 
     def of(self, samples: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n D"]:
         """The rows of some of the samples."""
@@ -62,6 +69,7 @@ def linked_rows(
     batch_size: int,
     advance: Advance,
     say: Say,
+    num_charts: int = 1,
 ) -> LinkedRows:
     """Read a file's rows of some samples, looking at all of them.
 
@@ -72,19 +80,25 @@ def linked_rows(
         batch_size: rows that are read at once.
         advance: gets how many more rows were read.
         say: gets warnings.
+        num_charts: how many files are read so, which share the memory.
     """
     wanted = of_samples[place]
     samples = np.sort(place[wanted])
     dtype = dtype_of(source)
-    rows = _room((samples.size, source.rows.shape[1]), dtype)
-    total, zeros = np.zeros(rows.shape[1]), 0
+    rows = _room((samples.size, source.rows.shape[1]), dtype, _IN_MEMORY // num_charts)
+    total, zeros, written = np.zeros(rows.shape[1]), 0, 0
     for start, x in batches(source, batch_size, dtype):
         here = slice(start, start + len(x))
         zeros += int(np.sum(~x.any(axis=1)))
         x = x[wanted[here]]
         rows[np.searchsorted(samples, place[here][wanted[here]])] = x
         total += x.sum(axis=0, dtype=np.float64)
+        written += x.nbytes
+        if written > _IN_MEMORY // num_charts:
+            release(rows)
+            written = 0
         advance(here.stop - start)
+    release(rows)
     if zeros:
         say(
             f"warning: {source.path}: {zeros} of its {source.ids.size} rows are zero, "
@@ -111,9 +125,9 @@ def dtype_of(source: Source) -> type[np.floating]:
     return np.float64 if source.rows.dtype == np.float64 else np.float32
 
 
-def _room(shape: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
-    """Room for rows, in memory or in a temporary file."""
-    if np.dtype(dtype).itemsize * shape[0] * shape[1] <= _IN_MEMORY:
+def _room(shape: tuple[int, int], dtype: DTypeLike, most: int) -> np.ndarray:
+    """Room for rows: `most` bytes in memory, or a temporary file."""
+    if np.dtype(dtype).itemsize * shape[0] * shape[1] <= most:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, dtype, "w+", shape=shape)

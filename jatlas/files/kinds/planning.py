@@ -1,14 +1,15 @@
 """What a merge of files needs before any row is merged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from jatlas.files.formats.sources import Source
-from jatlas.files.kinds.choosing import candidates, choose, is_scored
+from jatlas.files.kinds.choosing import candidates, choose, is_read_again, is_scored
 from jatlas.files.kinds.fitting import fitted_recipe
 from jatlas.files.kinds.options import ANCHORS, NYSTROEM, Kind
+from jatlas.files.overlap import beside
 from jatlas.files.readers import file_hash
 from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
@@ -59,30 +60,37 @@ def plan_merge(
     lined_up = survey(sources)
     given = candidates(lined_up, kind, anchors, id_type=id_type, seed=seed)
     scored = is_scored(lined_up, kind, say is not None)
-    advance = counted(progress, (1 + passes + scored) * int(lined_up.presence.sum()))
-    hashes = _hashes(lined_up.sources)
+    again = scored and is_read_again(given)
+    advance = counted(progress, (1 + passes + again) * int(lined_up.presence.sum()))
     lines: list[str] = []  # said behind the table, once all rows were looked at
-    chosen = choose(
-        given,
-        kind,
-        scored,
-        seed=seed,
-        batch_size=batch_size,
-        advance=advance,
-        say=lines.append,
-    )
-    samples = given.samples
-    if chosen.is_linked:
-        samples = samples._replace(anchors=samples.anchors[:0])
-    fitted = partial(fitted_recipe, kind=chosen, batch_size=batch_size)
-    recipe = fitted(samples, advance=advance, say=lines.append)
+    with beside(partial(_hashes, lined_up.sources)) as hashes:
+        chosen, looks = choose(
+            given,
+            kind,
+            scored,
+            seed=seed,
+            batch_size=batch_size,
+            advance=advance,
+            say=lines.append,
+        )
+        samples = given.samples
+        if chosen.is_linked:
+            samples = samples._replace(anchors=samples.anchors[:0])
+        fitted = partial(fitted_recipe, kind=chosen, batch_size=batch_size)
+        recipe = fitted(
+            samples,
+            advance=advance if again or not scored else lambda _: None,
+            say=lines.append,
+            looks=looks,
+        )
+        recipe = recipe._replace(hashes=hashes.result())
     say = say or quiet
     say_survey(samples, say)
     for text in lines:
         say(text)
-    again = samples
+    drawn = samples
     if not chosen.is_linked:
-        again = redrawn(
+        drawn = redrawn(
             samples,
             str(anchors or ANCHORS),
             recipe.anchors,
@@ -90,18 +98,18 @@ def plan_merge(
             batch_size=batch_size,
             say=say,
         )
-    if again is not samples:
-        samples = again
+    if drawn is not samples:
+        samples, hashed = drawn, recipe.hashes
         recipe = fitted(samples, advance=lambda _: None, say=quiet)
-    recipe = recipe._replace(hashes=hashes)
+        recipe = recipe._replace(hashes=hashed)
     return Plan(samples, recipe, chosen.coordinates == NYSTROEM, advance)
 
 
-def _hashes(sources: Sequence[Source]) -> tuple[str, ...]:
+def _hashes(sources: Sequence[Source], given_up: Callable[[], bool]) -> tuple[str, ...]:
     """Of each file; ValueError if two, by whatever names, are the same."""
     hashes: dict[str, Source] = {}
     for source in sources:
-        digest = file_hash(source.path)
+        digest = file_hash(source.path, given_up)
         if digest in hashes:
             raise ValueError(
                 f"{hashes[digest].path} and {source.path} are the same byte for byte; "

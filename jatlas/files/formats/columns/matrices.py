@@ -21,14 +21,20 @@ _LEAVE_OUT = (
 def rows_of_batches(
     ids: np.ndarray,
     chosen: Chosen,
-    batches: Callable[[int], Iterator[Any]],
+    batches: Callable[[int, int, int], Iterator[Any]],
     lenient: bool,
 ) -> Rows:
-    """Rows from a function that gives batches of Arrow's, with these columns."""
+    """Rows from batches of Arrow's, with these columns.
+
+    A function gives the batches, of a first row, the row after the last, and a size.
+    """
 
     def numbers(size: int) -> Iterator[np.ndarray]:
-        start, width, empty = 0, None, 0
-        for batch in batches(size):
+        return between(0, ids.size, size)
+
+    def between(start: int, stop: int, size: int) -> Iterator[np.ndarray]:
+        width, empty = None, 0
+        for batch in batches(start, stop, size):
             if batch.num_rows == 0:
                 continue
             part = _Part(batch, start, ids, lenient)
@@ -57,6 +63,7 @@ def rows_of_batches(
         chosen.note,
         chosen.ids,
         columns=tuple(chosen.embeddings),
+        between=between,
     )
 
 

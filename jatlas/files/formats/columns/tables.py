@@ -54,11 +54,32 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         check_pages(path, [chosen.ids, *chosen.embeddings])
         its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
 
-    def batches(size: int) -> Iterator[Any]:
+    def batches(start: int, stop: int, size: int) -> Iterator[Any]:
         with parquet_file() as file:
-            yield from file.iter_batches(batch_size=size, columns=chosen.embeddings)
+            groups, first = _groups(file.metadata, start, stop)
+            some = file.iter_batches(
+                batch_size=size, row_groups=groups, columns=chosen.embeddings
+            )
+            yield from _within(some, first, start, stop)
 
     return its_ids, _rows(its_ids, chosen, batches, wanted.lenient)
+
+
+def _groups(metadata: Any, start: int, stop: int) -> tuple[list[int], int]:
+    """The Parquet groups with these rows, and their first row."""
+    sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
+    ends = np.cumsum([0, *sizes])
+    some = np.flatnonzero((ends[1:] > start) & (ends[:-1] < stop))
+    return some.tolist(), int(ends[some[0]]) if some.size else 0
+
+
+def _within(batches: Iterable[Any], first: int, start: int, stop: int) -> Iterator[Any]:
+    """The rows of batches, from row `first` on, that lie within bounds."""
+    for batch in batches:
+        a, b = max(start - first, 0), min(stop - first, batch.num_rows)
+        if a < b:
+            yield batch.slice(a, b - a)
+        first += batch.num_rows
 
 
 def open_ipc(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
@@ -77,11 +98,11 @@ def open_ipc(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     pieces = [batch.column(chosen.ids) for batch in ipc_batches(path)]
     its_ids = _ids(arrow.chunked_array(pieces), chosen.ids)
 
-    def batches(size: int) -> Iterator[Any]:
-        for batch in ipc_batches(path):
+    def batches(start: int, stop: int, size: int) -> Iterator[Any]:
+        for batch in ipc_batches(path, start, stop):
             some = batch.select(chosen.embeddings)
-            for start in range(0, some.num_rows, size):
-                yield some.slice(start, size)
+            for k in range(0, some.num_rows, size):
+                yield some.slice(k, size)
 
     return its_ids, _rows(its_ids, chosen, batches, wanted.lenient)
 
@@ -112,8 +133,9 @@ def open_dataset(folder: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
     table.validate(full=True)
     its_ids = _ids(table.column(chosen.ids), chosen.ids)
 
-    def batches(size: int) -> Iterator[Any]:
-        return iter(table.select(columns).to_reader(max_chunksize=size))
+    def batches(start: int, stop: int, size: int) -> Iterator[Any]:
+        some = table.select(columns).slice(start, stop - start)
+        return iter(some.to_reader(max_chunksize=size))
 
     return its_ids, _rows(its_ids, chosen, batches, wanted.lenient)
 
