@@ -72,7 +72,7 @@ class Plan(NamedTuple):
 
 
 def plan(options: Options, stack: contextlib.ExitStack | None = None) -> Plan:
-    """Check the options and take the folder, for as long as the stack is open.
+    """Check the options and take the folder until the stack closes.
 
     Raises:
         ValueError: if no run can be made of the options, the folder is another's, or

@@ -72,7 +72,7 @@ def bar(console: Console, total: float) -> Iterator[Report]:
 
 @contextmanager
 def _lines(console: Console, total: float) -> Iterator[Report]:
-    """What `bar` shows, in lines from a thread that does not wait for reports."""
+    """What `bar` shows, in lines from a thread of its own."""
     began, ended = time.monotonic(), threading.Event()
     last: list[tuple[str, float]] = [("", 0.0)]
 
@@ -91,7 +91,7 @@ def _lines(console: Console, total: float) -> Iterator[Report]:
 
 
 def _line(what: str, share: float, seconds: float) -> Text:
-    """The share done, and the time left at this pace once some is done.
+    """The share done, and the time left at this pace.
 
     >>> print(_line("training", 0.25, 30.0))
      25%, about 1:30 left: training

@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[SuggestingParser]",
     name: str,
     text: str,
 ) -> argparse.ArgumentParser:

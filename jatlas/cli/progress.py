@@ -57,7 +57,7 @@ def _on_terminal(text: Callable[[int, int], str]) -> Iterator[Progress]:
 
 @contextmanager
 def _in_lines(text: Callable[[int, int], str]) -> Iterator[Progress]:
-    """A line now and then, from a thread that waits for no count."""
+    """A line now and then, from a thread of its own."""
     ended, last = threading.Event(), [(0, 0)]
 
     def say() -> None:

@@ -18,7 +18,7 @@ class SuggestingParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Print the error in a line, with the nearest names; end with 2."""
+        """Print the error in a line with the nearest names; exit."""
         hint = nearest(self, self.given)
         text = " ".join(message.split())
         print(f"error: {text}{hint}; see {self.prog} --help", file=sys.stderr)
