@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jatlas.cli import comparing, translation, viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
@@ -173,7 +175,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _neighbors(options: argparse.Namespace) -> int:
     atlas = storage.load(options.atlas)
-    say_neighbors(options.id, nearest_samples(atlas, options.id, options.k))
+    nearest = nearest_samples(atlas, options.id, options.k)
+    columns = {}
+    if nearest and _is_table(options.atlas):
+        table, kept = table_source(Path(options.atlas), atlas)
+        ids = np.array([one.id for one in nearest], atlas.ids.dtype)
+        beside = beside_of([table], ids, kept)
+        columns = {name: x.to_pylist() for name, x in beside.columns.items()}
+    say_neighbors(options.id, nearest, columns)
     return 0
 
 
