@@ -12,6 +12,7 @@ import pytest
 from full_disk import full_at
 
 from jatlas.cli.commands import main
+from jatlas.files.formats.whole import write_whole
 from jatlas.files.storage import load
 
 N, D = 120, 6
@@ -121,3 +122,17 @@ def test_the_disk_of_the_tests_refuses_once(tmp_path):
             os.mkdir(tmp_path / "b")
         os.mkdir(tmp_path / "b")
     assert (disk.calls, disk.failed) == (3, True)
+
+
+def test_numpys_error_of_a_full_disk_is_one_of_a_full_disk(tmp_path):
+    """It has no number, and says how many numbers were written."""
+
+    def fill(stream):
+        with files_up_to(2**10):
+            np.ones(2**12).tofile(stream)
+
+    with pytest.raises(OSError, match=r"requested and .* written") as caught:
+        write_whole({tmp_path / "x.npy": fill})
+    assert caught.value.errno == errno.ENOSPC
+    assert "No space left, or a limit on files" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

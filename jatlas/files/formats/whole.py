@@ -144,8 +144,10 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = error.strerror or str(error)
-        raise OSError(error.errno, text, str(path)) from error
+        number, text = error.errno, error.strerror or str(error)
+        if number is None:  # NumPy's, which counts what it could write
+            number, text = errno.ENOSPC, f"No space left, or a limit on files ({text})"
+        raise OSError(number, text, str(path)) from error
 
 
 def clear_left(path: Path, suffix: str = PARTIAL) -> None:

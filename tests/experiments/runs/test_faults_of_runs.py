@@ -85,6 +85,7 @@ runner.main(SUMS, replace(SUMS.options, out=Path(sys.argv[2])))
 """
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_said_in_a_line(tmp_path):
     """By a user who may not; to root everything is open."""
     folder = tmp_path / "read only"
