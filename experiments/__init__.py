@@ -1,6 +1,7 @@
 """The experiments that prove jatlas."""
 
 import importlib.util
+import io
 import os
 import sys
 
@@ -10,11 +11,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 _NEEDED = ("tyro", "rich", "platformdirs", "PIL", "sklearn", "matplotlib")
 
 
-def _check_extra(arguments: list[str]) -> None:
-    """End a command `python -m experiments...` that lacks its extra."""
+def _begin(arguments: list[str]) -> None:
+    """Of a command `python -m experiments...`: its extra and its output.
+
+    It ends where packages are missing. Letters that the terminal does not have are
+    shown by their numbers.
+    """
     after = arguments[arguments.index("-m") + 1 :] if "-m" in arguments else []
     if not after or after[0].split(".")[0] != "experiments":
         return
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         print(
@@ -25,4 +33,4 @@ def _check_extra(arguments: list[str]) -> None:
         raise SystemExit(2)
 
 
-_check_extra(sys.orig_argv)
+_begin(sys.orig_argv)

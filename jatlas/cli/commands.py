@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _COMMANDS[options.command](options)
     except (ValueError, OverflowError, OSError, ImportError, MemoryError) as error:
         text = (str(error) or type(error).__name__) + near_name(error)
+        if isinstance(error, UnicodeEncodeError):  # of a name, in Arrow
+            text = f"the name of a file is not in UTF-8; set PYTHONUTF8=1 ({text})"
         print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
