@@ -58,14 +58,8 @@ def installed(tools, built, tmp_path_factory):
     def install(extra=""):
         if extra not in made:
             folder = tmp_path_factory.mktemp(f"with_{extra or 'nothing'}")
-            run(
-                tools / "uv",
-                "venv",
-                "--quiet",
-                "--python",
-                sys.executable,
-                folder / "v",
-            )
+            uv = [tools / "uv", "--quiet"]
+            run(*uv, "venv", "--python", sys.executable, folder / "v")
             wheel = f"{built[0]}[{extra}]" if extra else str(built[0])
             python = folder / "v/bin/python"
             run(*uv, "pip", "install", "--python", python, wheel)
