@@ -226,7 +226,7 @@ print("read")
 """
 VERSES = """
 from experiments.data import verses
-print(len(verses.load()[0]) > 10_000)
+print(len(verses.verses()) > 10_000)
 """
 TENSORFLOW = """
 import tensorflow_datasets, tensorflow as tf
