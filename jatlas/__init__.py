@@ -3,7 +3,11 @@
 from jatlas.cli import interrupts as _  # noqa: F401 - first: the rest takes seconds
 
 # isort: split
-from jatlas import charts, devices, files, merging, metrics, probes, running, scenarios
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from jatlas import devices, files, merging, metrics, probes, running, scenarios
 from jatlas.files import AtlasFile, load, merge_files, save
 from jatlas.merging import (
     Consensus,
@@ -30,6 +34,9 @@ from jatlas.merging import (
 )
 from jatlas.metrics import cka, separability
 from jatlas.probes import Probe, fit_probe, probe_logits
+
+if TYPE_CHECKING:
+    from jatlas import charts
 
 __version__ = "0.1.0"
 
@@ -74,3 +81,15 @@ __all__ = [
     "scenarios",
     "separability",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The charts, whose import takes longer than all else here."""
+    if name == "charts":
+        return importlib.import_module("jatlas.charts")
+    raise AttributeError(f"module 'jatlas' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All names, that of the charts too."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

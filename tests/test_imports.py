@@ -48,7 +48,7 @@ FLOORS = {
 }
 ALLOWED = {"jax", "chex", "flax", "optax", "numpy", "jaxtyping"}
 HEAVY = ["tensorflow_datasets", "tensorflow", "sklearn", "matplotlib", "experiments"]
-HEAVY += ["pyarrow", "h5py", "dask", "distributed"]
+HEAVY += ["pyarrow", "h5py", "dask", "distributed", "flax"]
 MOST_FILES = 14
 MOST_LINES = 300
 # Their first line says why they are longer: "(long: ...)".

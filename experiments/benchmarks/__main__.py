@@ -7,6 +7,7 @@ their runner: a job reads no images, has no seed and no setting, and the bar goe
 seconds that each job is known to take.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -70,11 +71,12 @@ class Plan(NamedTuple):
     names: list[str]
 
 
-def plan(options: Options) -> Plan:
-    """Check the options and take the folder.
+def plan(options: Options, stack: contextlib.ExitStack | None = None) -> Plan:
+    """Check the options and take the folder until the stack closes.
 
     Raises:
-        ValueError: if no run can be made of the options, or the folder is another's.
+        ValueError: if no run can be made of the options, the folder is another's, or
+            another run is at work in it.
     """
     jobs = _jobs(options.only)
     unknown = [name for name in options.only if name not in jobs]
@@ -98,6 +100,8 @@ def plan(options: Options) -> Plan:
     modules = provenance.code(job.rows for job in jobs.values())
     claimed = settings | {"modules": modules}
     settings |= {"versions": versions | {"code": hash_of(modules)}}
+    if stack is not None:
+        stack.enter_context(folders.held(options.folder))
     if forced := folders.claim(options.folder, claimed, force=options.force):
         settings["forced"] = forced
     names = [name for name in jobs if name in options.only]
@@ -170,9 +174,9 @@ def command(args: Sequence[str] | None = None) -> None:
     prog = "python -m experiments.benchmarks"
     options = runner.parse_options(Options(), (), ABOUT, prog, args)
     console = Console(highlight=False, soft_wrap=True)
-    with terminal.endings(console):
+    with terminal.endings(console), contextlib.ExitStack() as stack:
         try:
-            made = plan(options)
+            made = plan(options, stack)
         except (ValueError, OSError) as error:
             terminal.fail(error)
         try:

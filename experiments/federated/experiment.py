@@ -26,8 +26,8 @@ NOTES = (
     "sees them. Over jax.distributed every client does. With --sends own the counts "
     "also say which classes a client has. For consensus coordinates the server needs "
     "the rows of each client, not their sum alone.",
-    "What a client sends is in plain: who sends is taken on trust, and no noise is "
-    "added.",
+    "What a client sends is in plain: who sends is taken on trust without "
+    "--secret-file, and no noise is added.",
     "The public samples are held out of every client's training. The end-to-end chart "
     "is trained on the private samples of all and on the public ones too.",
     "In scenario A the samples of a shared class lie with every client.",

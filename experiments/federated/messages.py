@@ -24,6 +24,7 @@ from jatlas.running.atlas import AtlasState
 
 # What a file has beside its numbers: names, shapes, the table of contents.
 _OVERHEAD = 1 << 14
+_SHOWN = 300  # characters of what others wrote
 MOST_ANSWERED = 1 << 30  # bytes of the numbers of a head or a map
 
 
@@ -232,6 +233,16 @@ def unpack_arrays(content: bytes, most: int) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # what a wrong byte meets inside of NumPy is anything
         raise Refused(f"it cannot be read ({error})") from None
+
+
+def plain(text: object) -> str:
+    """What others wrote, as a line of 300 characters at most.
+
+    >>> plain(f"two{chr(10)} lines{chr(27)}[2J")
+    'two lines?[2J'
+    """
+    line = " ".join(str(text)[:_SHOWN].split())
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _check_numbers(total: np.ndarray, count: np.ndarray, recipe: Recipe) -> None:

@@ -1,10 +1,16 @@
 """The options of the federated run."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
+import tyro
+
+from experiments.federated.transports import seals
 from experiments.runs import settings
 from experiments.runs.options import Options, flag
+
+SecretFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,9 @@ class FederatedOptions(Options):
     for the others at the start."""
     timeout: int = 60
     """A process of jax.distributed that is silent for so many seconds is lost."""
+    secret_file: SecretFile = None
+    """A file with a secret of 16 bytes or more, the same for all. Messages are then
+    sealed with it, and those that were made without it are refused."""
 
     def kind(self, client: int) -> str:
         """The kind of a client's chart; clients are numbered from 1."""
@@ -41,6 +50,7 @@ def check(options: FederatedOptions) -> None:
         value = getattr(options, name)
         if value < 1:
             raise ValueError(f"{flag(name)} must be 1 or more, got {value}.")
+    seals.read_secret(options.secret_file)
     if options.num_anchors > options.num_public:
         raise ValueError(
             f"--num-anchors {options.num_anchors} is more than --num-public "

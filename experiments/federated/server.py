@@ -34,8 +34,7 @@ def receive(server: Server, sender: int, content: bytes) -> tuple[Server, str]:
     try:
         part = messages.read_contribution(content, sender, server.recipe)
     except messages.Refused as refusal:
-        reason = " ".join(str(refusal).split())  # what NumPy prints may be many lines
-        return server, f"client {sender} refused: {reason}"
+        return server, f"client {sender} refused: {messages.plain(refusal)}"
     first = server.accepted.get(sender)
     if first is None:
         joined = server._replace(accepted={**server.accepted, sender: part})

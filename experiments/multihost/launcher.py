@@ -18,6 +18,7 @@ no units to keep, and the hosts write to one folder, in which process 0 alone sa
 the run is whole.
 """
 
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data.dataset import Dataset
-from experiments.runs import benches, children, runner, terminal
+from experiments.runs import benches, children, folders, runner, terminal
 from experiments.runs import options as runs_options
 from experiments.runs.children import Child, Member
 from experiments.runs.options import Options
@@ -201,18 +202,21 @@ def main(args: Sequence[str] | None = None) -> None:
     """The command: processes started, watched, and how they ended."""
     prog = "python -m experiments.multihost"
     options = runner.parse_options(MultihostOptions(), UNUSED, ABOUT, prog, args)
-    try:
-        check(options)
-        members = team(options)
-        deal(members[0], benches.read(options))
-        options.folder.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
-        terminal.fail(error)
-    try:
-        started = [start(one) for one in members]
-        codes = children.watch(started)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with contextlib.ExitStack() as stack:
+        try:
+            check(options)
+            members = team(options)
+            deal(members[0], benches.read(options))
+            options.folder.mkdir(parents=True, exist_ok=True)
+            if members[0].process_id == 0:  # the others share its folder
+                stack.enter_context(folders.held(options.folder))
+        except (ValueError, OSError) as error:
+            terminal.fail(error)
+        try:
+            started = [start(one) for one in members]
+            codes = children.watch(started)
+        except KeyboardInterrupt:
+            sys.exit(130)
     if (wrong := children.verdict(started, codes)) is not None:
         terminal.fail(wrong)
     if members[0].process_id == 0:

@@ -1,6 +1,9 @@
 """A folder belongs to one run, and only its settings resume it."""
 
-from collections.abc import Iterable
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,42 @@ from experiments.data.storage import (
     read_json,
     write_json,
 )
+from jatlas.files.formats.whole import can_lock
 
 SETTINGS = "settings.json"
 FORCED = "forced"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process; it is made if need be.
+
+    The system lets go of it when the process ends, however that happens. Where a file
+    system has no locks, nobody is refused.
+
+    Raises:
+        ValueError: if another process that lives holds it.
+        OSError: if it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not can_lock():
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise ValueError(
+                    f"another run is at work in {folder}. Wait for its end, or choose "
+                    "another folder with --out."
+                ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def claim(folder: Path, settings: dict[str, Any], *, force: bool = False) -> list[str]:

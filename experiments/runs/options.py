@@ -19,7 +19,7 @@ from jatlas.merging.relative import SIMILARITIES, Similarity
 # and so of the steps; the paper's own sets have many classes.
 EPOCHS = {"digits": 20, "cifar100": 20, "tiny_imagenet": 20}
 # Of no matter to what is measured: folders may be moved.
-ELSEWHERE = ("data_dir", "manual_dir", "out", "force")
+ELSEWHERE = ("data_dir", "manual_dir", "out", "force", "secret_file")
 COUNTS = (
     "num_training",
     "num_anchors",

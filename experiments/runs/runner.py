@@ -95,9 +95,9 @@ def main(experiment: Experiment, options: Any) -> None:
     began = time.perf_counter()
     keep_compiled()
     console = Console(highlight=False, soft_wrap=True)
-    with terminal.endings(console):
+    with terminal.endings(console), contextlib.ExitStack() as stack:
         try:
-            run = plan(experiment, options, console)
+            run = plan(experiment, options, console, stack)
         except (ValueError, OSError, ImportError) as error:
             terminal.fail(error)
         execute(run, console)
@@ -111,11 +111,19 @@ def main(experiment: Experiment, options: Any) -> None:
     )
 
 
-def plan(experiment: Experiment, options: Any, console: Console | None = None) -> Run:
+def plan(
+    experiment: Experiment,
+    options: Any,
+    console: Console | None = None,
+    stack: contextlib.ExitStack | None = None,
+) -> Run:
     """Check options, read data, take the folder, prepare the bench.
 
+    Until the stack is closed, no other run can take the folder.
+
     Raises:
-        ValueError: if no run can be made of the options, or the folder is another's.
+        ValueError: if no run can be made of the options, the folder is another's, or
+            another run is at work in it.
         OSError: if a folder cannot be written, or there are no weights.
         ImportError: if a package is missing.
     """
@@ -128,6 +136,8 @@ def plan(experiment: Experiment, options: Any, console: Console | None = None) -
     with terminal.bar(console or Console(quiet=True), 1.0) as report:
         data = experiment.read(options, report)
         units = experiment.units(options, data)
+        if stack is not None:
+            stack.enter_context(folders.held(folder))
         settings = describe(experiment, options, data)
         forced = folders.claim(
             folder, _claimed(experiment, settings), force=options.force
@@ -187,19 +197,17 @@ def execute(run: Run, console: Console) -> dict[str, Any]:
 def measure_all(run: Run, console: Console) -> list[Any]:
     """The records of all units, with a bar and time left.
 
-    Where there is no terminal, a line at the beginning of each unit says the same.
+    Where there is no terminal, each unit begins with a line too.
     """
     missing = [unit for unit in run.units if not is_done(run, unit)]
     if num_done := len(run.units) - len(missing):
         console.print(f"{num_done} of {len(run.units)} were done before")
     with terminal.bar(console, len(missing)) as report:
-        started = time.perf_counter()
+        began = time.perf_counter()
         for number, unit in enumerate(missing):
             if not console.is_terminal:
-                took = time.perf_counter() - started
-                left = took / number * (len(missing) - number) if number else None
-                estimate = f"; about {left:.0f} s left" if left else ""
-                console.print(f"{number + 1} of {len(missing)}: {unit.title}{estimate}")
+                left = terminal.left(time.perf_counter() - began, number, len(missing))
+                console.print(f"{number + 1} of {len(missing)}: {unit.title}{left}")
             content = measure(run, unit, _of_unit(report, unit, number))
             for line in _lines(content):
                 console.print(f"{unit.title}: {line}", markup=False)

@@ -4,6 +4,8 @@ Progress is reported everywhere as (what is being done, the share that is done).
 """
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -16,10 +18,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from experiments.data import storage
 
 Report = Callable[[str, float], None]
+PAUSE = 30.0  # seconds between two lines where there is no terminal
 
 
 class Stopped(RuntimeError):
@@ -44,9 +48,13 @@ def part_of(report: Report, start: float, stop: float) -> Report:
 def bar(console: Console, total: float) -> Iterator[Report]:
     """A progress bar, and the function that moves it.
 
-    It takes what is done now, and how much of the total is done. On a terminal;
-    elsewhere nothing is shown.
+    It takes what is done now, and how much of the total is done. Where there is no
+    terminal, a line every half minute says the same.
     """
+    if not console.is_terminal:
+        with _lines(console, total) as show:
+            yield show
+        return
     with Progress(
         TextColumn("{task.percentage:3.0f}%"),
         BarColumn(bar_width=20),
@@ -56,11 +64,52 @@ def bar(console: Console, total: float) -> Iterator[Report]:
         TextColumn("{task.description}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
         speed_estimate_period=600,
     ) as progress:
         task = progress.add_task("", total=total)
         yield lambda what, done: progress.update(task, completed=done, description=what)
+
+
+@contextmanager
+def _lines(console: Console, total: float) -> Iterator[Report]:
+    """What `bar` shows, in lines from a thread of its own."""
+    began, ended = time.monotonic(), threading.Event()
+    last: list[tuple[str, float]] = [("", 0.0)]
+
+    def say() -> None:
+        while not ended.wait(PAUSE):
+            what, done = last[0]
+            console.print(_line(what, done / total, time.monotonic() - began))
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield lambda what, done: last.__setitem__(0, (what, done))
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _line(what: str, share: float, seconds: float) -> Text:
+    """The share done, and the time left at this pace.
+
+    >>> print(_line("training", 0.25, 30.0))
+     25%, about 1:30 left: training
+    """
+    about = f"{round(seconds)} s so far"
+    if share > 0:
+        remaining = round(seconds * (1 - share) / share)
+        about = f"about {remaining // 60}:{remaining % 60:02d} left"
+    return Text(f"{share:4.0%}, {about}{': ' if what else ''}{what}")
+
+
+def left(seconds: float, done: int, total: int) -> str:
+    """The time left at this pace, to put behind a line.
+
+    >>> left(30.0, 1, 4)
+    '; about 90 s left'
+    """
+    return f"; about {seconds / done * (total - done):.0f} s left" if done else ""
 
 
 def fail(error: object) -> NoReturn:

@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jatlas.cli import comparing, translation, viewing
 from jatlas.cli.interrupts import STOPPED, STOPPED_CODE
 from jatlas.cli.parser import parser
@@ -65,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _COMMANDS[options.command](options)
     except (ValueError, OverflowError, OSError, ImportError, MemoryError) as error:
         text = (str(error) or type(error).__name__) + near_name(error)
+        if isinstance(error, UnicodeEncodeError):  # of a name, in Arrow
+            text = f"the name of a file is not in UTF-8; set PYTHONUTF8=1 ({text})"
         print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -173,7 +177,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _neighbors(options: argparse.Namespace) -> int:
     atlas = storage.load(options.atlas)
-    say_neighbors(options.id, nearest_samples(atlas, options.id, options.k))
+    nearest = nearest_samples(atlas, options.id, options.k)
+    columns = {}
+    if nearest and _is_table(options.atlas):
+        table, kept = table_source(Path(options.atlas), atlas)
+        ids = np.array([one.id for one in nearest], atlas.ids.dtype)
+        beside = beside_of([table], ids, kept)
+        columns = {name: x.to_pylist() for name, x in beside.columns.items()}
+    say_neighbors(options.id, nearest, columns)
     return 0
 
 

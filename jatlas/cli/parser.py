@@ -4,6 +4,7 @@ import argparse
 from typing import Literal
 
 from jatlas.cli import translation, viewing
+from jatlas.cli.suggesting import SuggestingParser
 from jatlas.files.comparison.measures import MEASURES, USUAL
 from jatlas.files.kinds.options import ANCHORS, AUTO, KINDS
 from jatlas.files.maps import SHRINKAGE
@@ -12,7 +13,7 @@ from jatlas.merging.relative import SIMILARITIES
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands; `command` holds the command's name."""
-    top = argparse.ArgumentParser(
+    top = SuggestingParser(
         prog="python -m jatlas",
         description="Merge embeddings of any encoders into one space, and look at it.",
     )
@@ -86,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[SuggestingParser]",
     name: str,
     text: str,
 ) -> argparse.ArgumentParser:

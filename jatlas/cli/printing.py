@@ -3,8 +3,9 @@
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from jatlas.files.kinds.nearest import Neighbor
 from jatlas.files.recipe import AtlasFile
 from jatlas.files.reports import table
+
+_LONGEST = 40  # characters of a cell
 
 
 def say(text: str) -> None:
@@ -53,14 +56,30 @@ def say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"warning: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
-def say_neighbors(sample: object, neighbors: Sequence[Neighbor]) -> None:
-    """Print a sample's nearest in a table."""
-    head = ["id", "distance", "charts"]
+def say_neighbors(
+    sample: object,
+    neighbors: Sequence[Neighbor],
+    kept: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+) -> None:
+    """Print a sample's nearest in a table, with kept columns."""
+    head = ["id", "distance", "charts", *kept]
     rows = [
-        [str(one.id), f"{one.distance:.4f}", ", ".join(one.charts)] for one in neighbors
+        [
+            str(one.id),
+            f"{one.distance:.4f}",
+            ", ".join(one.charts),
+            *(_cell(values[number]) for values in kept.values()),
+        ]
+        for number, one in enumerate(neighbors)
     ]
     say(f"nearest to {sample} (distance: 1 - cosine)")
     say(table([head, *rows], 0))
+
+
+def _cell(value: Any) -> str:
+    """A value in one short line; nothing for a missing one."""
+    text = "" if value is None else " ".join(str(value).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def say_written(files: Sequence[Path]) -> int:

@@ -2,13 +2,15 @@
 
 import math
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from jatlas.files.formats.sources import Source
 from jatlas.files.reports import Progress
 
+PAUSE = 30.0  # seconds between two lines where there is no terminal
 _WIDTH = 72
 
 
@@ -16,27 +18,59 @@ _WIDTH = 72
 def line(what: str, size: float = 0) -> Iterator[Progress]:
     """A line with what is done, its speed, and the time left.
 
-    Shown on a terminal only, four times a second at most, and wiped out at the end.
-    Bytes are shown where the size of one of what is counted is known.
+    On a terminal it is shown four times a second at most, and wiped out at the end.
+    Elsewhere it is printed among the errors every half minute, also while nothing is
+    counted. Bytes are shown where the size of one of what is counted is known.
     """
-    begin, shown = time.monotonic(), 0.0
+    begin = time.monotonic()
+
+    def text(done: int, total: int) -> str:
+        passed = time.monotonic() - begin
+        if not done:
+            return f"{round(passed)} s so far"
+        shown = f"{time_left(done, total, passed)} left, {done:,} of {total:,} {what}"
+        return f"{shown}, {speed(done * size, passed)}" if size else shown
+
+    with _on_terminal(text) if sys.stderr.isatty() else _in_lines(text) as show:
+        yield show
+
+
+@contextmanager
+def _on_terminal(text: Callable[[int, int], str]) -> Iterator[Progress]:
+    """One line, written over itself."""
+    shown = 0.0
 
     def show(done: int, total: int) -> None:
         nonlocal shown
         now = time.monotonic()
-        if sys.stderr.isatty() and now - shown > 0.25:
+        if now - shown > 0.25:
             shown = now
-            left = time_left(done, total, now - begin)
-            text = f"\r{left} left, {done:,} of {total:,} {what}"
-            if size:
-                text += f", {speed(done * size, now - begin)}"
-            print(text.ljust(_WIDTH), end="", file=sys.stderr, flush=True)
+            row = f"\r{text(done, total)}".ljust(_WIDTH)
+            print(row, end="", file=sys.stderr, flush=True)
 
     try:
         yield show
     finally:
         if shown:
             print("\r" + " " * _WIDTH + "\r", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _in_lines(text: Callable[[int, int], str]) -> Iterator[Progress]:
+    """A line now and then, from a thread of its own."""
+    ended, last = threading.Event(), [(0, 0)]
+
+    def say() -> None:
+        while not ended.wait(PAUSE):
+            print(text(*last[0]), file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield lambda done, total: last.__setitem__(0, (done, total))
+    finally:
+        ended.set()
+        thread.join()
 
 
 def row_size(sources: Sequence[Source]) -> float:

@@ -96,7 +96,8 @@ def view(atlas: AtlasFile, viewer: str) -> int:
     """
     program = _VIEWERS[viewer][0]
     if not shutil.which(program):
-        raise ValueError(f"{program} is not installed: pip install {program}.")
+        extra = "'jatlas[view]'" if program == "tensorboard" else program
+        raise ValueError(f"{program} is not installed: pip install {extra}.")
     with tempfile.TemporaryDirectory() as folder:
         export(atlas, viewer, folder)
         command = [part.format(folder=folder) for part in _VIEWERS[viewer]]

@@ -8,8 +8,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from jatlas.cli.commands import main
+from jatlas.cli.printing import say_neighbors
 from jatlas.files import read_beside
 from jatlas.files.formats.atlas_table import RewrittenTable
+from jatlas.files.kinds.nearest import Neighbor
 from jatlas.files.readers import read_embeddings
 from jatlas.files.storage import load, load_recipe
 
@@ -60,6 +62,32 @@ def test_columns_are_kept_and_the_id_has_its_name(charts, tmp_path, capsys):
     )
     assert main([*merge[:-1], "x.safetensors", "--keep", "title"]) == 2
     assert "--keep takes an --out that ends in .parquet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["atlas.parquet", "atlas/", "atlas.safetensors"])
+def test_neighbors_are_shown_with_the_kept_columns(charts, tmp_path, capsys, out):
+    out = f"{tmp_path}/{out}"
+    merge = ["merge", *charts, "--ids", "doc", "--anchors", "shared:5", "--out", out]
+    merge += ["--embeddings", "x", "x"]
+    plain = out.endswith(".safetensors")
+    assert main([*merge, *([] if plain else ["--keep", "title", "score"])]) == 0
+    capsys.readouterr()
+    assert main(["neighbors", out, "d5", "-k", str(N)]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()[1:]
+    assert head.split()[3:] == ([] if plain else ["title", "score"])
+    shown = {row.split()[0]: row.split() for row in rows}
+    assert shown.keys() == {f"d{n}" for n in range(N)} - {"d5"}
+    if not plain:
+        assert shown["d11"][-2:] == ["B7", "7"]
+        assert shown["d0"][-1] == "A0"  # the other file has no such sample
+
+
+def test_a_long_value_is_cut_in_what_is_shown(capsys):
+    near = [Neighbor(7, 0.5, ("a",)), Neighbor(8, 0.6, ())]
+    say_neighbors(1, near, {"text": ["two\nlines " + "x" * 90, None]})
+    long, missing = capsys.readouterr().out.splitlines()[2:]
+    assert long.endswith(" two lines " + "x" * 27 + "...")
+    assert missing.split() == ["8", "0.6000"]
 
 
 def test_columns_are_kept_from_every_kind_of_table(tmp_path):

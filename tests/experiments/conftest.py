@@ -10,6 +10,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.data.catalog import normalize
 from experiments.data.dataset import Dataset
+from experiments.runs import terminal
 from jatlas.charts import CNN, Chart, from_module, with_preprocessing
 
 WIDTH = 10
@@ -40,6 +41,14 @@ def programs(request, tmp_path_factory):
     jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_compilation_cache_dir", before)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_lines_between():
+    """On a busy machine a run would say in between that it is at work."""
+    before, terminal.PAUSE = terminal.PAUSE, 3600.0
+    yield
+    terminal.PAUSE = before
 
 
 @pytest.fixture(scope="session")

@@ -231,5 +231,6 @@ def test_processes_of_this_machine_merge_too(files, tmp_path):
         check=True,
         capture_output=True,
     )
-    assert run.stderr == b""
+    # On a busy machine it says in between how far it is.
+    assert re.sub(rb"(?m)^.* (left, .* rows, .*|so far)\n", b"", run.stderr) == b""
     assert_close(load(tmp_path / "atlas"), merge_files(files, **options()))

@@ -5,9 +5,8 @@ a server that is started again goes on with what was sent to the one before. It 
 for nobody for ever: who sends after the head was made is in the next head.
 """
 
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +15,14 @@ from experiments.federated import client, consensus, deal, messages, server
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
+from experiments.federated.transports import inbox, seals
+from experiments.federated.transports.inbox import post
+from experiments.federated.transports.lines import by_client, nothing, plain, silent
 from experiments.federated.transports.rounds import (
     Places,
     Round,
     places,
+    read,
     read_map,
     read_reports,
     write_report,
@@ -49,6 +52,7 @@ class State(NamedTuple):
         answered: clients who sent something, or will not any more.
         head: the last that was sent.
         sizes: its bytes, and those of a client's map where there is one, by name.
+        secret: of the seals; None if messages have none.
     """
 
     server: Server
@@ -58,16 +62,10 @@ class State(NamedTuple):
     answered: frozenset[int]
     head: Head | None
     sizes: dict[str, int]
+    secret: bytes | None = None
 
 
 # The clients' side
-
-
-def post(place: Places, number: int, content: bytes) -> None:
-    """Put a message into the inbox, beside the client's earlier ones."""
-    before = len(list(place.inbox.glob(f"client_{number}_*.npz")))
-    file = place.inbox / f"client_{number}_{before + 1}.npz"
-    storage.write(file, lambda stream: stream.write(content))
 
 
 def work() -> None:
@@ -79,28 +77,40 @@ def _work(assignment: dict[str, Any]) -> None:
     compilation.keep_compiled()
     options = from_json(FederatedOptions, assignment["options"])
     number, place = assignment["client"], Places(*map(Path, assignment["places"]))
-    recipe = messages.unpack_recipe((place.outbox / "recipe.json").read_bytes())
+    secret = seals.read_secret(options.secret_file)
+    content = (place.outbox / "recipe.json").read_bytes()
+    recipe = messages.unpack_recipe(seals.opened(secret, seals.of_recipe(), content))
+    seal = secret, recipe.round
     dataset = benches.read(options)
     dealt = deal.deal(options, dataset, recipe.round)
     folder = place.private / f"client_{number}"
     trained = client.train(options, dataset, dealt, number, folder)
-    post(place, number, client.send(options, trained, recipe))
+    about = seals.of_part(recipe.round, number)
+    content = client.send(options, trained, recipe)
+    post(place, number, seals.sealed(secret, about, content))
     alone, version = client.alone(options, trained, recipe), -1
     while version < 0 or not closed(place, version):
-        head = newest(place, version)
+        head = newest(place, version, seal)
         if head is not None:
-            chart_map = read_map(place, number, head.version)
+            chart_map = read_map(place, number, head.version, seal)
             scores = alone | client.with_answer(recipe, trained, head, chart_map)
             write_report(place, number, head.version, scores)
             version = head.version
         time.sleep(_PAUSE)
 
 
-def newest(place: Places, known: int = -1) -> Head | None:
-    """The head of the highest version sent, or None if known."""
+def newest(
+    place: Places, known: int = -1, seal: tuple[bytes | None, int] = (None, 0)
+) -> Head | None:
+    """The newest head, None if known; `seal` as in `read_map`."""
     files = {int(f.stem.split("_")[1]): f for f in place.outbox.glob("head_*.npz")}
-    last = max(files, default=-1)
-    return messages.unpack_head(files[last].read_bytes()) if last > known else None
+    last, (secret, number) = max(files, default=-1), seal
+    if last <= known:
+        return None
+    content = read(files[last], messages.MOST_ANSWERED)
+    return messages.unpack_head(
+        seals.opened(secret, seals.of_head(number, last), content)
+    )
 
 
 def closed(place: Places, version: int) -> bool:
@@ -122,7 +132,9 @@ def run(
     """
     place = places(folder, recipe.round)
     clear(place)
+    secret = seals.read_secret(options.secret_file)
     content = messages.pack_recipe(recipe)
+    content = seals.sealed(secret, seals.of_recipe(), content)
     storage.write(place.outbox / "recipe.json", lambda stream: stream.write(content))
     clients = range(1, recipe.num_clients + 1)
     team = {number: start(options, place, number) for number in clients}
@@ -167,7 +179,8 @@ def serve(
     Raises:
         Lost: if there is no client whose message could be merged.
     """
-    state, began = opened(recipe, place), time.monotonic()
+    secret = seals.read_secret(options.secret_file)
+    state, began = opened(recipe, place, secret), time.monotonic()
     while True:
         passed = time.monotonic() - began
         state = listened(state, place, polls, last=passed > 2 * options.wait)
@@ -193,28 +206,13 @@ def serve(
     return Round(lines, accepted, sent, state.sizes, reports)
 
 
-def by_client(lines: Iterable[str]) -> list[str]:
-    """Order the lines between two heads by client, not by arrival.
-
-    >>> by_client(["client 2 joined", "client 1 joined", "head 0 sent"])
-    ['client 1 joined', 'client 2 joined', 'head 0 sent']
-    """
-    heads, ordered = 0, []
-    for line in lines:
-        heads += line.startswith("head ")
-        client = re.match(r"client (\d+) ", line)
-        ordered.append((heads, int(client[1]) if client else 0, line))
-    return [line for *_, line in sorted(ordered, key=lambda item: item[:2])]
-
-
-def opened(recipe: Recipe, place: Places) -> State:
+def opened(recipe: Recipe, place: Places, secret: bytes | None = None) -> State:
     """The initial state, with earlier messages to the server.
 
     What was refused then is not all that its client has to say: it is waited for.
     """
-    state = take(
-        State(Server(recipe, {}), frozenset(), (), {}, frozenset(), None, {}), place
-    )
+    begun = Server(recipe, {}), frozenset(), (), {}, frozenset(), None, {}, secret
+    state = take(State(*begun), place)
     return state._replace(answered=frozenset(state.server.accepted))
 
 
@@ -247,22 +245,16 @@ def published(options: FederatedOptions, state: State, place: Places) -> State:
     version = 0 if head is None else head.version + 1
     head = server.head(options, state.server, version)
     sizes = {}  # maps go first: a client looks for its own once there is a head
+    of_round = state.server.recipe.round
     for number, chart_map in server.client_maps(state.server, version).items():
-        sizes["map"] = send(place.map(number, version), consensus.pack(chart_map))
-    sizes["head"] = send(place.outbox / f"head_{version}.npz", messages.pack_head(head))
+        about = seals.of_map(of_round, version, number)
+        content = seals.sealed(state.secret, about, consensus.pack(chart_map))
+        sizes["map"] = send(place.map(number, version), content)
+    about = seals.of_head(of_round, version)
+    content = seals.sealed(state.secret, about, messages.pack_head(head))
+    sizes["head"] = send(place.outbox / f"head_{version}.npz", content)
     line = f"head {version} sent, of clients {list(clients)}, {sizes['head']} bytes"
     return state._replace(head=head, sizes=sizes, lines=(*state.lines, line))
-
-
-def nothing(lines: Iterable[str]) -> str:
-    """Why there is no head, for those who read errors."""
-    return f"no client's message could be merged ({'; '.join(lines)})"
-
-
-def silent(accepted: Iterable[int], reports: Mapping[int, Any]) -> list[str]:
-    """The message about merged clients that reported no accuracy."""
-    what = "is in the atlas, but ended before it had measured"
-    return [f"client {number} {what}" for number in accepted if number not in reports]
 
 
 def send(file: Path, content: bytes) -> int:
@@ -273,25 +265,33 @@ def send(file: Path, content: bytes) -> int:
 
 def take(state: State, place: Places) -> State:
     """The state after the new files of the inbox."""
-    names = {f.name for f in place.inbox.iterdir() if not f.name.startswith(".")}
-    for name in sorted(names - state.read):
-        match = re.fullmatch(r"client_(\d+)_\d+\.npz", name)
-        state = state._replace(read=state.read | {name})
-        if match is None:
-            line = f"{name} refused: files of clients are named client_1_1.npz"
-            state = state._replace(lines=(*state.lines, line))
-            continue
-        number, file = int(match[1]), place.inbox / name
-        size, most = file.stat().st_size, messages.most_bytes(state.server.recipe)
-        if size > most:
-            line = f"client {number} refused: it is of {size} bytes, not read"
-            line += f"; expected {most} at most"
-        else:
-            after, line = server.receive(state.server, number, file.read_bytes())
-            state = state._replace(server=after)
-        state = state._replace(
-            lines=(*state.lines, line),
-            sent={number: size, **state.sent},
-            answered=state.answered | {number},
-        )
+    num_clients = state.server.recipe.num_clients
+    for name in inbox.strangers(place, num_clients):
+        if name not in state.read and len(state.read) < inbox.MOST * (num_clients + 1):
+            line = f"{plain(name)} refused: files of clients are named client_1_1.npz"
+            read = state.read | {name}
+            state = state._replace(read=read, lines=(*state.lines, line))
+    for number, file in inbox.arrived(place, num_clients):
+        if file.name not in state.read:
+            state = heard(state, number, file)
     return state
+
+
+def heard(state: State, number: int, file: Path) -> State:
+    """The state after a client's file."""
+    recipe, size = state.server.recipe, 0
+    try:
+        size = file.lstat().st_size
+        content = read(file, messages.most_bytes(recipe) + seals.size(state.secret))
+        about = seals.of_part(recipe.round, number)
+        message = seals.opened(state.secret, about, content)
+        after, line = server.receive(state.server, number, message)
+    except (messages.Refused, OSError) as refusal:
+        after, line = state.server, f"client {number} refused: {plain(refusal)}"
+    return state._replace(
+        server=after,
+        read=state.read | {file.name},
+        lines=(*state.lines, line),
+        sent={number: size, **state.sent},
+        answered=state.answered | {number},
+    )

@@ -19,6 +19,7 @@ from experiments.federated import client, consensus, deal, messages, server
 from experiments.federated.messages import Recipe
 from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
+from experiments.federated.transports import seals
 from experiments.federated.transports.files import Lost, nothing
 from experiments.federated.transports.rounds import (
     Places,
@@ -125,19 +126,29 @@ def _work(assignment: Assignment) -> None:
 
 def _serve(assignment: Assignment, recipe: Recipe) -> None:
     """The server's side."""
-    content = broadcast(messages.pack_recipe(recipe))
-    parts = gather(b"")
+    secret = seals.read_secret(assignment.options.secret_file)
+    content = messages.pack_recipe(recipe)
+    content = broadcast(seals.sealed(secret, seals.of_recipe(), content))
+    parts = gather(b"", _most(recipe, secret))
     state, lines = Server(recipe, {}), []
     for number, part in enumerate(parts[1:], start=1):
-        state, line = server.receive(state, number, part)
+        try:
+            part = seals.opened(secret, seals.of_part(recipe.round, number), part)
+            state, line = server.receive(state, number, part)
+        except messages.Refused as refusal:
+            line = f"client {number} refused: {refusal}"
         lines.append(line)
     if not state.accepted:
         broadcast(b"")
         storage.write_json(assignment.place.reports / "server.json", {"lines": lines})
         return
     head = server.head(assignment.options, state, 0)
-    sent = broadcast(messages.pack_head(head))
-    packed = {k: consensus.pack(one) for k, one in server.client_maps(state, 0).items()}
+    about = seals.of_head(recipe.round, 0)
+    sent = broadcast(seals.sealed(secret, about, messages.pack_head(head)))
+    packed = {
+        k: seals.sealed(secret, seals.of_map(recipe.round, 0, k), consensus.pack(one))
+        for k, one in server.client_maps(state, 0).items()
+    }
     maps = broadcast_maps(recipe, packed).values()
     of_maps = {"map": max(map(len, maps))} if maps else {}
     clients = list(head.clients)
@@ -154,19 +165,31 @@ def _serve(assignment: Assignment, recipe: Recipe) -> None:
 def _take_part(assignment: Assignment, dataset: Dataset, dealt: deal.Deal) -> None:
     """A client's side."""
     options, number = assignment.options, assignment.member.process_id
-    recipe = messages.unpack_recipe(broadcast(b""))
+    secret = seals.read_secret(options.secret_file)
+    content = seals.opened(secret, seals.of_recipe(), broadcast(b""))
+    recipe = messages.unpack_recipe(content)
     folder = assignment.place.private / f"client_{number}"
     trained = client.train(options, dataset, dealt, number, folder)
-    gather(client.send(options, trained, recipe))
+    about = seals.of_part(recipe.round, number)
+    content = seals.sealed(secret, about, client.send(options, trained, recipe))
+    gather(content, _most(recipe, secret))
     content = broadcast(b"")
     if not content:  # nobody's rows could be merged
         return
+    content = seals.opened(secret, seals.of_head(recipe.round, 0), content)
     head = messages.unpack_head(content)
-    maps = broadcast_maps(recipe, {})
-    chart_map = consensus.unpack(maps[number]) if maps.get(number) else None
+    packed, chart_map = broadcast_maps(recipe, {}).get(number), None
+    if packed:
+        about = seals.of_map(recipe.round, 0, number)
+        chart_map = consensus.unpack(seals.opened(secret, about, packed))
     scores = client.alone(options, trained, recipe)
     scores |= client.with_answer(recipe, trained, head, chart_map)
     write_report(assignment.place, number, head.version, scores)
+
+
+def _most(recipe: Recipe, secret: bytes | None) -> int:
+    """Bytes of a message; what is longer is cut off."""
+    return messages.most_bytes(recipe) + seals.size(secret)
 
 
 def broadcast_maps(recipe: Recipe, packed: Mapping[int, bytes]) -> dict[int, bytes]:
@@ -180,10 +203,13 @@ def broadcast_maps(recipe: Recipe, packed: Mapping[int, bytes]) -> dict[int, byt
     return {number: broadcast(packed.get(number, b"")) for number in clients}
 
 
-def gather(content: bytes) -> list[bytes]:
-    """What each process has to say, in the order of their numbers."""
-    sizes = process_allgather(np.int32(len(content)))
-    padded = np.zeros(sizes.max(), np.uint8)
+def gather(content: bytes, most: int = 2**31 - 1) -> list[bytes]:
+    """What each process has to say, in the order of their numbers.
+
+    Of more than `most` bytes only the first are taken.
+    """
+    sizes = process_allgather(np.int32(len(content))).clip(0, most)
+    padded, content = np.zeros(sizes.max(), np.uint8), content[:most]
     padded[: len(content)] = np.frombuffer(content, np.uint8)
     every = process_allgather(padded)
     return [row[:size].tobytes() for row, size in zip(every, sizes, strict=True)]

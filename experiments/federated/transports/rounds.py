@@ -1,11 +1,18 @@
 """What is left of a round, whichever way the messages went."""
 
+import json
+import os
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.data import storage
-from experiments.federated import consensus
+from experiments.federated import consensus, messages
 from experiments.federated.consensus import Map
+from experiments.federated.messages import Refused
+from experiments.federated.transports import seals
+
+_MOST_REPORTED = 1 << 20  # bytes of what a client measured
 
 
 class Round(NamedTuple):
@@ -61,17 +68,83 @@ def write_report(place: Places, client: int, version: int, scores: Any) -> None:
     storage.write_json(file, {"version": version, "scores": scores})
 
 
-def read_map(place: Places, client: int, version: int) -> Map | None:
-    """The client's map beside this head; None without one."""
+def read_map(
+    place: Places, client: int, version: int, seal: tuple[bytes | None, int] = (None, 0)
+) -> Map | None:
+    """The client's map beside this head; None without one.
+
+    Args:
+        place: of the round.
+        client: its number.
+        version: of the head.
+        seal: the secret, and the number of the round.
+    """
     file = place.map(client, version)
-    return consensus.unpack(file.read_bytes()) if file.exists() else None
+    if not file.exists():
+        return None
+    secret, number = seal
+    about = seals.of_map(number, version, client)
+    content = read(file, messages.MOST_ANSWERED)
+    return consensus.unpack(seals.opened(secret, about, content))
 
 
 def read_reports(place: Places, num_clients: int, version: int) -> dict[int, Any]:
-    """Clients' scores with the head of this version, by number."""
+    """Clients' scores with the head of this version, by number.
+
+    What is no report is as good as none.
+    """
     scores = {}
     for client in range(1, num_clients + 1):
-        file = place.reports / f"client_{client}.json"
-        if file.exists() and (content := storage.read_json(file))["version"] == version:
-            scores[client] = content["scores"]
+        try:
+            content = read(place.reports / f"client_{client}.json", _MOST_REPORTED)
+            report = json.loads(content)
+        except (OSError, ValueError, RecursionError):
+            continue
+        if _is_report(report) and report["version"] == version:
+            scores[client] = report["scores"]
     return scores
+
+
+def read(file: Path, most: int) -> bytes:
+    """The bytes of a file that anybody may have put there.
+
+    Neither a link nor a pipe is followed, and a file that grows is not read on.
+
+    Raises:
+        Refused: if it is no file, or has more bytes.
+        OSError: if it cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if file.is_symlink():
+        raise Refused("it is a link, not read")
+    handle = os.open(file, flags)
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise Refused("it is no file, not read")
+        if about.st_size > most:
+            raise Refused(
+                f"it is of {about.st_size} bytes, not read; expected {most} at most"
+            )
+        with os.fdopen(os.dup(handle), "rb") as stream:
+            content = stream.read(most + 1)
+    finally:
+        os.close(handle)
+    if len(content) > most:
+        raise Refused(f"it grew beyond {most} bytes while it was read")
+    return content
+
+
+def _is_report(report: Any) -> bool:
+    """Whether these are numbers by method and group of classes."""
+    if not isinstance(report, dict) or set(report) != {"version", "scores"}:
+        return False
+    scores = report["scores"]
+    groups = list(scores.values()) if isinstance(scores, dict) else [None]
+    return all(
+        isinstance(group, dict)
+        and all(
+            value is None or type(value) in (int, float) for value in group.values()
+        )
+        for group in groups
+    )

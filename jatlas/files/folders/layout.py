@@ -137,7 +137,11 @@ def _put(hidden: Path, final: Path) -> None:
         os.replace(hidden, final)
         return
     old = Path(tempfile.mkdtemp(REPLACED, hidden_name(final), final.parent))
-    os.replace(final, old)
+    try:
+        os.replace(final, old)
+    except OSError:
+        os.rmdir(old)
+        raise
     try:
         os.replace(hidden, final)
     except OSError:

@@ -1,8 +1,10 @@
 """Files on disk that are there in full, or not at all."""
 
+import errno
 import glob
 import os
 import platform
+import secrets
 import shutil
 import tempfile
 import zlib
@@ -69,7 +71,8 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
     names, in the order given. So a full disk, an error or a kill leaves what stood
     there before, and of a kill, at worst, a hidden file that ends in ".part", which the
     next to write there takes away. (A kill in the instant between two of the names
-    leaves the first of the new files beside an old one.)
+    leaves the first of the new files beside an old one. What it replaced is then still
+    in a hidden file that ends in ".old", until these files are written again.)
 
     Folders that are not there are made.
 
@@ -93,9 +96,46 @@ def write_whole(files: Mapping[Path, Fill]) -> None:
                     os.fsync(stream.fileno())
                 os.chmod(part, 0o644)
             parts[path] = part
+        _put(parts)
+
+
+def _put(parts: Mapping[Path, str]) -> None:
+    """Give all files their names, or leave all as they were."""
+    first, done = list(parts)[:-1], []
+    stood = {path: os.path.lexists(path) for path in first}
+    kept: dict[Path, str] = {}
+    try:
+        for path in filter(stood.get, first):
+            with named(path):
+                _keep(path, kept)
         for path, part in parts.items():
             with named(path):
                 os.replace(part, path)
+            done.append(path)
+    except BaseException:
+        for path in filter(stood.__contains__, done):
+            if path in kept:
+                os.replace(kept.pop(path), path)
+            elif not stood[path]:
+                os.unlink(path)
+        raise
+    finally:
+        for link in kept.values():
+            _remove(link)
+    for path in first:
+        clear_left(path, REPLACED)
+
+
+def _keep(path: Path, kept: dict[Path, str]) -> None:
+    """Give a file a second, hidden name, where the file system can."""
+    link = f"{path.parent / hidden_name(path)}{secrets.token_hex(4)}{REPLACED}"
+    try:
+        os.link(path, link, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        return  # the renames are then the only ones
+    kept[path] = link
 
 
 @contextmanager
@@ -104,8 +144,10 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = error.strerror or str(error)
-        raise OSError(error.errno, text, str(path)) from error
+        number, text = error.errno, error.strerror or str(error)
+        if number is None:  # NumPy's, which counts what it could write
+            number, text = errno.ENOSPC, f"No space left, or a limit on files ({text})"
+        raise OSError(number, text, str(path)) from error
 
 
 def clear_left(path: Path, suffix: str = PARTIAL) -> None:

@@ -597,7 +597,7 @@ def test_a_round_without_any_rows_says_why(place):
 def test_the_server_among_processes_merges_what_it_gathers(place, monkeypatch):
     said, sent = processes.Assignment(FEW, processes.Member(), 5, place), []
     parts = [b"", message(1), BAD["NaN"][0](), message(3)]
-    monkeypatch.setattr(processes, "gather", lambda content: parts)
+    monkeypatch.setattr(processes, "gather", lambda content, most: parts)
     monkeypatch.setattr(processes, "broadcast", lambda x: sent.append(x) or x)
     processes._serve(said, RECIPE)
     assert messages.unpack_recipe(sent[0]) == RECIPE

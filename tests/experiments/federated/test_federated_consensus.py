@@ -265,7 +265,7 @@ def test_by_files_each_client_gets_its_own_map_beside_the_head(place):
 def test_over_jax_distributed_every_map_follows_the_head(place, monkeypatch):
     assignment, sent = processes.Assignment(FEW, processes.Member(), 5, place), []
     parts = [b"", message(1), b"noise", message(3)]
-    monkeypatch.setattr(processes, "gather", lambda content: parts)
+    monkeypatch.setattr(processes, "gather", lambda content, most: parts)
     monkeypatch.setattr(processes, "broadcast", lambda x: sent.append(x) or x)
     processes._serve(assignment, RECIPE)
     state = every((1, 3))

@@ -1,5 +1,10 @@
 """A folder belongs to one run, made by one code unless it is forced."""
 
+import errno
+import fcntl
+import subprocess
+import sys
+
 import pytest
 
 from experiments.data import storage
@@ -92,3 +97,39 @@ def test_other_options_are_not_to_be_forced(tmp_path):
     others = code(a="2") | {"device": "gpu"}
     with pytest.raises(ValueError, match="other options: device is 'cpu' there"):
         folders.claim(folder, others, force=True)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from experiments.runs import folders
+with folders.held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path):
+    folder = tmp_path / "a b ü"
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, folder], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "held\n"
+        message = r"another run is at work in .*a b ü\. Wait"
+        with pytest.raises(ValueError, match=message), folders.held(folder):
+            pytest.fail("held by two")
+    finally:
+        other.kill()
+        other.communicate()
+    with folders.held(folder):
+        assert list(folder.iterdir()) == []
+
+
+def test_where_a_file_system_has_no_locks_nobody_is_refused(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with folders.held(tmp_path), folders.held(tmp_path):
+        folders.claim(tmp_path, SETTINGS)

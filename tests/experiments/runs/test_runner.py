@@ -156,6 +156,29 @@ def test_a_run_that_cannot_go_on_ends_in_a_line(tmp_path, capsys):
     assert capsys.readouterr().err == "error: nobody answered\n"
 
 
+def test_a_second_run_in_a_folder_is_refused_while_the_first_is_at_work(
+    tmp_path, capsys
+):
+    options = replace(SUMS.options, seeds=(0,), out=tmp_path / "out")
+    seen = []
+
+    def twice(bench, seed, report):
+        before = sorted(options.out.rglob("*"))
+        with pytest.raises(SystemExit) as ending:
+            runner.main(SUMS, options)
+        seen.append((ending.value.code, capsys.readouterr().err))
+        assert sorted(options.out.rglob("*")) == before
+        return measure(bench, seed, report)
+
+    runner.main(SUMS._replace(measure=twice), options)
+    ((code, said),) = seen
+    assert code == 2
+    assert said.startswith(f"error: another run is at work in {options.out}. Wait")
+    assert said.count("\n") == 1
+    runner.main(SUMS, options)  # it is free again
+    assert "1 of 1 were done before" in capsys.readouterr().out
+
+
 def test_presets_and_checks_come_before_data_are_read(tmp_path):
     def refuse(options, report):
         raise AssertionError("read")

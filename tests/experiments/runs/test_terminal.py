@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -47,3 +48,22 @@ def test_the_bar_says_what_is_done_and_how_much(console):
     shown = console.file.getvalue()
     assert "training" in shown
     assert "25%" in shown
+
+
+def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
+    monkeypatch.setattr(terminal, "PAUSE", 0.05)
+    console = Console(file=io.StringIO(), width=80)
+    with terminal.bar(console, 4) as update:
+        time.sleep(0.12)  # nothing is reported yet
+        update("training [b]", 1)
+        time.sleep(0.12)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "  0%, 0 s so far"
+    assert lines[-1] == " 25%, about 0:01 left: training [b]"
+    assert 2 <= len(lines) <= 5  # one a pause
+    monkeypatch.setattr(terminal, "PAUSE", 30)
+    began = time.monotonic()
+    with terminal.bar(console, 1) as update:
+        update("quick", 1)
+    assert time.monotonic() - began < 5
+    assert "quick" not in console.file.getvalue()
