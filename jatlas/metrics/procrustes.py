@@ -27,9 +27,9 @@ def procrustes_distance(
 
     With X and Y the centered spaces, and zeros for the features that one has fewer:
     `min |X - Y Q|` over orthogonal Q (Euclidean), or the least angle between X and Y Q,
-    `arccos(|X'Y|_* / (|X| |Y|))`, |.|_* being the sum of the singular values. Both are
-    metrics: they obey the triangle inequality. Neither changes when a space is rotated
-    or moved; the angle does not when one is rescaled.
+    `arccos(|X'Y|_* / (|X| |Y|))`, `|.|_*` being the sum of the singular values. Both
+    are metrics: they obey the triangle inequality. Neither changes when a space is
+    rotated or moved; the angle does not when one is rescaled.
 
     Partial whitening, `X (alpha I + (1 - alpha) (X'X)^(-1/2))` and the same of Y, leads
     from rotations (alpha = 1) to canonical correlations (alpha = 0): there the distance

@@ -35,7 +35,7 @@ def fit_translation(
     by method:
 
     - "ridge": (X'X + t I)^(-1) X'Y; t is chosen among `ridges`, shares of the mean
-      |x|^2, by the squared error about rows that are left out one by one, in closed
+      `|x|^2`, by the squared error about rows that are left out one by one, in closed
       form from one decomposition of X.
     - "orthogonal": the rotation that brings X nearest to Y (Procrustes). The narrower
       space is padded with zeros. Directions that do not vary together are dropped.

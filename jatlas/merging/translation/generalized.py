@@ -30,7 +30,7 @@ def fit_procrustes(
     norm of 1: X_m. Narrower charts are padded with zeros. With g_n the mean of the c_n
     charts that have sample n, the rotations W_m make
 
-        sum over n and the charts m that have it of |x_mn W_m - g_n|^2
+        `sum_n sum_m |x_mn W_m - g_n|^2`, m the charts that have n,
 
     least. Only rotations are learned, so that all distances within a chart stay, but
     for its scale and for directions that no other chart has, which are dropped.

@@ -71,7 +71,7 @@ def grow_anchors(
     `shrinkage` and of length one again; C = A' B is of the known anchors. Sought is the
     soft pairing P (its columns sum to N1 / N2, its rows nearly to 1) that makes
 
-        |C + X' P Y|^2
+        `|C + X' P Y|^2`
 
     greatest, which for pairs of one to one is the linear CKA but for a constant. It is
     entropic Gromov-Wasserstein transport with some pairs given. P follows the scores X
