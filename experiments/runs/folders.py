@@ -31,7 +31,12 @@ def held(folder: Path) -> Iterator[None]:
         ValueError: if another process that lives holds it.
         OSError: if it cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(
+            errno.ENOTDIR, "Not a directory", str(folder)
+        ) from None
     if not can_lock():
         yield
         return

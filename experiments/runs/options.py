@@ -198,7 +198,7 @@ def to_json(options: Options) -> dict[str, Any]:
 def from_json(kind: type[Given], values: dict[str, Any]) -> Given:
     """The options of this class, from `to_json`'s JSON."""
     lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-    paths = {k: Path(values[k]) for k in ELSEWHERE if isinstance(values[k], str)}
+    paths = {k: Path(values[k]) for k in ELSEWHERE if isinstance(values.get(k), str)}
     return kind(**values | lists | paths)
 
 

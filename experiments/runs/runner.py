@@ -136,9 +136,9 @@ def plan(
     with terminal.bar(console or Console(quiet=True), 1.0) as report:
         data = experiment.read(options, report)
         units = experiment.units(options, data)
+        settings = describe(experiment, options, data)
         if stack is not None:
             stack.enter_context(folders.held(folder))
-        settings = describe(experiment, options, data)
         forced = folders.claim(
             folder, _claimed(experiment, settings), force=options.force
         )

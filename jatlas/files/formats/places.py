@@ -1,5 +1,6 @@
 """Where files lie: on this machine, or at an address."""
 
+import io
 import re
 from collections.abc import Collection
 from fnmatch import fnmatchcase
@@ -71,7 +72,12 @@ class Remote:
 
     def open(self, mode: str = "rb") -> Any:
         """A stream of its bytes, which are fetched block by block."""
-        return self.system.open(self.inner, mode)
+        stream = self.system.open(self.inner, mode)
+        if mode == "rb" and isinstance(stream, io.BytesIO):
+            # Of fsspec's files in memory all who open one have the same stream, and so
+            # the same place in it; a file is read and hashed at the same time.
+            return io.BytesIO(stream.getvalue())
+        return stream
 
     def read_text(self) -> str:
         """Its text."""

@@ -12,6 +12,7 @@ import pyarrow.parquet as parquet
 import pytest
 from safetensors.numpy import save_file
 
+from jatlas.files.formats import places
 from jatlas.files.formats.sources import batches
 from jatlas.files.merging import merge_files
 from jatlas.files.readers import open_embeddings, read_embeddings
@@ -67,6 +68,14 @@ def test_what_is_read_from_an_address(bucket, name):
     np.testing.assert_array_equal(np.concatenate(parts), X)
     assert max(map(len, parts)) <= 6
     assert str(source.path) == address
+
+
+def test_a_file_that_is_opened_twice_is_read_from_two_places(bucket, tmp_path):
+    path = places.place(f"{bucket}/a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    with path.open() as first, path.open() as second:
+        pieces = [(first.read(7), second.read(7)) for _ in range(3)]
+    assert pieces == [(content[k : k + 7],) * 2 for k in (0, 7, 14)]
 
 
 def test_same_merge_as_on_this_machine(bucket, tmp_path):
