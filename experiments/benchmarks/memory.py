@@ -27,7 +27,16 @@ class _Heap(ctypes.Structure):
 
 def temporaries(function: Callable, *args: Any) -> int | None:
     """Bytes of temporaries, by the compiler; None where it does not say."""
-    compiled = jax.jit(lambda *args: function(*args)).lower(*args).compile()
+    return temporaries_of(program(function, *args))
+
+
+def program(function: Callable, *args: Any) -> jax.stages.Compiled:
+    """What the compiler makes of a function of arrays such as these."""
+    return jax.jit(lambda *args: function(*args)).lower(*args).compile()
+
+
+def temporaries_of(compiled: jax.stages.Compiled) -> int | None:
+    """Bytes of temporaries of a program; None where it is not said."""
     analysis = compiled.memory_analysis()
     return None if analysis is None else int(analysis.temp_size_in_bytes)
 

@@ -183,13 +183,14 @@ def _swept(bench: Bench, sweep: Sweep) -> Row:
     """
     sizes = sweep.quick if bench.quick else sweep.sizes
     made = [sweep.make(**sweep.fixed, **{sweep.axis: size}) for size in sizes]
+    programs = [memory.program(one.function, *one.arrays) for one in made]
     calls = {
-        str(size): Subject(partial(one.function, *one.arrays))
-        for size, one in zip(sizes, made, strict=True)
+        str(size): Subject(partial(program, *one.arrays))
+        for size, program, one in zip(sizes, programs, made, strict=True)
     }
     seconds, _ = timing.in_turns(calls, bench.repeats, bench.budget)
     least = [min(timing.known(seconds[str(size)])) for size in sizes]
-    taken = [memory.temporaries(one.function, *one.arrays) for one in made]
+    taken = [memory.temporaries_of(program) for program in programs]
     fitted = fit(sizes, least)
     row: Row = {
         "name": f"{sweep.name}, growth in {sweep.axis}",
