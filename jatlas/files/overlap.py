@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from queue import Full, Queue
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -60,7 +60,8 @@ def ahead(items: Iterable[T], most: int = MOST_AHEAD) -> Iterator[T]:
             del item  # lest it is held while the next is waited for
     finally:
         stop.set()
-        thread.join()
+        if thread is not current_thread():  # which may end what nobody holds any more
+            thread.join()
 
 
 def behind(items: Iterable[T]) -> Iterator[T]:
@@ -77,6 +78,14 @@ def behind(items: Iterable[T]) -> Iterator[T]:
         if len(held) > 1:
             yield held.pop(0)
     yield from held
+
+
+@contextmanager
+def before(function: Callable[[Callable[[], bool]], T]) -> Iterator[Future[T]]:
+    """The result of a function that runs before what is done inside."""
+    result: Future[T] = Future()
+    result.set_result(function(lambda: False))
+    yield result
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """Reading ahead, hashing beside, and how often a merge reads its files."""
 
+import errno
+import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +16,10 @@ import pyarrow.feather as feather
 import pytest
 
 from jatlas.files import overlap
+from jatlas.files.formats import places
 from jatlas.files.formats import rows as formats_rows
 from jatlas.files.formats.sources import Source, batches
+from jatlas.files.kinds import linked_rows, planning
 from jatlas.files.merging import merge_files
 from jatlas.files.readers import open_embeddings
 from jatlas.files.sums import add_rows, empty_running
@@ -189,3 +194,53 @@ def test_little_of_a_mapped_file_stays_in_memory(tmp_path, monkeypatch, name):
         most = max(most, mapped_bytes(path))
     assert 0 < most <= rows.nbytes // 2
     assert mapped_bytes(path) <= 2**21
+
+
+def test_what_two_threads_cannot_read_at_once_is_hashed_before(tmp_path):
+    def shared(path):
+        return planning._is_shared(Source(path, np.arange(2), None))
+
+    assert shared(tmp_path / "a.npz")
+    assert not shared(places.place("memory://a.npz"))
+    order = []
+    with overlap.before(lambda given_up: order.append("hashed") or "x") as result:
+        order.append("read")
+    assert order == ["hashed", "read"]
+    assert result.result() == "x"
+
+
+def test_no_room_on_the_disk_for_linked_rows_is_an_error(monkeypatch):
+    """Writing to a mapped file that the disk has no room for ends the process."""
+
+    def full(handle, start, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match=f"No space left.*{tempfile.gettempdir()}"):
+        linked_rows._room((4, 4), np.float32, 63)
+    assert linked_rows._room((4, 4), np.float32, 64).shape == (4, 4)
+
+
+def test_heads_are_parsed_by_one_thread_at_a_time(tmp_path, monkeypatch):
+    """Python 3.11 raises SystemError where two threads parse literals at once."""
+    at_work, most = [], []
+    parse = np.lib.format.read_array_header_1_0
+
+    def slow(stream):
+        at_work.append(stream)
+        most.append(len(at_work))
+        time.sleep(0.02)
+        at_work.remove(stream)
+        return parse(stream)
+
+    np.savez(tmp_path / "x.npz", id=np.arange(3), x=np.ones((3, 2), np.float32))
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", slow)
+    threads = [
+        threading.Thread(target=open_embeddings, args=(tmp_path / "x.npz",))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}

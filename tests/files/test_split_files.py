@@ -17,6 +17,8 @@ from safetensors.numpy import save_file
 from jatlas.files import Reading
 from jatlas.files.folders import merging, pieces, tasks
 from jatlas.files.formats import atlas_table
+from jatlas.files.formats.columns import tables
+from jatlas.files.formats.sources import batches
 from jatlas.files.readers import open_embeddings
 
 N, A, WIDTH, BATCH = 61, 6, 5, 8
@@ -153,6 +155,28 @@ def test_rows_between_are_those_and_no_others(tmp_path, name):
         parts = list(between(start, stop, 4))
         assert all(0 < len(part) <= 4 for part in parts)
         np.testing.assert_array_equal(np.concatenate([X[:0], *parts]), X[start:stop])
+
+
+def test_a_group_of_parquet_that_is_large_is_read_in_one_task(tmp_path, monkeypatch):
+    # Each reading decodes a group from its start.
+    WRITERS["x.parquet"](tmp_path / "x.parquet")
+    monkeypatch.setattr(tables, "_GROUP", 7 * WIDTH * 4)
+    assert open_embeddings(tmp_path / "x.parquet").rows.between is not None
+    monkeypatch.setattr(tables, "_GROUP", 7 * WIDTH * 4 - 1)
+    assert open_embeddings(tmp_path / "x.parquet").rows.between is None
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
+def test_a_file_that_grew_after_it_was_opened_is_not_cut_to_what_it_was(
+    tmp_path, name, monkeypatch
+):
+    WRITERS[name](tmp_path / name)
+    source = open_embeddings(tmp_path / name)
+    longer = arrow.concat_tables([_table(), _table()])
+    monkeypatch.setitem(globals(), "_table", lambda: longer)
+    WRITERS[name](tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name}.* {N}"):
+        list(batches(source, BATCH))
 
 
 def test_a_row_that_has_no_coordinates_has_its_number_in_the_file(tmp_path, small):

@@ -410,3 +410,25 @@ def test_of_two_files_none_is_written_if_one_fails(tmp_path):
 def test_no_file_is_an_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_interrupt_behind_a_rename_leaves_old_files_or_new(
+    tmp_path, monkeypatch, at
+):
+    paths = [tmp_path / "x.recipe", tmp_path / "x.parquet"]
+    write_whole({path: lambda stream: stream.write(b"old") for path in paths})
+    replace, calls = os.replace, []
+
+    def interrupted(source, target):
+        replace(source, target)
+        calls.append(target)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole({path: lambda stream: stream.write(b"new") for path in paths})
+    wanted = b"old" if at == 1 else b"new"
+    assert [path.read_bytes() for path in paths] == [wanted] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.parquet", "x.recipe"]

@@ -86,14 +86,14 @@ def write_charts(folder: Path, total: int) -> None:
 def _paired(bench: Bench, folder: Path, total: int) -> Row:
     """`merge_files`, and reading all rows with one product of them."""
     files = [folder / name for name in _CHARTS]
-    anchors = f"shared:{min(_ANCHORS, total // 40)}"
-    merged = partial(jatlas.merge_files, files, anchors=anchors)
+    anchors = min(_ANCHORS, total // 40)
+    merged = partial(jatlas.merge_files, files, anchors=f"shared:{anchors}")
     what = "all rows read with NumPy and pyarrow, one product of them"
     baselines = {"reading": Reference(what, partial(_read_and_multiply, folder))}
     row = measure.compare(
         bench,
         "merge_files",
-        {"N": total, "M": len(files), "A": _ANCHORS},
+        {"N": total, "M": len(files), "A": anchors},
         lambda: merged().merged,
         baselines,
         sample_memory=True,
@@ -108,7 +108,7 @@ def _paired(bench: Bench, folder: Path, total: int) -> Row:
     } | {
         "input, bytes": size,
         "peak as a share of the atlas": (row["memory"]["peak_bytes"] or 0)
-        / (4 * total * _ANCHORS),
+        / (4 * total * anchors),
     }
     rate = row["values"]["megabytes of input a second, ours"]
     measure.add_bar(bench, row, "megabytes of input a second", rate, least=180)

@@ -17,6 +17,7 @@ from jatlas.files.coordinates import through_nystroem
 from jatlas.files.folders.spilling import Batch, read_part, write_by_part
 from jatlas.files.folders.tables import write_part
 from jatlas.files.formats import atlas_tensors
+from jatlas.files.formats.arrays.heads import read_npy
 from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.faults import BadFile, package
 from jatlas.files.formats.sources import Source
@@ -159,8 +160,8 @@ def spill_piece(job: Job, piece: Piece, advance: Advance) -> Spilled:
         ValueError: if the file is not what it was, or has a row that has none.
     """
     recipe = _recipe(job.work / "before")
-    samples = np.load(job.work / f"samples-{piece.number}.npy")
-    anchors = np.load(job.work / "anchors.npy")
+    samples = read_npy(job.work / f"samples-{piece.number}.npy")
+    anchors = read_npy(job.work / "anchors.npy")
     texts: list[str] = []
     source = piece.source or _opened(job, piece)
     held: list[tuple[np.ndarray, np.ndarray]] = []
@@ -193,7 +194,7 @@ def spill_piece(job: Job, piece: Piece, advance: Advance) -> Spilled:
 def reduce_part(job: Job, part: Part, advance: Advance) -> Written:
     """Merge the charts' rows of one part, and write it."""
     recipe = _recipe(job.work / "recipe")
-    ids = np.load(job.work / f"ids-{part.number}.npy")
+    ids = read_npy(job.work / f"ids-{part.number}.npy")
     width, first = num_averaged(recipe), part.number * job.part_size
     state = empty_running(ids.size, width)
     presence = np.zeros((ids.size, job.num_charts), bool)
@@ -229,7 +230,7 @@ def _beside(job: Job, number: int) -> Beside:
     return Beside(job.id_name, columns)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _file(folder: Path, path: str, *options: Any) -> Source:
     """An open file, for all of its pieces in a merge."""
     ids, embeddings, reading = options
@@ -245,6 +246,8 @@ def _opened(job: Job, piece: Piece) -> Source:
             "was changed meanwhile. Merge again."
         )
     rows, dtype = source.rows, np.dtype(piece.dtype)
+    if rows.between is None:  # in one task: it need not be kept, which may be large
+        _file.cache_clear()
     first, last = piece.first, piece.first + piece.stop - piece.start
     whole = last - first == piece.size
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jatlas.files.formats import names
-from jatlas.files.formats.arrays.heads import ANEW, Head, npy_head
+from jatlas.files.formats.arrays.heads import ANEW, Head, npy_head, read_array, read_npy
 from jatlas.files.formats.arrays.unread import Array, first_values, unread_arrays
 from jatlas.files.formats.places import (
     Place,
@@ -152,7 +152,7 @@ def _read_member(
     size = _check_length(info, shape, dtype)
     check_promise(info.filename, size, info.compress_size, most)
     with archive.open(info) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False)
+        return read_array(stream)
 
 
 def open_npy(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
@@ -182,7 +182,7 @@ def open_npy(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
                 "copy it here, or save it with `np.ascontiguousarray`."
             )
         return read_ids(file), rows_of(Streamed(path, dtype, offset, shape))
-    return read_ids(file), rows_of(np.load(path, mmap_mode="r", allow_pickle=False))
+    return read_ids(file), rows_of(read_npy(path, mapped=True))
 
 
 def read_ids(file: Place) -> np.ndarray:
@@ -194,7 +194,7 @@ def read_ids(file: Place) -> np.ndarray:
         if size > file_size(file):
             raise ValueError(f"{file} is cut off: its shape is {shape}. {ANEW}")
         with file.open("rb") as stream:
-            return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+            return read_array(stream)
     # Some editors put a mark before the first line, which is no part of its id. Only
     # \n, \r\n and \r end a line: other marks that `splitlines` takes are in ids.
     with file.open("rb") as stream:

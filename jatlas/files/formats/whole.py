@@ -109,15 +109,17 @@ def _put(parts: Mapping[Path, str]) -> None:
             with named(path):
                 _keep(path, kept)
         for path, part in parts.items():
+            done.append(path)  # before: an interrupt may come between the two
             with named(path):
                 os.replace(part, path)
-            done.append(path)
     except BaseException:
-        for path in filter(stood.__contains__, done):
+        # Where the last has its name the files are whole, whatever came then.
+        undone = done if os.path.lexists(parts[[*parts][-1]]) else []
+        for path in filter(stood.__contains__, undone):
             if path in kept:
-                os.replace(kept.pop(path), path)
+                os.replace(kept[path], path)
             elif not stood[path]:
-                os.unlink(path)
+                path.unlink(missing_ok=True)
         raise
     finally:
         for link in kept.values():
@@ -145,6 +147,8 @@ def named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         number, text = error.errno, error.strerror or str(error)
+        if number is None and "requested and" not in text:
+            raise OSError(f"{path}: {text}") from error
         if number is None:  # NumPy's, which counts what it could write
             number, text = errno.ENOSPC, f"No space left, or a limit on files ({text})"
         raise OSError(number, text, str(path)) from error

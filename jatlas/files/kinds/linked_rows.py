@@ -1,7 +1,9 @@
 """Rows of samples that several files have."""
 
+import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import DTypeLike
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.rows import release
 from jatlas.files.formats.sources import LEAVE_OUT, Source, batches
+from jatlas.files.formats.whole import named
 from jatlas.files.reports import Advance, Say
 
 # Of all charts' linked rows so many bytes are held in memory; more lie in temporary
@@ -130,4 +133,8 @@ def _room(shape: tuple[int, int], dtype: DTypeLike, most: int) -> np.ndarray:
     if np.dtype(dtype).itemsize * shape[0] * shape[1] <= most:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):  # else a full disk ends the process
+            size = np.dtype(dtype).itemsize * shape[0] * shape[1]
+            with named(Path(tempfile.gettempdir())):
+                os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, "w+", shape=shape)

@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from jatlas.files.formats.places import Remote, place
 from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.choosing import candidates, choose, is_read_again, is_scored
 from jatlas.files.kinds.fitting import fitted_recipe
 from jatlas.files.kinds.options import ANCHORS, NYSTROEM, Kind
-from jatlas.files.overlap import beside
+from jatlas.files.overlap import before, beside
 from jatlas.files.readers import file_hash
 from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
@@ -63,7 +64,8 @@ def plan_merge(
     again = scored and is_read_again(given)
     advance = counted(progress, (1 + passes + again) * int(lined_up.presence.sum()))
     lines: list[str] = []  # said behind the table, once all rows were looked at
-    with beside(partial(_hashes, lined_up.sources)) as hashes:
+    hashing = beside if all(map(_is_shared, lined_up.sources)) else before
+    with hashing(partial(_hashes, lined_up.sources)) as hashes:
         chosen, looks = choose(
             given,
             kind,
@@ -103,6 +105,16 @@ def plan_merge(
         recipe = fitted(samples, advance=lambda _: None, say=quiet)
         recipe = recipe._replace(hashes=hashed)
     return Plan(samples, recipe, chosen.coordinates == NYSTROEM, advance)
+
+
+def _is_shared(source: Source) -> bool:
+    """Whether two threads can read a file at once.
+
+    Of an address they may share one connection, or one place in a file; systems of
+    fsspec that are made for several tasks do not.
+    """
+    path = place(source.path)
+    return not isinstance(path, Remote) or bool(path.system.async_impl)
 
 
 def _hashes(sources: Sequence[Source], given_up: Callable[[], bool]) -> tuple[str, ...]:

@@ -47,7 +47,9 @@ def ipc_batches(path: Place, start: int = 0, stop: int | None = None) -> Generat
             size = batch.num_rows
             a, b = max(start - first, 0), size if stop is None else stop - first
             first += size
-            if stop is not None and (a >= size or b <= 0):
+            if stop is not None and first - size >= stop:
+                return
+            if stop is not None and a >= size:
                 continue
             # Arrow takes on trust what is mapped; a wrong offset would end the process.
             batch.validate(full=True)

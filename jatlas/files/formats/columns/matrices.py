@@ -1,5 +1,6 @@
 """Columns of a table, lists or numbers, as a matrix."""
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -30,7 +31,8 @@ def rows_of_batches(
     """
 
     def numbers(size: int) -> Iterator[np.ndarray]:
-        return between(0, ids.size, size)
+        # To the end of the file, lest one that has grown is taken for what it was.
+        return between(0, sys.maxsize, size)
 
     def between(start: int, stop: int, size: int) -> Iterator[np.ndarray]:
         width, empty = None, 0

@@ -22,6 +22,7 @@ from jatlas.files.formats.places import Place, Remote, opened
 from jatlas.files.formats.rows import Rows, Wanted
 
 _BUFFER = 2**20
+_GROUP = 2**26  # bytes of rows in a group of Parquet, of which some can be read alone
 _LOOKED_AT = 1024  # values of a column, for one that is not empty
 
 
@@ -53,6 +54,8 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
         chosen = choose_columns(schema, wanted._replace(ids=ids), first)
         check_pages(path, [chosen.ids, *chosen.embeddings])
         its_ids = _ids(file.read([chosen.ids]).column(chosen.ids), chosen.ids)
+        groups = [file.metadata.row_group(k) for k in range(file.num_row_groups)]
+        most = max((group.num_rows for group in groups), default=0)
 
     def batches(start: int, stop: int, size: int) -> Iterator[Any]:
         with parquet_file() as file:
@@ -62,7 +65,10 @@ def open_parquet(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
             )
             yield from _within(some, first, start, stop)
 
-    return its_ids, _rows(its_ids, chosen, batches, wanted.lenient)
+    rows = _rows(its_ids, chosen, batches, wanted.lenient)
+    if most * rows.shape[1] * rows.dtype.itemsize > _GROUP:
+        rows = rows._replace(between=None)  # each reading takes a group from its start
+    return its_ids, rows
 
 
 def _groups(metadata: Any, start: int, stop: int) -> tuple[list[int], int]:
@@ -80,6 +86,8 @@ def _within(batches: Iterable[Any], first: int, start: int, stop: int) -> Iterat
         if a < b:
             yield batch.slice(a, b - a)
         first += batch.num_rows
+        if first >= stop:
+            return
 
 
 def open_ipc(path: Place, wanted: Wanted) -> tuple[np.ndarray, Rows]:
