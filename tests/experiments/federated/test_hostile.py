@@ -181,14 +181,15 @@ def test_a_slow_client_does_not_hold_up_the_others(place):
 
 
 def test_a_strangers_byte_does_not_stop_the_server_waiting_for_a_client(place):
-    put(place, 2, b"x")
     for number in (1, 3):
         files.post(place, number, message(number))
     calls = []
 
     def trained():
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == 2:  # not before the server began
+            put(place, 2, b"x")
+        if len(calls) == 6:
             files.post(place, 2, message(2))
 
     def poll():
@@ -216,12 +217,12 @@ def test_a_client_that_ended_after_a_refused_message_is_not_waited_for(place):
 
 
 def test_a_client_that_lives_on_after_a_refused_message_is_given_up(place):
-    put(place, 2, b"x")
     for number in (1, 3):
         files.post(place, number, message(number))
     polls = {1: lambda: 0, 2: lambda: None, 3: lambda: 0}
     began = time.monotonic()
-    result = served(place, polls, told=replace(FEW, wait=1))
+    told = replace(FEW, wait=1)
+    result = served(place, polls, lambda: put(place, 2, b"x"), told)
     assert time.monotonic() - began < 30
     assert result.accepted == [1, 3]
     assert "client 2 dropped out: too late" in result.lines
