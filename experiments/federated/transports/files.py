@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.data import storage
 from experiments.federated import client, consensus, deal, messages, server
 from experiments.federated.messages import Head, Recipe
 from experiments.federated.options import FederatedOptions
@@ -18,6 +17,14 @@ from experiments.federated.server import Server
 from experiments.federated.transports import inbox, seals
 from experiments.federated.transports.inbox import post
 from experiments.federated.transports.lines import by_client, nothing, plain, silent
+from experiments.federated.transports.outbox import (
+    clear,
+    close,
+    closed,
+    newest,
+    send,
+    send_head,
+)
 from experiments.federated.transports.rounds import (
     Places,
     Round,
@@ -49,7 +56,7 @@ class State(NamedTuple):
         read: names of the files of the inbox that have been looked at.
         lines: what has been said.
         sent: bytes that each client sent first.
-        answered: clients who sent something, or will not any more.
+        answered: clients whose message was accepted, or who are not waited for.
         head: the last that was sent.
         sizes: its bytes, and those of a client's map where there is one, by name.
         secret: of the seals; None if messages have none.
@@ -79,7 +86,9 @@ def _work(assignment: dict[str, Any]) -> None:
     number, place = assignment["client"], Places(*map(Path, assignment["places"]))
     secret = seals.read_secret(options.secret_file)
     content = (place.outbox / "recipe.json").read_bytes()
-    recipe = messages.unpack_recipe(seals.opened(secret, seals.of_recipe(), content))
+    recipe = messages.unpack_recipe(
+        seals.opened(secret, seals.of_recipe(place.round), content)
+    )
     seal = secret, recipe.round
     dataset = benches.read(options)
     dealt = deal.deal(options, dataset, recipe.round)
@@ -89,7 +98,7 @@ def _work(assignment: dict[str, Any]) -> None:
     content = client.send(options, trained, recipe)
     post(place, number, seals.sealed(secret, about, content))
     alone, version = client.alone(options, trained, recipe), -1
-    while version < 0 or not closed(place, version):
+    while version < 0 or not closed(place, version, seal):
         head = newest(place, version, seal)
         if head is not None:
             chart_map = read_map(place, number, head.version, seal)
@@ -97,26 +106,6 @@ def _work(assignment: dict[str, Any]) -> None:
             write_report(place, number, head.version, scores)
             version = head.version
         time.sleep(_PAUSE)
-
-
-def newest(
-    place: Places, known: int = -1, seal: tuple[bytes | None, int] = (None, 0)
-) -> Head | None:
-    """The newest head, None if known; `seal` as in `read_map`."""
-    files = {int(f.stem.split("_")[1]): f for f in place.outbox.glob("head_*.npz")}
-    last, (secret, number) = max(files, default=-1), seal
-    if last <= known:
-        return None
-    content = read(files[last], messages.MOST_ANSWERED)
-    return messages.unpack_head(
-        seals.opened(secret, seals.of_head(number, last), content)
-    )
-
-
-def closed(place: Places, version: int) -> bool:
-    """Whether the server has said that this version is the last."""
-    file = place.outbox / "closed.json"
-    return file.exists() and storage.read_json(file) == version
 
 
 # The server's side
@@ -134,8 +123,8 @@ def run(
     clear(place)
     secret = seals.read_secret(options.secret_file)
     content = messages.pack_recipe(recipe)
-    content = seals.sealed(secret, seals.of_recipe(), content)
-    storage.write(place.outbox / "recipe.json", lambda stream: stream.write(content))
+    content = seals.sealed(secret, seals.of_recipe(recipe.round), content)
+    send(place.outbox / "recipe.json", content)
     clients = range(1, recipe.num_clients + 1)
     team = {number: start(options, place, number) for number in clients}
     try:
@@ -156,13 +145,6 @@ def start(options: FederatedOptions, place: Places, number: int) -> Child:
     return children.start(
         "experiments.federated.transports.files", assignment, Member()
     )
-
-
-def clear(place: Places) -> None:
-    """Delete what an earlier server sent: its heads are stale."""
-    for folder in (place.outbox, place.reports):
-        for file in folder.iterdir():
-            file.unlink()
 
 
 def serve(
@@ -194,7 +176,7 @@ def serve(
         time.sleep(_PAUSE)
     if state.head is None:
         raise Lost(nothing(state.lines))
-    storage.write_json(place.outbox / "closed.json", state.head.version)
+    close(place, state.head.version, (secret, recipe.round))
     report("the clients measure", 0.8)
     until = time.monotonic() + options.wait
     while any(poll() is None for poll in polls.values()) and time.monotonic() < until:
@@ -230,6 +212,7 @@ def listened(state: State, place: Places, polls: Polls, *, last: bool) -> State:
     late = set(polls) - over if last else set()
     for what, those in (("it ended, and sent nothing", over), ("too late", late)):
         for number in sorted(those - state.answered):
+            what += " that was accepted" * (number in over and number in state.sent)
             line = f"client {number} dropped out: {what}"
             state = state._replace(
                 lines=(*state.lines, line), answered=state.answered | {number}
@@ -252,15 +235,9 @@ def published(options: FederatedOptions, state: State, place: Places) -> State:
         sizes["map"] = send(place.map(number, version), content)
     about = seals.of_head(of_round, version)
     content = seals.sealed(state.secret, about, messages.pack_head(head))
-    sizes["head"] = send(place.outbox / f"head_{version}.npz", content)
+    sizes["head"] = send_head(place, version, content)
     line = f"head {version} sent, of clients {list(clients)}, {sizes['head']} bytes"
     return state._replace(head=head, sizes=sizes, lines=(*state.lines, line))
-
-
-def send(file: Path, content: bytes) -> int:
-    """Put a message there; its bytes."""
-    storage.write(file, lambda stream: stream.write(content))
-    return len(content)
 
 
 def take(state: State, place: Places) -> State:
@@ -278,7 +255,10 @@ def take(state: State, place: Places) -> State:
 
 
 def heard(state: State, number: int, file: Path) -> State:
-    """The state after a client's file."""
+    """The state after a client's file.
+
+    If it is refused the client is still waited for: anybody can have put it there.
+    """
     recipe, size = state.server.recipe, 0
     try:
         size = file.lstat().st_size
@@ -293,5 +273,5 @@ def heard(state: State, number: int, file: Path) -> State:
         read=state.read | {file.name},
         lines=(*state.lines, line),
         sent={number: size, **state.sent},
-        answered=state.answered | {number},
+        answered=state.answered | ({number} & set(after.accepted)),
     )

@@ -24,6 +24,7 @@ from experiments.federated.transports.files import Lost, nothing
 from experiments.federated.transports.rounds import (
     Places,
     Round,
+    empty,
     places,
     read_reports,
     write_report,
@@ -58,8 +59,7 @@ def run(
         Lost: if a process was lost, or no client's message could be merged.
     """
     place = places(folder, recipe.round)
-    for file in place.reports.iterdir():
-        file.unlink()
+    empty(place.reports)
     team = children.members(
         recipe.num_clients + 1, timeout=options.timeout, wait=options.wait
     )
@@ -128,7 +128,7 @@ def _serve(assignment: Assignment, recipe: Recipe) -> None:
     """The server's side."""
     secret = seals.read_secret(assignment.options.secret_file)
     content = messages.pack_recipe(recipe)
-    content = broadcast(seals.sealed(secret, seals.of_recipe(), content))
+    content = broadcast(seals.sealed(secret, seals.of_recipe(recipe.round), content))
     parts = gather(b"", _most(recipe, secret))
     state, lines = Server(recipe, {}), []
     for number, part in enumerate(parts[1:], start=1):
@@ -166,7 +166,8 @@ def _take_part(assignment: Assignment, dataset: Dataset, dealt: deal.Deal) -> No
     """A client's side."""
     options, number = assignment.options, assignment.member.process_id
     secret = seals.read_secret(options.secret_file)
-    content = seals.opened(secret, seals.of_recipe(), broadcast(b""))
+    about = seals.of_recipe(assignment.seed)
+    content = seals.opened(secret, about, broadcast(b""))
     recipe = messages.unpack_recipe(content)
     folder = assignment.place.private / f"client_{number}"
     trained = client.train(options, dataset, dealt, number, folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,12 @@ from experiments.data import storage
 from experiments.federated import consensus, messages
 from experiments.federated.consensus import Map
 from experiments.federated.messages import Refused
+from experiments.federated.report import GROUPS
 from experiments.federated.transports import seals
 
 _MOST_REPORTED = 1 << 20  # bytes of what a client measured
+_METHODS = {"own", "own_public", "atlas", "atlas_shift"}  # that a client measures
+_GROUPS = set(GROUPS)
 
 
 class Round(NamedTuple):
@@ -48,6 +52,11 @@ class Places(NamedTuple):
     reports: Path
     private: Path
 
+    @property
+    def round(self) -> int:
+        """The number of the round, as `places` was given it."""
+        return int(self.outbox.parent.name.removeprefix("round"))
+
     def map(self, client: int, version: int) -> Path:
         """The file of a client's map to the coordinates of this head."""
         return self.outbox / f"map_{version}_client_{client}.npz"
@@ -60,6 +69,15 @@ def places(folder: Path, seed: int) -> Places:
     for each in folders:
         each.mkdir(parents=True, exist_ok=True)
     return folders
+
+
+def empty(folder: Path) -> None:
+    """Delete what is in a folder, folders too; no link is followed."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def write_report(place: Places, client: int, version: int, scores: Any) -> None:
@@ -136,15 +154,19 @@ def read(file: Path, most: int) -> bytes:
 
 
 def _is_report(report: Any) -> bool:
-    """Whether these are numbers by method and group of classes."""
+    """Whether these are accuracies by known method and group of classes."""
     if not isinstance(report, dict) or set(report) != {"version", "scores"}:
         return False
     scores = report["scores"]
-    groups = list(scores.values()) if isinstance(scores, dict) else [None]
+    if not isinstance(scores, dict) or not set(scores) <= _METHODS:
+        return False
     return all(
         isinstance(group, dict)
-        and all(
-            value is None or type(value) in (int, float) for value in group.values()
-        )
-        for group in groups
+        and set(group) <= _GROUPS
+        and all(value is None or _is_accuracy(value) for value in group.values())
+        for group in scores.values()
     )
+
+
+def _is_accuracy(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1

@@ -67,9 +67,9 @@ def size(secret: bytes | None) -> int:
     return 0 if secret is None else SIZE
 
 
-def of_recipe() -> str:
-    """What the seal of a recipe is about."""
-    return "recipe"
+def of_recipe(number: int) -> str:
+    """What the seal of the recipe of this round is about."""
+    return f"recipe of round {number}"
 
 
 def of_part(number: int, client: int) -> str:
@@ -85,6 +85,11 @@ def of_head(number: int, version: int) -> str:
 def of_map(number: int, version: int, client: int) -> str:
     """What the seal of a client's map beside a head is about."""
     return f"map of client {client} beside head {version} in round {number}"
+
+
+def of_closed(number: int) -> str:
+    """What the seal of `closed.json` is about."""
+    return f"last head in round {number}"
 
 
 def _seal(secret: bytes, about: str, content: bytes) -> bytes:

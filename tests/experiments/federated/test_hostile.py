@@ -16,6 +16,7 @@ from test_federated import FEW, RECIPE, A, P, message, received, same, served
 from experiments.federated import messages, server
 from experiments.federated.options import check
 from experiments.federated.transports import files, inbox, processes, rounds, seals
+from experiments.runs import options
 
 SECRET = b"0123456789abcdef of all clients"
 
@@ -179,6 +180,90 @@ def test_a_slow_client_does_not_hold_up_the_others(place):
     assert same(files.newest(place), server.head(FEW, state, 0))
 
 
+def test_a_strangers_byte_does_not_stop_the_server_waiting_for_a_client(place):
+    for number in (1, 3):
+        files.post(place, number, message(number))
+    calls = []
+
+    def trained():
+        calls.append(1)
+        if len(calls) == 2:  # not before the server began
+            put(place, 2, b"x")
+        if len(calls) == 6:
+            files.post(place, 2, message(2))
+
+    def poll():
+        return 0 if (place.outbox / "closed.json").exists() else None
+
+    polls, told = dict.fromkeys((1, 2, 3), poll), replace(FEW, wait=60)
+    result = served(place, polls, trained, told)
+    assert result.accepted == [1, 2, 3]
+    (line,) = [line for line in result.lines if line.startswith("head")]
+    assert line.startswith("head 0 sent, of clients [1, 2, 3]")
+
+
+def test_a_client_that_ended_after_a_refused_message_is_not_waited_for(place):
+    put(place, 2, b"x")
+    for number in (1, 3):
+        files.post(place, number, message(number))
+    began = time.monotonic()
+    result = served(
+        place, dict.fromkeys((1, 2, 3), lambda: 0), told=replace(FEW, wait=60)
+    )
+    assert time.monotonic() - began < 30
+    assert result.accepted == [1, 3]
+    line = "client 2 dropped out: it ended, and sent nothing that was accepted"
+    assert line in result.lines
+
+
+def test_a_client_that_lives_on_after_a_refused_message_is_given_up(place):
+    for number in (1, 3):
+        files.post(place, number, message(number))
+    polls = {1: lambda: 0, 2: lambda: None, 3: lambda: 0}
+    began = time.monotonic()
+    told = replace(FEW, wait=1)
+    result = served(place, polls, lambda: put(place, 2, b"x"), told)
+    assert time.monotonic() - began < 30
+    assert result.accepted == [1, 3]
+    assert "client 2 dropped out: too late" in result.lines
+
+
+def put_folders(place, outside):
+    """What a hostile client can leave where files of a round are deleted."""
+    (outside / "kept").mkdir(parents=True)
+    (place.reports / "client_2.json" / "deep").mkdir(parents=True)
+    (place.reports / "client_2.json" / "deep" / "link").symlink_to(outside)
+    (place.reports / "client_1.json").symlink_to(outside)
+    (place.reports / "client_3.json").symlink_to(outside / "nothing")
+
+
+def test_folders_that_a_client_left_end_no_later_server(place, tmp_path):
+    put_folders(place, tmp_path / "outside")
+    (place.outbox / "head_0.npz").mkdir()
+    files.clear(place)
+    assert not list(place.reports.iterdir())
+    assert not list(place.outbox.iterdir())
+    assert (tmp_path / "outside" / "kept").is_dir()
+
+
+def test_folders_that_a_client_left_end_no_later_processes(tmp_path, monkeypatch):
+    folder = tmp_path / "rounds"
+    place = rounds.places(folder, RECIPE.round)
+    put_folders(place, tmp_path / "outside")
+
+    class GoneOn(Exception):
+        """The folders were cleared."""
+
+    def gone_on(*args, **more):
+        raise GoneOn
+
+    monkeypatch.setattr(processes.children, "members", gone_on)
+    with pytest.raises(GoneOn):
+        processes.run(FEW, RECIPE, folder, lambda what, share: None)
+    assert not list(place.reports.iterdir())
+    assert (tmp_path / "outside" / "kept").is_dir()
+
+
 def test_messages_that_come_while_the_server_looks_are_all_in(place):
     """Several writers at once, hostile ones among them."""
 
@@ -201,7 +286,15 @@ def test_messages_that_come_while_the_server_looks_are_all_in(place):
     "content",
     [b"", b"[" * 10**5, b"{}", b"[1]", b'{"version": 0, "scores": {"a": 1}}',
      b'{"version": 0, "scores": {"a": {"all": "x"}}}', b" " * 2**21,
-     b'{"version": 0, "scores": 3}', b"\xff"],
+     b'{"version": 0, "scores": 3}', b"\xff",
+     b'{"version": 0, "scores": {"own": {"all": %s}}}' % (b"9" * 4300),
+     b'{"version": 0, "scores": {"own": {"all": Infinity}}}',
+     b'{"version": 0, "scores": {"own": {"all": NaN}}}',
+     b'{"version": 0, "scores": {"own": {"all": -0.1}}}',
+     b'{"version": 0, "scores": {"own": {"all": 1.1}}}',
+     b'{"version": 0, "scores": {"own": {"\\u001b[2J": 0.5}}}',
+     b'{"version": 0, "scores": {"together": {"all": 0.5}}}',
+     b'{"version": 0, "scores": {"| a | b |": {"all": 0.5}}}'],
 )  # fmt: skip
 def test_a_report_that_is_none_is_as_good_as_none(place, content):
     rounds.write_report(place, 1, 0, {"atlas": {"all": 0.5, "unseen": float("nan")}})
@@ -280,8 +373,74 @@ def test_a_client_refuses_what_the_server_did_not_seal(place, secret_file):
     content = (place.outbox / "head_0.npz").read_bytes()
     for forged in (content[: -seals.SIZE], content, content[:-1] + b"x"):
         (place.outbox / "head_1.npz").write_bytes(forged)  # 0's is no seal of 1
-        with pytest.raises(messages.Refused, match="its seal is wrong"):
-            files.newest(place, 0, seal)
+        assert files.newest(place, 0, seal) is None
+        assert files.newest(place, -1, seal).version == 0
+    (place.outbox / "head_0.npz").write_bytes(content[:-1] + b"x")
+    assert files.newest(place, -1, seal) is None
+
+
+def test_files_that_are_no_head_keep_no_client_from_the_newest(place, secret_file):
+    for number in (1, 3):
+        files.post(place, number, sealed(number))
+    served(place, {1: lambda: 0}, told=replace(FEW, secret_file=secret_file))
+    for name in ("head_x.npz", "head_.npz", "head_2_3.npz", "head_07.npz"):
+        (place.outbox / name).write_bytes(b"x")
+    (place.outbox / "head_²7.npz").write_bytes(b"x")
+    seal = SECRET, RECIPE.round
+    assert files.newest(place, -1, seal).clients == (1, 3)
+    (place.outbox / "head_999.npz").write_bytes(b"x")
+    (place.outbox / "head_998.npz").mkdir()
+    (place.outbox / "head_997.npz").symlink_to("/dev/zero")
+    with (place.outbox / "head_996.npz").open("wb") as stream:
+        stream.truncate(2**42)
+    assert files.newest(place, -1, seal).clients == (1, 3)
+    assert files.newest(place, 0, seal) is None
+
+
+def test_names_that_are_no_heads_are_skipped_without_a_secret_too(place):
+    files.post(place, 1, message(1))
+    served(place, {1: lambda: 0})
+    for name in ("head_x.npz", "head_2_3.npz"):
+        (place.outbox / name).write_bytes(b"x")
+    assert files.newest(place).version == 0
+
+
+def test_a_client_takes_no_recipe_that_was_sealed_for_another_round(
+    place, secret_file, monkeypatch
+):
+    monkeypatch.setattr(files.compilation, "keep_compiled", lambda: None)
+    told = replace(FEW, secret_file=secret_file)
+    places = list(map(str, place))
+    task = {"options": options.to_json(told), "client": 1, "places": places}
+
+    class GoneOn(Exception):
+        """The recipe was taken."""
+
+    def gone_on(told):
+        raise GoneOn
+
+    monkeypatch.setattr(files.benches, "read", gone_on)
+    for number, outcome in ((6, messages.Refused), (5, GoneOn)):
+        content = messages.pack_recipe(RECIPE._replace(round=number))
+        content = seals.sealed(SECRET, seals.of_recipe(number), content)
+        (place.outbox / "recipe.json").write_bytes(content)
+        with pytest.raises(outcome):
+            files._work(task)
+
+
+@pytest.mark.parametrize("content", [b"0", b"0\n", b"", b"{", b"[" * 10**5, b"\xff"])
+def test_only_the_server_can_say_with_a_secret_that_it_has_ended(
+    place, secret_file, content
+):
+    files.post(place, 1, sealed(1))
+    served(place, {1: lambda: 0}, told=replace(FEW, secret_file=secret_file))
+    seal = SECRET, RECIPE.round
+    assert files.closed(place, 0, seal)
+    assert not files.closed(place, 1, seal)
+    assert not files.closed(place, 0, (SECRET, 6))
+    (place.outbox / "closed.json").write_bytes(content)
+    assert not files.closed(place, 0, seal)
+    assert files.closed(place, 0) == (content.strip() == b"0")
 
 
 def test_over_jax_distributed_seals_are_looked_at_too(place, secret_file, monkeypatch):
