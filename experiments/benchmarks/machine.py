@@ -111,7 +111,7 @@ def _seconds_of_others() -> float | None:
     """Processor seconds since the start, without this process."""
     if not _STAT.exists():
         return None
-    user, nice, system = (int(n) for n in _STAT.read_text().split()[1:4])
+    user, nice, system = (int(n) for n in _STAT.read_text("utf-8").split()[1:4])
     whole = (user + nice + system) / os.sysconf("SC_CLK_TCK")
     times = os.times()
     return whole - sum(times[:4])
@@ -123,7 +123,7 @@ def _width() -> int:
 
 def _processor() -> str:
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
     names = [line.split(":")[1].strip() for line in lines if "model name" in line]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -93,7 +93,7 @@ def peak_of_process(process: subprocess.Popen) -> int:
     most = 0
     while process.poll() is None:
         with suppress(OSError, TypeError):
-            text = Path(f"/proc/{process.pid}/status").read_text()
+            text = Path(f"/proc/{process.pid}/status").read_text("utf-8")
             most = 1024 * int(re.search(r"VmHWM:\s+(\d+)", text)[1])  # type: ignore[index]
         with suppress(subprocess.TimeoutExpired):
             process.wait(_BETWEEN)

@@ -125,13 +125,15 @@ def _origin(module: str, names: tuple[str, ...]) -> Iterator[str]:
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+    return ast.parse(path.read_text("utf-8"))
 
 
 @cache
 def hash_of_file(path: Path) -> str:
     """A hash of what the code does: neither docstrings nor comments count."""
-    return hash_of_parts([ast.dump(without_docstrings(path.read_text())).encode()])
+    return hash_of_parts(
+        [ast.dump(without_docstrings(path.read_text("utf-8"))).encode()]
+    )
 
 
 def without_docstrings(source: str) -> ast.Module:

@@ -59,7 +59,7 @@ def read_json(path: Path) -> Any:
         Damaged: if it is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise Damaged(f"{path} is damaged ({error}); delete it.") from error
 

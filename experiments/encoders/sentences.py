@@ -83,7 +83,7 @@ def embed(
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(_MOST)
-    config = json.loads((model / "config.json").read_text())
+    config = json.loads((model / "config.json").read_text("utf-8"))
     weights = load_file(model / "model.safetensors")
     forward = partial(jax.jit(_forward, static_argnums=0), _shape(config), weights)
     tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]

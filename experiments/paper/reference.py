@@ -15,7 +15,7 @@ import numpy as np
 from experiments.paper.sections import Section, Table
 from experiments.runs.rows import Rows, of_setting, select, settings_of
 
-_FILE = json.loads(Path(__file__).with_suffix(".json").read_text())
+_FILE = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 
 # By data set, chart ("cnn", "efficientnet"), scenario, setting, space and metric, all
 # but the charts as in our results.

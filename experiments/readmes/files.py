@@ -124,7 +124,7 @@ def publish(
         seconds: that it took.
     """
     whole = not source.is_dir()
-    results = json.loads(source.read_text()) if whole else unfinished(source)
+    results = json.loads(source.read_text("utf-8")) if whole else unfinished(source)
     results = _without_places(results)
     origin = {"command": command, "seconds": seconds}
     made = {name: value for name, value in origin.items() if value is not None}
@@ -137,7 +137,7 @@ def publish(
             made["cut"] = f"{len(rows) - len(kept):,} rows that no table shows"
         results = results | {"rows": kept}
     target.parent.mkdir(exist_ok=True)
-    target.write_text(_compact({"published": made} | results))
+    target.write_text(_compact({"published": made} | results), "utf-8")
 
 
 def unfinished(folder: Path) -> Results:
@@ -148,11 +148,11 @@ def unfinished(folder: Path) -> Results:
     Raises:
         FileNotFoundError: if the folder has no such parts.
     """
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
     cells: dict[int, list[Any]] = {}
     for file in sorted((folder / "parts").glob("*_seed*.json")):
         seed = int(file.stem.rpartition("_seed")[2])
-        cells.setdefault(seed, []).append(json.loads(file.read_text()))
+        cells.setdefault(seed, []).append(json.loads(file.read_text("utf-8")))
     if not cells:
         raise FileNotFoundError(f"{folder} has no parts/*_seed*.json")
     most = max(map(len, cells.values()))
@@ -188,4 +188,4 @@ def _lines(rows: Iterable[Any]) -> Iterable[str]:
 
 @lru_cache(maxsize=32)
 def _read(file: Path, changed: int) -> Results:
-    return json.loads(file.read_text())
+    return json.loads(file.read_text("utf-8"))

@@ -50,10 +50,10 @@ def renew() -> list[str]:
     """
     faults = []
     for page in pages():
-        text, bad = marks.renewal(page.read_text(), table)
+        text, bad = marks.renewal(page.read_text("utf-8"), table)
         faults += _of_page(page, bad)
         if not bad:
-            page.write_text(text)
+            page.write_text(text, "utf-8")
     return faults
 
 
@@ -61,8 +61,8 @@ def check() -> list[str]:
     """All bad marks and outdated lines, in words."""
     faults = []
     for page in pages():
-        text, bad = marks.renewal(page.read_text(), table)
-        faults += _of_page(page, [*bad, *_different(page.read_text(), text)])
+        text, bad = marks.renewal(page.read_text("utf-8"), table)
+        faults += _of_page(page, [*bad, *_different(page.read_text("utf-8"), text)])
     return faults
 
 

@@ -69,15 +69,15 @@ def page(
 ) -> str:
     """The page, as HTML; of the arguments of `write`."""
     data, sheet = points(cells, dataset)
-    return Template((_TEMPLATES / "page.html").read_text()).substitute(
+    return Template((_TEMPLATES / "page.html").read_text("utf-8")).substitute(
         title=html.escape(f"jatlas on {dataset.name}"),
         about=_paragraphs(report.about, *map(html.escape, dataset.notes)),
         summary=_summary(report.sections, rows),
         tables=_tables(report),
         pictures=_pictures(pictures, cells),
         settings=_settings(settings),
-        style=(_TEMPLATES / "page.css").read_text(),
-        script=(_TEMPLATES / "page.js").read_text(),
+        style=(_TEMPLATES / "page.css").read_text("utf-8"),
+        script=(_TEMPLATES / "page.js").read_text("utf-8"),
         data=_json(data),
         sheet=_uri(sheet),
         plotly=_plotly(),

@@ -79,10 +79,10 @@ class Remote:
             return io.BytesIO(stream.getvalue())
         return stream
 
-    def read_text(self) -> str:
+    def read_text(self, encoding: str = "utf-8") -> str:
         """Its text."""
         with self.open() as stream:
-            return str(stream.read().decode())
+            return str(stream.read().decode(encoding))
 
     def size(self) -> int:
         """How many bytes it has."""

@@ -49,7 +49,7 @@ def fit_translation(
     noise there: it is for spaces that differ by little more than a rotation, or that
     were whitened, each by itself.
 
-    Cosines divide by |x - mean|, which no affine map does. Here it is left out: a row
+    Cosines divide by `|x - mean|`, which no affine map does. Here it is left out: a row
     comes out in the direction that inverse relative projection gives, which says
     nothing of lengths, with its own length.
 

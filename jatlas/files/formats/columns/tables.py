@@ -155,14 +155,14 @@ def dataset_files(folder: Path) -> list[Path]:
         ValueError: if the folder is not one data set in the order of its files.
     """
     if (folder / "dataset_dict.json").is_file():
-        splits = json.loads((folder / "dataset_dict.json").read_text())["splits"]
+        splits = json.loads((folder / "dataset_dict.json").read_text("utf-8"))["splits"]
         raise ValueError(f"it holds several splits; give one: {folder}/{splits[0]}.")
     if not (folder / "state.json").is_file():
         raise ValueError(
             "a folder, but not of `datasets`: there is no state.json in it. Give one "
             "that `Dataset.save_to_disk` wrote."
         )
-    state = json.loads((folder / "state.json").read_text())
+    state = json.loads((folder / "state.json").read_text("utf-8"))
     if state.get("_indices_data_files"):
         raise ValueError("its rows are out of order; save `.flatten_indices()`.")
     # Only names in the folder: what a file says leads nowhere else.
