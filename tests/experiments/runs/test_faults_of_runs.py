@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -171,3 +172,11 @@ def test_settings_of_another_version_are_refused_by_name(tmp_path, capsys):
     said = refused(options, capsys)
     assert "versions.jax is '0.0.1' there and" in said
     assert contents(options.out) == before
+
+
+def test_every_text_is_read_and_written_as_utf8():
+    """Without a word on it Python takes the language of the terminal."""
+    calls = re.compile(r"\.(?:read_text\(\)|write_text\([^,()]*\))")
+    files = [*(ROOT / "experiments").rglob("*.py"), *(ROOT / "jatlas").rglob("*.py")]
+    bare = {file.name: calls.findall(file.read_text("utf-8")) for file in files}
+    assert {name for name, lines in bare.items() if lines} == set()
