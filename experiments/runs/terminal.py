@@ -4,7 +4,6 @@ Progress is reported everywhere as (what is being done, the share that is done).
 """
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from experiments.data import storage
+from jatlas.cli.progress import now_and_then
 
 Report = Callable[[str, float], None]
 PAUSE = 30.0  # seconds between two lines where there is no terminal
@@ -72,22 +72,16 @@ def bar(console: Console, total: float) -> Iterator[Report]:
 
 @contextmanager
 def _lines(console: Console, total: float) -> Iterator[Report]:
-    """What `bar` shows, in lines from a thread of its own."""
-    began, ended = time.monotonic(), threading.Event()
+    """What `bar` shows, in lines."""
+    began = time.monotonic()
     last: list[tuple[str, float]] = [("", 0.0)]
 
     def say() -> None:
-        while not ended.wait(PAUSE):
-            what, done = last[0]
-            console.print(_line(what, done / total, time.monotonic() - began))
+        what, done = last[0]
+        console.print(_line(what, done / total, time.monotonic() - began))
 
-    thread = threading.Thread(target=say, daemon=True)
-    thread.start()
-    try:
+    with now_and_then(say, PAUSE):
         yield lambda what, done: last.__setitem__(0, (what, done))
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _line(what: str, share: float, seconds: float) -> Text:

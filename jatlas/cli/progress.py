@@ -57,17 +57,29 @@ def _on_terminal(text: Callable[[int, int], str]) -> Iterator[Progress]:
 
 @contextmanager
 def _in_lines(text: Callable[[int, int], str]) -> Iterator[Progress]:
-    """A line now and then, from a thread of its own."""
-    ended, last = threading.Event(), [(0, 0)]
+    """A line now and then."""
+    last = [(0, 0)]
 
     def say() -> None:
-        while not ended.wait(PAUSE):
-            print(text(*last[0]), file=sys.stderr, flush=True)
+        print(text(*last[0]), file=sys.stderr, flush=True)
 
-    thread = threading.Thread(target=say, daemon=True)
+    with now_and_then(say, PAUSE):
+        yield lambda done, total: last.__setitem__(0, (done, total))
+
+
+@contextmanager
+def now_and_then(say: Callable[[], None], pause: float | int) -> Iterator[None]:
+    """Call a function after each pause, from a thread of its own."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(pause):
+            say()
+
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
-        yield lambda done, total: last.__setitem__(0, (done, total))
+        yield
     finally:
         ended.set()
         thread.join()
