@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.federated import client, consensus, deal, messages, server
-from experiments.federated.messages import Head, Recipe
+from experiments.federated.messages import Head, Recipe, plain
 from experiments.federated.options import FederatedOptions
 from experiments.federated.server import Server
 from experiments.federated.transports import inbox, seals
 from experiments.federated.transports.inbox import post
-from experiments.federated.transports.lines import by_client, nothing, plain, silent
+from experiments.federated.transports.lines import by_client, nothing, silent
 from experiments.federated.transports.outbox import (
     clear,
     close,

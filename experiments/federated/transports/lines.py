@@ -4,10 +4,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from experiments.federated.messages import plain
-
-__all__ = ["by_client", "nothing", "plain", "silent"]
-
 
 def by_client(lines: Iterable[str]) -> list[str]:
     """Order the lines between two heads by client, not by arrival.

@@ -130,11 +130,11 @@ def dtype_of(source: Source) -> type[np.floating]:
 
 def _room(shape: tuple[int, int], dtype: DTypeLike, most: int) -> np.ndarray:
     """Room for rows: `most` bytes in memory, or a temporary file."""
-    if np.dtype(dtype).itemsize * shape[0] * shape[1] <= most:
+    size = np.dtype(dtype).itemsize * shape[0] * shape[1]
+    if size <= most:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:
         if hasattr(os, "posix_fallocate"):  # else a full disk ends the process
-            size = np.dtype(dtype).itemsize * shape[0] * shape[1]
             with named(Path(tempfile.gettempdir())):
                 os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, "w+", shape=shape)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from jatlas.files.formats.places import Remote, place
+from jatlas.files.formats.places import Remote
 from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.choosing import candidates, choose, is_read_again, is_scored
 from jatlas.files.kinds.fitting import fitted_recipe
@@ -113,7 +113,7 @@ def _is_shared(source: Source) -> bool:
     Of an address they may share one connection, or one place in a file; systems of
     fsspec that are made for several tasks do not.
     """
-    path = place(source.path)
+    path = source.path
     return not isinstance(path, Remote) or bool(path.system.async_impl)
 
 
