@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Real
 
+from jatlas._src import lengths
+
 AnyArray = jax.Array | np.ndarray
 Shaped = jax.Array | np.ndarray | jax.ShapeDtypeStruct
 Number = float | int | Real[AnyArray, ""]
@@ -80,9 +82,8 @@ def unit(x: Float[AnyArray, "*rows D"]) -> Float[Array, "*rows D"]:
     """
     x = jnp.asarray(x)
     wide = widen(x)
-    wide = wide / magnitude(wide, axis=-1)
-    norm = safe_sqrt(jnp.sum(wide**2, axis=-1, keepdims=True))
-    return safe_divide(wide, norm, 0.0).astype(x.dtype)
+    power, inverse = lengths.to_unit(wide)
+    return (wide * power[..., None] * inverse[..., None]).astype(x.dtype)
 
 
 def masked_sum(x: Float[Array, "N *rest"], where: Bool[Array, " N"]) -> Array:

@@ -26,7 +26,7 @@ def _default(function: object, name: str) -> float:
 SHRINKAGE = _default(transforms.fit_whiten, "shrinkage")
 RIDGE = _default(nystroem.fit_nystroem, "ridge")
 
-# An eigenvalue is known to so many eps of the largest; see `jatlas._src.roots`.
+# An eigenvalue is known to so many eps of the largest; see `jatlas._src.spectra.roots`.
 _ROUNDING = 8
 _ROWS = 4096  # in float64 at a time
 
@@ -125,9 +125,9 @@ def _inverse_sqrt(
 ) -> tuple[Float[np.ndarray, "D D"], int]:
     """(S + added I)^(-1/2), and how many directions it maps to zero.
 
-    `jatlas._src.roots.inverse_sqrt` in float64. With nothing added, a direction is also
-    dropped if its eigenvalue is no larger than what rounding puts into it, given as a
-    variance of every feature.
+    `jatlas._src.spectra.roots.inverse_sqrt` in float64. With nothing added, a direction
+    is dropped too if its eigenvalue is no larger than what rounding puts into it, given
+    as a variance of every feature.
     """
     values, vectors = np.linalg.eigh(matrix + added * np.eye(len(matrix)))
     eps = np.finfo(values.dtype).eps * np.abs(values).max(initial=0)

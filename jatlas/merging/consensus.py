@@ -192,10 +192,22 @@ def apply_consensus(
 def _applied(
     embeddings: Array, mean: Array, scale: Array, weights: Array, normalize: bool
 ) -> Float[Array, "N K"]:
-    rows = contraction.moved(normalize, mean, scale, arrays.widen(embeddings))
+    rows = _moved(normalize, mean, scale, arrays.widen(embeddings))
     mapped = arrays.matmul(rows, weights)
     # Behind the product: in it a NaN would be in the gradient of the weights.
     return jnp.where(scale > 0, mapped, jnp.nan).astype(embeddings.dtype)
+
+
+def _moved(
+    normalize: bool,
+    mean: Float[Array, " D"],
+    scale: Float[Array, ""],
+    x: Float[Array, "N D"],
+) -> Float[Array, "N D"]:
+    """A chart's rows, centered and scaled; zero where it has no scale."""
+    x = arrays.unit(x) if normalize else x
+    known = scale > 0
+    return jnp.where(known, (x - mean) / jnp.where(known, scale, 1), 0)
 
 
 @border.promoting

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, chunks, layout
+from jatlas._src import arrays, chunks, layout, lengths
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
 from jatlas._src.consensus import linked
 from jatlas._src.consensus.moments import dimensions_of
@@ -27,9 +27,12 @@ from jatlas.merging.relative import (
 
 Stacked = AnyArray | Sequence[AnyArray]
 
-# Similarities that are an inner product of a map of each side: for these, similarity
-# and mean over charts are one contraction.
-_FEATURE_MAPS = {cosine: arrays.unit, inner: lambda x: x}
+# Similarities that are inner products of rows and anchors, or of both of length one:
+# for these, similarity and mean over charts are one contraction.
+_PRODUCTS = {cosine: True, inner: False}
+
+# Two factors of every row of every chart, as `lengths.to_unit` gives.
+Factors = tuple[Float[Array, "M N"], Float[Array, "M N"]]
 
 
 @partial(jax.jit, static_argnames=("similarity", "precision", "batch_size", "dtype"))
@@ -51,15 +54,17 @@ def merged_rows(
     out = dtype_of(embeddings, anchors, dtype)
     given = dtype_of(embeddings, anchors, None)
     function = similarity_function(similarity)
-    if function in _FEATURE_MAPS:
-        feature_map = _FEATURE_MAPS[function]
-        sides = [feature_map(arrays.widen(chart)).T for chart in anchors]
-        maps = [partial(_mapped, feature_map)] * len(sides)
-        rows = partial(_contracted, maps, sides, precision)
+    factors = None
+    if function in _PRODUCTS:
+        sides = [arrays.widen(chart) for chart in anchors]
+        if _PRODUCTS[function]:
+            sides = [arrays.unit(side) for side in sides]
+            factors = _factors(embeddings, presence)
+        rows = partial(_scaled_rows, [side.T for side in sides], precision)
     else:
         rows = partial(_added_up, similarity, anchors, precision)
     num_anchors = shapes("anchors", anchors)[0].shape[0]
-    samples = (embeddings, presence, weights)
+    samples = (embeddings, presence, weights, factors)
     return _in_chunks(rows, samples, num_anchors, (given, out), empty, batch_size)
 
 
@@ -80,45 +85,25 @@ def consensus_rows(
     check_consensus(embeddings, consensus)
     given = dtype_of(embeddings, consensus.scale, None)
     out = dtype_of(embeddings, (), dtype)
-    charts = zip(consensus.mean, consensus.scale, strict=True)
-    maps = [partial(_moved, consensus.normalize, mean, scale) for mean, scale in charts]
-    known = consensus.scale > 0
-
-    def rows(x: Stacked, present: Array, shares: Array) -> Float[Array, "n K"]:
-        sides = list(consensus.weights)
-        mean = _contracted(maps, sides, "highest", x, present, shares)
-        # Behind the product: in it a NaN would be in the gradient of the weights.
-        lost = jnp.any((shares > 0) & ~known[:, None], axis=0)
-        return jnp.where(lost[:, None], jnp.nan, mean)
-
+    factors = _factors(embeddings, presence) if consensus.normalize else None
+    rows = partial(_consensus_rows, consensus)
     num_features = consensus.agreement.shape[0]
-    samples = (embeddings, presence, weights)
+    samples = (embeddings, presence, weights, factors)
     return _in_chunks(rows, samples, num_features, (given, out), empty, batch_size)
 
 
-def moved(
-    normalize: bool,
-    mean: Float[Array, " D"],
-    scale: Float[Array, ""],
-    x: Float[Array, "N D"],
-) -> Float[Array, "N D"]:
-    """A chart's rows, centered and scaled; zero where it has no scale."""
-    x = arrays.unit(x) if normalize else x
-    known = scale > 0
-    return jnp.where(known, (x - mean) / jnp.where(known, scale, 1), 0)
+def _factors(embeddings: Stacked, presence: Bool[AnyArray, "M N"]) -> Factors:
+    """Of every row, what makes it of length one.
 
-
-def _mapped(
-    feature_map: Callable[[Array], Array], x: Array, present: Array
-) -> Float[Array, "n D"]:
-    return feature_map(x)
-
-
-def _moved(
-    normalize: bool, mean: Array, scale: Array, x: Array, present: Array
-) -> Float[Array, "n D"]:
-    # An absent row, of zeros, is not zero when the mean is taken off.
-    return arrays.keep(moved(normalize, mean, scale, x), present)
+    Before rows are taken some at a time: this pass copies nothing, and in the loop XLA
+    would write a chunk out first.
+    """
+    presence = jnp.asarray(presence)
+    if isinstance(embeddings, Sequence):
+        charts = zip(embeddings, presence, strict=True)
+        factors = [_factors(x, present) for x, present in charts]
+        return jax.tree.map(lambda *rows: jnp.stack(rows), *factors)
+    return lengths.to_unit(arrays.widen(embeddings), presence)
 
 
 def check_consensus(embeddings: Stacked, consensus: Consensus) -> None:
@@ -133,31 +118,32 @@ def check_consensus(embeddings: Stacked, consensus: Consensus) -> None:
 
 def _in_chunks(
     rows: Callable[..., Array],
-    samples: tuple[Stacked, AnyArray, Weights | None],
+    samples: tuple[Stacked, AnyArray, Weights | None, Factors | None],
     num_columns: int,
     dtypes: tuple[jnp.dtype, jnp.dtype],
     empty: Number,
     batch_size: int | None,
 ) -> Float[Array, "N A"]:
     """The shares of the charts times `rows`, some samples at a time."""
-    embeddings, presence, weights = samples
+    embeddings, presence, weights, factors = samples
     given, out = dtypes
     wide = jnp.promote_types(given, jnp.float32)
     num_samples = shapes("embeddings", embeddings)[0].shape[0]
     w = chart_weights(presence, weights, (len(embeddings), num_samples), wide)
 
-    def merged(chunk: tuple[Stacked, Array, Array]) -> Array:
-        x, present, w = chunk
+    def merged(chunk: tuple[Stacked, Array, Array, Factors | None]) -> Array:
+        x, present, w, factors = chunk
         total = w.sum(axis=0)
-        mean = rows(x, present, arrays.safe_divide(w, total, 0.0))
+        mean = rows(x, present, arrays.safe_divide(w, total, 0.0), factors)
         return jnp.where(total[:, None] == 0, empty, mean).astype(out)
 
-    axes = jax.tree.map(lambda x: x.ndim - 2, embeddings), 1, 1
+    chunked = (embeddings, presence, w, factors)
+    axes = jax.tree.map(lambda x: x.ndim - 2, embeddings), 1, 1, (factors and (1, 1))
     wanted = batch_size or _rows_at_once(embeddings, num_columns)
     size = chunks.chunk_size(num_samples, wanted)
     if batch_size is not None and size > 2 * batch_size:
         size = batch_size  # what was asked for comes before what is sent around
-    return chunks.map_samples(merged, (embeddings, presence, w), axes, size)
+    return chunks.map_samples(merged, chunked, axes, size)
 
 
 def _rows_at_once(embeddings: Stacked, num_anchors: int) -> int:
@@ -171,32 +157,75 @@ def _rows_at_once(embeddings: Stacked, num_anchors: int) -> int:
     width = sum(chart.shape[1] for chart in x) + num_anchors
     tenth = len(x) * num_samples * num_anchors // (20 * width)
     cpu = jax.default_backend() == "cpu"
-    most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
+    most = 1024 * jax.process_count() if cpu else 8192 * jax.device_count()
     # A step of the loop costs an accelerator some launches, and a CPU packing anchors.
     least = 64 if cpu else 1024
     return max(least, min(most, tenth))
 
 
-def _contracted(
-    maps: Sequence[Callable[[Array, Array], Array]],
+def _scaled_rows(
     sides: Sequence[Float[Array, "_ A"]],
     precision: Precision,
     embeddings: Stacked,
     presence: Bool[Array, "M n"],
     shares: Float[Array, "M n"],
+    factors: Factors | None,
 ) -> Float[Array, "n A"]:
-    """Contract the charts, side by side, with their anchors or weights.
+    """The charts' rows, times their factors, with their anchors."""
+    x = [
+        arrays.keep(arrays.widen(chart), present)
+        for chart, present in zip(embeddings, presence, strict=True)
+    ]
+    if factors is not None:
+        powers, inverses = factors
+        x = [chart * power[:, None] for chart, power in zip(x, powers, strict=True)]
+        shares = shares * inverses
+    return _contracted(x, shares, sides, precision)
+
+
+def _consensus_rows(
+    consensus: Consensus,
+    embeddings: Stacked,
+    presence: Bool[Array, "M n"],
+    shares: Float[Array, "M n"],
+    factors: Factors | None,
+) -> Float[Array, "n K"]:
+    """The charts' rows, centered and scaled, with their weights."""
+    known = consensus.scale > 0
+    x = [arrays.widen(chart) for chart in embeddings]
+    if factors is not None:
+        charts = zip(x, *factors, strict=True)
+        x = [
+            chart * power[:, None] * inverse[:, None]
+            for chart, power, inverse in charts
+        ]
+    # An absent row, of zeros, is not zero when the mean is taken off.
+    charts = zip(x, consensus.mean, presence, strict=True)
+    x = [arrays.keep(chart - mean, present) for chart, mean, present in charts]
+    scaled = arrays.safe_divide(
+        shares, jnp.where(known, consensus.scale, 0)[:, None], 0.0
+    )
+    rows = _contracted(x, scaled, list(consensus.weights), "highest")
+    # Behind the product: in it a NaN would be in the gradient of the weights.
+    lost = jnp.any((shares > 0) & ~known[:, None], axis=0)
+    return jnp.where(lost[:, None], jnp.nan, rows)
+
+
+def _contracted(
+    charts: Sequence[Float[Array, "n _"]],
+    factors: Float[Array, "M n"],
+    sides: Sequence[Float[Array, "_ A"]],
+    precision: Precision,
+) -> Float[Array, "n A"]:
+    """Contract the charts' rows times these factors with their anchors or weights.
 
     Written next to each other chart by chart: transposing (M, n, D) is slower on a CPU.
     """
-    charts = zip(maps, embeddings, presence, shares, strict=True)
-    x = [
-        feature_map(arrays.keep(arrays.widen(chart), present), present) * share[:, None]
-        for feature_map, chart, present, share in charts
-    ]
+    both = zip(charts, factors, strict=True)
+    x = [chart * factor[:, None] for chart, factor in both]
     return jnp.matmul(
-        jnp.concatenate(x, axis=1).astype(shares.dtype),
-        jnp.concatenate(sides, axis=0).astype(shares.dtype),
+        jnp.concatenate(x, axis=1).astype(factors.dtype),
+        jnp.concatenate(sides, axis=0).astype(factors.dtype),
         precision=precision,
     )
 
@@ -208,6 +237,7 @@ def _added_up(
     embeddings: Stacked,
     presence: Bool[Array, "M n"],
     shares: Float[Array, "M n"],
+    factors: None,
 ) -> Float[Array, "n A"]:
     """Add up the charts' similarities, one (n, A) at a time."""
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Number, Precision
-from jatlas._src.roots import inverse_sqrt
+from jatlas._src.spectra.roots import inverse_sqrt
 from jatlas.merging.transforms import Transform
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Number, Precision
-from jatlas._src.roots import ZERO, inverse_sqrt
+from jatlas._src.spectra.roots import ZERO, inverse_sqrt
 
 
 class Transform(NamedTuple):

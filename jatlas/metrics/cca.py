@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays, border, layout, roots
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Where
+from jatlas._src.spectra import roots
 
 
 @border.jit(static_argnames="ridge")

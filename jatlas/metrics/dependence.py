@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, border, cka_moments, layout, roots
+from jatlas._src import arrays, border, cka_moments, layout
 from jatlas._src.arrays import Where
+from jatlas._src.spectra import roots
 from jatlas.metrics.rbf import check_kernel, rbf_hsic
 
 

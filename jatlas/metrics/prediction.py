@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jatlas._src import arrays, border, layout, roots
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Number, Where
+from jatlas._src.spectra import roots
 
 _MOST_MEMORY = 4  # moments of folds, as a multiple of the spaces' memory
 _SUPPORTED = 100  # times eps of the variance: a ridge that rounding does not reach

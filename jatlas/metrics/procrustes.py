@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jatlas._src import arrays, border, layout, roots
+from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Where
+from jatlas._src.spectra import roots
 
 FORMS = ("angular", "euclidean")
 _FAR = 1 / 8  # of the squares' sum: a difference that keeps all digits but one

@@ -115,7 +115,7 @@ def test_the_function_of_a_name_merges_as_fast_as_the_name(largest_array):
         for given in ("cosine", relative.cosine)
     ]
     assert sizes[0] == sizes[1]
-    assert relative.cosine in contraction._FEATURE_MAPS
+    assert relative.cosine in contraction._PRODUCTS
 
 
 def test_an_atlas_with_such_a_name_cannot_be_saved(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jatlas._src.roots import inverse_sqrt
+from jatlas._src.spectra.roots import inverse_sqrt
 from jatlas.merging.relative import relativize
 from jatlas.merging.transforms import (
     Transform,

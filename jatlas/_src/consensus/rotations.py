@@ -20,8 +20,8 @@ from jatlas._src.consensus.solving import (
     trace_of,
     usable,
 )
-from jatlas._src.roots import eigen
-from jatlas._src.singular import rotation, singular
+from jatlas._src.spectra.roots import eigen
+from jatlas._src.spectra.singular import rotation, singular
 
 
 def of_moments(state: ConsensusState, num_features: int, sweeps: int) -> Consensus:

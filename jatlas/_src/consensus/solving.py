@@ -20,7 +20,7 @@ from jatlas._src.consensus.moments import (
     dimensions_of,
     shares,
 )
-from jatlas._src.roots import eigen
+from jatlas._src.spectra.roots import eigen
 
 PerChart = Array | tuple[Array, ...]
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Number, Where
-from jatlas._src.singular import rotation, singular
+from jatlas._src.spectra.singular import rotation, singular
 from jatlas.merging.transforms import Transform
 from jatlas.merging.translation.least_squares import left_out_errors, solved
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Number, Where
-from jatlas._src.singular import rotation, singular
+from jatlas._src.spectra.singular import rotation, singular
 from jatlas.merging.transforms import apply_transform, fit_whiten
 from jatlas.merging.translation import pairing
 

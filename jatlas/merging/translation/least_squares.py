@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jatlas._src import arrays
-from jatlas._src.roots import ZERO
-from jatlas._src.singular import Singular
+from jatlas._src.spectra.roots import ZERO
+from jatlas._src.spectra.singular import Singular
 
 
 @jax.custom_jvp

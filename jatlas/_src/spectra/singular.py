@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jatlas._src import arrays
 from jatlas._src.arrays import Number
-from jatlas._src.roots import ROUNDING
+from jatlas._src.spectra.roots import ROUNDING
 
 
 class Singular(NamedTuple):

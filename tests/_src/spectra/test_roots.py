@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jatlas._src.roots import eigen
+from jatlas._src.spectra.roots import eigen
 
 VALUES = {
     "apart": [4.0, 3.0, 2.0, 1.0, 0.5],

@@ -1,0 +1,94 @@
+"""Lengths of rows of any scale, in one pass over them."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def to_unit(
+    x: Float[Array, "*rows D"], present: Bool[Array, "*rows"] | None = None
+) -> tuple[Float[Array, "*rows"], Float[Array, "*rows"]]:
+    """Two factors of each row that make it of length one.
+
+    It is to be multiplied by one and then the other: by a power of two, that
+    rounds nothing, and by the inverse of the length that the row then has. One factor
+    alone could be beyond what the dtype holds. The second is 0 for a row of zeros, and
+    NaN for a row of NaN or infinity.
+
+    Squares are added up as they are, which is a pass over the rows without a copy. Only
+    where some row's would overflow or vanish are they added up again, at three scales
+    (Blue, "A portable Fortran program to find the Euclidean norm of a vector", 1978).
+
+    Args:
+        x: float32 or wider.
+        present: rows that count; all if None. Of the others the second factor is 0,
+            whatever they hold, and their gradient is too.
+
+    >>> power, inverse = to_unit(jnp.array([[3.0, 4.0], [0.0, 0.0], [3e-30, 4e-30]]))
+    >>> power * inverse
+    Array([2.e-01, 0.e+00, 2.e+29], dtype=float32)
+    """
+    if present is None:
+        present = jnp.ones(x.shape[:-1], bool)
+    return _factors(x, present)
+
+
+@jax.custom_jvp
+def _factors(x: Array, present: Array) -> tuple[Array, Array]:
+    squares = _sum_of_squares(x)
+    if jax.device_count() > 1:  # that no row needs it, devices would have to be told
+        power, squares = _at_three_scales(x, squares)
+    else:
+        least, most = _limits(x)
+        # A NaN is in no range, and no other scale would change it.
+        outside = jnp.any(((squares < least) | (squares > most)) & present)
+        branches = _at_three_scales, _as_it_is
+        power, squares = jax.lax.cond(outside, *branches, x, squares)
+    positive = squares > 0
+    inverse = jnp.where(positive, 1 / jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+    inverse = jnp.where(jnp.isfinite(squares), inverse, jnp.nan)
+    return power, jnp.where(present, inverse, 0)
+
+
+@_factors.defjvp
+def _factors_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    (x, present), (moved, _) = primals, tangents
+    power, inverse = _factors(x, present)
+    # An absent row can hold NaN, which times zero would still be NaN.
+    x = jnp.where(present[..., None], x, 0) * power[..., None] * inverse[..., None]
+    along = jnp.sum(x * (moved * power[..., None]), axis=-1)
+    return (power, inverse), (jnp.zeros_like(power), -(inverse**2) * along)
+
+
+def _sum_of_squares(x: Float[Array, "*rows D"]) -> Float[Array, "*rows"]:
+    return jnp.sum(x * x, axis=-1)
+
+
+def _limits(x: Array) -> tuple[float, float]:
+    """Sums of squares between these have lost nothing but rounding."""
+    dtype = jnp.finfo(x.dtype)
+    vanished = x.shape[-1] * float(dtype.tiny)  # what D squares can lose
+    return vanished / float(dtype.eps), float(dtype.max)
+
+
+def _as_it_is(x: Array, squares: Array) -> tuple[Array, Array]:
+    return jnp.ones_like(squares), squares
+
+
+def _at_three_scales(x: Array, squares: Array) -> tuple[Array, Array]:
+    """A power of two that suits each row, and its squares' sum."""
+    exponent = jnp.finfo(x.dtype).maxexp * 3 // 4
+    small, large = (jnp.asarray(2.0**e, x.dtype) for e in (-exponent, exponent))
+    parts = tuple((x * scale) ** 2 for scale in (small, large))
+    # One reduction: XLA would write each of two out first.
+    below, above = jax.lax.reduce(
+        parts, (jnp.zeros((), x.dtype),) * 2, _added, (x.ndim - 1,)
+    )
+    least, most = _limits(x)
+    sums = jnp.where(squares > most, below, jnp.where(squares < least, above, squares))
+    power = jnp.where(squares > most, small, jnp.where(squares < least, large, 1))
+    return power, sums
+
+
+def _added(one: tuple, other: tuple) -> tuple:
+    return tuple(a + b for a, b in zip(one, other, strict=True))
