@@ -15,6 +15,22 @@ from experiments.benchmarks.references import centered_by_means, unit
 Array = Any  # of the module that is given
 
 
+def cosines(xp: ModuleType, x: Array, anchors: Array) -> Array:
+    """Cosines of all rows to all anchors."""
+    return unit(xp, x) @ unit(xp, anchors).T
+
+
+def angles(xp: ModuleType, x: Array, anchors: Array) -> Array:
+    """1 - angle / pi, by the arc cosine."""
+    return 1 - xp.arccos(xp.clip(cosines(xp, x, anchors), -1, 1)) / math.pi
+
+
+def distances(xp: ModuleType, x: Array, anchors: Array) -> Array:
+    """Minus the distances, by |x|^2 + |a|^2 - 2 x a."""
+    squares = (x**2).sum(1)[:, None] + (anchors**2).sum(1)
+    return -xp.sqrt(xp.clip(squares - 2 * x @ anchors.T, 0, None))
+
+
 def procrustes_angle(xp: ModuleType, x: Array, y: Array) -> Array:
     """The angle after the best rotation, by the nuclear norm."""
     x, y = _centered(x), _centered(y)

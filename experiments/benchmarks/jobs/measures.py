@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+import jatlas
 from experiments.benchmarks import measure, memory
 from experiments.benchmarks import reference_measures as references
 from experiments.benchmarks.jobs import pairs
@@ -116,25 +117,47 @@ IN_PAIRS = (
 )
 
 
+# Whose time grows with N A: relative representations, of anchors that are rows of y.
+IN_ANCHORS = tuple(
+    Case(
+        f"relative, {name}",
+        partial(jatlas.relativize, similarity=name),
+        what,
+        formula,
+        1,
+        1e-3,
+    )
+    for name, what, formula in (
+        ("cosine", "unit rows, their products", references.cosines),
+        ("angular", "arc cosines of products", references.angles),
+        ("euclidean", "squares less twice the products", references.distances),
+    )
+)
+
+
 def rows(bench: Bench) -> list[Row]:
     """The rows of this job; of a quick run the first."""
     if bench.quick:
         bench.tell(IN_FEATURES[0].name, 0.0)
         return [_of_case(bench, IN_FEATURES[0], 300, 16, Work(2.0 * 300 * 16**2, 0))]
+    anchored = [(n, case) for n in (1000, 10_000) for case in IN_ANCHORS]
     cases = [
         *((case, (5000, 128), 2.0 * 5000 * 128**2) for case in IN_FEATURES),
         *((case, (1000, 128), 2.0 * 1000**2 * 128) for case in IN_PAIRS),
     ]
     measured = []
-    for number, (case, (n, d), product) in enumerate(cases):
-        bench.tell(case.name, number / (len(cases) + 3))
+    for number, (n, case) in enumerate(anchored):
+        bench.tell(case.name, number / (len(cases) + len(anchored) + 3))
+        measured.append(_to_anchors(bench, case, n, 300, 128))
+    for number, (case, (n, d), product) in enumerate(cases, len(anchored)):
+        bench.tell(case.name, number / (len(cases) + len(anchored) + 3))
         work = Work(case.products * product, 4.0 * 2 * n * d)
         measured.append(_of_case(bench, case, n, d, work))
-    bench.tell("Kendall", len(cases) / (len(cases) + 3))
+    bench.tell("Kendall", 0.9)
     measured.append(_kendall(bench, 1000, 128))
-    bench.tell("all pairs", (len(cases) + 1) / (len(cases) + 3))
+    bench.tell("all pairs", 0.93)
     measured.append(_all_pairs(bench, 8, 3000, 256))
-    bench.tell("anchors grown", (len(cases) + 2) / (len(cases) + 3))
+    bench.tell("anchors grown", 0.97)
     return [*measured, pairs.grown(bench, 300, 8, 64)]
 
 
@@ -150,6 +173,19 @@ def _of_case(bench: Bench, case: Case, n: int, d: int, work: Work) -> Row:
     row = measure.compare(bench, case.name, size, ours, baselines, work=work)
     row["memory"]["temporary_bytes"] = memory.temporaries(case.ours, x, y)
     return row
+
+
+def _to_anchors(bench: Bench, case: Case, n: int, a: int, d: int) -> Row:
+    """Similarities of N rows to A anchors."""
+    x, y = spaces(n, d)
+    arrays = x, y[:a]
+    baselines = measure.by_formula(
+        bench, case.what, case.formula, arrays, case.tolerance
+    )
+    ours = partial(case.ours, *map(jnp.asarray, arrays))
+    work = Work(2.0 * n * a * d, 4.0 * (n * d + a * d + n * a))
+    size = {"N": n, "A": a, "D": d}
+    return measure.compare(bench, case.name, size, ours, baselines, work=work)
 
 
 def _kendall(bench: Bench, n: int, d: int) -> Row:

@@ -83,7 +83,9 @@ def test_mutual_neighbours(pair):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "case", [*measures.IN_FEATURES, *measures.IN_PAIRS], ids=lambda case: case.name
+    "case",
+    [*measures.IN_FEATURES, *measures.IN_PAIRS],
+    ids=lambda case: case.name,
 )
 def test_published_forms_of_measures(pair, case):
     ours, theirs = float(case.ours(*pair)), case.formula(np, *pair)
@@ -91,6 +93,14 @@ def test_published_forms_of_measures(pair, case):
     of_counts |= {"cycles of neighbors"}
     assert theirs.dtype == np.float32 or case.name in of_counts
     assert math.isclose(theirs, ours, rel_tol=1e-4, abs_tol=1e-5)
+
+
+@pytest.mark.parametrize("case", measures.IN_ANCHORS, ids=lambda case: case.name)
+def test_similarities_to_anchors(pair, case):
+    x, anchors = pair[0], pair[1][:20]
+    theirs = case.formula(np, x, anchors)
+    assert theirs.dtype == np.float32
+    np.testing.assert_allclose(theirs, case.ours(x, anchors), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
