@@ -157,7 +157,7 @@ def _rows_at_once(embeddings: Stacked, num_anchors: int) -> int:
     width = sum(chart.shape[1] for chart in x) + num_anchors
     tenth = len(x) * num_samples * num_anchors // (20 * width)
     cpu = jax.default_backend() == "cpu"
-    most = 1024 * jax.process_count() if cpu else 8192 * jax.device_count()
+    most = 512 * jax.process_count() if cpu else 8192 * jax.device_count()
     # A step of the loop costs an accelerator some launches, and a CPU packing anchors.
     least = 64 if cpu else 1024
     return max(least, min(most, tenth))
