@@ -1,5 +1,6 @@
-"""Consensus coordinates whose ridge and power held-out samples have chosen."""
+"""Consensus coordinates whose options held-out samples have chosen."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import reduce
 
@@ -33,7 +34,7 @@ def choose_consensus(
     *,
     ridges: Sequence[float] = (0.3, 1.0, 3.0),
     powers: Sequence[float] = (0.5, 1.0, 2.0, 3.0, 5.0),
-    num_features: int | None = None,
+    num_features: int | Sequence[int] | None = None,
     normalize: bool = False,
     folds: int = 5,
     among: str = "linked",
@@ -42,8 +43,8 @@ def choose_consensus(
 
     For every fold of linked samples the map is fitted on the others, anew for each
     ridge, and rows of the fold are looked for from chart to chart, as `score_merge`
-    does. The ridge and power with the highest mean reciprocal rank, over all queries of
-    all pairs of charts, are then fitted on all linked samples. Runs on the host.
+    does. The options with the highest mean reciprocal rank, over all queries of all
+    pairs of charts, are then fitted on all linked samples. Runs on the host.
 
     Args:
         key: an integer or a JAX key; deals the folds.
@@ -51,7 +52,8 @@ def choose_consensus(
         presence: (M, N), boolean.
         ridges: to choose from, each above 0.
         powers: to choose from, `agreement_power`, none negative.
-        num_features: as in `fit_consensus`.
+        num_features: as in `fit_consensus`, or several to choose from: the first K
+            coordinates of one map are the map of K.
         normalize: as in `fit_consensus`.
         folds: 2 or more.
         among: where the answers are looked for: "linked" for charts whose rows are to
@@ -65,8 +67,8 @@ def choose_consensus(
         are tried it is the best, and so a little too high.
 
     Raises:
-        ValueError: as `score_merge` and `fit_consensus`, and if there is no ridge or
-            power to choose from, or one is out of range.
+        ValueError: as `score_merge` and `fit_consensus`, and if there is no ridge,
+            power or num_features to choose from, or one is out of range.
 
     Example:
         >>> hidden = jax.random.normal(jax.random.key(0), (200, 8))
@@ -81,7 +83,7 @@ def choose_consensus(
     present = scoring.check_scored(embeddings, presence, folds, among)
     _check_options("ridges", ridges, [x > 0 for x in ridges], "above")
     _check_options("powers", powers, [x >= 0 for x in powers], "not below")
-    features = number_of_features(embeddings, num_features)
+    features = _all_features(embeddings, num_features)
     dealt = list(held_out.deal_folds(key, present, folds, among))
     for fold in dealt:
         linked.check_linked(present, fold.learned_from)
@@ -92,7 +94,7 @@ def choose_consensus(
     consensus = fit_consensus(
         embeddings,
         jnp.asarray(present),
-        num_features=num_features,
+        num_features=best[2],
         ridge=best[0],
         agreement_power=best[1],
         normalize=normalize,
@@ -106,24 +108,26 @@ def score_settings(
     folds: Sequence[Fold],
     ridges: Sequence[float],
     powers: Sequence[float],
-    num_features: int,
+    features: Sequence[int],
     normalize: bool = False,
-) -> dict[tuple[float, float], MergeScore]:
-    """The held-out score of every ridge and power, in their order."""
-    totals: dict[tuple[float, float], list[Totals]] = {
-        (ridge, power): [] for ridge in ridges for power in powers
+) -> dict[tuple[float, float, int], MergeScore]:
+    """The held-out score of every ridge, power and K, in their order."""
+    settings = itertools.product(ridges, powers, features)
+    totals: dict[tuple[float, float, int], list[Totals]] = {
+        each: [] for each in settings
     }
-    maps = _fold_maps(embeddings, presence, folds, ridges, num_features, normalize)
+    maps = _fold_maps(embeddings, presence, folds, ridges, max(features), normalize)
     for fold, ridge, consensus in maps:
         places = fold.places
         rows = [
             apply_consensus(consensus, chart, jnp.asarray(border.native(x[places])))
             for chart, x in enumerate(embeddings)
         ]
-        for power in powers:
-            weighted = [x * consensus.agreement**power for x in rows]
+        for power, width in itertools.product(powers, features):
+            weights = consensus.agreement[:width] ** power
+            weighted = [x[:, :width] * weights for x in rows]
             total = scoring.score_fold(fold, weighted, presence[:, places])
-            totals[ridge, power].append(total)
+            totals[ridge, power, width].append(total)
     return {setting: scoring.score_of(parts) for setting, parts in totals.items()}
 
 
@@ -176,6 +180,17 @@ def _fold_maps(
 _moments = jax.jit(moments.moments_of, static_argnames="normalize")
 _combined = jax.jit(moments.combined)
 _solved = jax.jit(solving.of_moments, static_argnames="num_features")
+
+
+def _all_features(
+    embeddings: Stacked, given: int | Sequence[int] | None
+) -> Sequence[int]:
+    """All K to choose from; ValueError unless they are in range."""
+    if not isinstance(given, Sequence):
+        return [number_of_features(embeddings, given)]
+    if not given:
+        raise ValueError("num_features must be a number or several, got none.")
+    return [number_of_features(embeddings, one) for one in given]
 
 
 def _check_options(

@@ -150,6 +150,50 @@ def test_the_choice_is_that_of_maps_refitted_for_each_fold(num_samples, among):
     )
 
 
+@pytest.mark.parametrize("num_samples", [20, 70])
+def test_the_number_of_features_is_chosen_too(num_samples):
+    charts, presence = of_three(num_samples, seed=3)
+    folds = held_out_of(charts, presence, "linked")
+    settings = [(power, width) for power in (0.5, 2.0) for width in (2, 6, 4)]
+    means, scores = {}, {}
+    for power, width in settings:
+
+        def maps_of(some, power=power, width=width):
+            mine = [x[some] for x in charts]
+            return Reference(mine, presence[:, some], width, 1.0, power)
+
+        found, _, _, queries = scores_in_numpy(
+            charts, presence, maps_of, folds, "linked"
+        )
+        scores[power, width] = found
+        means[power, width] = np.nansum(found * queries) / queries.sum()
+    assert len({round(mean, 3) for mean in means.values()}) == len(settings)
+    options = {"ridges": (1.0,), "folds": 3}
+    for power in (0.5, 2.0):
+        best = max((2, 6, 4), key=lambda width, power=power: means[power, width])
+        consensus, score = choose_consensus(
+            0, charts, presence, powers=(power,), num_features=[2, 6, 4], **options
+        )
+        assert consensus.agreement.shape == (best,)
+        np.testing.assert_allclose(score, scores[power, best], atol=1e-3)
+    consensus, _ = choose_consensus(
+        0, charts, presence, powers=(0.5, 2.0), num_features=(2, 6, 4), **options
+    )
+    power, width = max(settings, key=means.get)
+    assert consensus.agreement.shape == (width,)
+    assert float(consensus.agreement_power) == pytest.approx(power)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [((), "a number or several"), ((2, 0), "num_features"), ((2, 99), "num_features")],
+)
+def test_numbers_of_features_out_of_range_are_refused(given, words):
+    charts, presence = of_three(20)
+    with pytest.raises(ValueError, match=words):
+        choose_consensus(0, charts, presence, num_features=given)
+
+
 @pytest.mark.parametrize("among", ["linked", "all"])
 def test_scores_and_shares_are_those_of_numpy(among):
     charts, presence = of_three(60)

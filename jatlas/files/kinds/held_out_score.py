@@ -250,11 +250,11 @@ def _best_consensus(sample: Sample, kind: Kind) -> Scored:
     widths = [x.shape[1] for x in rows]
     features = min(kind.features or max(widths), sum(widths))
     scores = choice.score_settings(
-        rows, sample.presence, sample.folds, ridges, powers, features
+        rows, sample.presence, sample.folds, ridges, powers, [features]
     )
     scored = [
         Scored(kind._replace(ridge=ridge, power=power), score)
-        for (ridge, power), score in scores.items()
+        for (ridge, power, _), score in scores.items()
     ]
     return max(scored, key=Scored.mean)
 
