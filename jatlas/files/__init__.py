@@ -7,10 +7,11 @@ from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.columns.keep import read_beside
 from jatlas.files.kinds.evaluating import Evaluation, evaluate_files
 from jatlas.files.kinds.nearest import Neighbor, nearest_samples
+from jatlas.files.maps import ConsensusMaps
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
 from jatlas.files.readers import Reading, read_embeddings
-from jatlas.files.recipe import AtlasFile, ConsensusMaps, Recipe
+from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.storage import load, load_recipe, save
 from jatlas.files.translation.translating import TranslatedFile, translate_file
 

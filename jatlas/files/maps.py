@@ -1,4 +1,4 @@
-"""Whitening and Nystroem's map for files, fitted in float64 on the host.
+"""Maps of rows of files, fitted in float64 on the host.
 
 A map fitted in float32 on a device depends, in its last digits, on how the solver's
 threads shared their work, and drops directions that float32 does not hold. What is
@@ -6,14 +6,17 @@ applied to rows is rounded to float32.
 """
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import DTypeLike
 
 from jatlas.merging import nystroem, transforms
+from jatlas.merging.consensus import Consensus
 from jatlas.merging.transforms import Transform
 
 
@@ -29,6 +32,49 @@ RIDGE = _default(nystroem.fit_nystroem, "ridge")
 # An eigenvalue is known to so many eps of the largest; see `jatlas._src.spectra.roots`.
 _ROUNDING = 8
 _ROWS = 4096  # in float64 at a time
+
+
+class ConsensusMaps(NamedTuple):
+    """Each chart's map to consensus coordinates, and samples to know it by.
+
+    A row x of chart m has the coordinates (x - means[m]) / scales[m] weights[m].
+
+    Attributes:
+        means: M arrays (D_m,), in float64.
+        scales: (M,), in float64.
+        weights: M arrays (D_m, K).
+        agreement: (K,), how far the charts agree about each coordinate.
+        ridge: that all maps were fitted with; None for rotations (`fit_procrustes`).
+        power: of the agreement in the weights; 0 for rotations.
+        known_ids: M arrays (S_m,), some of each chart's linked samples.
+        known: M arrays (S_m, D_m), the embeddings of these, as given.
+    """
+
+    means: tuple[Float[np.ndarray, " _"], ...]
+    scales: Float[np.ndarray, " M"]
+    weights: tuple[Float[np.ndarray, "_ K"], ...]
+    agreement: Float[np.ndarray, " K"]
+    ridge: float | None
+    power: float
+    known_ids: tuple[np.ndarray, ...]
+    known: tuple[Float[np.ndarray, "_ _"], ...]
+
+    def as_consensus(self) -> Consensus:
+        """The same maps for functions of arrays, `apply_consensus` and others.
+
+        In float32, or in float64 where JAX has that. Of rotations the ridge is NaN.
+        """
+        per_chart = self.means, self.weights
+        mean, weights = (tuple(map(jnp.asarray, each)) for each in per_chart)
+        return Consensus(
+            mean,
+            jnp.asarray(self.scales),
+            weights,
+            jnp.asarray(self.agreement),
+            jnp.asarray(math.nan if self.ridge is None else self.ridge),
+            jnp.asarray(self.power),
+            normalize=False,
+        )
 
 
 class FittedMap(NamedTuple):

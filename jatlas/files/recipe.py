@@ -9,34 +9,9 @@ from jaxtyping import Bool, Float, Int
 from jatlas._src.ids import short
 from jatlas.files.formats import names
 from jatlas.files.formats.rows import not_finite
+from jatlas.files.maps import ConsensusMaps
 from jatlas.merging.relative import SIMILARITIES
 from jatlas.merging.transforms import Transform
-
-
-class ConsensusMaps(NamedTuple):
-    """Each chart's map to consensus coordinates, and samples to know it by.
-
-    A row x of chart m has the coordinates (x - means[m]) / scales[m] weights[m].
-
-    Attributes:
-        means: M arrays (D_m,), in float64.
-        scales: (M,), in float64.
-        weights: M arrays (D_m, K).
-        agreement: (K,), how far the charts agree about each coordinate.
-        ridge: that all maps were fitted with; None for rotations (`fit_procrustes`).
-        power: of the agreement in the weights; 0 for rotations.
-        known_ids: M arrays (S_m,), some of each chart's linked samples.
-        known: M arrays (S_m, D_m), the embeddings of these, as given.
-    """
-
-    means: tuple[Float[np.ndarray, " _"], ...]
-    scales: Float[np.ndarray, " M"]
-    weights: tuple[Float[np.ndarray, "_ K"], ...]
-    agreement: Float[np.ndarray, " K"]
-    ridge: float | None
-    power: float
-    known_ids: tuple[np.ndarray, ...]
-    known: tuple[Float[np.ndarray, "_ _"], ...]
 
 
 class Recipe(NamedTuple):

@@ -23,9 +23,10 @@ from jatlas.files.kinds.linked_rows import (
     linked_rows,
     pieces,
 )
+from jatlas.files.maps import ConsensusMaps
 from jatlas.files.overlap import behind
 from jatlas.files.quality import same_encoder
-from jatlas.files.recipe import ConsensusMaps, Recipe
+from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Advance, Say
 from jatlas.files.survey import Survey
 

@@ -1,16 +1,20 @@
 """Consensus coordinates of files: against NumPy, on disk, and as they grow."""
 
 import consensus_files as made
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from consensus_files import IDS, N
 
+import jatlas
 from jatlas.cli.commands import main
 from jatlas.files.adding import add_file
 from jatlas.files.kinds import linked_rows
 from jatlas.files.merging import merge_files
 from jatlas.files.projecting import project_file
-from jatlas.files.storage import load, save
+from jatlas.files.readers import read_embeddings
+from jatlas.files.storage import load, load_recipe, save
 
 FEW = {"coordinates": "consensus", "ridge": 0.5, "power": 2.0, "batch_size": 16}
 
@@ -46,6 +50,25 @@ def test_the_merge_is_the_definition_without_a_sample_in_all_files(atlas):
     assert (maps.ridge, maps.power) == (0.5, 2.0)
     assert (np.diff(maps.agreement) <= 0).all()
     assert 0 < maps.agreement.min() <= maps.agreement.max() < 1
+
+
+def test_the_maps_of_a_recipe_go_into_functions_of_arrays(files, atlas, tmp_path):
+    save(tmp_path / "atlas.safetensors", atlas)
+    maps = load_recipe(tmp_path / "atlas.safetensors").consensus.as_consensus()
+    assert float(maps.ridge) == 0.5
+    assert float(maps.agreement_power) == 2.0
+    spaces = jatlas.assemble([read_embeddings(path) for path in files])
+    merged = jax.jit(jatlas.merge_consensus)(maps, spaces.embeddings, spaces.presence)
+    places = [spaces.ids.tolist().index(name) for name in atlas.ids.tolist()]
+    np.testing.assert_allclose(merged[np.array(places)], atlas.merged, atol=1e-5)
+    alone = spaces.presence.sum(axis=0) == 1
+    assert alone.any()
+    for chart in np.flatnonzero(spaces.presence[:, alone].any(axis=1)).tolist():
+        rows = jatlas.apply_consensus(
+            maps, chart, jnp.asarray(spaces.embeddings[chart])
+        )
+        mine = alone & spaces.presence[chart]
+        np.testing.assert_allclose(rows[mine], merged[mine], atol=1e-5)
 
 
 def test_rows_may_lie_in_a_temporary_file(files, atlas, monkeypatch):
