@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 from jatlas._src import arrays
 from jatlas._src.consensus import linked, rotations, solving
 from jatlas._src.consensus.moments import ConsensusState
-from jatlas._src.ids import short
+from jatlas._src.ids import few, short
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.names import near_ids
 from jatlas.files.formats.sources import Source, batches
 from jatlas.files.kinds.linked_rows import (
     MOST_KNOWN,
@@ -88,9 +89,16 @@ _DIMENSIONS = ("all dimensions", "the dimension of the widest chart")
 
 
 def check_joined(samples: Survey) -> None:
-    """Raise ValueError, naming the files, unless samples join all of them."""
+    """Raise ValueError, naming files and ids, unless samples join all of them."""
     paths = [str(source.path) for source in samples.sources]
-    linked.check_linked(samples.presence, names=paths)
+    try:
+        linked.check_linked(samples.presence, names=paths)
+    except ValueError as error:
+        ids = [f"{source.path} has {few(source.ids, 3)}" for source in samples.sources]
+        shown = f"Of the ids, {'; '.join(ids[:4])}."
+        raise ValueError(
+            " ".join([str(error), shown, *near_ids(samples.ids)])
+        ) from None
 
 
 def consensus_rows(

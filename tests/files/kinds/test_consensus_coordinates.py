@@ -71,6 +71,21 @@ def test_the_maps_of_a_recipe_go_into_functions_of_arrays(files, atlas, tmp_path
         np.testing.assert_allclose(rows[mine], merged[mine], atol=1e-5)
 
 
+def test_files_without_common_ids_are_refused_with_ids_and_a_reason(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    names = np.array([f"doc {n}" for n in range(30)])
+    paths = [tmp_path / "one.npz", tmp_path / "other.npz"]
+    np.savez(paths[0], ids=names, embeddings=rows)
+    np.savez(paths[1], ids=np.strings.add(names, " "), embeddings=rows)
+    with pytest.raises(ValueError, match="fewer than 2 linked samples") as refused:
+        merge_files(paths, coordinates="consensus")
+    message = str(refused.value)
+    assert "one.npz has ['doc 0', 'doc 1', 'doc 2']" in message
+    assert "other.npz has ['doc 0 ', " in message
+    assert "60 ids differ by blanks at their ends" in message
+    assert message.count("doc 0") == 4
+
+
 def test_rows_may_lie_in_a_temporary_file(files, atlas, monkeypatch):
     monkeypatch.setattr(linked_rows, "_IN_MEMORY", 0)
     monkeypatch.setattr(linked_rows, "_AT_ONCE", 7)
