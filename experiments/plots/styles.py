@@ -3,17 +3,16 @@
 Grey print will do. The same classes look the same on paper (matplotlib) and on the page
 (Plotly).
 
-The colors were found by a search: ten of the widest least distance, to all readers alike.
-Simulated by Machado et al. (2009) at full severity for protanopia, deuteranopia and
-tritanopia, and as seen without, no two are nearer than 15 by CIEDE2000. Each has at least
-3:1 of contrast with white, as WCAG 2.2 asks of graphics.
+A search found the colors. No two are nearer than 15 by CIEDE2000, as seen with all cones
+and as Machado et al. (2009) simulate protanopia, deuteranopia and tritanopia at full
+severity. Each has at least 3:1 of contrast with white, as WCAG 2.2 asks of graphics.
 """
 
 from typing import Any, NamedTuple
 
-# The farthest from all before it comes next, so that a few differ most. Their number and
-# that of the shapes have no common divisor, so that 110 classes differ in one or the
-# other; 110 more are hollow.
+# The farthest from all before it comes next, so that a few differ most. Their number
+# and that of the shapes have no common divisor, so that 110 classes differ in one or
+# the other; 110 more are hollow.
 COLORS = (
     "#0000DD", "#BB8855", "#000000", "#009999", "#226655",
     "#8866FF", "#334411", "#770066", "#EE3388", "#886611",
