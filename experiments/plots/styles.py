@@ -3,7 +3,7 @@
 Grey print will do. The same classes look the same on paper (matplotlib) and on the page
 (Plotly).
 
-A search found the colors. No two are nearer than 15 by CIEDE2000, as seen with all cones
+A search found the colors. No two are nearer than 15 by CIEDE2000, as all cones see them
 and as Machado et al. (2009) simulate protanopia, deuteranopia and tritanopia at full
 severity. Each has at least 3:1 of contrast with white, as WCAG 2.2 asks of graphics.
 """

@@ -112,8 +112,9 @@ def test_the_summary_says_each_thing_once_for_all_settings():
 
 def test_where_the_atlas_gains_the_words_say_that_not_all_of_it_is_the_merge_s():
     assert (
-        "With an oracle, the atlas is above end-to-end.\n- The gain is not from merging "
-        "alone. Given only the task, without merging, end-to-end is above where it was."
+        "With an oracle, the atlas is above end-to-end.\n- The gain is not from "
+        "merging alone. Given only the task, without merging, end-to-end is above "
+        "where it was."
     ) in table(some_rows())
 
 
