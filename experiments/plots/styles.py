@@ -17,17 +17,18 @@ COLORS = (
     "#0000DD", "#BB8855", "#000000", "#009999", "#226655",
     "#8866FF", "#334411", "#770066", "#EE3388", "#886611",
 )  # fmt: skip
+# Classes that are ten apart share a color and have neighboring shapes: none are alike.
 _SHAPES = {
     "o": "circle",
-    "s": "square",
     "^": "triangle-up",
-    "D": "diamond",
-    "v": "triangle-down",
     "P": "cross",
+    "s": "square",
+    "v": "triangle-down",
     "X": "x",
+    "D": "diamond",
     "<": "triangle-left",
-    ">": "triangle-right",
     "p": "pentagon",
+    ">": "triangle-right",
     "*": "star",
 }  # matplotlib's names, Plotly's
 

@@ -67,3 +67,12 @@ def test_lines_of_one_color_differ_in_marker_and_in_dashes():
     lines = curves.LINES.values()
     assert len({(line.color, line.marker) for line in lines}) == len(lines)
     assert len({(line.color, line.dashes) for line in lines}) == len(lines)
+
+
+def test_of_twenty_classes_two_of_one_color_have_shapes_of_different_kinds():
+    kinds = ("^v<>", "PX", "op", "sD")
+    for c in range(10):
+        one, two = look(c), look(c + 10)
+        assert one.color == two.color
+        assert one.marker != two.marker
+        assert not any({one.marker, two.marker} <= set(kind) for kind in kinds)
