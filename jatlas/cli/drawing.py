@@ -32,13 +32,15 @@ _PAGE = """<!DOCTYPE html>
 }}
 @media print {{ :root {{ color-scheme: light; --ground: #fff; --ink: #000 }} }}
 body {{ font: 15px/1.4 sans-serif; margin: 1rem auto; padding: 0 1rem; max-width: 76rem;
-  color: var(--ink); background: var(--ground); overflow-wrap: anywhere }}
+  color: var(--ink); background: var(--ground); overflow-wrap: break-word }}
 p {{ max-width: 48rem }}
 .scroll {{ overflow-x: auto; margin: .5em 0 2em }}
 .scroll:focus-visible {{ outline: 2px solid var(--line); outline-offset: 2px }}
-table {{ border-collapse: collapse; overflow-wrap: normal }}
-th {{ font-weight: normal; text-align: right; padding: .3em .6em }}
-tbody th {{ position: sticky; left: 0; max-width: 40vw; overflow-wrap: anywhere;
+table {{ border-collapse: collapse }}
+th {{ font-weight: normal; text-align: right; padding: .3em .6em;
+  overflow-wrap: anywhere }}
+thead th {{ min-width: 4.5rem; vertical-align: bottom }}
+tbody th {{ position: sticky; left: 0; min-width: min(14rem, 32vw); max-width: 40vw;
   background: var(--ground) }}
 td {{ text-align: center; padding: .5em .7em; border: 1px solid var(--ground) }}
 .figures td {{ border-color: var(--line) }}

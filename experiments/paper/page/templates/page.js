@@ -53,14 +53,6 @@ for (const table of document.querySelectorAll("table.sorts")) {
   });
 }
 
-// On paper all is open, as nothing can be opened there.
-let closed = [];
-addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("details:not([open])")];
-  for (const part of closed) part.open = true;
-});
-addEventListener("afterprint", () => { for (const part of closed) part.open = false; });
-
 // The two spaces
 
 const data = JSON.parse(at("data").textContent);
