@@ -169,7 +169,7 @@ def _costs(
         _draw(axes, rows, metric, ("both", *PROTOCOLS), space, unit, title)
     axes.set_ylim(bottom=0)
     if axes.lines:
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, edgecolor="none")  # on white, as lines pass behind
 
 
 def _num_public(options: dict[str, Any]) -> int:
