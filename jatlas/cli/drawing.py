@@ -99,7 +99,7 @@ def page(
     details: Mapping[tuple[str, int, int], Sequence[str]],
     notes: Sequence[str],
 ) -> str:
-    """A page of HTML: a table in color a measure, then its figures.
+    """A page of HTML: a colored table a measure, and its figures.
 
     `details` are the figures of each pair, by measure and numbers of files: value, by
     chance, p, and the interval if there is one. They also stand where the mouse rests.
@@ -143,7 +143,7 @@ def _table(
 
 
 def _figures(measure: str, names: Sequence[str], pairs: Pairs) -> str:
-    """What a matrix has no room for, a pair a row, to read without a mouse."""
+    """What a matrix has no room for, a pair a row."""
     width = max(map(len, pairs.values()))
     body = [
         [
@@ -162,7 +162,7 @@ def _figures(measure: str, names: Sequence[str], pairs: Pairs) -> str:
 def _scrolling(
     name: str, head: Sequence[str], body: Sequence[Sequence[str]], kind: str = "matrix"
 ) -> str:
-    """A table that scrolls in a box of its own, by keyboard too."""
+    """A table that scrolls in its box, by keyboard too."""
     first, *columns = head
     corner = _heading(first, "col") if first else "<td></td>"
     heads = "".join(_heading(column, "col") for column in columns)
@@ -189,7 +189,7 @@ def _color(value: float) -> list[int]:
 
 
 def _ink(value: float) -> str:
-    """The color of the text on a cell, the one that stands out more."""
+    """The color of a cell's text that stands out more."""
     c = np.array(_color(value)) / 255
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     return "black" if linear @ [0.2126, 0.7152, 0.0722] > _LIGHT else "white"

@@ -155,7 +155,7 @@ def _table(table: Table, name: str) -> str:
 
 
 def _line(cells: Sequence[str], scope: str) -> str:
-    """A line of headings ("col"), or one of cells after its heading ("row")."""
+    """Headings ("col"), or cells after their heading ("row")."""
     tags = ["th", *["th" if scope == "col" else "td"] * (len(cells) - 1)]
     inside = "\n".join(
         f"<{tag}{f' scope={scope}' if tag == 'th' else ''}>{_inline(cell)}</{tag}>"
@@ -177,7 +177,7 @@ def _pictures(pictures: Mapping[str, Path], cells: Sequence[Cell]) -> str:
 
 
 def _picture(words: str, file: Path, name: str) -> str:
-    """A saved picture in a third of the bytes, with a name for screen readers."""
+    """A saved picture in a third of the bytes, with a name."""
     with Image.open(file) as image:
         width, height = image.size
         source = _uri(encoded(image.convert("RGB"), quality=75))
