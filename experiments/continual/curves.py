@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from experiments.plots.saving import WIDTH
+from experiments.plots.styles import COLORS
 from experiments.runs.rows import Rows, in_cell, markdown_table
 
 
@@ -21,19 +22,19 @@ class Line(NamedTuple):
     dashes: str = "-"
 
 
-# Okabe and Ito's colors; markers too, so that grey print will do.
+# A color for what is alike; markers and dashes too, so that grey print will do.
 LINES = {
-    "end_to_end": Line("end-to-end, all tasks so far", "#000000", "s"),
-    "end_to_end_rel": Line("end-to-end, relative", "#777777", "s", "--"),
-    "atlas": Line("atlas", "#D55E00", "o"),
-    "atlas_nystroem": Line("atlas, Nystroem coordinates", "#D55E00", "*", "--"),
-    "consensus": Line("consensus", "#56B4E9", "h"),
-    "concat": Line("concatenation", "#0072B2", "^"),
-    "finetuned": Line("one chart, fine-tuned", "#009E73", "v"),
-    "finetuned_head": Line("fine-tuned, its own head", "#009E73", "x", ":"),
-    "pixels": Line("no chart: pixels", "#CC79A7", "D", ":"),
-    "charts": Line("weights of all charts", "#E69F00", "P", "--"),
-    "consensus_rows": Line("consensus: public rows", "#56B4E9", ".", ":"),
+    "end_to_end": Line("end-to-end, all tasks so far", COLORS[2], "s"),
+    "end_to_end_rel": Line("end-to-end, relative", COLORS[2], "<", "--"),
+    "atlas": Line("atlas", COLORS[0], "o"),
+    "atlas_nystroem": Line("atlas, Nystroem coordinates", COLORS[0], "*", "--"),
+    "consensus": Line("consensus", COLORS[3], "h"),
+    "concat": Line("concatenation", COLORS[1], "^"),
+    "finetuned": Line("one chart, fine-tuned", COLORS[5], "v"),
+    "finetuned_head": Line("fine-tuned, its own head", COLORS[5], "x", ":"),
+    "pixels": Line("no chart: pixels", COLORS[8], "D", ":"),
+    "charts": Line("weights of all charts", COLORS[4], "P", "--"),
+    "consensus_rows": Line("consensus: public rows", COLORS[3], ".", ":"),
 }
 PROTOCOLS = {"blind": "blind (without an oracle)", "oracle": "oracle (task known)"}
 METRICS = {
@@ -168,7 +169,7 @@ def _costs(
         _draw(axes, rows, metric, ("both", *PROTOCOLS), space, unit, title)
     axes.set_ylim(bottom=0)
     if axes.lines:
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, edgecolor="none")  # on white, as lines pass behind
 
 
 def _num_public(options: dict[str, Any]) -> int:

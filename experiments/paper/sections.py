@@ -25,13 +25,11 @@ class Section(NamedTuple):
         title: the heading.
         tables: its tables.
         notes: what stands above them.
-        words: what they say, in words.
     """
 
     title: str
     tables: Sequence[Table]
     notes: str = ""
-    words: str = ""
 
 
 class Report(NamedTuple):
@@ -42,27 +40,30 @@ class Report(NamedTuple):
         about: what was run.
         how_to_read: notes on the data and on the tables.
         overview: the accuracies of all settings.
-        sections: one a setting, then those that compare.
+        summary: what they say, once for all settings.
+        sections: one a setting.
+        beside: those that compare settings, or with what was published.
     """
 
     title: str
     about: str
     how_to_read: str
     overview: Table
+    summary: Section
     sections: Sequence[Section]
+    beside: Sequence[Section] = ()
 
 
 def report_in_markdown(report: Report) -> str:
     """The text of `table.md`."""
     head = [f"# {report.title}", report.about, report.how_to_read]
     parts = [*head, markdown_table(*report.overview)]
-    parts += map(in_markdown, report.sections)
+    parts += map(in_markdown, [report.summary, *report.sections, *report.beside])
     return "\n\n".join(parts) + "\n"
 
 
 def in_markdown(section: Section) -> str:
     """A section as in `table.md`, without the last newline."""
     tables = [markdown_table(*table) for table in section.tables]
-    words = section.words and f"*In words:* {section.words}"
-    parts = [f"## {section.title}", section.notes, *tables, words]
+    parts = [f"## {section.title}", section.notes, *tables]
     return "\n\n".join(filter(None, parts))

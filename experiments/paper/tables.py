@@ -1,12 +1,9 @@
 """The rows of the results as a readable table."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from experiments.measures.protocols import PROTOCOLS
-from experiments.paper import claims, reference
+from experiments.paper import claims, reference, summary
 from experiments.paper.sections import Report, Section, Table, report_in_markdown
 from experiments.runs.rows import Rows, in_cell, of_setting, select
 from experiments.runs.settings import titles_of
@@ -145,10 +142,9 @@ def report(results: dict[str, Any]) -> Report:
         about,
         "\n\n".join(notes),
         overview(rows, titles),
-        [
-            *(_section(key, title, rows) for key, title in titles.items()),
-            *filter(None, beside),
-        ],
+        summary.section(rows, titles),
+        [_section(key, title, rows) for key, title in titles.items()],
+        [*filter(None, beside)],
     )
 
 
@@ -170,7 +166,7 @@ def overview(rows: Rows, titles: dict[tuple[str, str], str]) -> Table:
 def _section(setting: tuple[str, str], title: str, rows: Rows) -> Section:
     rows = of_setting(rows, setting)
     tables = [table for metrics in METRICS if (table := _columns(rows, metrics))]
-    return Section(f"{', '.join(setting)}: {title}", tables, words=_in_words(rows))
+    return Section(f"{', '.join(setting)}: {title}", tables)
 
 
 def _columns(rows: Rows, metrics: dict[str, str]) -> Table | None:
@@ -190,70 +186,3 @@ def _columns(rows: Rows, metrics: dict[str, str]) -> Table | None:
         if any((space, m) in measured for m in metrics)
     ]
     return Table(["space", *head], lines)
-
-
-def _summary(values: Sequence[float]) -> tuple[float, float]:
-    deviation = np.std(values, ddof=1) if len(values) > 1 else float("nan")
-    return float(np.mean(values)), float(deviation)
-
-
-def _in_words(rows: Rows) -> str:
-    """The table's findings and limits, from its numbers."""
-    gain = _apart(rows, "oracle", "merged", "original_abs")
-    with_task = _apart(rows, "oracle", "original_abs_task", "original_abs")
-    beyond = _apart(rows, "oracle", "merged", "original_abs_task")
-    if " above" in gain:
-        link = (
-            "The gain is not from merging alone: given only the task, without merging,"
-        )
-    else:
-        link = "Given only the task, without merging,"
-    return (
-        "with an oracle, which knows the charts that a sample belongs to (`oracle`), "
-        f"the atlas is {gain} the end-to-end space. {link} the end-to-end space is "
-        f"{with_task} where it was, and the atlas {beyond} that.{_learned(rows)} "
-        "Without an oracle (`blind`), the atlas "
-        f"is {_apart(rows, 'blind', 'merged', 'original_abs')} end-to-end, "
-        f"{_apart(rows, 'blind', 'merged', 'mean_abs')} the mean of the embeddings and "
-        f"{_apart(rows, 'blind', 'merged', 'concat_abs')} their concatenation. "
-        f"{_noise(rows)}What the table does not show: other data, encoders or probes; "
-        "and a high CKA in it is no promise of accuracy."
-    )
-
-
-def _learned(rows: Rows) -> str:
-    """What the other control says; nothing if it was not measured."""
-    control = "original_abs_task_embedding"
-    if not select(rows, "oracle", control, "accuracy"):
-        return ""
-    beyond = _apart(rows, "oracle", "merged", control)
-    return f" If it learns what the tasks are, the atlas is {beyond} it."
-
-
-def _noise(rows: Rows) -> str:
-    """An accuracy's number of rows, and its standard error."""
-    scored = select(rows, "oracle", "original_abs", "scored_rows")
-    accuracy = select(rows, "oracle", "original_abs", "accuracy")
-    share = float(np.mean([accuracy[seed] for seed in scored])) if scored else np.nan
-    if np.isnan(share):
-        return ""
-    count = next(iter(scored.values()))
-    error = 100 * np.sqrt(share * (1 - share) / count)
-    return (
-        f"An accuracy of one seed is on {count:.0f} rows, its standard error "
-        f"{error:.1f} points: gaps much smaller than that are chance. "
-    )
-
-
-def _apart(rows: Rows, protocol: str, space: str, other: str) -> str:
-    """A space's accuracy above or below another's, by seed."""
-    ours = select(rows, protocol, space, "accuracy")
-    theirs = select(rows, protocol, other, "accuracy")
-    gaps = [100 * (ours[seed] - theirs[seed]) for seed in ours if seed in theirs]
-    if not gaps:  # charts of unequal dimensions have no mean
-        return "not comparable with"
-    mean, deviation = _summary(gaps)
-    spread = f" ± {deviation:.1f}" if len(gaps) > 1 else ""
-    if np.isnan(mean):
-        return "not comparable with"
-    return f"{abs(mean):.1f}{spread} points {'above' if mean > 0 else 'below'}"

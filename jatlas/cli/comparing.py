@@ -156,13 +156,7 @@ def _written(
         )
     if options.page is not None:
         details = {
-            (one.measure, *one.files): ", ".join(
-                f"{what} {cell}"
-                for what, cell in zip(
-                    ("value", "by chance", "p", "95 %"), _figures(one), strict=False
-                )
-            )
-            for one in comparison.likenesses
+            (one.measure, *one.files): _figures(one) for one in comparison.likenesses
         }
         html = page(matrices, names, order, details, [*comparison.reasons, *notes])
         written[Path(options.page)] = lambda stream: stream.write(html.encode())

@@ -1,7 +1,9 @@
 """`python -m jatlas compare` of three files: the matrix printed, drawn and written."""
 
 import json
+import re
 import sys
+from html.parser import HTMLParser
 
 import jax
 import numpy as np
@@ -69,7 +71,7 @@ def test_the_matrix_is_printed_written_and_drawn(files, capsys, tmp_path):
     assert measured["p"][0][2] == pytest.approx(0.1)
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
     html = (tmp_path / "x.html").read_text()
-    assert html.count("<td") == 9
+    assert html.count("<td style=") == 9
     assert f">{exact[0, 1]:.3f}</td>" in html
     assert "rgb(8, 69, 148); color: white" in html
     assert "the same for all pairs" in html
@@ -146,6 +148,70 @@ def test_an_html_page_shows_names_as_they_are():
     assert "&lt;a&gt;.npz" in html
     assert "nan" in html
     assert found.numbers()["measures"]["cka"]["values"] == [[1.0, None], [None, 1.0]]
+
+
+class Tags(HTMLParser):
+    """The tags of a page with their attributes, and whether each is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def of(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def luminance(color):
+    c = np.array(color) / 255
+    c = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    return float(c @ [0.2126, 0.7152, 0.0722])
+
+
+def test_numbers_stand_out_from_every_color_of_a_cell():
+    """By 4.5:1, as WCAG 2.2 asks of text."""
+    values = np.append(np.linspace(-0.2, 1.2, 141), np.nan)
+    html = page({"cka": np.tile(values, (142, 1))}, ["a"] * 142, range(142), {}, [])
+    cells = re.findall(r"rgb\((\d+), (\d+), (\d+)\); color: (\w+)", html)
+    assert len(cells) == 142**2
+    for *color, ink in set(cells):
+        ground = luminance([int(part) for part in color])
+        high, low = (1.0, ground) if ink == "white" else (ground, 0.0)
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_an_html_page_is_read_without_a_mouse_on_a_phone_and_in_the_dark():
+    details = {("cka", 0, 1): ["0.500", "0.100", "0.010", "0.4 to 0.6"]}
+    html = page({"cka": np.full((2, 2), 0.5)}, ["<a>", "b"], [0, 1], details, ["note"])
+    tags = Tags(html)
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in (
+        tags.of("meta")
+    )
+    assert len(tags.of("main")) == 1
+    assert "prefers-color-scheme: dark" in html
+    # Tables scroll in boxes that the keyboard reaches and a screen reader names.
+    boxes = [box for box in tags.of("div") if box.get("class") == "scroll"]
+    assert len(boxes) == len(tags.of("table")) == 2
+    for box, table in zip(boxes, tags.of("table"), strict=True):
+        assert (box["role"], box["tabindex"]) == ("region", "0")
+        assert box["aria-label"] == table["aria-label"] != ""
+    assert {heading["scope"] for heading in tags.of("th")} == {"row", "col"}
+    # What a mouse finds in a title also stands in a table.
+    figures = html[html.index("<details>") :]
+    assert '<th scope="row">&lt;a&gt; and b</th>' in figures
+    for cell in details["cka", 0, 1]:
+        assert f"<td>{cell}</td>" in figures
+    assert 'title="value 0.500, by chance 0.100, p 0.010, 95 % 0.4 to 0.6"' in html
 
 
 def test_groups_stand_together():

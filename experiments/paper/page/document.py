@@ -72,7 +72,7 @@ def page(
     return Template((_TEMPLATES / "page.html").read_text("utf-8")).substitute(
         title=html.escape(f"jatlas on {dataset.name}"),
         about=_paragraphs(report.about, *map(html.escape, dataset.notes)),
-        summary=_summary(report.sections, rows),
+        summary=_summary(report.summary, rows),
         tables=_tables(report),
         pictures=_pictures(pictures, cells),
         settings=_settings(settings),
@@ -84,13 +84,9 @@ def page(
     )
 
 
-def _summary(sections: Sequence[Section], rows: Rows) -> str:
-    """The tables in words by section, and the facts that hold."""
-    parts = [
-        f"<h3>{_inline(s.title)}</h3>\n{_markdown(s.words[:1].upper() + s.words[1:])}"
-        for s in sections
-        if s.words
-    ]
+def _summary(summary: Section, rows: Rows) -> str:
+    """What holds of all settings, said once, and the facts that hold."""
+    parts = [_markdown(summary.notes), *_tables_of(summary)]
     facts = claims.check(rows)
     if facts:
         lines = [_held(p, [f for f in facts if f.protocol == p]) for p in PROTOCOLS]
@@ -104,12 +100,13 @@ def _summary(sections: Sequence[Section], rows: Rows) -> str:
 
 def _held(protocol: str, facts: Sequence[claims.Fact]) -> str:
     """The number of facts that hold, and a list of others."""
-    against = "".join(
-        f"<li>{html.escape(f'{f.scenario} {f.setting}: {f.statement}')} "
-        f"({f.more:.3f} against {f.less:.3f})</li>"
-        for f in facts
-        if not f.holds
-    )
+    cells: dict[str, list[str]] = {}
+    for f in facts:
+        if not f.holds:
+            cell = f"{f.scenario} {f.setting} ({f.more:.3f} against {f.less:.3f})"
+            cells.setdefault(f.statement, []).append(cell)
+    lines = (f"{statement}: {', '.join(where)}" for statement, where in cells.items())
+    against = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     held = sum(map(bool, (f.holds for f in facts)))
     exceptions = f"; these do not:<ul>{against}</ul>" if against else "."
     return f"<li>Under {protocol}, {held} of {len(facts)} hold{exceptions}</li>"
@@ -119,51 +116,74 @@ def _tables(report: Report) -> str:
     """Those of all sections, and how they are to be read."""
     how = _markdown(report.how_to_read)
     parts = [
-        f"<details><summary>How to read the tables</summary>{how}</details>",
-        _table(report.overview),
+        _details("How to read the tables", how, opened=False),
+        _table(report.overview, "Accuracy in all settings"),
     ]
-    first = next((s for s in report.sections if s.words), None)
-    for s in report.sections:
-        opened = " open" if s is first or not s.words else ""
-        inside = _markdown(s.notes) + "".join(map(_table, s.tables))
-        title = f"<summary>{_inline(s.title)}</summary>"
-        parts.append(f"<details{opened}>{title}{inside}</details>")
+    for s in (*report.sections, *report.beside):
+        inside = _markdown(s.notes) + "".join(_tables_of(s))
+        # Of one setting all is open; of several, a list to choose from.
+        opened = len(report.sections) < 2 or s in report.beside
+        parts.append(_details(_inline(s.title), inside, opened))
     return "\n".join(parts)
 
 
-def _table(table: Table) -> str:
-    """A table that sorts and scrolls."""
-    body = "\n".join(_line("td", line) for line in table.lines)
+def _details(title: str, inside: str, opened: bool) -> str:
+    """A part that folds away, whose title is a heading."""
     return (
-        '<div class="scroll"><table class="sorts">\n'
-        f"<thead>\n{_line('th', table.head)}\n</thead>\n"
+        f"<details{' open' if opened else ''}><summary><h3>{title}</h3></summary>"
+        f"{inside}</details>"
+    )
+
+
+def _tables_of(section: Section) -> list[str]:
+    """Its tables; of several each is named after its first figure, too."""
+    several = len(section.tables) > 1
+    return [
+        _table(t, f"{section.title}: {t.head[1]}" if several else section.title)
+        for t in section.tables
+    ]
+
+
+def _table(table: Table, name: str) -> str:
+    """A table that sorts and scrolls, with a name for screen readers."""
+    body = "\n".join(_line(line, "row") for line in table.lines)
+    return (
+        f'<div class="scroll"><table class="sorts" aria-label="{html.escape(name)}">\n'
+        f"<thead>\n{_line(table.head, 'col')}\n</thead>\n"
         f"<tbody>\n{body}\n</tbody>\n</table></div>\n"
     )
 
 
-def _line(tag: str, cells: Sequence[str]) -> str:
-    inside = "\n".join(f"<{tag}>{_inline(cell)}</{tag}>" for cell in cells)
+def _line(cells: Sequence[str], scope: str) -> str:
+    """Headings ("col"), or cells after their heading ("row")."""
+    tags = ["th", *["th" if scope == "col" else "td"] * (len(cells) - 1)]
+    inside = "\n".join(
+        f"<{tag}{f' scope={scope}' if tag == 'th' else ''}>{_inline(cell)}</{tag}>"
+        for tag, cell in zip(tags, cells, strict=True)
+    )
     return f"<tr>\n{inside}\n</tr>"
 
 
 def _pictures(pictures: Mapping[str, Path], cells: Sequence[Cell]) -> str:
-    parts = [_picture(words, file) for words, file in pictures.items()]
-    for number, cell in enumerate(cells):
+    parts = [_picture(words, file, words) for words, file in pictures.items()]
+    for cell in cells:
         title = html.escape(f"{cell.name}: {cell.title}")
-        inside = "".join(_picture(words, f) for words, f in cell.pictures.items())
-        opened = " open" if number == 0 else ""
-        parts.append(f"<details{opened}><summary>{title}</summary>{inside}</details>")
+        inside = "".join(
+            _picture(words, file, f"{words}, {cell.name}")
+            for words, file in cell.pictures.items()
+        )
+        parts.append(_details(title, inside, opened=len(cells) < 2))
     return "\n".join(parts)
 
 
-def _picture(words: str, file: Path) -> str:
-    """A saved picture in a third of the bytes."""
+def _picture(words: str, file: Path, name: str) -> str:
+    """A saved picture in a third of the bytes, with a name."""
     with Image.open(file) as image:
         width, height = image.size
         source = _uri(encoded(image.convert("RGB"), quality=75))
-    words = html.escape(words)
+    words, name = html.escape(words), html.escape(name)
     return (
-        f'<figure><figcaption>{words}</figcaption><img src="{source}" alt="{words}" '
+        f'<figure><figcaption>{words}</figcaption><img src="{source}" alt="{name}" '
         f'width="{width}" height="{height}" loading="lazy"></figure>'
     )
 
@@ -180,7 +200,8 @@ def _settings(settings: Mapping[str, Any]) -> str:
         )
         heading = html.escape(name.capitalize())
         parts.append(
-            f'<h3>{heading}</h3><div class="scroll"><table>{lines}</table></div>'
+            f'<h3>{heading}</h3><div class="scroll"><table aria-label="{heading}">'
+            f"{lines}</table></div>"
         )
     return "\n".join(parts)
 

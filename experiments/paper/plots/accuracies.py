@@ -18,8 +18,8 @@ PROTOCOLS = {
     "blind": "blind (task not known)",
 }
 _SAME_IN_BOTH = ("original_abs", "original_rel")
-# Protocols differ in hue (Okabe and Ito), in lightness when printed grey, and by hatch.
-_COLOURS = {"": "#666666", "oracle": "#0072B2", "blind": "#D55E00"}
+# Protocols differ in hue, and by hatch when printed grey. Each is dark enough for text.
+COLORS = {"": "#666666", "oracle": "#0072B2", "blind": "#B34700"}
 _HATCHES = {"": "", "oracle": "", "blind": "////"}
 
 
@@ -139,7 +139,7 @@ def _accuracies(axes: Axes, lines: list[Line], rows: tables.Rows, title: str) ->
         axes.axvline(start, color="black", linewidth=1)
     for y, line in enumerate(lines):
         if line.protocol:
-            color = _COLOURS[line.protocol]
+            color = COLORS[line.protocol]
             axes.axhspan(y - 0.5, y + 0.5, color=color, alpha=0.08, linewidth=0)
         values = _values(rows, line)
         if values.size:
@@ -157,10 +157,11 @@ def _bar(axes: Axes, y: int, line: Line, start: float, values: np.ndarray) -> No
     mean = values.mean()
     gain, ours = mean - start, line.space == "merged"
     if math.isfinite(start):
+        color = COLORS[line.protocol]
         axes.barh(
-            y, gain, left=start, height=0.7, alpha=1.0 if ours else 0.5, linewidth=0,
-            color=_COLOURS[line.protocol], hatch=_HATCHES[line.protocol],
-            edgecolor="white",
+            y, gain, left=start, height=0.7, linewidth=0.8,
+            facecolor=(color, 1.0 if ours else 0.35),
+            edgecolor="white" if ours else color, hatch=_HATCHES[line.protocol],
         )  # fmt: skip
     axes.plot(
         values, np.full(values.size, y), "o", markersize=3, markeredgewidth=0.7,
@@ -199,4 +200,4 @@ def _name(axes: Axes, lines: list[Line]) -> None:
     for label, line in zip(axes.get_yticklabels(), lines, strict=True):
         label.set_fontweight("bold" if line.space in ("", "merged") else "normal")
         if line.protocol:
-            label.set_color(_COLOURS[line.protocol])
+            label.set_color(COLORS[line.protocol])

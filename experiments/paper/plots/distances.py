@@ -13,8 +13,8 @@ from experiments.plots.styles import look
 
 _MOST_ROWS = 600  # 180,000 pairs
 _NUM_BINS = 60
-# Hues of Okabe and Ito; when printed grey, a surface and a line.
-_SAME, _OTHER = "#E69F00", "#0072B2"
+# Hues of Okabe and Ito; when printed grey, a surface with an edge and a line.
+_SAME, EDGE, OTHER = "#E69F00", "#804600", "#0072B2"
 
 
 def distances_figure(
@@ -110,12 +110,14 @@ def _histograms(
 ) -> None:
     """Histograms of both kinds of pairs, where there are any."""
     if same.any():
-        axes.hist(
+        densities, *_ = axes.hist(
             distances[same], bins, density=True, label="two samples of one class",
             color=_SAME, alpha=0.8,
         )  # fmt: skip
+        edge = np.repeat(bins, 2)[1:-1], np.repeat(densities, 2)
+        axes.plot(*edge, color=EDGE, linewidth=0.8)
     if not same.all():
         axes.hist(
             distances[~same], bins, density=True, label="samples of two classes",
-            color=_OTHER, histtype="step", linewidth=1.4,
+            color=OTHER, histtype="step", linewidth=1.4,
         )  # fmt: skip

@@ -105,7 +105,7 @@ def test_lines_are_named_for_people_and_protocols_stand_apart():
         colors.append(patch.get_facecolor()[:3])
     assert hatches == [""] * 5 + ["////"] * 3
     assert colors[2:5] == [to_rgba("#0072B2")[:3]] * 3
-    assert colors[5:] == [to_rgba("#D55E00")[:3]] * 3
+    assert colors[5:] == [to_rgba("#B34700")[:3]] * 3
 
 
 def test_numbers_are_points_from_end_to_end_which_has_its_own_accuracy():

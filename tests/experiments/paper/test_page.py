@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -10,11 +11,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pages
 import pytest
+from color_vision import contrast
 from pages import NASTY, TITLES
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from experiments.paper import claims
+from experiments.paper import claims, tables
 from experiments.paper.page import document
 from experiments.paper.plots import figures
 from experiments.paper.plots.planes import planes
@@ -134,8 +136,6 @@ def test_its_tables_have_the_numbers_of_the_results(read):
 
 
 def test_it_has_every_table_of_the_markdown(read, written):
-    from experiments.paper import tables
-
     text = tables.table({"settings": pages.SETTINGS, "rows": pages.rows()})
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     lines = [line for line in lines if not line.startswith("| ---")]
@@ -151,10 +151,11 @@ def test_it_has_every_table_of_the_markdown(read, written):
 
 def test_its_summary_is_what_the_tables_say_and_which_facts_hold(written):
     text = written[2]
-    summary = text[text.index('<section id="summary">') : text.index('id="spaces"')]
-    for scenario, setting in TITLES:
-        assert f"<h3>{scenario}, {setting}: " in summary
-    assert summary.count("<p>With an oracle, which knows the charts that a sample") == 2
+    summary = text[text.index('<section id="summary"') : text.index('id="spaces"')]
+    for (scenario, setting), title in TITLES.items():
+        assert f"<th scope=row>{scenario} {setting}: {title}</th>" in summary
+    for said in ("With an oracle, the atlas is", "no promise of accuracy"):
+        assert summary.count(said) == 1
     facts = claims.check(pages.rows())
     for protocol in ("oracle", "blind"):
         mine = [fact for fact in facts if fact.protocol == protocol]
@@ -190,11 +191,104 @@ def test_names_from_data_are_text_and_never_markup(read, written):
 def test_markdown_with_an_image_a_link_or_html_stays_text(written, tmp_path):
     text = "![a](http://a/b.png) [c](http://d) <http://e> <img src=f>"
     table = Table([text], [[text]])
-    section = Section(text, [table], notes=text, words=text)
-    report = Report(text, text, text, table, [section])
+    section = Section(text, [table], notes=text)
+    report = Report(text, text, text, table, section, [section], [section])
     made = document.page(report, pages.SETTINGS, [], written[1], pages.dataset(), {})
     sources = [a.get("src", a.get("href")) for _, a in Read(made).elements]
     assert all(s is None or s.startswith(("data:", "#")) for s in sources)
+
+
+# What a screen reader, a keyboard and the dark make of it
+
+
+def named(read, tag):
+    return [attributes for name, attributes in read.elements if name == tag]
+
+
+def test_every_landmark_and_table_has_a_name_of_its_own(read):
+    ids = {a["id"] for _, a in read.elements if "id" in a}
+    for tag in ("nav", "form", "table"):
+        assert all(a["aria-label"] for a in named(read, tag))
+    for section in named(read, "section"):
+        assert section["aria-labelledby"] in ids
+    tables = [a["aria-label"] for a in named(read, "table")]
+    assert len(set(tables)) == len(tables) > 5
+    pictures = [a["alt"] for a in named(read, "img")]
+    assert len(set(pictures)) == len(pictures) == 3
+
+
+def test_headings_go_down_by_one_and_name_every_part_that_folds(read, written):
+    levels = [int(tag[1]) for tag, _ in read.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    assert written[2].count("<summary><h3>") == len(named(read, "details")) > 4
+
+
+def test_cells_have_headings_of_their_column_and_of_their_row(read):
+    scopes = [a.get("scope") for a in named(read, "th")]
+    assert set(scopes) == {"row", "col"}
+    lines = sum(len(table) - 1 for table in read.tables[:-3])  # the settings' have none
+    assert scopes.count("row") == lines + sum(map(len, read.tables[-3:]))
+
+
+def test_the_spaces_take_the_keyboard_and_say_how(read):
+    plots = [a for a in named(read, "div") if a.get("class") == "plot"]
+    assert [a["tabindex"] for a in plots] == ["0", "0"]
+    for plot in plots:
+        assert plot["role"] == "application"
+        assert plot["aria-labelledby"] == f"{plot['id']}-title"
+        assert plot["aria-describedby"] == "keys"
+    assert "the arrow keys go to the next sample" in read.text("keys")
+    assert "Escape" in read.text("keys")
+
+
+def test_of_several_settings_all_are_folded_and_of_one_it_is_open(read, written):
+    opened = ["open" in a for a in named(read, "details")]
+    assert opened == [False, False, False, True, False, False]  # the facts are open
+    rows = [row for row in pages.rows() if row["scenario"] == "A"]
+    report = tables.report({"settings": pages.SETTINGS, "rows": rows})
+    cells, data = written[1][:1], pages.dataset()
+    one = document.page(report, pages.SETTINGS, rows, cells, data, {})
+    assert ["open" in a for a in named(Read(one), "details")] == [False, *[True] * 3]
+
+
+def variables(style):
+    """The colors of the page by name, in the light, in the dark and on paper."""
+    blocks = re.findall(r":root \{([^}]*)\}", style)
+    each = [dict(re.findall(r"--(\w+): (#\w+)", block)) for block in blocks]
+    light, dark, paper = each
+    return {"light": light, "dark": light | dark, "paper": light | paper}
+
+
+def longer(color):
+    return color if len(color) == 7 else "#" + "".join(2 * c for c in color[1:])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "paper"])
+def test_text_and_edges_of_the_page_stand_out_in_the_light_and_in_the_dark(
+    read, scheme
+):
+    colors = {k: longer(v) for k, v in variables(read.text("style"))[scheme].items()}
+    for ground in ("ground", "band"):
+        for text in ("ink", "faint", "link", "alarm"):
+            assert contrast(colors[text], colors[ground]) >= 4.5, text
+        assert contrast(colors["edge"], colors[ground]) >= 3
+    grounds = {s: variables(read.text("style"))[s]["ground"] for s in ("light", "dark")}
+    assert grounds["light"] != grounds["dark"]
+
+
+def test_marks_on_the_page_stand_out_from_their_paper(data, read):
+    script = read.text("script")
+    white = re.search(r"\.plot, #legend \{ background: (#fff); \}", read.text("style"))
+    assert white
+    colors = {color for color, _ in data["looks"]}
+    colors |= set(re.findall(r'colour: "(#\w{6})"', script))
+    for end in ("FEW", "MANY"):
+        r, g, b = re.search(rf"{end} = \[(\d+), (\d+), (\d+)\]", script).groups()
+        colors.add(f"#{int(r):02x}{int(g):02x}{int(b):02x}")
+    assert len(colors) > 5
+    assert min(contrast(color, "#ffffff") for color in colors) >= 3
 
 
 # What it shows
@@ -242,7 +336,7 @@ def test_a_point_has_its_samples_name_class_and_image(data, read):
 
 # What is refused
 
-EMPTY = Report("x", "x", "x", Table(["x"], []), [])
+EMPTY = Report("x", "x", "x", Table(["x"], []), Section("x", []), [])
 
 
 @pytest.mark.parametrize(

@@ -107,10 +107,10 @@ def test_the_page_is_no_wider_than_the_window_and_plots_stack_where_it_is_narrow
 
 
 def test_a_table_sorts_by_numbers_both_ways_and_by_names(opened):
-    table = opened.locator("table.sorts").first
+    table = opened.locator("#tables table.sorts").first
 
     def column(number):
-        cells = table.locator(f"tbody tr td:nth-child({number})").all_inner_texts()
+        cells = table.locator(f"tbody tr > :nth-child({number})").all_inner_texts()
         return [cell if number == 1 else cell.split(" ")[0] for cell in cells]
 
     before = column(2)
@@ -254,3 +254,32 @@ def test_protocol_and_projection_choose_what_is_drawn_and_shared_axes_are_alike(
     assert limits("left") == limits("right")
     choose(opened, cell="1")
     assert opened.locator("#colouring option").count() == 5  # one chart fewer
+
+
+def test_by_keyboard_alone_a_sample_is_found_a_name_hidden_and_a_table_sorted(opened):
+    keys = opened.keyboard
+    opened.locator("#left").focus()
+    keys.press("Home")
+    first = facts(opened)["sample"]
+    x = "document.getElementById('left').data.at(-1).x[0]"
+    before = opened.evaluate(x)
+    keys.press("ArrowRight")
+    assert facts(opened)["sample"] != first
+    assert opened.evaluate(x) > before
+    keys.press("Escape")
+    assert facts(opened) == {"sample": "none is pointed at"}
+    button = opened.locator("#legend button").first
+    button.focus()
+    for pressed in ("false", "true"):
+        keys.press("Space")
+        assert button.get_attribute("aria-pressed") == pressed
+        assert button.evaluate("b => b === document.activeElement")
+    opened.locator("#hide-all").focus()
+    keys.press("Enter")
+    states = opened.locator("#legend button[aria-pressed=true]")
+    assert states.count() == 0
+    heading = opened.locator("#tables thead").first.locator("th")
+    heading.first.locator("button").focus()
+    keys.press("ArrowRight")
+    keys.press("Enter")
+    assert heading.nth(1).get_attribute("aria-sort") == "descending"

@@ -296,10 +296,12 @@ def test_the_table_has_oracle_and_blind_side_by_side(finished):
     folder, _ = finished
     text = (folder / "table.md").read_text()
     assert text.startswith("# jatlas on tiny")
-    _, *sections, facts = text.split("\n## ")
+    _, summary, *sections, facts = text.split("\n## ")
+    assert summary.startswith("Summary\n")
     assert facts.startswith("Direction facts\n")
     assert len(sections) == 2
-    assert all("*In words:*" in section for section in sections)
+    lines = [line for line in summary.splitlines() if line.startswith("| ")]
+    assert [line.split(": ")[0] for line in lines[2:]] == ["| A S4_N2", "| C T2"]
     for section in sections:
         setting = re.match(r"[AC], (\w+): ", section)[1]
         header, line = (

@@ -48,13 +48,22 @@ def some_rows(seeds=(0, 1)):
     ]
 
 
+def in_summary(text):
+    """The gaps of the first setting, by the heads of the columns."""
+    summary = text.split("\n## ")[1]
+    assert summary.startswith("Summary\n")
+    lines = [line for line in summary.splitlines() if line.startswith("| ")]
+    head, _, first, *_ = [line.strip("| ").split(" | ") for line in lines]
+    return dict(zip(head, first, strict=True))
+
+
 def cells(text, space):
     line = next(line for line in text.splitlines() if f"`{space}` |" in line)
     return [cell.strip() for cell in line.split("|")[2:-1]]
 
 
 def test_cells_are_mean_and_deviation_oracle_and_blind_side_by_side():
-    text = table(some_rows()).split("\n## ")[1]
+    text = table(some_rows()).split("\n## ")[2]
     assert cells(text, "original_abs") == ["0.805 ± 0.007"] * 2
     assert cells(text, "merged") == ["0.900 ± 0.000", "0.700 ± 0.000"]
     assert cells(text, "mean_abs") == ["n/a", "0.755 ± 0.007"]
@@ -66,23 +75,57 @@ def test_one_seed_has_no_deviation():
     assert cells(text, "merged") == ["0.900", "0.700"]
 
 
-def test_the_words_are_the_differences_seed_by_seed():
-    text = table(some_rows())
-    assert "atlas is 9.5 ± 0.7 points above the end-to-end space" in text
-    assert "end-to-end space is 12.0 ± 0.0 points above where it was" in text
-    assert "and the atlas 2.5 ± 0.7 points below that" in text
-    assert "(`blind`), the atlas is 10.5 ± 0.7 points below end-to-end" in text
-    assert "5.5 ± 0.7 points below the mean of the embeddings" in text
-    assert "4.5 ± 0.7 points above their concatenation" in text
+def test_the_summary_is_the_differences_seed_by_seed():
+    assert in_summary(table(some_rows())) == {
+        "setting": "A S4_N2: 4 classes shared, 2 novel a task",
+        "atlas less end-to-end, oracle": "+9.5 ± 0.7",
+        "task known less end-to-end, oracle": "+12.0 ± 0.0",
+        "atlas less task known, oracle": "\u22122.5 ± 0.7",
+        "atlas less end-to-end, blind": "\u221210.5 ± 0.7",
+        "atlas less mean of embeddings, blind": "\u22125.5 ± 0.7",
+        "atlas less concatenation, blind": "+4.5 ± 0.7",
+    }
+
+
+def test_the_summary_says_each_thing_once_for_all_settings():
+    three = ["S4_N2", "S3_N2", "S2_N2"]
+    rows = [row | {"setting": name} for name in three for row in some_rows()]
+    for row in rows:
+        if row["setting"] == "S2_N2" and row["protocol"] == "oracle":
+            row["value"] -= 0.15 * (row["space"] == "merged")
+    scored = [row | {"metric": "scored_rows", "value": 200.0} for row in rows]
+    text = table(rows + scored, settings=three)
+    summary = text.split("\n## ")[1]
+    assert sum(line.startswith("| A S") for line in summary.splitlines()) == 3
+    for said in (
+        "With an oracle, the atlas is in 2 of 3 settings above end-to-end.",
+        "Given only the task, without merging, end-to-end is in 3 of 3 settings above",
+        "The atlas is in 0 of 3 settings above end-to-end with the task known.",
+        "Without an oracle, the atlas is in 0 of 3 settings above end-to-end, in 0 of "
+        "3 settings above the mean of the embeddings and in 3 of 3 settings above "
+        "their concatenation.",
+        "standard error",
+        "no promise of accuracy",
+    ):
+        assert summary.count(said) == text.count(said) == 1
 
 
 def test_where_the_atlas_gains_the_words_say_that_not_all_of_it_is_the_merge_s():
-    text = table(some_rows())
     assert (
-        "points above the end-to-end space. The gain is not from merging alone: given "
-        "only the task, without merging, the end-to-end space is 12.0 ± 0.0 points "
-        "above"
-    ) in text
+        "With an oracle, the atlas is above end-to-end.\n- The gain is not from "
+        "merging alone. Given only the task, without merging, end-to-end is above "
+        "where it was."
+    ) in table(some_rows())
+
+
+def test_where_the_task_alone_gains_nothing_the_gain_is_not_said_to_be_its():
+    rows = some_rows()
+    for row in rows:
+        if row["space"] == "original_abs_task":
+            row["value"] -= 0.2
+    text = table(rows)
+    assert "end-to-end is not above where it was." in text
+    assert "not from merging alone" not in text
 
 
 def test_where_the_atlas_gains_nothing_the_words_speak_of_no_gain():
@@ -91,11 +134,13 @@ def test_where_the_atlas_gains_nothing_the_words_speak_of_no_gain():
         if row["space"] == "merged":
             row["value"] -= 0.15
     text = table(rows)
+    gaps = in_summary(text)
+    assert gaps["atlas less end-to-end, oracle"] == "\u22125.5 ± 0.7"
+    assert gaps["task known less end-to-end, oracle"] == "+12.0 ± 0.0"
+    assert gaps["atlas less task known, oracle"] == "\u221217.5 ± 0.7"
     assert (
-        "the atlas is 5.5 ± 0.7 points below the end-to-end space. Given only the "
-        "task, without merging, the end-to-end space is 12.0 ± 0.0 points above "
-        "where it was, and the atlas 17.5 ± 0.7 points below that."
-    ) in text
+        "With an oracle, the atlas is not above end-to-end.\n- Given only the" in text
+    )
     assert "not from merging alone" not in text
 
 
@@ -117,7 +162,7 @@ def test_the_words_say_which_gaps_are_chance(seeds, error):
 def test_where_the_number_of_rows_is_not_known_nothing_is_said_of_chance():
     text = table(some_rows())
     assert "standard error" not in text
-    assert "their concatenation. What the table does not show" in text
+    assert "their concatenation.\n- The tables do not show other data" in text
 
 
 def test_first_of_all_are_the_accuracies_of_all_settings_that_were_run():
@@ -147,25 +192,27 @@ def test_what_is_no_number_is_said_to_be_none():
             row["value"] = None
     text = table(rows)
     assert cells(text, "concat_abs") == ["n/a", "nan"]
-    assert "not comparable with their concatenation" in text
+    assert in_summary(text)["atlas less concatenation, blind"] == "n/a"
+    assert "their concatenation" not in text
 
 
 def test_what_the_other_control_says_is_said_where_it_was_measured():
-    assert "If it learns" not in table(some_rows())
+    assert "atlas less task learned" not in table(some_rows())
     other = [
         row | {"space": "original_abs_task_embedding", "value": 0.97}
         for row in some_rows()
         if row["space"] == "merged" and row["protocol"] == "oracle"
     ]
     text = table(some_rows() + other)
-    assert "learns what the tasks are, the atlas is 7.0 ± 0.0 points below it." in text
+    assert in_summary(text)["atlas less task learned, oracle"] == "\u22127.0 ± 0.0"
 
 
 def test_charts_of_unequal_dimensions_have_no_mean_to_be_compared_with():
     rows = [row for row in some_rows() if row["space"] != "mean_abs"]
     text = table(rows)
-    assert "not comparable with the mean of the embeddings" in text
-    assert "`mean_abs`" not in text.split("\n## ")[1]
+    assert "atlas less mean of embeddings, blind" not in in_summary(text)
+    assert "the mean of the embeddings" not in text
+    assert "`mean_abs`" not in text.split("\n## ")[2]
 
 
 def test_the_published_figures_and_the_direction_facts_stand_at_the_end():

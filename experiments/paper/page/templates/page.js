@@ -39,6 +39,17 @@ for (const table of document.querySelectorAll("table.sorts")) {
     button.type = "button";
     heading.replaceChildren(button);
     button.addEventListener("click", () => sort(table, column, heading));
+    button.tabIndex = column ? -1 : 0;  // one stop a table, whatever its width
+  });
+  table.tHead.addEventListener("keydown", (event) => {
+    const buttons = [...table.tHead.querySelectorAll("button")], last = buttons.length - 1;
+    const now = buttons.indexOf(event.target);
+    const to = { ArrowLeft: Math.max(0, now - 1), ArrowRight: Math.min(last, now + 1), Home: 0, End: last }[event.key];
+    if (now < 0 || to === undefined) return;
+    event.preventDefault();
+    buttons[now].tabIndex = -1;
+    buttons[to].tabIndex = 0;
+    buttons[to].focus();
   });
 }
 
@@ -51,14 +62,13 @@ const GLYPHS = {
   "circle": "\u25cf", "square": "\u25a0", "triangle-up": "\u25b2", "diamond": "\u25c6",
   "triangle-down": "\u25bc", "cross": "\u271a", "x": "\u2716", "triangle-left": "\u25c0",
   "triangle-right": "\u25b6", "pentagon": "\u2b1f", "star": "\u2605",
-  "circle-open": "\u25cb", "square-open": "\u25a1", "triangle-up-open": "\u25b3",
-  "diamond-open": "\u25c7", "triangle-down-open": "\u25bd", "cross-open": "\u271a",
-  "x-open": "\u2716", "triangle-left-open": "\u25c1", "triangle-right-open": "\u25b7",
-  "pentagon-open": "\u2b20", "star-open": "\u2606",
 };
-// As cividis, from few to many: lightness alone tells them apart.
-const FEW = [0, 34, 78], MANY = [232, 206, 60];
-let hidden = new Set();
+// As cividis, from few to many: lightness alone tells them apart, and from white.
+const FEW = [0, 34, 78], MANY = [160, 137, 40];
+const ZOOMS = { "+": 0.8, "=": 0.8, "-": 1.25, "0": null };
+const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+const touched = matchMedia("(pointer: coarse)").matches;  // there a drag scrolls the page
+let hidden = new Set(), pointed = null;
 
 const chosen = () => data.cells[Number(at("cell").value)];
 const charts = (presence) => [...presence].flatMap((p, m) => (p === "1" ? [m + 1] : []));
@@ -97,7 +107,7 @@ function categories(cell) {
   }
   const m = Number(by.split(" ")[1]);
   return [
-    [{ name: `not in chart ${m + 1}'s task`, colour: "#9a9a9a", symbol: "circle-open" },
+    [{ name: `not in chart ${m + 1}'s task`, colour: "#767676", symbol: "circle-open" },
      { name: `in chart ${m + 1}'s task`, colour: "#0072B2", symbol: "diamond" }],
     cell.presence.map((p) => Number(p[m])),
   ];
@@ -113,6 +123,11 @@ function range(planes, axis) {
 function spaces() { return { left: ORIGINAL, right: at("protocol").value }; }
 
 function draw() {
+  paint();
+  legend(...categories(chosen()));
+}
+
+function paint() {
   const cell = chosen(), projection = at("projection").value, shown = spaces();
   const [kinds, of] = categories(cell);
   const planes = cell.planes[projection];
@@ -137,20 +152,20 @@ function draw() {
       zeroline: false, showgrid: false, fixedrange: false,
     });
     Plotly.react(side, traces, {
-      showlegend: false, hovermode: "closest", hoverdistance: 12, dragmode: "pan",
+      showlegend: false, hovermode: "closest", hoverdistance: 12, dragmode: touched ? false : "pan",
       margin: { l: 30, r: 6, t: 6, b: 30 }, font: { family: "system-ui, sans-serif" },
       xaxis: axis(plane.axes[0], range(same, "x")), yaxis: axis(plane.axes[1], range(same, "y")),
     }, { responsive: true, displaylogo: false, displayModeBar: false });
     at(`${side}-title`).textContent = data.spaces[shown[side]];
   }
-  legend(kinds, of);
   describe(null);
 }
 
 function legend(kinds, of) {
   at("legend").replaceChildren(...kinds.map((kind, k) => {
-    const button = make("button"), glyph = make("i", GLYPHS[kind.symbol]);
+    const button = make("button"), glyph = make("i", GLYPHS[kind.symbol.replace("-open", "")]);
     glyph.style.color = kind.colour;
+    glyph.classList.toggle("open", kind.symbol.endsWith("-open"));
     glyph.setAttribute("aria-hidden", "true");
     button.type = "button";
     button.append(glyph, kind.name);
@@ -158,14 +173,66 @@ function legend(kinds, of) {
     button.setAttribute("aria-pressed", String(!hidden.has(k)));
     button.addEventListener("click", () => {
       if (!hidden.delete(k)) hidden.add(k);
-      draw();
+      button.setAttribute("aria-pressed", String(!hidden.has(k)));  // it keeps the focus
+      paint();
     });
     return button;
   }));
 }
 
+function show(all) {
+  const buttons = [...at("legend").children];
+  hidden = new Set(all ? [] : buttons.keys());
+  for (const button of buttons) button.setAttribute("aria-pressed", String(all));
+  paint();
+}
+
+// By keyboard: from sample to sample, and closer.
+
+function press(event, side) {
+  const { key } = event;
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (key in ZOOMS) zoom(side, ZOOMS[key]);
+  else if (key === "Escape") describe(null);
+  else if (key === "Home" || key in WAYS) step(side, WAYS[key]);
+  else return;
+  event.preventDefault();
+}
+
+function zoom(side, by) {
+  const axes = {}, { xaxis, yaxis } = at(side)._fullLayout;
+  const plane = chosen().planes[at("projection").value][spaces()[side]];
+  for (const [name, axis, values] of [["xaxis", xaxis, plane.x], ["yaxis", yaxis, plane.y]]) {
+    const [low, high] = axis.range;
+    const middle = pointed === null ? (low + high) / 2 : values[pointed];
+    const half = (by * (high - low)) / 2;
+    axes[`${name}.range`] = [middle - half, middle + half];
+  }
+  if (by === null) paint();
+  else Plotly.relayout(side, axes);
+}
+
+// The nearest shown sample that way; the first one where none is pointed at.
+function step(side, way) {
+  const { xaxis, yaxis } = at(side)._fullLayout;
+  const shown = at(side).data.slice(0, -1).filter((trace) => trace.visible !== false);
+  const points = shown.flatMap((t) => t.customdata.map((k, i) => [k, xaxis.l2p(t.x[i]), -yaxis.l2p(t.y[i])]));
+  if (!points.length) return;
+  const from = way && points.find(([k]) => k === pointed);
+  if (!from) { describe(Math.min(...points.map(([k]) => k))); return; }
+  let nearest = null, least = Infinity;
+  for (const [k, x, y] of points) {
+    const [dx, dy] = [x - from[1], y - from[2]];
+    const along = dx * way[0] + dy * way[1], beside = Math.abs(dx * way[1] - dy * way[0]);
+    const far = along + 2 * beside;
+    if (along > 0 && beside <= 2 * along && far < least) [nearest, least] = [k, far];
+  }
+  if (nearest !== null) describe(nearest);
+}
+
 // What is pointed at: marked in both spaces, and described.
 function describe(point) {
+  pointed = point;
   const cell = chosen(), projection = at("projection").value, shown = spaces();
   for (const side of SIDES) {
     const plane = cell.planes[projection][shown[side]], plot = at(side);
@@ -177,6 +244,7 @@ function describe(point) {
   if (point === null) {
     at("facts").replaceChildren(make("dt", "sample"), make("dd", "none is pointed at"));
     box.style.backgroundImage = "none";
+    box.removeAttribute("role");
     box.removeAttribute("aria-label");
     return;
   }
@@ -189,6 +257,7 @@ function describe(point) {
   box.style.backgroundImage = `url(${at("sheet").textContent})`;
   box.style.backgroundSize = `${columns * width * scale}px auto`;
   box.style.backgroundPosition = `${-column * width * scale}px ${-row * height * scale}px`;
+  box.setAttribute("role", "img");
   box.setAttribute("aria-label", `image of ${data.ids[sample]}`);
   const facts = [["sample", data.ids[sample]], ["class", data.classes[label]]];
   if (data.superclasses.length) facts.push(["superclass", data.superclasses[data.groups[label]]]);
@@ -213,15 +282,19 @@ async function start() {
   document.head.append(script);
   draw();
   for (const side of SIDES) {
+    at(side).firstElementChild.setAttribute("aria-hidden", "true");
     const point = (event) => { if (event.points[0].customdata !== undefined) describe(event.points[0].customdata); };
     at(side).on("plotly_hover", point);
     at(side).on("plotly_click", point);
+    at(side).addEventListener("keydown", (event) => press(event, side));
   }
   at("controls").addEventListener("change", (event) => {
     if (event.target.id === "cell") colourings();
     if (event.target.id === "cell" || event.target.id === "colouring") hidden = new Set();
     draw();
   });
+  at("show-all").addEventListener("click", () => show(true));
+  at("hide-all").addEventListener("click", () => show(false));
   document.documentElement.dataset.ready = "yes";
 }
 
