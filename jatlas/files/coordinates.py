@@ -31,13 +31,11 @@ class Taken(NamedTuple):
 
     Attributes:
         rows: (n, D), those that were wanted.
-        zeros: how many of all rows are zero.
         constant: whether all rows, two at least, are the same.
         hidden: how many features vary, by less than float32 holds beside their size.
     """
 
     rows: Float[np.ndarray, "n D"]
-    zeros: int
     constant: bool
     hidden: int
 
@@ -119,7 +117,7 @@ def take_rows(
 ) -> Taken:
     """Some rows of a file, all of which are looked at."""
     taken = np.empty((rows.size, source.rows.shape[1]), dtype)
-    zeros, constant, first = 0, source.ids.size > 1, None
+    constant, first = source.ids.size > 1, None
     wide = source.rows.dtype == np.float64
     reach = Reach.empty(source.rows.shape[1])
     order = np.argsort(rows, kind="stable")
@@ -129,11 +127,10 @@ def take_rows(
         ]
         taken[here] = x[rows[here] - start]
         first = x[:1].copy() if first is None else first
-        zeros += int(np.sum(~x.any(axis=1)))
         constant = constant and bool((x == first).all())
         reach = reach.with_rows(x) if wide else reach
         advance(len(x))
-    return Taken(taken, zeros, constant, reach.hidden())
+    return Taken(taken, constant, reach.hidden())
 
 
 def similar_to_anchors(

@@ -59,10 +59,9 @@ def merge_files(
             `fit_procrustes` from the same samples; or "auto", whichever finds
             held-out linked samples best, plain, centered or whitened, by their mean
             reciprocal rank; relative if fewer than 100 samples are linked.
-        anchors: "shared:256" for so many, drawn among the samples that every file has
-            and that are zero in none, which None means too;
-            or a file of ids, .txt (one a line) or .npy. Consensus coordinates take
-            none.
+        anchors: "shared:256" for so many, drawn among the samples that every file has,
+            which None means too; or a file of ids, .txt (one a line) or .npy. Consensus
+            coordinates take none.
         similarity: the name of one of `relativize`.
         center: whether each chart's mean is taken off first (`fit_center`, fitted on
             the same rows).

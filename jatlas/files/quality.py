@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jatlas._src import border
-from jatlas.files.formats.sources import LEAVE_OUT, Source
+from jatlas.files.formats.sources import Source
 
 # How far an embedding of an anchor may be from the recipe's: what float16 rounds.
 SAME = 1e-2
@@ -124,17 +124,9 @@ def differing(x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n D"]) -> np.nd
     return np.asarray(apart > SAME * np.linalg.norm(y, axis=1))
 
 
-def flat(
-    source: Source, zeros: int, constant: bool, hidden: int, dropped: int = 0
-) -> list[str]:
+def flat(source: Source, constant: bool, hidden: int, dropped: int = 0) -> list[str]:
     """Warnings for a chart whose rows hardly differ between samples."""
     texts = []
-    if zeros:
-        texts.append(
-            f"{source.path}: {zeros} of its {source.ids.size} rows are zero: of "
-            "cosine 0 to every anchor, they pull the means of these samples towards 0. "
-            f"If the encoder failed: {LEAVE_OUT}"
-        )
     if constant:
         texts.append(
             f"{source.path}: all of its rows are the same, so that it tells no samples "

@@ -123,7 +123,8 @@ def read_embeddings(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the ids and the embeddings in a file.
 
-    Nothing in a file is ever run.
+    Nothing in a file is ever run. Rows that are zero are given too, where what merges,
+    compares or translates files refuses them.
 
     ============== ==================================================================
     .npz           arrays by name; never a pickle

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from jatlas._src.ids import few, find
 from jatlas.files.formats import names
 from jatlas.files.formats.array_files import read_ids
 from jatlas.files.formats.faults import faults_of
 from jatlas.files.formats.places import Place, chart_name, last_name
-from jatlas.files.formats.sources import LEAVE_OUT, Source, batches, say_notes, union_of
+from jatlas.files.formats.sources import Source, say_notes, union_of
 from jatlas.files.readers import OPENERS
 from jatlas.files.reports import Say, table
 from jatlas.merging.anchors import choose_anchors
@@ -90,57 +90,6 @@ def with_anchors(
         ValueError: if the file of their ids cannot be had, or a chart lacks one.
     """
     return survey._replace(anchors=_anchors(survey, spec, id_type, seed))
-
-
-def redrawn(
-    survey: Survey,
-    spec: str,
-    anchors: Sequence[Float[np.ndarray, "A _"]],
-    *,
-    seed: int,
-    batch_size: int,
-    say: Say,
-) -> Survey:
-    """The survey, with new anchors for drawn ones that are zero.
-
-    Args:
-        survey: of the files.
-        spec: "shared:256", or a file of ids.
-        anchors: M arrays (A, D_m), the charts' embeddings of the survey's anchors.
-        seed: of the draw.
-        batch_size: rows that are read at once.
-        say: called with lines about what was done.
-
-    Raises:
-        ValueError: if too few samples are zero nowhere.
-    """
-    zero = np.any([~x.any(axis=1) for x in anchors], axis=0)
-    if not zero.any():
-        return survey
-    if not spec.startswith("shared:"):
-        say(
-            f"warning: {zero.sum()} anchors are zero in a chart, and tell nothing of "
-            f"its samples: {few(survey.ids[survey.anchors[zero]])}. List "
-            "others as anchors."
-        )
-        return survey
-    pool = np.asarray(survey.presence.all(axis=0))
-    left = pool & ~_zero_in_some(survey, batch_size)
-    say(
-        f"warning: {pool.sum() - left.sum()} samples that every file has are zero in "
-        "one, and would tell nothing as anchors: the anchors are drawn among the "
-        f"{left.sum()} others. If the encoder failed there: {LEAVE_OUT}"
-    )
-    return survey._replace(anchors=_drawn(seed, left, spec))
-
-
-def _zero_in_some(survey: Survey, batch_size: int) -> Bool[np.ndarray, " N"]:
-    """The samples that are zero in a file that has them."""
-    zero = np.zeros(survey.ids.size, bool)
-    for source, place in zip(survey.sources, survey.places, strict=True):
-        for start, x in batches(source, batch_size):
-            zero[place[start : start + len(x)]] |= ~x.any(axis=1)
-    return zero
 
 
 def _drawn(seed: int, pool: Bool[np.ndarray, " N"], spec: str) -> np.ndarray:

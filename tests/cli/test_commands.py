@@ -631,11 +631,9 @@ def test_thin_overlap_is_warned_of(tmp_path):
     assert "no held-out score: fewer than 100 samples" in score
 
 
-@pytest.mark.parametrize("constant", [False, True])
-def test_rows_that_are_zero_or_all_the_same_are_warned_of(tmp_path, constant):
-    flat, x = tmp_path / "flat.npz", np.ones((5, 2))
-    x[1:3] = 1 if constant else 0
-    np.savez(flat, id=NUMBERS, x=x)
+def test_rows_that_are_all_the_same_are_warned_of(tmp_path):
+    flat = tmp_path / "flat.npz"
+    np.savez(flat, id=NUMBERS, x=np.ones((5, 2)))
     merged, added, projected = [], [], []
     few = {"anchors": "shared:2", "batch_size": BATCH}
     both = merge_files(
@@ -646,14 +644,12 @@ def test_rows_that_are_zero_or_all_the_same_are_warned_of(tmp_path, constant):
     more = {"batch_size": BATCH, "say": projected.append}
     project_file(both.recipe, flat, chart="flat", **more)
     for texts in (merged, added, projected):
-        text = " ".join(texts)
-        assert (f"{flat}: 2 of its 5 rows are zero" in text) is not constant
-        assert (f"{flat}: all of its rows are the same" in text) is constant
+        assert f"{flat}: all of its rows are the same" in " ".join(texts)
 
 
 def test_why_a_measure_is_nan_is_said(tmp_path, capsys):
     files = npz(tmp_path / "p.npz", NUMBERS), tmp_path / "flat.npz"
-    np.savez(files[1], id=NUMBERS, x=np.zeros((5, 2)))
+    np.savez(files[1], id=NUMBERS, x=np.ones((5, 2)))
     few = "--measures", "cka-linear", "--permutations", 3
     code, text, _ = run(capsys, "compare", *files, *few)
     why = f"cka-linear: nan, for all compared rows of {files[1]} are the same."

@@ -112,6 +112,14 @@ def test_what_a_worker_refuses_is_said_in_a_line(
         capsys, tmp_path, more, r"large\.npz: the inner similarities of row \d+ are"
     )
 
+    zero = np.random.default_rng(0).normal(size=(60, 5))
+    zero[7] = 0
+    np.savez(tmp_path / "zero.npz", id=[f"s{n:02d}" for n in range(60)], x=zero)
+    pair = [*command([files[0], tmp_path / "zero.npz"]), *to, address]
+    pair.remove("--drop-invalid")
+    rows = r"zero\.npz: only zeros in row 7; rows \[7\], ids \['s07'\]\. .*--drop-inv"
+    refused(capsys, tmp_path, pair, rows)
+
     def stopped(*_):
         raise KeyboardInterrupt
 

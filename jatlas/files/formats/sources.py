@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import DTypeLike
 
 from jatlas._src.ids import few, union
@@ -17,6 +17,9 @@ LEAVE_OUT = (
     "Leave them out (Reading(drop_invalid=True), --drop-invalid): the samples are then "
     "absent."
 )
+
+# Rows of which the sum of squares is no larger can be zero in float32.
+_TINY = 1e-60
 
 
 class Source(NamedTuple):
@@ -83,7 +86,8 @@ def without_invalid(source: Source) -> Source:
     """The source without rows that are not finite, or are zero."""
     kept = np.ones(source.ids.size, bool)
     for start, x in _numbers(source, AT_ONCE):
-        kept[start : start + len(x)] = np.isfinite(x).all(axis=1) & x.any(axis=1)
+        infinite, zero = _invalid(x)
+        kept[start + infinite] = kept[start + zero] = False
     if kept.all():
         return source
     rows = source.rows
@@ -150,7 +154,8 @@ def batches(
     in the range of float32 anyway. The next two are read meanwhile.
 
     Raises:
-        ValueError: if there is NaN or infinity in a row, or the file is damaged.
+        ValueError: if there is NaN or infinity in a row, a row is zero, or the file is
+            damaged.
     """
     checked = _checked(source, size, dtype)
     yield from ahead(checked) if source.ids.size > size else checked
@@ -159,10 +164,27 @@ def batches(
 def _checked(
     source: Source, size: int, dtype: DTypeLike
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The batches, as they are read; ValueError unless they are finite."""
+    """The batches, as they are read; ValueError for an invalid row."""
     for start, x in _numbers(source, size, dtype):
-        check_finite(source, start, x)
+        infinite, zero = _invalid(x)
+        if infinite.size or zero.size:
+            _refuse(source, start, infinite, zero)
         yield start, x
+
+
+def _invalid(
+    x: Float[np.ndarray, "n D"],
+) -> tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]:
+    """The rows that are not finite, and those that are zero.
+
+    Zero in float32. One sum of squares tells which rows must be looked at number by
+    number.
+    """
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        squares = np.einsum("nd,nd->n", x, x)
+    some = np.flatnonzero(~((squares > _TINY) & (squares < np.inf)))
+    rows = x[some].astype(np.float32, copy=False)
+    return some[~np.isfinite(rows).all(axis=1)], some[~rows.any(axis=1)]
 
 
 def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
@@ -170,17 +192,28 @@ def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
 
     The first row has the number `start`.
     """
-    bad = start + np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if bad.size:
-        places = [source.place_of(row) for row in bad[:10].tolist()]
-        path, first = places[0]
-        numbers = [number for part, number in places if part == path]
-        with faults_of(path):
-            raise ValueError(
-                f"NaN, infinity or more than float32 holds in row {first}; rows "
-                f"{numbers}, ids {few(source.ids[bad[: len(numbers)]])}. "
-                f"{LEAVE_OUT}"
-            )
+    infinite = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if infinite.size:
+        _refuse(source, start, infinite, infinite[:0])
+
+
+def _refuse(
+    source: Source,
+    start: int,
+    infinite: Int[np.ndarray, " _"],
+    zero: Int[np.ndarray, " _"],
+) -> None:
+    """Raise ValueError that names the first rows that are not valid."""
+    what = "NaN, infinity or more than float32 holds" if infinite.size else "only zeros"
+    bad = start + (infinite if infinite.size else zero)
+    places = [source.place_of(row) for row in bad[:10].tolist()]
+    path, first = places[0]
+    numbers = [number for part, number in places if part == path]
+    with faults_of(path):
+        raise ValueError(
+            f"{what} in row {first}; rows {numbers}, ids "
+            f"{few(source.ids[bad[: len(numbers)]])}. {LEAVE_OUT}"
+        )
 
 
 def few_common(first: Source, second: Source, shared: int, needed: str) -> str:

@@ -28,7 +28,7 @@ from jatlas.files.maps import ConsensusMaps
 from jatlas.files.overlap import behind
 from jatlas.files.quality import same_encoder
 from jatlas.files.recipe import Recipe
-from jatlas.files.reports import Advance, Say
+from jatlas.files.reports import Advance
 from jatlas.files.survey import Survey
 
 # Rounds over the charts in which their rotations settle.
@@ -42,7 +42,6 @@ def fit(
     num_features: int | None,
     batch_size: int,
     advance: Advance,
-    say: Say,
 ) -> ConsensusMaps:
     """Fit consensus maps from all samples that link files.
 
@@ -55,9 +54,7 @@ def fit(
     check_joined(samples)
     links = linked.linked_samples(samples.presence)
     charts = [
-        linked_rows(
-            source, place, links, batch_size, advance, say, len(samples.sources)
-        )
+        linked_rows(source, place, links, batch_size, advance, len(samples.sources))
         for source, place in zip(samples.sources, samples.places, strict=True)
     ]
     _check_encoders(samples, charts)

@@ -36,7 +36,7 @@ def fitted_recipe(
         power = 1.0 if kind.power is None else float(kind.power)
         if kind.coordinates == PROCRUSTES:
             ridge, power = None, 0.0
-        options = (ridge, power, kind.features, batch_size, advance, say)
+        options = (ridge, power, kind.features, batch_size, advance)
         fields = {"charts": samples.charts, "versions": _versions()}
         return recipe_of(fit(samples, *options), **fields)
     charts: list[Fitted] = []

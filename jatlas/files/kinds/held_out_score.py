@@ -45,7 +45,7 @@ class Sample(NamedTuple):
         stored: M dtypes, those of the files.
         folds: of the linked samples.
         anchors: (n,), those that a file lists, or those that anchors may be drawn
-            among: that all charts have and that are zero in none.
+            among: that all charts have.
         num_anchors: how many are drawn at most.
         seed: of this draw.
         looks: M, of `rows_to_fit`, read at the same time.
@@ -136,7 +136,7 @@ def draw_sample(
         x[mine] = taken.rows[: wanted.size]
         rows.append(x)
         looks.append(taken._replace(rows=taken.rows[wanted.size :].copy()))
-    pool = presence.all(axis=0) & np.all([x.any(axis=1) for x in rows], axis=0)
+    pool = np.asarray(presence.all(axis=0))
     if num_anchors is None:
         pool = np.isin(chosen, listed)
     return Sample(

@@ -75,7 +75,7 @@ def joined_consensus(
             f"coordinates (more are better). {_KNOWN}"
         )
     of_atlas = np.arange(place.max() + 1) < atlas.ids.size
-    rows = linked_rows(source, place, of_atlas, batch_size, advance, say)
+    rows = linked_rows(source, place, of_atlas, batch_size, advance)
     for m in range(len(recipe.anchors)):
         ids, embeddings = recipe.known_samples(m)
         where = find(atlas.ids, ids)

@@ -12,9 +12,9 @@ from numpy.typing import DTypeLike
 
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.rows import release
-from jatlas.files.formats.sources import LEAVE_OUT, Source, batches
+from jatlas.files.formats.sources import Source, batches
 from jatlas.files.formats.whole import named
-from jatlas.files.reports import Advance, Say
+from jatlas.files.reports import Advance
 
 # Of all charts' linked rows so many bytes are held in memory; more lie in temporary
 # files, of which as many are mapped at once.
@@ -71,7 +71,6 @@ def linked_rows(
     of_samples: Bool[np.ndarray, " N"],
     batch_size: int,
     advance: Advance,
-    say: Say,
     num_charts: int = 1,
 ) -> LinkedRows:
     """Read a file's rows of some samples, looking at all of them.
@@ -82,17 +81,15 @@ def linked_rows(
         of_samples: (N,), the samples that are wanted.
         batch_size: rows that are read at once.
         advance: gets how many more rows were read.
-        say: gets warnings.
         num_charts: how many files are read so, which share the memory.
     """
     wanted = of_samples[place]
     samples = np.sort(place[wanted])
     dtype = dtype_of(source)
     rows = _room((samples.size, source.rows.shape[1]), dtype, _IN_MEMORY // num_charts)
-    total, zeros, written = np.zeros(rows.shape[1]), 0, 0
+    total, written = np.zeros(rows.shape[1]), 0
     for start, x in batches(source, batch_size, dtype):
         here = slice(start, start + len(x))
-        zeros += int(np.sum(~x.any(axis=1)))
         x = x[wanted[here]]
         rows[np.searchsorted(samples, place[here][wanted[here]])] = x
         total += x.sum(axis=0, dtype=np.float64)
@@ -102,18 +99,11 @@ def linked_rows(
             written = 0
         advance(here.stop - start)
     release(rows)
-    if zeros:
-        say(
-            f"warning: {source.path}: {zeros} of its {source.ids.size} rows are zero, "
-            f"and tell nothing of their samples. If the encoder failed: {LEAVE_OUT}"
-        )
     result = LinkedRows(samples, rows, total / max(samples.size, 1))
     if samples.size and all((rows[a:b] == rows[0]).all() for a, b in pieces(len(rows))):
         raise BadFile(
             f"{source.path}: all of its rows of samples that another file has are the "
-            "same, so that it tells no samples apart. Leave the file out, or, if these "
-            "rows are zero as an encoder failed, the rows (Reading(drop_invalid=True), "
-            "--drop-invalid)."
+            "same, so that it tells no samples apart. Leave the file out."
         )
     return result
 

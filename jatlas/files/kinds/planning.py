@@ -9,12 +9,12 @@ from jatlas.files.formats.places import Remote
 from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.choosing import candidates, choose, is_read_again, is_scored
 from jatlas.files.kinds.fitting import fitted_recipe
-from jatlas.files.kinds.options import ANCHORS, NYSTROEM, Kind
+from jatlas.files.kinds.options import NYSTROEM, Kind
 from jatlas.files.overlap import before, beside
 from jatlas.files.readers import file_hash
 from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
-from jatlas.files.survey import Survey, redrawn, say_survey, survey
+from jatlas.files.survey import Survey, say_survey, survey
 
 
 class Plan(NamedTuple):
@@ -78,9 +78,10 @@ def plan_merge(
         samples = given.samples
         if chosen.is_linked:
             samples = samples._replace(anchors=samples.anchors[:0])
-        fitted = partial(fitted_recipe, kind=chosen, batch_size=batch_size)
-        recipe = fitted(
+        recipe = fitted_recipe(
             samples,
+            kind=chosen,
+            batch_size=batch_size,
             advance=advance if again or not scored else lambda _: None,
             say=lines.append,
             looks=looks,
@@ -90,20 +91,6 @@ def plan_merge(
     say_survey(samples, say)
     for text in lines:
         say(text)
-    drawn = samples
-    if not chosen.is_linked:
-        drawn = redrawn(
-            samples,
-            str(anchors or ANCHORS),
-            recipe.anchors,
-            seed=seed,
-            batch_size=batch_size,
-            say=say,
-        )
-    if drawn is not samples:
-        samples, hashed = drawn, recipe.hashes
-        recipe = fitted(samples, advance=lambda _: None, say=quiet)
-        recipe = recipe._replace(hashes=hashed)
     return Plan(samples, recipe, chosen.coordinates == NYSTROEM, advance)
 
 

@@ -197,7 +197,7 @@ def _pairs(
 ) -> tuple[LinkedRows, LinkedRows]:
     """Both files' rows of common samples, in one order."""
     one, other = (
-        linked_rows(source, place, samples.linked, batch_size, advance, say)
+        linked_rows(source, place, samples.linked, batch_size, advance)
         for source, place in zip(samples.sources, samples.places, strict=True)
     )
     first, second = samples.sources
