@@ -11,6 +11,7 @@ import numpy as np
 
 from jatlas.files.formats import atlas_tensors, names
 from jatlas.files.formats.columns.beside import Beside
+from jatlas.files.formats.columns.plain import array_of, numbers_of
 from jatlas.files.formats.faults import BadFile, faults_of, package
 from jatlas.files.formats.whole import Fill
 from jatlas.files.readers import read_embeddings
@@ -161,7 +162,7 @@ def read_table(path: Path, recipe: Recipe) -> AtlasFile:
         columns = parquet.read_schema(path).names
         wanted = [*COLUMNS[2:], *(name for name in columns if name == MEMBERS)]
         table = parquet.read_table(path, columns=wanted)
-        count, spread = (table.column(name).to_numpy() for name in COLUMNS[2:])
+        count, spread = (numbers_of(table.column(name)).copy() for name in COLUMNS[2:])
         presence = None
         if MEMBERS in wanted:
             presence = _presence(table.column(MEMBERS), recipe)
@@ -209,10 +210,11 @@ def _write(
 ) -> None:
     arrow = package("pyarrow", "Parquet")
     parquet = package("pyarrow.parquet", "Parquet")
-    values: Any = arrow.array(np.ascontiguousarray(_native(atlas.merged)).reshape(-1))
+    values = array_of(np.ascontiguousarray(_native(atlas.merged)).reshape(-1))
     rows = arrow.FixedSizeListArray.from_arrays(values, atlas.merged.shape[1])
     headings = [beside.id_name, vector, *COLUMNS[2:]]
-    columns = [_native(atlas.ids), rows, *map(_native, atlas[2:4])]
+    columns = [rows, *(array_of(_native(x)) for x in atlas[2:4])]
+    columns.insert(0, array_of(_native(atlas.ids)))
     if atlas.presence is not None and vector == COLUMNS[1]:
         headings.append(MEMBERS)
         columns.append(_members(arrow, atlas))
@@ -225,15 +227,17 @@ def _write(
     coded = [name for name in table.column_names if name not in (vector, COLUMNS[3])]
     coded.append(f"{MEMBERS}.list.element")
     size = max(1, GROUP // max(4 * atlas.merged.shape[1], 1))
-    parquet.write_table(table, stream, row_group_size=size, use_dictionary=coded)
+    options = {"use_dictionary": coded, "write_statistics": [*coded, COLUMNS[3]]}
+    parquet.write_table(table, stream, row_group_size=size, **options)
 
 
 def _members(arrow: Any, atlas: AtlasFile) -> Any:
     """A list of charts' names a sample."""
-    texts = arrow.array(_names(atlas.recipe), arrow.string())
+    texts = array_of(np.array(_names(atlas.recipe)))
     _, charts = np.nonzero(np.asarray(atlas.presence))
     ends = np.concatenate([[0], np.cumsum(atlas.count)]).astype(np.int32)
-    return arrow.ListArray.from_arrays(ends, texts.take(arrow.array(charts)))
+    members = texts.take(array_of(charts)).combine_chunks()
+    return arrow.ListArray.from_arrays(array_of(ends), members)
 
 
 def _presence(members: Any, recipe: Recipe) -> np.ndarray:
@@ -242,11 +246,11 @@ def _presence(members: Any, recipe: Recipe) -> np.ndarray:
     column = members.combine_chunks()
     flat = column.flatten()
     presence = np.zeros((len(column), len(numbers)), bool)
-    sizes = np.diff(np.asarray(column.offsets)) if len(column) else 0
+    sizes = np.diff(numbers_of(column.offsets)) if len(column) else 0
     coded = flat.dictionary_encode()
     charts = np.array([numbers[name] for name in coded.dictionary.to_pylist()], int)
     rows = np.repeat(np.arange(len(column)), sizes)
-    presence[rows, charts[np.asarray(coded.indices)]] = True
+    presence[rows, charts[numbers_of(coded.indices)]] = True
     return presence
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jatlas._src.ids import short
 from jatlas.files.formats.columns.choice import Chosen
 from jatlas.files.formats.columns.kinds import is_bfloat16, is_list, is_null
+from jatlas.files.formats.columns.plain import numbers_of
 from jatlas.files.formats.faults import NoRows, package
 from jatlas.files.formats.rows import AT_ONCE, Rows, joined
 
@@ -151,13 +152,13 @@ def _present(lists: Any, part: _Part, column: str) -> tuple[Any, _Part]:
     if part.lenient:
         compute = package("pyarrow.compute", "Parquet")
         sizes = compute.list_value_length(lists).fill_null(0)
-        empty = sizes.to_numpy(zero_copy_only=False) == 0
+        empty = numbers_of(sizes) == 0
         if not empty.any():
             return lists, part
         keep = package("pyarrow", "Parquet").array(~empty)
         return lists.filter(keep), part.without(empty)
     if lists.null_count:
-        null = lists.is_null().to_numpy(zero_copy_only=False)
+        null = numbers_of(lists.is_null())
         where = part.where(int(np.argmax(null)), column)
         raise ValueError(f"there is nothing in {where}; {_LEAVE_OUT}")
     return lists, part
@@ -185,7 +186,7 @@ def _storage(array: Any) -> Any:
 def _lengths(lists: Any) -> np.ndarray:
     if hasattr(lists.type, "list_size"):
         return np.full(len(lists), lists.type.list_size)
-    return np.diff(lists.offsets.to_numpy())
+    return np.diff(numbers_of(lists.offsets))
 
 
 def _numbers(values: Any, part: _Part, column: str, width: int) -> np.ndarray:
@@ -208,7 +209,7 @@ def _numbers(values: Any, part: _Part, column: str, width: int) -> np.ndarray:
         values = values.cast(arrow.float32() if narrow else arrow.float64(), safe=False)
     if values.null_count:
         return _with_nan(values)
-    return np.asarray(values.to_numpy(zero_copy_only=False))
+    return numbers_of(values)
 
 
 def _as_float32(values: Any) -> Any:
@@ -217,16 +218,14 @@ def _as_float32(values: Any) -> Any:
     data = values.buffers()[1]
     raw = np.frombuffer(data, "<u2", count=len(values), offset=2 * values.offset)
     x = (raw.astype(np.uint32) << 16).view(np.float32)
-    null = (
-        values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
-    )
+    null = numbers_of(values.is_null()) if values.null_count else None
     return arrow.array(x, mask=null)
 
 
 def _with_nan(values: Any) -> np.ndarray:
     """Numbers, NaN where they are null."""
-    null = values.is_null().to_numpy(zero_copy_only=False)
-    known = values.drop_null().to_numpy(zero_copy_only=False)
+    null = numbers_of(values.is_null())
+    known = numbers_of(values.drop_null())
     x = np.full(len(values), np.nan, known.dtype)
     x[~null] = known
     return x

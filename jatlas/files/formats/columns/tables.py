@@ -17,6 +17,7 @@ from jatlas.files.formats.columns.ipc_buffers import check_buffers
 from jatlas.files.formats.columns.kinds import is_number, is_text
 from jatlas.files.formats.columns.matrices import rows_of_batches as _rows
 from jatlas.files.formats.columns.parquet_pages import check_pages
+from jatlas.files.formats.columns.plain import numbers_of
 from jatlas.files.formats.faults import NoRows, faults_of, package
 from jatlas.files.formats.places import Place, Remote, opened
 from jatlas.files.formats.rows import Rows, Wanted
@@ -205,10 +206,10 @@ def _ids(column: Any, name: str) -> np.ndarray:
             "the row out."
         )
     if is_number(column.type):
-        return column.to_numpy()
+        return numbers_of(column)
     if is_text(column.type):
         if not types.is_string_view(column.type):
-            lengths = compute.utf8_length(column).to_numpy().astype(np.int64)
+            lengths = numbers_of(compute.utf8_length(column)).astype(np.int64)
             names.check_lengths(lengths, column)
         return names.text_array(column.to_pylist())
     raise ValueError(
