@@ -9,11 +9,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt64
 
 # Names an id in messages, from the number of its source and of its row.
 Whose = Callable[[int, int], str]
 
+_AT_ONCE = 2**16  # texts that are looked at at once
 _BEGIN, _END = 37, 20  # of long ids in messages; files of a folder differ at the end
 
 
@@ -97,7 +98,7 @@ def union(
     lengths = _lengths(ids)
     if lengths is None or in_proportion(lengths, _each(ids), given):
         every = np.concatenate(ids)
-        values, first, which = np.unique(every, return_index=True, return_inverse=True)
+        values, first, which = _unique(every)
     else:
         values, first, which = _by_length(ids, lengths, whose, given)
     order = np.argsort(first)
@@ -117,8 +118,11 @@ def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
         return _find_text(ids, wanted)
     if ids.size == 0:
         return np.full(wanted.shape, -1)
-    order = np.argsort(ids)
-    after = np.searchsorted(ids, wanted, sorter=order)
+    keys, sought = ids, wanted
+    if ids.dtype == wanted.dtype and ids.dtype.kind == "U" and _differ(_keys(ids)):
+        keys, sought = _keys(ids), _keys(wanted)
+    order = np.argsort(keys)
+    after = np.searchsorted(keys, sought, sorter=order)
     places = order[np.minimum(after, ids.size - 1)]
     return np.where(ids[places] == wanted, places, -1)
 
@@ -140,10 +144,60 @@ def _find_text(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
     return places
 
 
+def all_differ(ids: np.ndarray) -> bool:
+    """Whether no number or text is there twice.
+
+    >>> all_differ(np.array(["owl", "kea"])), all_differ(np.array([1, 2, 1]))
+    (True, False)
+    """
+    if ids.dtype.kind == "U" and _differ(_keys(ids)):
+        return True
+    return _differ(ids)
+
+
+def _differ(values: np.ndarray) -> bool:
+    ordered = np.sort(values)
+    return bool((ordered[1:] != ordered[:-1]).all())
+
+
+def _keys(texts: np.ndarray) -> UInt64[np.ndarray, " N"]:
+    """A number for each text, hardly ever the same for two.
+
+    Numbers are sorted twenty times as fast as texts. A sum of a text's characters, each
+    times a random number: what a text is filled up with adds nothing.
+    """
+    width = texts.dtype.itemsize // 4
+    random = np.random.default_rng(0)
+    weights = random.integers(2**63, size=width, dtype=np.uint64) * np.uint64(2)
+    keys = np.empty(texts.size, np.uint64)
+    for start in range(0, texts.size, _AT_ONCE):
+        some = np.ascontiguousarray(texts[start : start + _AT_ONCE])
+        letters = some.view(np.uint32).reshape(some.size, width)
+        keys[start : start + some.size] = letters @ (weights + np.uint64(1))
+    return keys
+
+
+def _unique(
+    ids: np.ndarray,
+) -> tuple[np.ndarray, Int[np.ndarray, " n"], Int[np.ndarray, " N"]]:
+    """As `np.unique`, but texts are in an order of their own.
+
+    Texts are told apart by their keys, and these are checked.
+    """
+    if ids.dtype.kind == "U":
+        _, first, which = np.unique(_keys(ids), return_index=True, return_inverse=True)
+        values = ids[first]
+        pieces = (slice(k, k + _AT_ONCE) for k in range(0, ids.size, _AT_ONCE))
+        if all((values[which[some]] == ids[some]).all() for some in pieces):
+            return values, first, which
+    values, first, which = np.unique(ids, return_index=True, return_inverse=True)
+    return values, first, which
+
+
 def _by_length(
     ids: Sequence[np.ndarray], lengths: Int[np.ndarray, " N"], whose: Whose, given: int
 ) -> tuple[np.ndarray, Int[np.ndarray, " n"], Int[np.ndarray, " N"]]:
-    """As `np.unique`, in an order of its own.
+    """As `_unique`.
 
     Texts of about one length are looked at together, so that none takes much more room
     than it has characters.
@@ -157,7 +211,7 @@ def _by_length(
         dtype = f"{ids[0].dtype.kind}{max(int(lengths[rows].max()), 1)}"
         parts = zip(ids, np.split(kinds == kind, ends), strict=True)
         some = np.concatenate([part[here].astype(dtype) for part, here in parts])
-        values, first, places = np.unique(some, return_index=True, return_inverse=True)
+        values, first, places = _unique(some)
         which[rows] = start + places
         texts.append(values)
         firsts.append(rows[first])

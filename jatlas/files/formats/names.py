@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from jatlas._src.ids import few, in_proportion, out_of_proportion, short
+from jatlas._src.ids import all_differ, few, in_proportion, out_of_proportion, short
 
 INTEGERS, TEXT = "integers", "text"
 
@@ -39,6 +39,8 @@ def check_ids(whose: str, ids: np.ndarray, row_text: Callable[[int], str] = str)
         ValueError: if they are no vector of either, are masked, or some repeat.
     """
     kind = _vector_kind(whose, ids)
+    if all_differ(ids):
+        return kind
     _, first, count = np.unique(ids, return_index=True, return_counts=True)
     if ids.size > first.size:
         twice = ids[np.sort(first[count > 1])[:10]]

@@ -23,8 +23,7 @@ def numbers_of(array: Any) -> np.ndarray:
         return np.asarray(array.to_numpy(zero_copy_only=False))
     pieces = array.chunks if isinstance(array, arrow.ChunkedArray) else [array]
     if types.is_boolean(array.type):
-        pieces = [piece.cast(arrow.uint8()) for piece in pieces]
-        return np.concatenate([_flat(piece) for piece in pieces] or [[]]).astype(bool)
+        return numbers_of(array.cast(arrow.uint8())).astype(bool)
     if len(pieces) == 1:
         return _flat(pieces[0])
     empty = np.zeros(0, array.type.to_pandas_dtype())
