@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
-from jatlas.cli import commands
+from jatlas.cli import commands, progress
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "$ python -m jatlas "
@@ -144,7 +145,13 @@ def console(text: str) -> Iterator[tuple[str, str]]:
 def jatlas_command(arguments: str) -> str:
     """What `python -m jatlas ARGUMENTS` prints, as in a terminal; it must succeed."""
     stream = io.StringIO()
-    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+    # No line in between, however slow the machine: pages do not show them.
+    never = mock.patch.object(progress, "PAUSE", 1e6)
+    with (
+        never,
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+    ):
         code = commands.main(shlex.split(arguments, comments=True))
     assert code == 0, stream.getvalue()
     return stream.getvalue()

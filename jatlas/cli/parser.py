@@ -126,7 +126,7 @@ def _coordinates(command: argparse.ArgumentParser) -> None:
         help=f"of the covariances of --whiten, 0 to 1; {SHRINKAGE} if not given",
     )
     for name, kind, text in (
-        ("ridge", float, "above 0; held-out samples choose of 0.3, 1 and 3 if not given"),
+        ("ridge", float, "above 0; of 0.3, 1 and 3 held-out samples choose"),
         ("power", float, "of the agreement, not below 0; of 0.5, 1, 2 and 3 likewise"),
         ("features", int, "how many coordinates; the widest chart's if not given"),
     ):
