@@ -24,6 +24,7 @@ from experiments.runs.experiment import Experiment, Run
 from experiments.runs.options import check, described
 from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report
+from jatlas.cli.progress import Pace
 
 Flags = TypeVar("Flags")
 
@@ -203,10 +204,11 @@ def measure_all(run: Run, console: Console) -> list[Any]:
     if num_done := len(run.units) - len(missing):
         console.print(f"{num_done} of {len(run.units)} were done before")
     with terminal.bar(console, len(missing)) as report:
-        began = time.perf_counter()
+        pace = Pace()
         for number, unit in enumerate(missing):
+            pace.step(number)
             if not console.is_terminal:
-                left = terminal.left(time.perf_counter() - began, number, len(missing))
+                left = terminal.left(pace.left(len(missing)))
                 console.print(f"{number + 1} of {len(missing)}: {unit.title}{left}")
             content = measure(run, unit, _of_unit(report, unit, number))
             for line in _lines(content):

@@ -4,23 +4,24 @@ Progress is reported everywhere as (what is being done, the share that is done).
 """
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
 from experiments.data import storage
-from jatlas.cli.progress import now_and_then
+from jatlas.cli.progress import Pace, now_and_then
 
 Report = Callable[[str, float], None]
 PAUSE = 30.0  # seconds between two lines where there is no terminal
@@ -45,7 +46,7 @@ def part_of(report: Report, start: float, stop: float) -> Report:
 
 
 @contextmanager
-def bar(console: Console, total: float) -> Iterator[Report]:
+def bar(console: Console, total: float | int) -> Iterator[Report]:
     """A progress bar, and the function that moves it.
 
     It takes what is done now, and how much of the total is done. Where there is no
@@ -55,55 +56,78 @@ def bar(console: Console, total: float) -> Iterator[Report]:
         with _lines(console, total) as show:
             yield show
         return
+    pace = Pace()
     with Progress(
         TextColumn("{task.percentage:3.0f}%"),
         BarColumn(bar_width=20),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        _Left(pace),
         TextColumn("{task.description}"),
         console=console,
         transient=True,
-        speed_estimate_period=600,
     ) as progress:
         task = progress.add_task("", total=total)
-        yield lambda what, done: progress.update(task, completed=done, description=what)
+
+        def show(what: str, done: float) -> None:
+            pace.step(done)
+            progress.update(task, completed=done, description=what)
+
+        yield show
+
+
+class _Left(ProgressColumn):
+    """The time left of a bar."""
+
+    max_refresh = 0.5
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__()
+        self._pace = pace
+
+    def render(self, task: Task) -> Text:
+        left = self._pace.left(task.total or 0)
+        shown = "-:--:--" if left is None else str(timedelta(seconds=round(left)))
+        return Text(shown, style="progress.remaining")
 
 
 @contextmanager
 def _lines(console: Console, total: float) -> Iterator[Report]:
     """What `bar` shows, in lines."""
-    began = time.monotonic()
+    pace = Pace()
     last: list[tuple[str, float]] = [("", 0.0)]
 
     def say() -> None:
         what, done = last[0]
-        console.print(_line(what, done / total, time.monotonic() - began))
+        console.print(_line(what, done / total, pace.passed, pace.left(total)))
+
+    def show(what: str, done: float) -> None:
+        pace.step(done)
+        last[0] = what, done
 
     with now_and_then(say, PAUSE):
-        yield lambda what, done: last.__setitem__(0, (what, done))
+        yield show
 
 
-def _line(what: str, share: float, seconds: float) -> Text:
-    """The share done, and the time left at this pace.
+def _line(what: str, share: float, passed: float, seconds: float | None) -> Text:
+    """The share done, and the seconds that are left.
 
-    >>> print(_line("training", 0.25, 30.0))
+    >>> print(_line("training", 0.25, 30.0, 90.0))
      25%, about 1:30 left: training
     """
-    about = f"{round(seconds)} s so far"
-    if share > 0:
-        remaining = round(seconds * (1 - share) / share)
-        about = f"about {remaining // 60}:{remaining % 60:02d} left"
+    about = f"{round(passed)} s so far"
+    if seconds is not None:
+        about = f"about {round(seconds) // 60}:{round(seconds) % 60:02d} left"
     return Text(f"{share:4.0%}, {about}{': ' if what else ''}{what}")
 
 
-def left(seconds: float, done: int, total: int) -> str:
-    """The time left at this pace, to put behind a line.
+def left(seconds: float | int | None) -> str:
+    """The time left, to put behind a line.
 
-    >>> left(30.0, 1, 4)
+    >>> left(90.0)
     '; about 90 s left'
     """
-    return f"; about {seconds / done * (total - done):.0f} s left" if done else ""
+    return "" if seconds is None else f"; about {seconds:.0f} s left"
 
 
 def fail(error: object) -> NoReturn:
