@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays, chunks, layout, lengths
+from jatlas._src import arrays, chunks, layout, lengths, side_by_side
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
 from jatlas._src.consensus import linked
 from jatlas._src.consensus.moments import dimensions_of
@@ -56,11 +56,10 @@ def merged_rows(
     function = similarity_function(similarity)
     factors = None
     if function in _PRODUCTS:
-        sides = [arrays.widen(chart) for chart in anchors]
         if _PRODUCTS[function]:
-            sides = [arrays.unit(side) for side in sides]
             factors = _factors(embeddings, presence)
-        rows = partial(_scaled_rows, [side.T for side in sides], precision)
+        side = _beneath(anchors, unit=_PRODUCTS[function])
+        rows = partial(_scaled_rows, side, precision)
     else:
         rows = partial(_added_up, similarity, anchors, precision)
     num_anchors = shapes("anchors", anchors)[0].shape[0]
@@ -163,8 +162,17 @@ def _rows_at_once(embeddings: Stacked, num_anchors: int) -> int:
     return max(least, min(most, tenth))
 
 
+def _beneath(anchors: Stacked, unit: bool) -> Float[Array, "_ A"]:
+    """The charts' anchors, transposed, one chart beneath another."""
+    # Stacked ones as one: what is compiled then does not grow with the charts.
+    given = list(anchors) if isinstance(anchors, Sequence) else [anchors]
+    charts = [arrays.widen(chart) for chart in given]
+    sides = [jnp.swapaxes(arrays.unit(x) if unit else x, -1, -2) for x in charts]
+    return jnp.concatenate([x.reshape(-1, x.shape[-1]) for x in sides], axis=0)
+
+
 def _scaled_rows(
-    sides: Sequence[Float[Array, "_ A"]],
+    side: Float[Array, "_ A"],
     precision: Precision,
     embeddings: Stacked,
     presence: Bool[Array, "M n"],
@@ -172,15 +180,15 @@ def _scaled_rows(
     factors: Factors | None,
 ) -> Float[Array, "n A"]:
     """The charts' rows, times their factors, with their anchors."""
-    x = [
-        arrays.keep(arrays.widen(chart), present)
-        for chart, present in zip(embeddings, presence, strict=True)
-    ]
+
+    def rows(x: Array, present: Array, share: Array, *power: Array) -> Array:
+        x = arrays.keep(arrays.widen(x), present)
+        return (x * power[0][:, None] if power else x) * share[:, None]
+
+    charts: tuple[Any, ...] = embeddings, presence, shares
     if factors is not None:
-        powers, inverses = factors
-        x = [chart * power[:, None] for chart, power in zip(x, powers, strict=True)]
-        shares = shares * inverses
-    return _contracted(x, shares, sides, precision)
+        charts = embeddings, presence, shares * factors[1], factors[0]
+    return side_by_side.contracted(rows, charts, side, precision)
 
 
 def _consensus_rows(
@@ -192,42 +200,24 @@ def _consensus_rows(
 ) -> Float[Array, "n K"]:
     """The charts' rows, centered and scaled, with their weights."""
     known = consensus.scale > 0
-    x = [arrays.widen(chart) for chart in embeddings]
-    if factors is not None:
-        charts = zip(x, *factors, strict=True)
-        x = [
-            chart * power[:, None] * inverse[:, None]
-            for chart, power, inverse in charts
-        ]
-    # An absent row, of zeros, is not zero when the mean is taken off.
-    charts = zip(x, consensus.mean, presence, strict=True)
-    x = [arrays.keep(chart - mean, present) for chart, mean, present in charts]
-    scaled = arrays.safe_divide(
-        shares, jnp.where(known, consensus.scale, 0)[:, None], 0.0
-    )
-    rows = _contracted(x, scaled, list(consensus.weights), "highest")
+    scale = jnp.where(known, consensus.scale, 0)[:, None]
+    scaled = arrays.safe_divide(shares, scale, 0.0)
+
+    def rows(
+        x: Array, present: Array, share: Array, mean: Array, *both: Array
+    ) -> Array:
+        x = arrays.widen(x)
+        for factor in both:
+            x = x * factor[:, None]
+        # An absent row, of zeros, is not zero when the mean is taken off.
+        return arrays.keep(x - mean, present) * share[:, None]
+
+    charts = embeddings, presence, scaled, consensus.mean, *(factors or ())
+    side = jnp.concatenate(list(consensus.weights), axis=0)
+    merged = side_by_side.contracted(rows, charts, side, "highest")
     # Behind the product: in it a NaN would be in the gradient of the weights.
     lost = jnp.any((shares > 0) & ~known[:, None], axis=0)
-    return jnp.where(lost[:, None], jnp.nan, rows)
-
-
-def _contracted(
-    charts: Sequence[Float[Array, "n _"]],
-    factors: Float[Array, "M n"],
-    sides: Sequence[Float[Array, "_ A"]],
-    precision: Precision,
-) -> Float[Array, "n A"]:
-    """Contract the charts' rows times these factors with their anchors or weights.
-
-    Written next to each other chart by chart: transposing (M, n, D) is slower on a CPU.
-    """
-    both = zip(charts, factors, strict=True)
-    x = [chart * factor[:, None] for chart, factor in both]
-    return jnp.matmul(
-        jnp.concatenate(x, axis=1).astype(factors.dtype),
-        jnp.concatenate(sides, axis=0).astype(factors.dtype),
-        precision=precision,
-    )
+    return jnp.where(lost[:, None], jnp.nan, merged)
 
 
 def _added_up(

@@ -469,6 +469,17 @@ def test_merged_is_the_mean_of_the_charts_rows(base):
     assert (np.asarray(got)[~presence.any(axis=0)] == 7).all()
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+def test_many_stacked_charts_are_merged_as_a_list_is(normalize):
+    """Some at a time; 19 are no multiple of them."""
+    charts = np.stack(draw([5] * 19, N)).astype(np.float32)
+    presence = np.random.default_rng(0).random((19, N)) < 0.7
+    consensus = fit_consensus(charts, presence, normalize=normalize)
+    expected = merge_consensus(consensus, list(charts), presence)
+    got = merge_consensus(consensus, poisoned(charts, presence), presence)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_other_samples_may_be_merged(base):
     """Also more and fewer than it was fitted on."""
     charts, presence, _ = base

@@ -98,6 +98,55 @@ def test_charts_may_have_different_dimensions(spaces):
     np.testing.assert_allclose(merge(tuple(x), a, presence), expected, atol=1e-6)
 
 
+MANY = 19  # not a multiple of the charts that go through the loop at once
+
+
+@pytest.fixture(scope="module")
+def many():
+    """As `spaces`, of many charts."""
+    presence = np.random.default_rng(2).random((MANY, N)) < 0.3
+    presence[:, 0], presence[:, 1] = True, False
+    return draw(MANY, N, D), draw(MANY, A, D, seed=1), presence
+
+
+@pytest.mark.parametrize("num_charts", [8, 9, 16, MANY])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_stacked_charts_are_merged_as_few_are(num_charts, weighted, many):
+    x, anchors, presence = (array[:num_charts] for array in many)
+    weights = np.abs(draw(num_charts, N, seed=3)) if weighted else None
+    expected = reference(x, anchors, presence, weights)
+    options = {"weights": weights}
+    for kind in (jnp.asarray, list):
+        got = merge(kind(poisoned(x, presence)), anchors, presence, **options)
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+    got = merge(x, list(anchors), presence, batch_size=3, **options)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "inner"])
+def test_what_is_compiled_does_not_grow_with_the_charts(similarity):
+    sizes = []
+    for num_charts in (16, 64):
+        arrays = draw(num_charts, 40, D), draw(num_charts, A, D)
+        presence = np.ones((num_charts, 40), bool)
+        traced = jax.make_jaxpr(partial(merge, similarity=similarity))
+        sizes.append(len(str(traced(*arrays, presence)).splitlines()))
+    assert sizes[0] == sizes[1]
+
+
+def test_gradients_of_many_charts_are_those_of_a_list(many):
+    x, anchors, presence = (array[:9] for array in many)
+
+    def loss(x, anchors, as_is):
+        x, anchors = as_is(x), as_is(anchors)
+        return jnp.sum(merge(x, anchors, presence, empty=0.0) ** 3)
+
+    got = jax.grad(partial(loss, as_is=lambda x: x), (0, 1))(x, anchors)
+    expected = jax.grad(partial(loss, as_is=list), (0, 1))(x, anchors)
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_one_side_may_be_stacked_and_the_other_listed(spaces):
     embeddings, anchors, presence = spaces
     expected = merge(embeddings, anchors, presence)
@@ -452,10 +501,12 @@ def spread(mesh, x, *spec):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"similarity": "rbf"}, {"batch_size": 500}], ids=str
+    ("num_charts", "options"),
+    [(4, {}), (4, {"similarity": "rbf"}), (4, {"batch_size": 500}), (MANY, {})],
+    ids=str,
 )
-def test_each_device_merges_its_own_rows(mesh, options):
-    x, a, present = large(4096)
+def test_each_device_merges_its_own_rows(mesh, num_charts, options):
+    x, a, present = large(4096, num_charts)
     expected = merge(x, a, present, **options)
     placed = (
         spread(mesh, x, None, "samples"),
