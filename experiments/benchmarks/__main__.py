@@ -42,7 +42,7 @@ class Options:
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="JOB [JOB ...]")] = tuple(
         JOBS
     )
-    """Which jobs; all if unset, but for files and cluster, of 10 and 15 minutes."""
+    """Which jobs; all if unset, but for files, cluster and load, of 10 minutes each."""
     repeats: int = 3
     """Rounds, in each of which ours and the references have a turn."""
     quick: bool = False

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from experiments.benchmarks import measure
+from experiments.benchmarks import load, measure
 from experiments.benchmarks.jobs import (
     charts,
     cka,
@@ -68,8 +68,9 @@ JOBS = {
     "charts": Job("Charts", _charts, 60, 10),
 }
 
-# Left out unless they are named: they take a disk of 5 and 6 GB, and minutes.
+# Left out unless they are named: they take a disk of 4 to 6 GB, and minutes.
 APART = {
     "files": Job("A merge of files", files.rows, 600, 200),
     "cluster": Job("A merge of files by Dask's workers", cluster.rows, 900, 90),
+    "load": Job("A merge of a million samples in chunks", load.rows, 900, 30),
 }
