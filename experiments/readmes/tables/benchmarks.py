@@ -7,7 +7,9 @@ from experiments.benchmarks import report, timing
 from experiments.readmes.files import Results, Runs
 from experiments.runs.rows import markdown_table
 
-RUN, CLUSTER = "cpu", "cluster"
+RUN, CLUSTER, LOAD = "cpu", "cluster", "load"
+
+_PEAKS = "peak", "by the formula"
 
 
 def rows_of(results: Results) -> list[dict[str, Any]]:
@@ -41,6 +43,21 @@ def ratios(results: Results) -> str:
     return markdown_table(["job", "times as fast"], lines)
 
 
+def load(results: Results) -> str:
+    """A merge in chunks: peaks beside the formula, and the time left."""
+    axes, lines = ("N", "chunk", "M", "A"), []
+    for row in rows_of(results):
+        values, shares = row["values"], [bar["value"] for bar in row["bars"]]
+        peaks = [report.size(values[f"{name}, bytes"]) for name in _PEAKS]
+        figures = [report.number(share) for share in shares]
+        left = figures[1] if len(figures) > 1 else ""
+        seconds = report.number(values["seconds"])
+        sizes = [f"{row['size'][axis]:,}" for axis in axes]
+        lines.append([*sizes, seconds, *peaks, figures[0], left])
+    head = [*axes, "seconds", *_PEAKS, "share of it", "time left: share of the truth"]
+    return markdown_table(head, lines)
+
+
 def _without_title(text: str) -> str:
     """A section of the report, less its heading."""
     return text.partition("\n\n")[2] if text.startswith("#") else text
@@ -61,5 +78,6 @@ TABLES = {
     "values": _section(report.values),
     "billion": lambda runs: _without_title(report.billion(runs[RUN]["paper"])),
     "ratios": lambda runs: ratios(runs[RUN]),
+    "load": lambda runs: load(runs[LOAD]),
     "cluster": lambda runs: _without_title(report.values(rows_of(runs[CLUSTER]))),
 }
