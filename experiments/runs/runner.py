@@ -24,7 +24,6 @@ from experiments.runs.experiment import Experiment, Run
 from experiments.runs.options import check, described
 from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report
-from jatlas.cli.progress import Pace
 
 Flags = TypeVar("Flags")
 
@@ -204,12 +203,11 @@ def measure_all(run: Run, console: Console) -> list[Any]:
     if num_done := len(run.units) - len(missing):
         console.print(f"{num_done} of {len(run.units)} were done before")
     with terminal.bar(console, len(missing)) as report:
-        pace = Pace()
+        left = terminal.left_of(len(missing))
         for number, unit in enumerate(missing):
-            pace.step(number)
             if not console.is_terminal:
-                left = terminal.left(pace.left(len(missing)))
-                console.print(f"{number + 1} of {len(missing)}: {unit.title}{left}")
+                line = f"{number + 1} of {len(missing)}: {unit.title}{left(number)}"
+                console.print(line)
             content = measure(run, unit, _of_unit(report, unit, number))
             for line in _lines(content):
                 console.print(f"{unit.title}: {line}", markup=False)

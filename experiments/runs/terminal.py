@@ -121,13 +121,22 @@ def _line(what: str, share: float, passed: float, seconds: float | None) -> Text
     return Text(f"{share:4.0%}, {about}{': ' if what else ''}{what}")
 
 
-def left(seconds: float | int | None) -> str:
-    """The time left, to put behind a line.
+def left_of(total: int) -> Callable[[int], str]:
+    """What says the time left, to put behind a line.
 
-    >>> left(90.0)
-    '; about 90 s left'
+    It takes how much is done now, and says nothing before the first is.
+
+    >>> left_of(4)(0)
+    ''
     """
-    return "" if seconds is None else f"; about {seconds:.0f} s left"
+    pace = Pace()
+
+    def left(done: int) -> str:
+        pace.step(done)
+        seconds = pace.left(total)
+        return "" if seconds is None else f"; about {seconds:.0f} s left"
+
+    return left
 
 
 def fail(error: object) -> NoReturn:

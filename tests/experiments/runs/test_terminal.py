@@ -85,3 +85,18 @@ def test_what_compiles_first_is_not_in_the_time_left(on_terminal, monkeypatch):
         time.sleep(0.12)
     shown = console.file.getvalue()
     assert ("0:01:30" if on_terminal else "about 1:30 left") in shown
+
+
+def test_behind_a_line_stands_what_is_left_without_what_compiled_first(monkeypatch):
+    seconds = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
+    left, lines = terminal.left_of(5), []
+    for done, took in enumerate((0, 100, 10, 10)):
+        seconds[0] += took
+        lines.append(left(done))
+    assert lines == [
+        "",
+        "; about 400 s left",
+        "; about 30 s left",
+        "; about 20 s left",
+    ]
