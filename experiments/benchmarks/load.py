@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ _BASE = 440e6  # Python, JAX, the compiled programs, and what malloc keeps
 # metric looks at it: itself, and twice as much for the rows less their mean.
 _COPIES = 3
 
+_ATLAS = "atlas"  # the folder of the parts, beside the report
 _LEFT = "seconds left after a tenth, estimated"
 _TRUE = "seconds left after a tenth, true"
 
@@ -83,20 +85,28 @@ def rows(bench: Bench) -> list[Row]:
     total = sum(plan.samples for plan in plans)
     measured, done = [], 0
     for plan in plans:
-        bench.tell(f"{plan.samples:,} samples by {plan.chunk:,}", done / total)
-        measured.append(_row(bench, plan))
+
+        def tell(samples: int, plan: Plan = plan, before: int = done) -> None:
+            what = f"{plan.samples:,} samples by {plan.chunk:,}"
+            bench.tell(what, (before + samples) / total)
+
+        tell(0)
+        measured.append(_row(bench, plan, tell))
         done += plan.samples
     return measured
 
 
-def _row(bench: Bench, plan: Plan) -> Row:
+def _row(bench: Bench, plan: Plan, tell: Callable[[int], None]) -> Row:
     """One plan: seconds, memory beside the formula, and the time left."""
     with tempfile.TemporaryDirectory() as name:
         report = Path(name) / "report.json"
+        atlas = Path(name) / _ATLAS
         words = [str(size) for size in plan]
         command = [sys.executable, "-m", __name__, str(report), *words]
         process = subprocess.Popen(command)
-        peak = memory.peak_of_process(process)
+        peak = memory.peak_of_process(
+            process, lambda: tell(plan.chunk * len(list(atlas.glob("*"))))
+        )
         if process.returncode:
             raise ChildProcessError(f"a load ended with {process.returncode}.")
         values: dict[str, Any] = json.loads(report.read_text("utf-8"))
@@ -211,7 +221,7 @@ def _merged(
 def command(words: list[str]) -> None:
     """The process of one plan, which writes what it took."""
     report, sizes = Path(words[0]), map(int, words[1:])
-    folder = report.parent / "atlas"
+    folder = report.parent / _ATLAS
     folder.mkdir()
     report.write_text(json.dumps(merge_in_chunks(Plan(*sizes), folder)), "utf-8")
 

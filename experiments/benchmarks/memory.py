@@ -84,8 +84,12 @@ def allocated() -> int | None:
     return heap.uordblks + heap.hblkhd
 
 
-def peak_of_process(process: subprocess.Popen) -> int:
+def peak_of_process(
+    process: subprocess.Popen, look: Callable[[], None] = lambda: None
+) -> int:
     """The peak memory of a child process in bytes, 0 if unknown.
+
+    Meanwhile `look` is called now and then.
 
     What `os.wait4` says of a child includes this process's memory, of which it began as
     a copy; what the system says of the child's own, looked at until it ends, does not.
@@ -95,6 +99,7 @@ def peak_of_process(process: subprocess.Popen) -> int:
         with suppress(OSError, TypeError):
             text = Path(f"/proc/{process.pid}/status").read_text("utf-8")
             most = 1024 * int(re.search(r"VmHWM:\s+(\d+)", text)[1])  # type: ignore[index]
+        look()
         with suppress(subprocess.TimeoutExpired):
             process.wait(_BETWEEN)
     return most
