@@ -36,6 +36,7 @@ from jatlas.cli.printing import (
     say_spread,
     say_warning,
     say_written,
+    saying_warnings,
 )
 from jatlas.cli.progress import line, row_size
 from jatlas.files import storage
@@ -48,6 +49,7 @@ from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.columns.keep import beside_of, check_keep
 from jatlas.files.formats.sources import Source
 from jatlas.files.formats.whole import write_whole
+from jatlas.files.kinds.doubts import DoubtfulMerge
 from jatlas.files.kinds.evaluating import check_json, evaluate_files
 from jatlas.files.kinds.nearest import nearest_samples
 from jatlas.files.kinds.options import checked
@@ -63,8 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", RewrittenTable)
-            warnings.showwarning = say_warning
-            return _COMMANDS[options.command](options)
+            warnings.simplefilter("always", DoubtfulMerge)
+            doubts = saying_warnings(DoubtfulMerge)
+            code = _COMMANDS[options.command](options)
+        for doubt in doubts:  # said before, and the last line too
+            say_warning(doubt)
+        return code
     except (ValueError, OverflowError, OSError, ImportError, MemoryError) as error:
         text = (str(error) or type(error).__name__) + near_name(error)
         if isinstance(error, UnicodeEncodeError):  # of a name, in Arrow

@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -51,9 +52,23 @@ def near_name(error: BaseException) -> str:
     return f"; did you mean {near[0]}?" if near else f"; nor one like it in {folder}"
 
 
-def say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+def say_warning(message: Warning | str) -> None:
     """Print a warning in a line, among the errors."""
     print(f"warning: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+
+def saying_warnings(kept: type[Warning]) -> list[Warning]:
+    """Print warnings from now on; those of a kind are kept."""
+    doubts: list[Warning] = []
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if isinstance(message, kept):
+            doubts.append(message)
+        else:
+            say_warning(message)
+
+    warnings.showwarning = show
+    return doubts
 
 
 def say_neighbors(

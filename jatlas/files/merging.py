@@ -83,10 +83,16 @@ def merge_files(
         An `AtlasFile`: samples in order of first appearance, merged rows in float32.
 
     Raises:
+    Warns:
+        UserWarning: if held-out samples are found hardly better than by chance, where
+            there is a score; if consensus coordinates are learned from few samples; or
+            if two charts seem to be of one encoder.
+
         ValueError: if a file is not what it should be (see `read_embeddings`), ids are
             of two types, two files are the same byte for byte or have the same
             embeddings of common samples, anchors are missing or too few, no chain of
-            samples joins the files, an option is unknown or another kind's, or
+            samples joins the files, "auto" finds fewer than 20 linked samples and no
+            anchors, an option is unknown or another kind's, or
             similarities are too large for float32.
         OSError: if a file cannot be read.
 

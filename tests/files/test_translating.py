@@ -198,6 +198,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_is_refused_and_nothing_written(files, tmp_path, capsys, case):
     ids, rows = read_embeddings(files["old"], ids="key")
+    assert "warning: 34 samples are in two files or more" in "\n".join(lines)
     paths = {"old": files["old"]}
     for name, other in (
         ("copy", ids[::-1]),

@@ -218,8 +218,12 @@ def _refuse(
 
 def few_common(first: Source, second: Source, shared: int, needed: str) -> str:
     """The message that two files share fewer samples than are needed."""
+    text = (
+        f"{first.path} and {second.path} have {shared} samples in common, and {needed}"
+    )
+    if shared:  # so that names are alike
+        return f"{text}. Embed more of the same samples by both models."
     return (
-        f"{first.path} and {second.path} have {shared} samples in common, and "
-        f"{needed}; their ids begin with {few(first.ids, 3)} and "
-        f"{few(second.ids, 3)}. Name a sample alike in both."
+        f"{text}; their ids begin with {few(first.ids, 3)} and {few(second.ids, 3)}. "
+        "Name a sample alike in both."
     )

@@ -7,6 +7,7 @@ import numpy as np
 
 from jatlas.files.coordinates import FITTED_ON, Taken
 from jatlas.files.kinds.consensus import check_joined
+from jatlas.files.kinds.doubts import FEWEST_SHARED, at_chance, few_linked, warn
 from jatlas.files.kinds.held_out_score import (
     FEWEST,
     Sample,
@@ -150,19 +151,36 @@ def choose(
         if results:
             say(score_table(sample, given.samples.charts, results))
             best = [best_of(results).kind]
+            warn(at_chance(best_of(results).score, given.samples.charts), say)
         for reason in reasons:
             say(f"not scored: {reason}")
+        warn(few_linked(given.samples), say)
     elif len(given.samples.sources) == 1:
         say("one file: nothing is merged, its samples only get coordinates")
     else:
+        _check_few(given, kind)
         say(
             f"no held-out score: fewer than {2 * FEWEST} samples are in two files or "
-            "more"
+            f"more, {given.samples.num_linked}"
         )
+        if kind.is_linked:
+            warn(few_linked(given.samples, FEWEST_SHARED), say)
+        elif best[0].is_linked:  # and not asked for
+            warn(few_linked(given.samples), say)
     (chosen,) = best
     if kind.coordinates == AUTO:
         say(f"coordinates: {label(chosen)}")
     return chosen, looks
+
+
+def _check_few(given: Candidates, kind: Kind) -> None:
+    """Raise ValueError if no kind suits so few linked samples."""
+    few = given.samples.num_linked < FEWEST_SHARED
+    if few and kind.coordinates == AUTO and all(one.is_linked for one in given.kinds):
+        raise ValueError(
+            f"{few_linked(given.samples)} With --coordinates consensus "
+            "(coordinates='consensus') they are merged all the same."
+        )
 
 
 def takes_moved(given: Candidates) -> bool:

@@ -194,7 +194,7 @@ def _evaluation(
         samples.num_linked,
         tuple(label(one.kind) for one in scored),
         tuple(one.score for one in scored),
-        advice(scored),
+        advice(scored, samples.charts),
         tuple(reasons),
         score_table(sample, samples.charts, scored),
     )

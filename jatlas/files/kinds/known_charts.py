@@ -12,6 +12,7 @@ from jatlas.files.formats.places import chart_name, ending
 from jatlas.files.formats.sources import Source, say_notes
 from jatlas.files.kinds.consensus import joined_maps, without_anchors
 from jatlas.files.kinds.linked_rows import linked_rows
+from jatlas.files.kinds.doubts import FEWEST_SHARED
 from jatlas.files.maps import SHRINKAGE
 from jatlas.files.quality import differing, flat, same_encoder
 from jatlas.files.readers import OPENERS, file_hash
@@ -19,9 +20,6 @@ from jatlas.files.recipe import AtlasFile, Recipe
 from jatlas.files.reports import Advance, Say
 from jatlas.files.survey import missing_anchors
 from jatlas.merging.assembly import union
-
-# A new chart in consensus coordinates shares so many samples with the atlas.
-FEWEST_SHARED = 20
 
 _KNOWN = (
     "Samples of a chart that is in the atlas are appended with add --chart NAME, and "

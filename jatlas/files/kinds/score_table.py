@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jatlas.files.kinds.doubts import at_chance
 from jatlas.files.kinds.held_out_score import Sample, Scored, best_of
 from jatlas.files.kinds.options import CONSENSUS, Kind
 from jatlas.files.reports import table
 
 # Shares are shown for so many charts, or in the mean.
 _MOST_CHARTS = 6
-# A merge that finds samples less than so many times better than chance is doubtful.
-_CLEARLY = 5
 _MEASURES = ("mean_reciprocal_rank", "recall_at_1", "recall_at_10")
 
 
@@ -56,17 +55,14 @@ def label(kind: Kind) -> str:
     return f"{kind.name} --ridge {kind.ridge:g} --power {kind.power:g}"
 
 
-def advice(scored: Sequence[Scored]) -> str:
+def advice(scored: Sequence[Scored], charts: Sequence[str]) -> str:
     """Which kind to take, and whether any is good enough."""
     best = best_of(scored)
     text = f"take --coordinates {label(best.kind)}"
     if not best.kind.can_grow:
         text += " (no new chart can be added to it later)"
-    if best.mean() < _CLEARLY * best.mean("chance"):
-        return (
-            f"{text}, but it is hardly better than chance: do equal ids mean equal "
-            "samples? Are there more samples that the files share?"
-        )
+    if doubt := at_chance(best.score, charts):
+        return f"{text}, but {doubt}"
     mine, fair = best.mean("sole_share"), best.mean("fair_share")
     if mine > fair + 0.3:
         return (

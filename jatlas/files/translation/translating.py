@@ -13,6 +13,12 @@ from jatlas._src.ids import short
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.sources import Source, batches, few_common
+from jatlas.files.kinds.doubts import (
+    FEWEST_SHARED,
+    asked_at_chance,
+    few_linked,
+    warn,
+)
 from jatlas.files.kinds.held_out_score import FEWEST, can_be_held_out, draw_sample
 from jatlas.files.kinds.linked_rows import LinkedRows, dtype_of, linked_rows
 from jatlas.files.quality import Reach, cosines_hidden, same_encoder
@@ -20,6 +26,7 @@ from jatlas.files.readers import File, Names, Reading, open_all
 from jatlas.files.reports import Advance, Progress, Say, counted, quiet
 from jatlas.files.survey import Survey, say_survey, survey
 from jatlas.files.translation.scores import (
+    ASKED,
     Scored,
     fitted,
     score_merging,
@@ -31,8 +38,6 @@ from jatlas.merging.transforms import Transform, apply_transform
 from jatlas.merging.translation.fitting import METHODS
 
 AUTO = "auto"
-# Fewer pairs say too little of where rows go.
-FEWEST_PAIRS = 20
 # A translation is fitted on so many at most, in float64.
 MOST_PAIRS = 20_000
 
@@ -110,6 +115,9 @@ def translate_file(
         OSError: if a file cannot be read.
 
     Example:
+    Warns:
+        UserWarning: if held-out samples are found hardly better than by chance.
+
         >>> import tempfile
         >>> x = np.random.default_rng(0).normal(size=(60, 4))
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -143,6 +151,11 @@ def translate_file(
         advance(len(x))
     used = min(pair[0].samples.size, MOST_PAIRS)
     say(
+    for one in scored:
+        if one.name == chosen:
+            warn(asked_at_chance(one.score, *ASKED), say)
+    if few := few_linked(samples):
+        say(f"warning: {few}")
         f"method: {chosen}, fitted on {used} samples; {num_old} rows translated, "
         f"{num_old - pair[0].samples.size} of which the new file does not have"
     )
@@ -161,8 +174,8 @@ def translate_file(
 def _check_pairs(samples: Survey) -> None:
     """Raise ValueError unless enough samples are in both files."""
     first, second = samples.sources
-    if samples.num_linked < FEWEST_PAIRS:
-        needed = f"{FEWEST_PAIRS} are needed to translate"
+    if samples.num_linked < FEWEST_SHARED:
+        needed = f"{FEWEST_SHARED} are needed to translate"
         raise ValueError(few_common(first, second, samples.num_linked, needed))
 
 

@@ -30,6 +30,6 @@ def scored(coordinates, rank):
 def test_where_none_is_better_one_that_can_grow_is_taken(ranks, taken):
     results = [scored(name, rank) for name, rank in ranks.items()]
     assert best_of(results).kind.coordinates == taken
-    words = advice(results)
+    words = advice(results, ["a", "b"])
     assert f"take --coordinates {taken}" in words
     assert ("no new chart can be added" in words) == (taken == "nystroem")

@@ -1,0 +1,138 @@
+"""Merges and translations that find little are warned of."""
+
+import numpy as np
+import pytest
+
+from jatlas.cli.commands import main
+from jatlas.files.kinds.doubts import DoubtfulMerge
+from jatlas.files.kinds.evaluating import evaluate_files
+from jatlas.files.merging import merge_files
+from jatlas.files.storage import load
+from jatlas.files.translation.translating import translate_file
+
+N = 300
+HIDDEN = np.random.default_rng(5).normal(size=(N, 8))
+CONSENSUS = "--coordinates", "consensus", "--ridge", "1", "--power", "1"
+
+
+def embed(width):
+    rng = np.random.default_rng(width)
+    x = HIDDEN @ rng.normal(size=(8, width))
+    return (x + 0.1 * rng.normal(size=x.shape)).astype(np.float32)
+
+
+def write(folder, name, ids, rows):
+    np.savez(folder / name, id=ids, x=rows)
+    return folder / name
+
+
+@pytest.fixture
+def old(tmp_path):
+    return write(tmp_path, "old.npz", np.arange(N), embed(12))
+
+
+def new_of(tmp_path, size, shift=0):
+    """Rows of the first samples, under ids that are too high by a shift."""
+    return write(tmp_path, "new.npz", np.arange(size) + shift, embed(10)[:size])
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err.splitlines()
+
+
+@pytest.mark.parametrize("out", ["x.parquet", "x/"])
+def test_a_merge_at_chance_is_warned_of_to_the_last_line(old, tmp_path, capsys, out):
+    shifted, out = new_of(tmp_path, 200, shift=1), f"{tmp_path}/{out}"
+    code, text, err = run(capsys, "merge", old, shifted, *CONSENSUS, "--out", out)
+    assert code == 0
+    assert text.splitlines()[-1].startswith("wrote ")
+    assert len(err) == 1  # the last line; said before the work, among the scores
+    assert err[0] in text.splitlines()
+    assert err[0].startswith(
+        "warning: held-out samples are found hardly better than by chance (mean "
+    )
+    assert "do equal ids mean equal samples?" in err[0]
+    # What evaluate says is the same.
+    code, text, _ = run(capsys, "evaluate", old, shifted, *CONSENSUS)
+    assert code == 0
+    assert err[0].removeprefix("warning: ") in text.splitlines()[-1]
+
+
+def test_a_merge_that_finds_samples_is_not_warned_of(old, tmp_path, capsys):
+    new, out = new_of(tmp_path, 200), tmp_path / "x.parquet"
+    code, _, err = run(capsys, "merge", old, new, *CONSENSUS, "--out", out)
+    assert (code, err) == (0, [])
+
+
+def test_a_translation_at_chance_is_warned_of(old, tmp_path, capsys):
+    shifted, out = new_of(tmp_path, 200, shift=1), tmp_path / "x.parquet"
+    arguments = old, "--to", shifted, "--method", "ridge", "--out", out
+    code, text, err = run(capsys, "translate", *arguments)
+    assert code == 0
+    assert len(err) == 1
+    assert err[0] in text.splitlines()
+    assert "hardly better than by chance" in err[0]
+    with pytest.warns(DoubtfulMerge, match="do equal ids mean equal samples"):
+        translate_file(old, to=shifted, method="ridge")
+
+
+def test_a_python_merge_at_chance_is_warned_of(old, tmp_path):
+    shifted = new_of(tmp_path, 200, shift=1)
+    with pytest.warns(DoubtfulMerge, match="do equal ids mean equal samples"):
+        merge_files([old, shifted], coordinates="consensus", power=1.0)
+
+
+def test_one_file_of_three_whose_ids_are_wrong_is_named(old, tmp_path):
+    others = [
+        write(tmp_path, "good.npz", np.arange(N), embed(11)),
+        new_of(tmp_path, 290, shift=1),
+    ]
+    options = {"coordinates": "consensus", "ridge": 1.0, "power": 1.0}
+    advice = evaluate_files([old, *others], **options).advice
+    assert (
+        "but new: its samples find those of the others, and are found, hard" in advice
+    )
+    right = [old, others[0], new_of(tmp_path, 290)]
+    assert "chance" not in evaluate_files(right, **options).advice
+
+
+def test_a_merge_by_too_few_samples_says_how_many_are_needed(old, tmp_path, capsys):
+    out = tmp_path / "x.parquet"
+    few = new_of(tmp_path, 60)
+    code, _, err = run(capsys, "merge", old, few, "--out", out)
+    assert code == 0
+    assert len(err) == 1
+    assert err[0].startswith("warning: 60 samples are in two files or more: what is")
+    assert "100 are needed for a held-out score" in err[0]
+    assert load(out).recipe.kind == "consensus"
+    out.unlink()
+    very_few = new_of(tmp_path, 15)
+    code, _, err = run(capsys, "merge", old, very_few, "--out", out)
+    assert code == 2
+    assert not out.exists()
+    assert err[0].startswith("error: 15 samples are in two files or more")
+    assert "20 for add and translate" in err[0]
+    assert "With --coordinates consensus" in err[0]
+    code, _, err = run(capsys, "merge", old, very_few, *CONSENSUS, "--out", out)
+    assert code == 0
+    assert err[-1].startswith("warning: 15 samples")
+
+
+def test_one_file_of_three_that_hardly_shares_samples_is_named(old, tmp_path):
+    others = [write(tmp_path, "good.npz", np.arange(N), embed(11))]
+    ids = np.r_[np.arange(7), np.arange(1000, 1193)]
+    others.append(write(tmp_path, "new.npz", ids, embed(10)[:200]))
+    options = {"coordinates": "consensus", "ridge": 1.0, "power": 1.0}
+    with pytest.warns(DoubtfulMerge, match=r"^new: 7 of its samples are in another"):
+        merge_files([old, *others], **options)
+
+
+def test_a_translation_by_too_few_gives_advice_that_helps(old, tmp_path):
+    with pytest.raises(ValueError, match="have 15 samples in common") as refused:
+        translate_file(old, to=new_of(tmp_path, 15))
+    assert "Embed more of the same samples" in str(refused.value)
+    assert "Name a sample alike" not in str(refused.value)
+    with pytest.raises(ValueError, match="Name a sample alike in both"):
+        translate_file(old, to=new_of(tmp_path, 15, shift=1000))
