@@ -141,9 +141,8 @@ def grown_atlas(
         add_rows(state, place[here][keep[here]], rows)
         advance(here.stop - start)
     presence = _presence(atlas, recipe, every.size, place, number)
-    grown = AtlasFile(
-        every, state.merged, state.count, disagreement(state), recipe, presence
-    )
+    sums = (state.merged, state.count, disagreement(state))
+    grown = AtlasFile(every, *sums, recipe, presence, atlas.id_name)
     check_atlas(grown)
     return grown
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from jatlas._src import arrays, border
 from jatlas.files.coordinates import through_nystroem
+from jatlas.files.formats.columns.beside import id_column
 from jatlas.files.kinds.fitting import with_nystroem
 from jatlas.files.kinds.options import RELATIVE, checked
 from jatlas.files.kinds.planning import plan_merge
@@ -82,12 +83,12 @@ def merge_files(
     Returns:
         An `AtlasFile`: samples in order of first appearance, merged rows in float32.
 
-    Raises:
     Warns:
         UserWarning: if held-out samples are found hardly better than by chance, where
             there is a score; if consensus coordinates are learned from few samples; or
             if two charts seem to be of one encoder.
 
+    Raises:
         ValueError: if a file is not what it should be (see `read_embeddings`), ids are
             of two types, two files are the same byte for byte or have the same
             embeddings of common samples, anchors are missing or too few, no chain of
@@ -149,6 +150,7 @@ def merge_files(
         disagreement(state),
         recipe,
         np.ascontiguousarray(samples.presence.T),
+        id_column(samples.sources[0].rows.id_name),
     )
     check_atlas(atlas)
     return atlas

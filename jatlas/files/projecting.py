@@ -4,6 +4,7 @@ import numpy as np
 
 from jatlas._src import arrays, border
 from jatlas.files.coordinates import through_nystroem
+from jatlas.files.formats.columns.beside import id_column
 from jatlas.files.formats.names import check_ids, check_one_kind, near_ids
 from jatlas.files.kinds.known_charts import (
     chart_number,
@@ -110,6 +111,7 @@ def project_file(
     merged = through_nystroem(recipe, merged, batch_size)
     presence = np.zeros((source.ids.size, len(recipe.anchors)), bool)
     presence[:, number] = True
-    atlas = AtlasFile(source.ids, merged, count, alone, recipe, presence)
+    id_name = id_column(source.rows.id_name)
+    atlas = AtlasFile(source.ids, merged, count, alone, recipe, presence, id_name)
     check_atlas(atlas)
     return atlas

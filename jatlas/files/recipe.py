@@ -74,6 +74,7 @@ class AtlasFile(NamedTuple):
             Nystroem transform. NaN for a sample in one chart.
         recipe: a `Recipe`.
         presence: (N, M), which charts have the sample; None if unknown.
+        id_name: of the ids in a table; as the first file named them, where known.
     """
 
     ids: np.ndarray
@@ -82,6 +83,7 @@ class AtlasFile(NamedTuple):
     disagreement: Float[np.ndarray, " N"]
     recipe: Recipe
     presence: Bool[np.ndarray, "N M"] | None = None
+    id_name: str = "id"
 
 
 def check_atlas(atlas: AtlasFile) -> None:
@@ -105,8 +107,7 @@ def check_atlas(atlas: AtlasFile) -> None:
             f"count must lie in 1..{most}, the number of charts; got "
             f"{atlas.count[bad[0]]} in row {bad[0]} (id {short(atlas.ids[bad[0]])!r})."
         )
-    alone = atlas.count == 1
-    spread = atlas.disagreement
+    alone, spread = atlas.count == 1, atlas.disagreement
     _check("disagreement", spread, (size,), "f", where=~alone)
     bad = np.flatnonzero(np.where(alone, ~np.isnan(spread), spread < 0))
     if bad.size:
@@ -139,8 +140,7 @@ def check_recipe(recipe: Recipe) -> None:
     """Raise ValueError unless the recipe is what `Recipe` says."""
     if not isinstance(recipe, Recipe):
         raise ValueError(
-            f"expected a jatlas.files.Recipe, as load_recipe gives it, got "
-            f"{_kind(recipe)}."
+            f"expected a jatlas.files.Recipe, of load_recipe, got {_kind(recipe)}."
         )
     for name in ("anchors", "transforms", "charts", "hashes"):
         value = getattr(recipe, name)

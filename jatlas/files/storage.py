@@ -49,7 +49,7 @@ def save(
             names it, and no recipe is written beside it. A .safetensors file and a
             folder always hold their recipe.
         beside: columns (N,) that stand in a table too, and the name of its ids, from
-            `read_beside` or of your own.
+            `read_beside` or of your own; the atlas's `id_name` alone if None.
 
     Returns:
         The paths of the files that were written.
@@ -78,6 +78,7 @@ def save(
     check_output(path)
     path, is_folder = Path(path), layout.is_folder(path)
     check_atlas(atlas)
+    beside = Beside(atlas.id_name) if beside is None else beside
     stands = checked_beside(beside, atlas.ids.size)
     if is_folder:
         return tables.save_folder(path, atlas, stands)

@@ -9,11 +9,11 @@ import pytest
 
 from jatlas.cli.commands import main
 from jatlas.cli.printing import say_neighbors
-from jatlas.files import read_beside
+from jatlas.files import Beside, add_file, merge_files, project_file, read_beside
 from jatlas.files.formats.atlas_table import RewrittenTable
 from jatlas.files.kinds.nearest import Neighbor
 from jatlas.files.readers import read_embeddings
-from jatlas.files.storage import load, load_recipe
+from jatlas.files.storage import load, load_recipe, save
 
 N = 12
 X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
@@ -62,6 +62,49 @@ def test_columns_are_kept_and_the_id_has_its_name(charts, tmp_path, capsys):
     )
     assert main([*merge[:-1], "x.safetensors", "--keep", "title"]) == 2
     assert "--keep takes an --out that ends in .parquet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["x.parquet", "x/"])
+def test_the_id_keeps_its_name_in_python_too(charts, tmp_path, out):
+    names = {"ids": "doc", "embeddings": "x"}
+    atlas = merge_files(charts, anchors="shared:5", **names)
+    new = project_file(atlas.recipe, charts[1], chart="b", **names)
+    np.savez(tmp_path / "c.npz", key=IDS, x=X**2)
+    grown = add_file(atlas, tmp_path / "c.npz", ids="key", embeddings="x")
+    for one in (atlas, new, grown):
+        save(f"{tmp_path}/{out}", one)
+        files = [*tmp_path.glob(out), *tmp_path.glob("x/*.parquet")]
+        (table,) = (file for file in files if file.is_file())
+        assert parquet.read_schema(table).names[0] == "doc"
+        assert load(f"{tmp_path}/{out}").id_name == "doc"
+    save(tmp_path / "y.parquet", atlas, beside=Beside("key"))
+    assert parquet.read_schema(tmp_path / "y.parquet").names[0] == "key"
+
+
+def test_an_id_named_as_a_column_of_the_atlas_is_named_id(tmp_path):
+    np.savez(tmp_path / "a.npz", members=IDS, x=X)
+    files = [tmp_path / "a.npz"]
+    atlas = merge_files(files, anchors="shared:5", ids="members", embeddings="x")
+    save(tmp_path / "x.parquet", atlas)
+    assert parquet.read_schema(tmp_path / "x.parquet").names[0] == "id"
+
+
+def test_columns_are_kept_of_projected_samples(charts, tmp_path, capsys):
+    files = ["--ids", "doc", "--embeddings", "x"]
+    merge = ["merge", *charts, *files, "--anchors", "shared:5", "--out"]
+    assert main([*merge, str(tmp_path / "atlas.parquet")]) == 0
+    out = tmp_path / "new.parquet"
+    project = ["project", str(tmp_path / "atlas.parquet"), charts[1], *files]
+    project += ["--chart", "b", "--keep", "title", "score", "--out"]
+    assert main([*project, str(out)]) == 0, capsys.readouterr()
+    table = parquet.read_table(out)
+    assert table.column_names[-2:] == ["title", "score"]
+    assert table["title"].to_pylist() == [f"B{n}" for n in range(8)]
+    capsys.readouterr()
+    assert main([*project, str(tmp_path / "new.safetensors")]) == 2
+    assert "--keep takes an --out that ends in .parquet" in capsys.readouterr().err
+    assert main([*project[:-2], "author", "--out", str(out)]) == 2
+    assert "--keep author: no file has such a column" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("out", ["atlas.parquet", "atlas/", "atlas.safetensors"])

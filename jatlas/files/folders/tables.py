@@ -71,9 +71,13 @@ def save_folder(path: Path, atlas: AtlasFile, beside: Beside) -> list[Path]:
 
 
 def _some(atlas: AtlasFile, here: slice) -> AtlasFile:
-    ids, merged, count, spread, recipe, presence = atlas
-    some = None if presence is None else presence[here]
-    return AtlasFile(ids[here], merged[here], count[here], spread[here], recipe, some)
+    return atlas._replace(
+        ids=atlas.ids[here],
+        merged=atlas.merged[here],
+        count=atlas.count[here],
+        disagreement=atlas.disagreement[here],
+        presence=None if atlas.presence is None else atlas.presence[here],
+    )
 
 
 def _digest(digests: Sequence[str]) -> str:
@@ -138,6 +142,7 @@ def read_atlas(folder: Path) -> AtlasFile:
             np.concatenate([part.disagreement for part in others]),
             recipe,
             np.concatenate(presence) if len(presence) == len(others) else None,
+            others[0].id_name,
         )
         check_atlas(atlas)
     if _digest(digests) != digest:

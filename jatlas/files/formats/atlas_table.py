@@ -166,7 +166,7 @@ def read_table(path: Path, recipe: Recipe) -> AtlasFile:
         presence = None
         if MEMBERS in wanted:
             presence = _presence(table.column(MEMBERS), recipe)
-        return AtlasFile(ids, merged, count, spread, recipe, presence)
+        return AtlasFile(ids, merged, count, spread, recipe, presence, id_name)
 
 
 def id_and_kept(path: Path) -> tuple[str, list[str]]:

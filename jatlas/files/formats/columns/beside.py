@@ -1,6 +1,6 @@
 """What stands in an atlas's table beside its rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,6 +23,15 @@ class Beside(NamedTuple):
 
     id_name: str = "id"
     columns: Mapping[str, Any] = MappingProxyType({})
+
+
+def id_column(name: str, taken: Sequence[str] = TAKEN) -> str:
+    """The name of a column of ids beside taken ones.
+
+    >>> id_column("doc_id"), id_column("members")
+    ('doc_id', 'id')
+    """
+    return "id" if name in taken else name
 
 
 def checked_beside(beside: Beside | None, size: int) -> Beside:

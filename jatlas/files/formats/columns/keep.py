@@ -10,7 +10,7 @@ from jaxtyping import Int
 from jatlas._src import border
 from jatlas._src.ids import find
 from jatlas.files.formats import names
-from jatlas.files.formats.columns.beside import TAKEN, Beside
+from jatlas.files.formats.columns.beside import TAKEN, Beside, id_column
 from jatlas.files.formats.columns.kept_values import column_types, column_values
 from jatlas.files.formats.faults import BadFile, faults_of, package
 from jatlas.files.formats.places import Place, place
@@ -113,7 +113,7 @@ def check_keep(
     if clash := [name for name in keep if name in taken]:
         raise ValueError(f"--keep {clash[0]}: {whose} has a column of that name.")
     of_file = sources[0].rows.id_name
-    id_name = "id" if of_file in taken else of_file
+    id_name = id_column(of_file, taken)
     if of_file in keep:
         raise ValueError(
             f"--keep {of_file}: it is the column of ids, which the table has anyway."
