@@ -84,8 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     storage.check_output(options.out, options.files)
-    if options.keep and not _is_table(options.out):
-        raise ValueError("--keep takes an --out that ends in .parquet, or a folder.")
+    _check_keep(options)
     checked(**_coordinates(options))
     sources = open_all(options.files, **_reading(options))
     if is_folder(options.out):
@@ -196,8 +195,10 @@ def _neighbors(options: argparse.Namespace) -> int:
 
 def _project(options: argparse.Namespace) -> int:
     storage.check_output(options.out, [options.recipe, options.file])
+    _check_keep(options)
     recipe = storage.load_recipe(options.recipe)
     source = open_embeddings(options.file, **_reading(options))
+    check_keep([source], options.keep, say)
     with line("rows", row_size([source])) as show:
         atlas = project_file(
             recipe,
@@ -210,7 +211,7 @@ def _project(options: argparse.Namespace) -> int:
         )
     # Of a chart that is known the recipe has not changed: it is not written again.
     same = None if options.chart is None else options.recipe
-    beside = _beside(options, atlas, [source])
+    beside = _beside(options, atlas, [source], options.keep)
     return say_written(storage.save(options.out, atlas, recipe=same, beside=beside))
 
 
@@ -257,6 +258,11 @@ def _names(given: str | Sequence[str] | None) -> str | list[str | None] | None:
 
 def _is_table(path: str) -> bool:
     return is_folder(path) or Path(path).suffix.lower() == ".parquet"
+
+
+def _check_keep(options: argparse.Namespace) -> None:
+    if options.keep and not _is_table(options.out):
+        raise ValueError("--keep takes an --out that ends in .parquet, or a folder.")
 
 
 def _beside(

@@ -21,13 +21,7 @@ def parser() -> argparse.ArgumentParser:
     merge = _command(commands, "merge", "merge files into an atlas")
     merge.add_argument("files", nargs="+", metavar="FILE", help="one a chart")
     _output(merge)
-    merge.add_argument(
-        "--keep",
-        nargs="+",
-        default=[],
-        metavar="COLUMN",
-        help="columns of tables and arrays of .npz that stand in the Parquet file too",
-    )
+    _keep(merge)
     merge.add_argument(
         "--workers", type=int, help="processes on this machine, for a folder as --out"
     )
@@ -58,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "--chart", help="the chart's number or name; of a new chart leave it out"
     )
     _output(project)
+    _keep(project)
     neighbors = _command(commands, "neighbors", "show the nearest of a sample")
     neighbors.add_argument("atlas", metavar="ATLAS", help="that merge wrote")
     neighbors.add_argument("id", metavar="ID", help="of the sample")
@@ -188,6 +183,16 @@ def _output(command: argparse.ArgumentParser) -> None:
         help="x.parquet, x.safetensors, or x/, a folder of Parquet parts",
     )
     _batch_size(command)
+
+
+def _keep(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--keep",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of tables and arrays of .npz that stand in the Parquet file too",
+    )
 
 
 def _batch_size(command: argparse.ArgumentParser) -> None:
