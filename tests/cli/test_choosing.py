@@ -96,6 +96,10 @@ def test_evaluate_says_how_well_each_pair_finds_each_other(files, tmp_path, caps
         line = re.search(rf"^{query} finds {answer} +(\S+) +(\S+)$", text, flags=re.M)
         assert line[1] == f"{pair['mean_reciprocal_rank']:.3f}"
         assert line[2] == f"{pair['chance']:.3f}"
+        of_ten = text.partition("\nrecall at 10 ")[2]
+        line = re.search(rf"^{query} finds {answer} +(\S+)$", of_ten, flags=re.M)
+        assert line[1] == f"{pair['recall_at_10']:.3f}"
+    assert "--power 1 (merge then tries no others)" in text.splitlines()[-2]
     assert sorted(tmp_path.iterdir()) == [to]
 
 

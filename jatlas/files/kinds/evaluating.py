@@ -46,8 +46,8 @@ class Evaluation(NamedTuple):
     summary: str
 
     def text(self) -> str:
-        """The summary, a table of all pairs, and the advice."""
-        lines = [self.summary, table(self._pairs(), 0)]
+        """The summary, two tables of all pairs, and the advice."""
+        lines = [self.summary, table(self._pairs(), 0), table(self._recalls(), 0)]
         lines += [f"not scored: {reason}" for reason in self.reasons]
         return "\n".join([*lines, self.advice])
 
@@ -57,6 +57,14 @@ class Evaluation(NamedTuple):
         for i, j in np.argwhere(self.scores[0].queries > 0):
             ranks = [score.mean_reciprocal_rank[i, j] for score in self.scores]
             cells = [f"{x:.3f}" for x in [*ranks, self.scores[0].chance[i, j]]]
+            rows.append([f"{self.charts[i]} finds {self.charts[j]}", *cells])
+        return rows
+
+    def _recalls(self) -> list[list[str]]:
+        """The recall at 10 of each pair, a kind a column."""
+        rows = [["recall at 10", *self.kinds]]
+        for i, j in np.argwhere(self.scores[0].queries > 0):
+            cells = [f"{score.recall_at_10[i, j]:.3f}" for score in self.scores]
             rows.append([f"{self.charts[i]} finds {self.charts[j]}", *cells])
         return rows
 

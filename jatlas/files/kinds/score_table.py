@@ -58,7 +58,7 @@ def label(kind: Kind) -> str:
 def advice(scored: Sequence[Scored], charts: Sequence[str]) -> str:
     """Which kind to take, and whether any is good enough."""
     best = best_of(scored)
-    text = f"take --coordinates {label(best.kind)}"
+    text = f"take --coordinates {label(best.kind)} (merge then tries no others)"
     if not best.kind.can_grow:
         text += " (no new chart can be added to it later)"
     if doubt := at_chance(best.score, charts):
