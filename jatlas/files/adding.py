@@ -131,8 +131,9 @@ def grown_atlas(
         known = check_encoder(recipe, number, source, batch_size, advance, say)
         say(
             f"chart {number}: {source.ids.size} samples, {new} of them new, "
-            f"{np.sum(~keep)} in the atlas by this chart, and left as they are; "
-            f"{known_text(recipe, known)}"
+            f"{int(keep.sum()) - new} in the atlas by other charts alone, and now at "
+            f"the mean with this one, {np.sum(~keep)} in it by this chart, and left as "
+            f"they are; {known_text(recipe, known)}"
         )
     state = running_of(atlas, every.size, in_place)
     for start, rows in chart_rows(recipe, number, source, batch_size, say):

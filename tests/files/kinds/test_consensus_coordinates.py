@@ -155,6 +155,12 @@ def test_samples_of_a_known_chart_are_appended(atlas, files, tmp_path):
     assert grown.presence[:, 2].sum() == 80
     with pytest.raises(ValueError, match="all of its samples are in the atlas already"):
         add_file(grown, path, chart="c", batch_size=16)
+    lines = []
+    add_file(atlas, path, chart="c", batch_size=16, say=lines.append)
+    assert lines[-1].startswith(
+        "chart 2: 40 samples, 0 of them new, 20 in the atlas by other charts alone, "
+        "and now at the mean with this one, 20 in it by this chart, and left as they "
+    )
 
 
 def refused(capsys, folder, arguments, message):
