@@ -116,6 +116,7 @@ def test_what_cannot_join_is_refused(files, tmp_path, capsys):
     refused(capsys, tmp_path, ["add", path, files[0], *out], "a chart joins once")
     over = ["--out", path]
     refused(capsys, tmp_path, ["add", path, files[1], *over], "would be written over")
+    refused(capsys, tmp_path, ["add", path, files[1], *over], "To replace the input, ")
 
 
 def test_nystroem_coordinates_are_not_added_to(files):

@@ -59,7 +59,9 @@ def check_inputs(written: Collection[Path], inputs: Sequence[str | Path]) -> Non
         if lost & whole or grows:
             raise ValueError(
                 f"{next(iter(written))} would be written over {given}, an "
-                "input; give another path."
+                "input; give another path. To replace the input, rename what was "
+                "written there once the command is done: of an atlas in Parquet the "
+                "recipe first, then the table."
             )
 
 

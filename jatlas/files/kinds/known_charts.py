@@ -1,5 +1,6 @@
 """Charts that an atlas knows, and new ones that join its recipe."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,10 @@ def chart_number(recipe: Recipe, chart: int | str) -> int:
         )
     raise ValueError(
         f"there is no chart {chart!r} in the recipe; it has 0 to {size - 1}, "
-        f"{list(names)}. For a new chart leave --chart out."
+    near = get_close_matches(str(chart), names, n=1)
+    asked = f"; did you mean {near[0]!r}?" if near else "."
+        f"{list(names)}{asked} A chart has the name of the file or folder that it was "
+        "merged from. Only for a model that the atlas does not know leave --chart out."
     )
 
 

@@ -1,5 +1,7 @@
 """Consensus coordinates of files: against NumPy, on disk, and as they grow."""
 
+from shutil import copy
+
 import consensus_files as made
 import jax
 import jax.numpy as jnp
@@ -153,14 +155,14 @@ def test_samples_of_a_known_chart_are_appended(atlas, files, tmp_path):
             assert grown.count[here[name]] == count + 1
         np.testing.assert_allclose(grown.merged[here[name]], old, atol=1e-6)
     assert grown.presence[:, 2].sum() == 80
-    with pytest.raises(ValueError, match="all of its samples are in the atlas already"):
-        add_file(grown, path, chart="c", batch_size=16)
     lines = []
     add_file(atlas, path, chart="c", batch_size=16, say=lines.append)
     assert lines[-1].startswith(
         "chart 2: 40 samples, 0 of them new, 20 in the atlas by other charts alone, "
         "and now at the mean with this one, 20 in it by this chart, and left as they "
     )
+    with pytest.raises(ValueError, match="all of its samples are in the atlas already"):
+        add_file(grown, path, chart="c", batch_size=16)
 
 
 def refused(capsys, folder, arguments, message):
@@ -188,6 +190,15 @@ def test_what_cannot_join_is_refused(atlas, tmp_path, capsys):
     refused(capsys, tmp_path, wrong, "samples that it is known by are not those of")
     unknown = ["add", x, other, "--chart", "z", *to]
     refused(capsys, tmp_path, unknown, "there is no chart 'z'")
+
+
+def test_a_mistyped_chart_is_answered_with_the_nearest(files, tmp_path):
+    named = [copy(file, tmp_path / f"model_{file.name}") for file in files]
+    known = merge_files(named, coordinates="consensus", ridge=0.5, power=1.0)
+    path = made.put(tmp_path / "next.npz", "c", np.r_[40:80])
+    with pytest.raises(ValueError, match="did you mean 'model_c'") as error:
+        add_file(known, path, chart="modelc")
+    assert "A chart has the name of the file or folder that it" in str(error.value)
 
 
 @pytest.mark.parametrize(
