@@ -6,12 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from jatlas.files.kinds.held_out_score import FEWEST
+from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Say
 from jatlas.files.survey import Survey
 from jatlas.merging.scoring import MergeScore
 
 # A map is learned from so many samples of two charts at least.
 FEWEST_SHARED = 20
+# Two charts are taken for one encoder's if the cosine of their maps' rows is above this
+# (0.37 and more for one encoder on two sets of 60 documents, 0.14 for two of a family),
+# and their means and deviations differ by less, in deviations.
+_AGREE, _APART = 0.25, 0.35
 # What finds samples less than so many times better than chance is doubtful.
 _CLEARLY = 5
 _IDS = "do equal ids mean equal samples? Are there more samples that the files share?"
@@ -98,3 +103,49 @@ def few_linked(samples: Survey, fewest: int = 2 * FEWEST) -> str:
                 "from so few finds little. Embed more samples by both models."
             )
     return ""
+
+
+def same_model(recipe: Recipe, chart: int) -> str:
+    """Why a chart seems to be of an encoder before it.
+
+    Charts that share samples tell it by these. Without such, their rows go to the same
+    places by either's map, for the maps of one encoder are alike. Empty if none does.
+    """
+    if recipe.consensus is None:
+        return ""
+    for other in range(chart):
+        if _alike(recipe, other, chart):
+            return (
+                f"{_name(recipe, chart)}: its rows go to the same places by the map of "
+                f"chart {other}, {_name(recipe, other)!r}: are both of one encoder? "
+                "Then it counts twice, and its map is learned from less. Add such "
+                "samples with add --chart (chart=...), or merge both files as one "
+                "folder."
+            )
+    return ""
+
+
+def _name(recipe: Recipe, chart: int) -> str:
+    return recipe.charts[chart] if recipe.charts else str(chart)
+
+
+def _alike(recipe: Recipe, one: int, other: int) -> bool:
+    """Whether two charts' known rows and maps are much alike."""
+    maps = recipe.consensus
+    assert maps is not None
+    x, y = (maps.known[m].astype(np.float64) for m in (one, other))
+    if x.shape[1] != y.shape[1] or min(len(x), len(y)) < FEWEST_SHARED:
+        return False
+    spread = np.array([x.std(axis=0), y.std(axis=0)])
+    varies = (spread > 0).all(axis=0)
+    shift = np.linalg.norm(x.mean(axis=0) - y.mean(axis=0))
+    ratio = np.log(spread[0][varies] / spread[1][varies])
+    if shift > _APART * np.linalg.norm(spread[0]) or not varies.any():
+        return False
+    if np.sqrt(np.mean(ratio**2)) > _APART:
+        return False
+    both = [
+        (y - maps.means[m]) / maps.scales[m] @ maps.weights[m] for m in (one, other)
+    ]
+    a, b = (rows - rows.mean(axis=0) for rows in both)
+    return bool(np.sum(a * b) > _AGREE * np.linalg.norm(a) * np.linalg.norm(b))

@@ -12,8 +12,8 @@ from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.places import chart_name, ending
 from jatlas.files.formats.sources import Source, say_notes
 from jatlas.files.kinds.consensus import joined_maps, without_anchors
+from jatlas.files.kinds.doubts import FEWEST_SHARED, same_model, warn
 from jatlas.files.kinds.linked_rows import linked_rows
-from jatlas.files.kinds.doubts import FEWEST_SHARED
 from jatlas.files.maps import SHRINKAGE
 from jatlas.files.quality import differing, flat, same_encoder
 from jatlas.files.readers import OPENERS, file_hash
@@ -83,7 +83,9 @@ def joined_consensus(
             raise BadFile(_same(recipe, m, source, "common samples"))
     say_notes([source], say)
     changed = joined_maps(maps, rows, atlas.merged, atlas.ids)
-    return recipe._replace(**without_anchors(changed), **fields)
+    grown = recipe._replace(**without_anchors(changed), **fields)
+    warn(same_model(grown, len(recipe.anchors)), say)
+    return grown
 
 
 def _same(recipe: Recipe, chart: int, source: Source, of: str) -> str:
@@ -134,10 +136,10 @@ def chart_number(recipe: Recipe, chart: int | str) -> int:
             f"{chart!r} is the name of chart {names.index(chart)} and the "
             "number of another; in Python, chart=0, without quotes, is a number."
         )
-    raise ValueError(
-        f"there is no chart {chart!r} in the recipe; it has 0 to {size - 1}, "
     near = get_close_matches(str(chart), names, n=1)
     asked = f"; did you mean {near[0]!r}?" if near else "."
+    raise ValueError(
+        f"there is no chart {chart!r} in the recipe; it has 0 to {size - 1}, "
         f"{list(names)}{asked} A chart has the name of the file or folder that it was "
         "merged from. Only for a model that the atlas does not know leave --chart out."
     )

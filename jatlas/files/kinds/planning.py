@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jatlas.files.formats.places import Remote
 from jatlas.files.formats.sources import Source
 from jatlas.files.kinds.choosing import candidates, choose, is_read_again, is_scored
+from jatlas.files.kinds.doubts import same_model, warn
 from jatlas.files.kinds.fitting import fitted_recipe
 from jatlas.files.kinds.options import NYSTROEM, Kind
 from jatlas.files.overlap import before, beside
@@ -87,6 +88,8 @@ def plan_merge(
             looks=looks,
         )
         recipe = recipe._replace(hashes=hashes.result())
+    for chart in range(1, len(recipe.anchors)):
+        warn(same_model(recipe, chart), lines.append)
     say = say or quiet
     say_survey(samples, say)
     for text in lines:

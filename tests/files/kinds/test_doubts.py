@@ -136,3 +136,34 @@ def test_a_translation_by_too_few_gives_advice_that_helps(old, tmp_path):
     assert "Name a sample alike" not in str(refused.value)
     with pytest.raises(ValueError, match="Name a sample alike in both"):
         translate_file(old, to=new_of(tmp_path, 15, shift=1000))
+
+
+def disjoint(tmp_path, width):
+    """Rows of samples 100 to 199 by another file of some model."""
+    x = embed(width)[100:200]
+    return write(tmp_path, "later.npz", np.arange(100, 200), x)
+
+
+def test_a_known_model_as_a_new_chart_is_warned_of(old, tmp_path, capsys):
+    new, out = new_of(tmp_path, 100), tmp_path / "x.parquet"
+    assert main(["merge", str(old), str(new), *CONSENSUS, "--out", str(out)]) == 0
+    capsys.readouterr()
+    same, other = disjoint(tmp_path, 10), tmp_path / "y.parquet"
+    code, text, err = run(capsys, "add", out, same, "--out", other)
+    assert code == 0
+    assert "a new chart, 2: 100 samples, 0 of them new" in text
+    assert err[0].startswith("warning: later: its rows go to the same places by the")
+    assert "chart 1, 'new': are both of one encoder?" in err[-1]
+    with pytest.warns(DoubtfulMerge, match="later: .* of chart 1, 'new'"):
+        merge_files([old, new, same], coordinates="consensus", ridge=1.0, power=1.0)
+
+
+def test_another_model_of_the_same_width_is_not_warned_of(old, tmp_path, capsys):
+    new, out = new_of(tmp_path, 100), tmp_path / "x.parquet"
+    assert main(["merge", str(old), str(new), *CONSENSUS, "--out", str(out)]) == 0
+    capsys.readouterr()
+    turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(10, 10)))
+    x = (embed(10) @ turn)[100:200]
+    another = write(tmp_path, "other.npz", np.arange(100, 200), x)
+    code, _, err = run(capsys, "add", out, another, "--out", tmp_path / "y.parquet")
+    assert (code, err) == (0, [])
