@@ -27,6 +27,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="auto takes the one that finds held-out samples best",
     )
     command.add_argument(
+        "--real-rows",
+        action="store_true",
+        help="of samples that NEW has too take its rows, and do not translate them",
+    )
+    command.add_argument(
         "--keep",
         nargs="+",
         default=[],
@@ -55,6 +60,7 @@ def run(
             sources[0],
             to=sources[1],
             method=options.method,
+            real_rows=options.real_rows,
             reading=reading,
             seed=options.seed,
             batch_size=options.batch_size,

@@ -71,6 +71,22 @@ def test_all_old_rows_are_near_their_new_ones(files, result):
     assert "110 in two or more" in text
 
 
+def test_real_rows_take_the_place_of_translated_ones(files, result, tmp_path, capsys):
+    translated, text, _ = result
+    assert "140 rows, 30 of which the new file does not have" in text
+    assert "the 110 others are translated too (--real-rows, " in text
+    out = tmp_path / "x.npz"
+    arguments = files["old"], "--to", files["new"], "--method", "ridge", "--ids", "key"
+    code, text, _ = run(capsys, "translate", *arguments, "--real-rows", "--out", out)
+    assert code == 0
+    assert "the 110 others are the new file's" in text
+    ids, rows = read_embeddings(out, ids="key", embeddings="embeddings")
+    np.testing.assert_array_equal(ids, translated.ids)
+    of_new = dict(zip(*read_embeddings(files["new"], ids="key"), strict=True))
+    for name, real, mapped in zip(ids, rows, translated.embeddings, strict=True):
+        np.testing.assert_array_equal(real, of_new.get(name, mapped))
+
+
 def test_the_map_takes_other_rows(files, result):
     translated, *_ = result
     _, rows = read_embeddings(files["old"], ids="key")
@@ -182,6 +198,7 @@ def test_few_pairs_are_translated_without_a_score(files, tmp_path):
     got = translate_file(**paths, ids=["key", "id"], say=lines.append)
     assert (got.method, got.ways) == ("ridge", ())
     assert "no held-out score: fewer than 100 samples are in both files" in lines
+    assert "warning: 34 samples are in two files or more" in "\n".join(lines)
 
 
 REFUSED = {
@@ -198,7 +215,6 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_is_refused_and_nothing_written(files, tmp_path, capsys, case):
     ids, rows = read_embeddings(files["old"], ids="key")
-    assert "warning: 34 samples are in two files or more" in "\n".join(lines)
     paths = {"old": files["old"]}
     for name, other in (
         ("copy", ids[::-1]),

@@ -42,12 +42,16 @@ AUTO = "auto"
 MOST_PAIRS = 20_000
 
 
+_STILL = "are translated too (--real-rows, real_rows=True takes the new file's)"
+
+
 class TranslatedFile(NamedTuple):
     """The rows of a file in the space of another.
 
     Attributes:
         ids: (N,), of the translated file, in its order.
-        embeddings: (N, K), its rows in the other file's space, in float32.
+        embeddings: (N, K), its rows in the other file's space, in float32; the other
+            file's own where it has the sample and real rows are asked for.
         transform: the map, in float64; `apply_transform` takes it for more rows.
         method: of `fit_translation`.
         pairs: how many samples it was fitted on.
@@ -74,6 +78,7 @@ def translate_file(
     *,
     to: File,
     method: str = AUTO,
+    real_rows: bool = False,
     ids: Names = None,
     embeddings: Names = None,
     reading: Reading | None = None,
@@ -96,6 +101,8 @@ def translate_file(
         to: of the file whose space it is: the new model's.
         method: of `fit_translation`, or "auto" for the one with the best held-out mean
             reciprocal rank; ridge, if fewer than 100 samples are in both files.
+        real_rows: whether samples that both files have get the other file's row, as it
+            is there, instead of a translated one.
         ids: the name of the ids in the files, as in `read_embeddings`: one for both, or
             two.
         embeddings: that of the embeddings, in the same way.
@@ -108,6 +115,9 @@ def translate_file(
     Returns:
         A `TranslatedFile`.
 
+    Warns:
+        UserWarning: if held-out samples are found hardly better than by chance.
+
     Raises:
         ValueError: if a file is not what it should be (see `read_embeddings`), ids are
             of two types, fewer than 20 samples are in both files, these have the same
@@ -115,9 +125,6 @@ def translate_file(
         OSError: if a file cannot be read.
 
     Example:
-    Warns:
-        UserWarning: if held-out samples are found hardly better than by chance.
-
         >>> import tempfile
         >>> x = np.random.default_rng(0).normal(size=(60, 4))
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -144,20 +151,25 @@ def translate_file(
     for line in lines:
         say(line)
     say(summary)
-    transform = _fitted(pair, chosen, seed)
-    rows = np.empty((num_old, pair[1].rows.shape[1]), np.float32)
-    for start, x in _translated(transform, samples.sources[0], batch_size):
-        rows[start : start + len(x)] = x
-        advance(len(x))
-    used = min(pair[0].samples.size, MOST_PAIRS)
-    say(
     for one in scored:
         if one.name == chosen:
             warn(asked_at_chance(one.score, *ASKED), say)
     if few := few_linked(samples):
         say(f"warning: {few}")
-        f"method: {chosen}, fitted on {used} samples; {num_old} rows translated, "
-        f"{num_old - pair[0].samples.size} of which the new file does not have"
+    transform = _fitted(pair, chosen, seed)
+    rows = np.empty((num_old, pair[1].rows.shape[1]), np.float32)
+    for start, x in _translated(transform, samples.sources[0], batch_size):
+        rows[start : start + len(x)] = x
+        advance(len(x))
+    shared = pair[1].samples.size
+    if real_rows:  # the samples of the first file stand first, in its order
+        rows[pair[1].samples] = pair[1].rows
+    used = min(shared, MOST_PAIRS)
+    say(
+        f"method: {chosen}, fitted on {used} samples; {num_old} rows, "
+        f"{num_old - shared} of which the new file does not have, and which are "
+        f"translated; the {shared} others "
+        + ("are the new file's" if real_rows else _STILL)
     )
     return TranslatedFile(
         samples.sources[0].ids,
