@@ -101,6 +101,11 @@ def no_state(folder: Path) -> Path:
     return folder / "bad"
 
 
+def lance(folder: Path) -> Path:
+    (folder / "bad" / "_versions").mkdir(parents=True)
+    return folder / "bad"
+
+
 def cut_stream(folder: Path) -> Path:
     file = dataset(folder) / "data-00000-of-00001.arrow"
     file.write_bytes(file.read_bytes()[:-60])
@@ -210,6 +215,7 @@ BAD = {
     # folders
     "splits": (splits, "several splits; give one: .*bad/train"),
     "no-state": (no_state, "not of `datasets`: there is no state.json"),
+    "lance": (lance, "a Lance table: write its `to_arrow\\(\\)` with pyarrow"),
     "shuffled": (state(_indices_data_files=[{}]), "flatten_indices"),
     "no-data-files": (state(_data_files=[]), "it has no data files"),
 }  # fmt: skip

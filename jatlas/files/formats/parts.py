@@ -55,6 +55,11 @@ def part_files(
     kinds = {kind: files for kind, files in kinds.items() if kind in known}
     if ".parquet" in kinds:
         kinds = {".parquet": kinds[".parquet"]}
+    if not kinds and (path / "_versions").is_dir():
+        raise ValueError(
+            "a Lance table: write its `to_arrow()` with pyarrow.parquet.write_table "
+            "(of LanceDB that of `lancedb.connect(FOLDER).open_table(NAME)`)."
+        )
     if len(kinds) != 1:
         of = ", ".join(f"{len(files)} {kind}" for kind, files in kinds.items())
         raise ValueError(
