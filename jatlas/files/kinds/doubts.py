@@ -133,6 +133,9 @@ def _alike(recipe: Recipe, one: int, other: int) -> bool:
     """Whether two charts' known rows and maps are much alike."""
     maps = recipe.consensus
     assert maps is not None
+    shared = np.intersect1d(maps.known_ids[one], maps.known_ids[other])
+    if shared.size > 1:  # whose embeddings were compared
+        return False
     x, y = (maps.known[m].astype(np.float64) for m in (one, other))
     if x.shape[1] != y.shape[1] or min(len(x), len(y)) < FEWEST_SHARED:
         return False

@@ -167,3 +167,9 @@ def test_another_model_of_the_same_width_is_not_warned_of(old, tmp_path, capsys)
     another = write(tmp_path, "other.npz", np.arange(100, 200), x)
     code, _, err = run(capsys, "add", out, another, "--out", tmp_path / "y.parquet")
     assert (code, err) == (0, [])
+
+
+def test_models_alike_that_share_samples_are_told_apart_by_these(old, tmp_path):
+    near = embed(12) + 0.3 * np.random.default_rng(2).normal(size=(N, 12))
+    alike = write(tmp_path, "near.npz", np.arange(N), near.astype(np.float32))
+    merge_files([old, alike], coordinates="consensus", ridge=1.0, power=1.0)
