@@ -30,7 +30,8 @@ def files(tmp_path, monkeypatch):
     """Two charts of 120 samples; in b, as its encoder failed, ten rows are zero."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    first, second = rng.normal(size=(N, 5)), rng.normal(size=(N, 4))
+    first = rng.normal(size=(N, 5))
+    second = first[:, 1:] + 0.1 * rng.normal(size=(N, 4))
     np.savez("whole.npz", id=np.arange(N), x=np.float32(second))
     zero = rng.permutation(N)[:10]
     second[zero] = 0
