@@ -260,7 +260,7 @@ def _tell(
     bench: Bench, report: Report, t: int, what: str, number: int
 ) -> Callable[[Progress], None]:
     """A progress callback for one of a step's three charts."""
-    epochs = max(map(bench.options.epochs, bench.options.charts))
+    epochs = max(benches.epochs_of(bench, kind) for kind in bench.options.charts)
 
     def tell(progress: Progress) -> None:
         share = (progress.epoch + 1) / epochs

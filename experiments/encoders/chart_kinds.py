@@ -1,7 +1,7 @@
 """The kinds of charts: encoders, inputs, and training."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,12 +46,16 @@ class Encoder(NamedTuple):
         inputs: (N, ...), what the charts look at.
         chart: the architecture.
         augment: what training images go through, if anything.
+        batch_size: samples a step; 100 is the paper's.
+        max_epochs: what a chart of one's own says of it, if anything.
     """
 
     kind: Kind
     inputs: np.ndarray
     chart: Chart
     augment: Augment | None
+    batch_size: int = 100
+    max_epochs: int | None = None
 
 
 def _adam(num_steps: int) -> optax.GradientTransformation:
@@ -97,8 +101,47 @@ def kind(name: str) -> Kind:
     """
     if not plugins.is_plugin(name):
         return KINDS[name]
-    title = f"chart of your own, {name}"
-    return Kind(title, 6, partial(plugins.make_chart, name), _adam)
+
+    def make(shape: tuple[int, ...], num_classes: int) -> Chart:
+        return plugins.trainable(name, shape, num_classes).chart
+
+    return Kind(f"chart of your own, {name}", 6, make, _adam)
+
+
+def asked_epochs(name: str, dataset: Dataset) -> int | None:
+    """The most epochs that one's own chart asks for, if any.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not plugins.is_plugin(name):
+        return None
+    return plugins.returned(name, *_sizes(dataset)).max_epochs
+
+
+def notes(name: str, dataset: Dataset) -> list[str]:
+    """What who reads the results must know of a kind.
+
+    Raises:
+        ValueError: if it is a chart of one's own, and none.
+    """
+    if not plugins.is_plugin(name):
+        return []
+    shape, _ = _sizes(dataset)
+    chart = plugins.returned(name, *_sizes(dataset)).chart
+    if chart.takes_integers:
+        how = "as uint8, 0 to 255, without any scaling: its own preprocessing does that"
+    else:
+        how = (
+            "as float32, (x / 255 - mean) / std with ImageNet's mean and standard "
+            "deviation of each channel"
+        )
+    return [f"{name} gets images (B, {', '.join(map(str, shape))}) {how}."]
+
+
+def _sizes(dataset: Dataset) -> tuple[tuple[int, ...], int]:
+    """The shape of an image, and the number of classes."""
+    return dataset.images.shape[1:], len(dataset.class_names)
 
 
 def prepare(
@@ -118,6 +161,8 @@ def prepare(
             those they should be, or a chart of one's own is none.
         OSError: if its weights are not there.
     """
+    if plugins.is_plugin(name):
+        return _of_plugin(name, dataset)
     of_name = kind(name)
     inputs = dataset.images
     if of_name.variant is not None:
@@ -134,6 +179,25 @@ def prepare(
     augmented = of_name.variant is None and dataset.name in _AUGMENTED
     return Encoder(
         of_name, inputs, chart, jatlas.charts.flip_and_crop if augmented else None
+    )
+
+
+def _of_plugin(name: str, dataset: Dataset) -> Encoder:
+    """A chart of one's own on a data set, and its training."""
+    made = plugins.trainable(name, *_sizes(dataset))
+    of_name, optimizer = kind(name), made.optimizer
+    if isinstance(optimizer, optax.GradientTransformation):
+        of_name = of_name._replace(optimizer=lambda num_steps: optimizer)
+    elif optimizer is not None:
+        # One object for a number of steps: another would be compiled anew.
+        of_name = of_name._replace(optimizer=cache(optimizer))
+    return Encoder(
+        of_name,
+        dataset.images,
+        made.chart,
+        made.augment,
+        made.batch_size,
+        made.max_epochs,
     )
 
 

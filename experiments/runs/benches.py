@@ -27,8 +27,6 @@ from jatlas.charts import Chart, Charts, training
 from jatlas.charts.training import Progress
 from jatlas.scenarios import Tasks, end_to_end
 
-_BATCH = 100  # the paper's
-
 
 class Bench(NamedTuple):
     """What all units of a run share.
@@ -183,8 +181,9 @@ def fit(
         chart: in place of the kind's own, such as one that begins with a given state.
         max_epochs: in place of the options'.
     """
-    encoder, epochs = bench.encoders[kind], max_epochs or bench.options.epochs(kind)
-    steps = epochs * math.ceil(int(tasks.seen.sum(axis=1).max()) / _BATCH)
+    encoder, epochs = bench.encoders[kind], max_epochs or epochs_of(bench, kind)
+    most = int(tasks.seen.sum(axis=1).max())
+    steps = epochs * math.ceil(most / encoder.batch_size)
     return training.fit_charts(
         key,
         encoder.chart if chart is None else chart,
@@ -194,11 +193,16 @@ def fit(
         only=group,
         augment=encoder.augment,
         optimizer=encoder.kind.optimizer(steps),
-        batch_size=_BATCH,
+        batch_size=encoder.batch_size,
         max_epochs=epochs,
         patience=bench.options.patience,
         report=tell,
     )
+
+
+def epochs_of(bench: Bench, kind: str) -> int:
+    """The most epochs that a chart of a kind is trained."""
+    return bench.options.epochs(kind, bench.encoders[kind].max_epochs)
 
 
 def _embedded(
@@ -214,7 +218,7 @@ def _embedded(
 
     The charts are of one kind.
     """
-    epochs, num_charts = bench.options.epochs(kind), len(tasks.seen)
+    epochs, num_charts = epochs_of(bench, kind), len(tasks.seen)
 
     def tell(progress: Progress) -> None:
         first = progress.charts[0]

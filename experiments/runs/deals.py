@@ -48,7 +48,7 @@ def units(options: Options, dataset: Dataset) -> list[Unit]:
             of the user's own does not fit them.
     """
     for name in filter(plugins.is_plugin, options.charts):
-        plugins.make_chart(name, dataset.images.shape[1:], len(dataset.class_names))
+        plugins.trainable(name, dataset.images.shape[1:], len(dataset.class_names))
     made, bench = chosen(options, dataset), bare(options, dataset)
     for each in made:
         _, pool = deal(bench, *each.of)

@@ -67,8 +67,11 @@ class Options:
     )
     """Kinds of charts: cnn, resnet, efficientnet-lite0, -lite1, -lite2, or your own,
     MODULE:FUNCTION, a function of an image's shape and the number of classes that
-    returns a jatlas.charts.Chart. Of several, the first is also the end-to-end chart's,
-    and the tasks' charts take turns."""
+    returns a jatlas.charts.Chart, or a Chart with its optimizer, epochs and batch size
+    (experiments.encoders.plugins.Trainable). Your chart gets float32 images that are
+    normalised already, (x / 255 - mean) / std of ImageNet; a chart of
+    jatlas.charts.with_preprocessing gets the bytes, uint8. Of several, the first is
+    also the end-to-end chart's, and the tasks' charts take turns."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each seed draws the tasks, the charts, the anchors and the probes anew."""
     num_anchors: int = 128
@@ -121,11 +124,16 @@ class Options:
         known = self.similarity in SIMILARITIES
         return self.similarity if known else plugins.function(self.similarity)
 
-    def epochs(self, kind: str) -> int:
-        """The most epochs that a chart of a kind is trained."""
+    def epochs(self, kind: str, asked: int | None = None) -> int:
+        """The most epochs that a chart of a kind is trained.
+
+        Args:
+            kind: its name.
+            asked: what a chart of one's own says of it, if anything.
+        """
         if self.max_epochs is not None:
             return self.max_epochs
-        return max(EPOCHS.get(self.dataset, 0), chart_kinds.kind(kind).epochs)
+        return asked or max(EPOCHS.get(self.dataset, 0), chart_kinds.kind(kind).epochs)
 
 
 def check(options: Options) -> None:

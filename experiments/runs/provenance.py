@@ -42,13 +42,23 @@ def of_dataset(options: Options, dataset: Dataset) -> dict[str, Any]:
         "options": {
             "settings": [setting.name for setting in chosen],
             "num_held_out": options.held_out,
-            "max_epochs": {kind: options.epochs(kind) for kind in options.charts},
+            "max_epochs": {
+                kind: options.epochs(kind, chart_kinds.asked_epochs(kind, dataset))
+                for kind in options.charts
+            },
         },
         "versions": {
             "data": hash_of_parts([dataset.images, dataset.labels]),
             **_weights(options.charts),
         },
-        "notes": list(dataset.notes),
+        "notes": [
+            *dataset.notes,
+            *(
+                note
+                for kind in dict.fromkeys(options.charts)
+                for note in chart_kinds.notes(kind, dataset)
+            ),
+        ],
     }
 
 
