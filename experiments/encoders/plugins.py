@@ -198,7 +198,7 @@ def _check_training(call: str, made: Trainable, shape: tuple[int, ...]) -> None:
 
 
 def _check_optimizer(call: str, optimizer: Any) -> None:
-    """Raise ValueError unless it is one of optax, or a function to such."""
+    """Raise ValueError unless it is an optimizer, or makes one."""
     is_function = callable(optimizer)
     try:
         made = optimizer(100) if is_function else optimizer
