@@ -42,6 +42,7 @@ def accuracies(results: dict[str, Any]) -> list[Table | str]:
         table,
         "Mean over seeds. oracle: a sample is embedded by the charts of its own tasks, "
         "which takes knowledge of its class. blind: by all charts.",
+        *tables.cautions(results),
         *results["settings"].get("notes", ()),
     ]
 

@@ -4,6 +4,7 @@ A unit is a (setting, seed).
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from experiments.data import storage
 from experiments.measures import metrics, protocols, splits
 from experiments.measures.embedding import embed
 from experiments.measures.protocols import PROTOCOLS, Embedded
-from experiments.runs import deals
+from experiments.runs import benches, deals
 from experiments.runs.benches import Bench
 from experiments.runs.rows import Rows
 from experiments.runs.settings import Setting
@@ -22,8 +23,12 @@ from jatlas.scenarios import Tasks
 PICTURED = (("both", "original_rel"), ("oracle", "merged"), ("blind", "merged"))
 
 
-def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
-    """The rows of one setting and seed, with the pictures' arrays.
+def measure(
+    bench: Bench, setting: Setting, seed: int, report: Report
+) -> dict[str, Any]:
+    """The "rows" of one setting and seed, and the charts' "training".
+
+    The pictures' arrays are written.
 
     Args:
         bench: from `benches.prepare`.
@@ -39,6 +44,13 @@ def measure(bench: Bench, setting: Setting, seed: int, report: Report) -> Rows:
     name = deals.unit(setting, seed).name
     storage.write_arrays(bench.folder / f"{name}.npz", pictured)
     report("done", 1.0)
+    training = benches.training_of(bench, setting, seed, tasks)
+    return {"rows": _rows(setting, seed, measured), "training": training}
+
+
+def _rows(
+    setting: Setting, seed: int, measured: dict[str, dict[str, metrics.Values]]
+) -> Rows:
     return [
         {
             "scenario": setting.scenario,

@@ -57,7 +57,7 @@ def section(rows: Rows, titles: Mapping[tuple[str, str], str]) -> Section:
     means = {g: [float(np.mean(x)) for x in gaps[g].values() if x] for g in measured}
     # Either all seeds of a setting have a number or its mean is none.
     means = {g: [m for m in of_gap if np.isfinite(m)] for g, of_gap in means.items()}
-    facts = [*_with_oracle(gaps, means), *_without(means), *_noise(of), _LIMITS]
+    facts = [*_with_oracle(gaps, means), *_without(means), *noise(of), _LIMITS]
     words = "\n".join([_ABOUT, "", *(f"- {fact}" for fact in facts)])
     return Section("Summary", [Table(head, lines)], words)
 
@@ -138,7 +138,7 @@ def _count(means: Sequence[float]) -> str:
     return f"in {above} of {len(means)} settings above"
 
 
-def _noise(of: Mapping[tuple[str, str], Rows]) -> list[str]:
+def noise(of: Mapping[tuple[str, str], Rows]) -> list[str]:
     """The standard errors of an accuracy of one seed."""
     errors, counts = [], []
     for rows in of.values():

@@ -1,11 +1,12 @@
 """The rows of the results as a readable table."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.measures.protocols import PROTOCOLS
-from experiments.paper import claims, reference, summary
+from experiments.paper import claims, reference, summary, training
 from experiments.paper.sections import Report, Section, Table, report_in_markdown
-from experiments.runs.rows import Rows, in_cell, of_setting, select
+from experiments.runs.rows import Rows, in_cell, of_setting, select, settings_of
 from experiments.runs.settings import titles_of
 
 SPACES = {
@@ -118,6 +119,9 @@ deviation over seeds.
 """
 
 
+_CUT = " The paper's cut in A scores 15 % of the test rows of the setting's classes."
+
+
 def table(results: dict[str, Any]) -> str:
     """The whole report in Markdown, of what results.json holds."""
     return report_in_markdown(report(results))
@@ -133,10 +137,16 @@ def report(results: dict[str, Any]) -> Report:
         f"{options['num_anchors']} anchors, "
         f"seeds {seeds}; {settings['device']}, jax {settings['versions']['jax']}."
     )
-    notes = [*settings.get("notes", ()), _HOW_TO_READ.strip()]
+    notes = [
+        *training.warnings(results),
+        *_missing(rows),
+        *settings.get("notes", ()),
+        _HOW_TO_READ.strip(),
+    ]
     titles = titles_of(options["settings"])
     titles = {key: title for key, title in titles.items() if of_setting(rows, key)}
-    beside = [reference.section(options, rows), claims.section(claims.check(rows))]
+    beside = [training.section(results), reference.section(options, rows)]
+    beside.append(claims.section(claims.check(rows)))
     return Report(
         f"jatlas on {options['dataset']}",
         about,
@@ -160,7 +170,39 @@ def overview(rows: Rows, titles: dict[tuple[str, str], str]) -> Table:
         ]
         for space, name in SPACES.items()
     ]
+    if any(r["metric"] == "scored_rows" for r in rows):
+        lines.append(["*rows scored, one a sample*", *_counts(rows, columns)])
     return Table(["accuracy", *head], lines)
+
+
+def _counts(rows: Rows, columns: Sequence[tuple[tuple[str, str], str]]) -> list[str]:
+    """The number of rows that one seed's accuracy is on, by column."""
+    scored = (
+        select(of_setting(rows, key), protocol, "original_abs", "scored_rows").values()
+        for key, protocol in columns
+    )
+    return [f"{min(counts):.0f}" if counts else "n/a" for counts in scored]
+
+
+def cautions(results: dict[str, Any]) -> list[str]:
+    """What one must know beside the accuracies, in words."""
+    rows = results["rows"]
+    noises = [
+        f"{' '.join(key)}: {sentence}{_CUT if key[0] == 'A' else ''}"
+        for key in settings_of(rows)
+        for sentence in summary.noise({key: of_setting(rows, key)})
+    ]
+    return [*noises, *training.warnings(results), *_missing(rows)]
+
+
+def _missing(rows: Rows) -> list[str]:
+    """Why two spaces are missing, where they are."""
+    spaces = {r["space"] for r in rows if r["protocol"] == "blind"}
+    reason = (
+        "The naive merge and the mean of embeddings are missing: they need embeddings "
+        "of one width, and these charts' widths differ."
+    )
+    return [reason] if "concat_abs" in spaces and "mean_abs" not in spaces else []
 
 
 def _section(setting: tuple[str, str], title: str, rows: Rows) -> Section:

@@ -157,9 +157,14 @@ def unfinished(folder: Path) -> Results:
         raise FileNotFoundError(f"{folder} has no parts/*_seed*.json")
     most = max(map(len, cells.values()))
     seeds = sorted(seed for seed, parts in cells.items() if len(parts) == most)
-    rows = [row for seed in seeds for part in cells[seed] for row in part]
+    rows = [row for seed in seeds for part in cells[seed] for row in _rows(part)]
     options = settings["options"] | {"seeds": seeds}
     return {"settings": settings | {"options": options}, "rows": rows}
+
+
+def _rows(part: Any) -> list[Any]:
+    """The rows of a part, which can have more beside them."""
+    return part if isinstance(part, list) else part["rows"]
 
 
 def _without_places(results: Results) -> Results:

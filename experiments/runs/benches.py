@@ -8,7 +8,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -94,11 +94,16 @@ def reference(bench: Bench, seed: int, report: Report) -> np.ndarray:
     """(N, D), the end-to-end chart's embeddings: trained once a seed, then kept."""
     dataset = bench.dataset
     task = end_to_end(seed, dataset.labels, test=dataset.test)
-    file = bench.folder / f"reference_seed{seed}.npz"
+    files = [reference_file(bench, seed)]
     (rows,) = _embeddings(
-        bench, task, jax.random.key(seed), [file], "end-to-end chart", report
+        bench, task, jax.random.key(seed), files, "end-to-end chart", report
     )
     return rows
+
+
+def reference_file(bench: Bench, seed: int) -> Path:
+    """The file of a seed's end-to-end chart."""
+    return bench.folder / f"reference_seed{seed}.npz"
 
 
 def charts(
@@ -122,6 +127,49 @@ def chart_files(
     return [bench.folder / f"{name}_chart{m}.npz" for m in range(num_charts)]
 
 
+def training_of(
+    bench: Bench, setting: Setting, seed: int, tasks: Tasks
+) -> list[dict[str, Any]]:
+    """How a unit's charts trained, the end-to-end chart first.
+
+    A chart that was kept before this was kept with it has no record.
+
+    Returns:
+        A record for each chart: "chart" ("end-to-end", or the number from 1), "kind",
+        "epochs" that it was trained and "max_epochs" that it could be, "best_epoch"
+        (counted from 1; 0 if none had a finite loss), "train_loss" and
+        "validation_loss" at that epoch (NaN where there is none), in nats, and
+        "num_classes" that it learned.
+    """
+    num_charts = len(tasks.seen)
+    names = ["end-to-end", *range(1, num_charts + 1)]
+    files = [
+        reference_file(bench, seed),
+        *chart_files(bench, setting, seed, num_charts),
+    ]
+    kinds = bench.options.charts
+    numbers = [tasks.shared.size, *map(int, tasks.classes.sum(axis=1))]
+    records = []
+    for m, (name, file, size) in enumerate(zip(names, files, numbers, strict=True)):
+        kept = storage.read_arrays(file)
+        kind = kinds[max(m - 1, 0) % len(kinds)]
+        if "validation_loss" in kept:
+            about = {"chart": name, "kind": kind, "max_epochs": epochs_of(bench, kind)}
+            records.append(about | _training(kept) | {"num_classes": size})
+    return records
+
+
+def _training(kept: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What is kept of one chart's training, in numbers."""
+    losses = {name: kept[name] for name in ("train_loss", "validation_loss")}
+    best = int(kept["best_epoch"])
+    return {
+        "epochs": int(np.isfinite(losses["train_loss"]).sum()),
+        "best_epoch": best + 1,
+        **{k: float(v[best]) if best >= 0 else math.nan for k, v in losses.items()},
+    }
+
+
 def key(seed: int, setting: Setting) -> jax.Array:
     """The key of a setting's charts, unique by setting and seed."""
     number = zlib.crc32(f"{setting.scenario}_{setting.name}".encode())
@@ -141,9 +189,15 @@ def _embeddings(
     missing = [m for m, file in enumerate(files) if not file.exists()]
     for group in _groups(missing, kinds):
         kind = kinds[group[0] % len(kinds)]
-        rows = _embedded(bench, kind, tasks, key, group, name, report)
-        for m, embeddings in zip(group, rows, strict=True):
-            storage.write_arrays(files[m], {"embeddings": embeddings})
+        rows, fitted = _embedded(bench, kind, tasks, key, group, name, report)
+        history = {
+            "train_loss": np.asarray(fitted.train_loss),
+            "validation_loss": np.asarray(fitted.validation_loss),
+            "best_epoch": np.asarray(fitted.best_epoch),
+        }
+        for i, m in enumerate(group):
+            of_chart = {name: values[i] for name, values in history.items()}
+            storage.write_arrays(files[m], {"embeddings": rows[i], **of_chart})
     return [storage.read_arrays(file)["embeddings"] for file in files]
 
 
@@ -213,10 +267,10 @@ def _embedded(
     group: list[int],
     name: str,
     report: Report,
-) -> np.ndarray:
-    """(G, N, D), embeddings by charts trained for these tasks.
+) -> tuple[np.ndarray, Charts]:
+    """(G, N, D), embeddings by charts trained for these tasks; the charts.
 
-    The charts are of one kind.
+    They are of one kind.
     """
     epochs, num_charts = epochs_of(bench, kind), len(tasks.seen)
 
@@ -227,4 +281,5 @@ def _embedded(
         report(f"{name}{which}, epoch {progress.epoch + 1}/{epochs}", done)
 
     fitted = fit(bench, kind, tasks, key, group, tell)
-    return np.asarray(jatlas.charts.embed(fitted, bench.encoders[kind].inputs))
+    rows = jatlas.charts.embed(fitted, bench.encoders[kind].inputs)
+    return np.asarray(rows), fitted

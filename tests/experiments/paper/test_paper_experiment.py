@@ -275,7 +275,7 @@ def test_help_says_what_every_option_is(capsys):
 def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
     folder, _ = finished
     results = json.loads((folder / "results.json").read_text())
-    assert results.keys() == {"settings", "rows"}
+    assert results.keys() == {"settings", "rows", "units"}
     names = {"experiment", "options", "versions", "device", "notes"}
     assert results["settings"].keys() == names
     described = runner.describe(EXPERIMENT, OPTIONS, tiny)
@@ -289,15 +289,16 @@ def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
     found = Counter((row["scenario"], row["setting"]) for row in results["rows"])
     assert found == {("A", "S4_N2"): 2 * 473, ("C", "T2"): 2 * 196}
     parts = [storage.read_json(folder / "parts" / f"{name}.json") for name in UNITS]
-    assert results["rows"] == [row for part in parts for row in part]
+    assert results["rows"] == [row for part in parts for row in part["rows"]]
 
 
 def test_the_table_has_oracle_and_blind_side_by_side(finished):
     folder, _ = finished
     text = (folder / "table.md").read_text()
     assert text.startswith("# jatlas on tiny")
-    _, summary, *sections, facts = text.split("\n## ")
+    _, summary, *sections, trained, facts = text.split("\n## ")
     assert summary.startswith("Summary\n")
+    assert trained.startswith("How the charts trained\n")
     assert facts.startswith("Direction facts\n")
     assert len(sections) == 2
     lines = [line for line in summary.splitlines() if line.startswith("| ")]
@@ -348,6 +349,53 @@ def test_the_terminal_shows_the_accuracies_and_what_they_are(finished):
     assert re.search(r"oracle: .+ blind: ", said)
 
 
+def test_how_the_charts_trained_stands_in_the_results_and_in_the_table(finished):
+    folder, said = finished
+    results = storage.read_json(folder / "results.json")
+    assert [unit["unit"] for unit in results["units"]] == list(UNITS)
+    for unit in results["units"]:
+        charts = [record["chart"] for record in unit["training"]]
+        assert charts == ["end-to-end", *range(1, 3 + unit["unit"].startswith("A"))]
+        for record in unit["training"]:
+            assert record["kind"] == "cnn"
+            assert 1 <= record["best_epoch"] <= record["epochs"]
+            assert record["epochs"] <= record["max_epochs"] == OPTIONS.max_epochs
+            assert 0 < record["validation_loss"] < 5
+    table = (folder / "table.md").read_text()
+    assert "## How the charts trained" in table
+    assert table.count("\n| C T2, chart ") == 2
+    stopped = [
+        record
+        for unit in results["units"]
+        for record in unit["training"]
+        if record["best_epoch"] == record["max_epochs"]
+        and (record["chart"] != "end-to-end" or unit["unit"].startswith("A"))
+    ]
+    assert stopped  # of so few epochs
+    sentence = f"{len(stopped)} of 12 charts were stopped by their most epochs while"
+    assert sentence in table
+    assert sentence in said
+
+
+def test_beside_the_accuracies_stands_on_how_many_rows_they_are(finished):
+    folder, said = finished
+    table = (folder / "table.md").read_text()
+    (line,) = [x for x in table.splitlines() if x.startswith("| *rows scored")]
+    rows = storage.read_json(folder / "results.json")["rows"]
+    expected = []
+    for setting in ("S4_N2", "T2"):
+        (count,) = {
+            row["value"]
+            for row in rows
+            if (row["setting"], row["space"]) == (setting, "original_abs")
+            and row["metric"] == "scored_rows"
+        }
+        expected += 2 * [f"{count:.0f}"]
+    assert [cell.strip() for cell in line.split("|")[2:-1]] == expected
+    assert f"A S4_N2: An accuracy of one seed is on {expected[0]} rows, its " in said
+    assert "The paper's cut in A scores 15 % of the test rows" in said
+
+
 LEFT = r"; about \d+ s left"
 
 
@@ -375,7 +423,7 @@ def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path):
         return storage.read_json(whole / "parts" / name)
 
     run = run._replace(experiment=EXPERIMENT._replace(measure=measure))
-    rows = [row for part in runner.measure_all(run, console) for row in part]
+    rows = [row for part in runner.measure_all(run, console) for row in part["rows"]]
     assert rows == storage.read_json(whole / "results.json")["rows"]
     said = console.file.getvalue()
     assert " 88%" in said  # three and a half of four

@@ -57,6 +57,10 @@ def in_summary(text):
     return dict(zip(head, first, strict=True))
 
 
+def results(rows, **more):
+    return {"settings": SETTINGS, "rows": rows, **more}
+
+
 def cells(text, space):
     line = next(line for line in text.splitlines() if f"`{space}` |" in line)
     return [cell.strip() for cell in line.split("|")[2:-1]]
@@ -163,6 +167,48 @@ def test_where_the_number_of_rows_is_not_known_nothing_is_said_of_chance():
     text = table(some_rows())
     assert "standard error" not in text
     assert "their concatenation.\n- The tables do not show other data" in text
+
+
+def test_spaces_that_charts_of_unequal_width_lack_have_a_reason():
+    reason = "they need embeddings of one width, and these charts' widths differ."
+    lacking = [row for row in some_rows() if row["space"] != "mean_abs"]
+    assert reason in table(lacking)
+    assert reason in tables.cautions(results(lacking))[-1]
+    assert reason not in table(some_rows())
+    assert tables.cautions(results(some_rows())) == []
+
+
+def trained(best, loss, chart=1, seed=0):
+    training = {
+        "chart": chart, "kind": "cnn", "epochs": 6, "max_epochs": 6, "num_classes": 4,
+        "best_epoch": best, "train_loss": 0.1, "validation_loss": loss,
+    }  # fmt: skip
+    return {"unit": f"A_S4_N2_seed{seed}", "training": [training]}
+
+
+def test_charts_that_were_still_improving_or_learned_nothing_are_counted():
+    units = [trained(6, 0.5), trained(4, 0.75, seed=1), trained(2, 1.38, chart=2)]
+    whole = results(some_rows(), units=units)
+    first, second = tables.cautions(whole)
+    assert first.startswith("1 of 3 charts were stopped by their most epochs while")
+    assert second.startswith("1 of 3 charts learned next to nothing: ")
+    text = tables.table(whole)
+    assert first in text
+    assert second in text
+    assert "| A S4_N2, chart 1 | cnn | 6, 6 | 6, 4 | 6 | 0.500, 0.750 | 1.386 |" in text
+    assert "| A S4_N2, chart 2 | cnn | 6 | 2 | 6 | 1.380 | 1.386 |" in text
+
+
+def test_the_end_to_end_chart_of_a_seed_is_counted_once():
+    units = [trained(6, 0.5, "end-to-end"), trained(6, 0.5, "end-to-end")]
+    (sentence,) = tables.cautions(results(some_rows(), units=units))
+    assert sentence.startswith("1 of 1 charts")
+
+
+def test_without_samples_to_stop_by_a_chart_is_not_called_unfinished():
+    whole = results(some_rows(), units=[trained(6, None)])
+    assert tables.cautions(whole) == []
+    assert "| 6 | 6 | 6 | n/a | 1.386 |" in tables.table(whole)
 
 
 def test_first_of_all_are_the_accuracies_of_all_settings_that_were_run():
