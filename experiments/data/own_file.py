@@ -32,8 +32,7 @@ def read(path: str | Path) -> Dataset:
     arrays = _arrays(file)
     images, labels = _images(file, arrays["images"]), arrays["labels"]
     _of_samples(file, "labels", labels, len(images), np.integer)
-    if labels.size and labels.min() < 0:
-        raise ValueError(f"{file}: labels must be 0 or more; got {labels.min()}.")
+    _check_numbers(file, labels)
     num_classes = int(labels.max(initial=0)) + 1
     names = arrays.get("class_names", np.arange(num_classes)).astype(str)
     notes = ()
@@ -94,6 +93,21 @@ def _of_samples(
         raise ValueError(
             f"{file}: {name} must be {what} ({size},), one for each image; got "
             f"{array.dtype} {array.shape}."
+        )
+
+
+def _check_numbers(file: Path, labels: np.ndarray) -> None:
+    """Raise ValueError unless the labels are 0..C-1, each at least once."""
+    if labels.size and labels.min() < 0:
+        raise ValueError(f"{file}: labels must be 0 or more; got {labels.min()}.")
+    present = np.unique(labels)
+    gaps = np.flatnonzero(present != np.arange(present.size))
+    if gaps.size:
+        from_one = " Subtract 1 if you count from 1." if gaps[0] == 0 else ""
+        raise ValueError(
+            f"{file}: labels must be 0..C-1 without gaps; {gaps[0]} does not occur. "
+            f"There are {present.size} different labels, {present[0]} to "
+            f"{present[-1]}: number them 0..{present.size - 1}.{from_one}"
         )
 
 

@@ -214,7 +214,11 @@ def check_counts(least: int, **counts: int) -> None:
 
 
 def check_labels(
-    labels: AnyArray, num_rows: int, num_classes: int, where: Where = None
+    labels: AnyArray,
+    num_rows: int,
+    num_classes: int,
+    where: Where = None,
+    advice: str = "Give the right num_classes, or mask the rows out with `where`.",
 ) -> None:
     """Raise ValueError unless labels are integers (N,) in 0..C-1 where `where`.
 
@@ -235,8 +239,7 @@ def check_labels(
     if bad.size:
         raise ValueError(
             f"labels must lie in 0..{num_classes - 1} (num_classes={num_classes}); got "
-            f"{bad[:10].tolist()}. Give the right num_classes, or mask the rows out "
-            "with `where`."
+            f"{bad[:10].tolist()}. {advice}"
         )
 
 

@@ -68,7 +68,8 @@ def check_samples(
         raise ValueError("there are no samples: labels is empty, (0,).")
     if num_classes is None:
         num_classes = int(labels.max()) + 1
-    arrays.check_labels(labels, labels.size, num_classes)
+    advice = "Number the classes from 0, or give the right num_classes."
+    arrays.check_labels(labels, labels.size, num_classes, advice=advice)
     test = np.zeros(labels.shape, bool) if test is None else on_host("test", test)
     arrays.check_mask("test", test, labels.shape, "(N,)")
     if not 0 <= validation_share < 1:

@@ -35,3 +35,28 @@ def generator(key: Seed) -> np.random.Generator:
             f"{words.dtype}{words.shape}: {words.tolist()}."
         )
     return np.random.default_rng(words.tolist())
+
+
+def as_key(key: Seed) -> jax.Array:
+    """A JAX key from an integer seed; a key unchanged.
+
+    Raises:
+        ValueError: if this is neither.
+
+    Example:
+        >>> bool(as_key(7) == jax.random.key(7))
+        True
+    """
+    if isinstance(key, jax.Array):
+        is_key = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        if is_key or key.ndim > 0:  # words of a key, as of jax.random.PRNGKey
+            return key
+    elif np.ndim(key) > 0:
+        return jnp.asarray(key)
+    is_seed = jnp.issubdtype(jnp.result_type(key), jnp.integer)
+    if not is_seed or (not isinstance(key, jax.core.Tracer) and key < 0):
+        raise ValueError(
+            "key must be a JAX key, such as jax.random.key(0), or an integer seed of 0 "
+            f"or more; got {key!r}."
+        )
+    return jax.random.key(key)

@@ -1,5 +1,6 @@
 """M trained charts, and the embeddings of samples by each of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -144,3 +145,42 @@ def check_images(chart: Chart, images: AnyArray) -> None:
         f"jatlas.charts.with_preprocessing, and give bytes. Got {given}."
     )
     arrays.check(message, chex.assert_type, images, float)
+
+
+def check_shapes(
+    chart: Chart,
+    augment: Callable[[Array, Array], Array] | None,
+    images: AnyArray,
+    num_classes: int,
+) -> None:
+    """Raise ValueError unless the chart has C logits, of augmented images too.
+
+    Nothing is computed.
+    """
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    dtype = images.dtype
+    if jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.float32
+    image = jax.ShapeDtypeStruct((1, *images.shape[1:]), dtype)
+    if augment is not None:
+        shape = jax.eval_shape(augment, key, image).shape
+        if shape != image.shape:
+            raise ValueError(
+                f"augment must keep the shape of the images; of {image.shape} it makes "
+                f"{shape}."
+            )
+    try:
+        state = jax.eval_shape(chart.init, key)
+        logits = jax.eval_shape(chart.logits, state, image)
+    except Exception as error:
+        raise ValueError(
+            f"the chart fails on images (B, {', '.join(map(str, image.shape[1:]))}), "
+            f"{image.dtype}, which is how it gets yours, {arrays.described(images)}: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. Make "
+            "the chart for images of this shape, or give images of its own."
+        ) from error
+    if logits.shape != (1, num_classes):
+        raise ValueError(
+            f"the chart must give logits (B, {num_classes}), one for each class of "
+            f"tasks.classes; of one image it gives {logits.shape}."
+        )

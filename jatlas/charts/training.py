@@ -14,6 +14,7 @@ from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray
 from jatlas._src.dealing import Tasks
 from jatlas._src.layout import on_mesh
+from jatlas._src.seeds import Seed, as_key
 from jatlas.charts import embedding, learning, placement
 from jatlas.charts.chart import Chart
 from jatlas.charts.embedding import Charts
@@ -41,7 +42,7 @@ class Progress(NamedTuple):
 
 @border.border
 def fit_charts(
-    key: Array,
+    key: Seed,
     chart: Chart,
     images: Real[AnyArray, "N *image"],
     labels: Integer[AnyArray, " N"],
@@ -70,7 +71,7 @@ def fit_charts(
     but for rounding, and whole on every device. So are labels and masks, M * N numbers.
 
     Args:
-        key: a JAX key.
+        key: a JAX key, or an integer seed of 0 or more.
         chart: the architecture, with logits for all C classes.
         images: (N, H, W, channels), floating point, normalised, or integers if the
             chart is one of `with_preprocessing`, which stay what they are on the
@@ -101,7 +102,8 @@ def fit_charts(
 
     Raises:
         ValueError: inside of a JAX transformation; if shapes or dtypes are not these, a
-            count is below 1, a label is out of range, the chart has not C logits,
+            count is below 1, a label is out of range, the chart fails on such images
+            or has not C logits,
             `only` names charts that are not there or one twice, or a task has no sample
             to learn from, one of a class that is not its own, or one both seen and for
             validation.
@@ -124,13 +126,14 @@ def fit_charts(
 
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 4.
     """
+    key = as_key(key)
     arrays.check_on_host("fit_charts", images=images, labels=labels, tasks=tasks)
     arrays.check_counts(
         1, batch_size=batch_size, max_epochs=max_epochs, patience=patience
     )
     embedding.check_images(chart, images)
     _check_samples(images, labels, tasks)
-    _check_shapes(chart, augment, images, tasks.classes.shape[1])
+    embedding.check_shapes(chart, augment, images, tasks.classes.shape[1])
     numbers = _numbers(only, len(tasks.seen))
     side_by_side = embedding.side_by_side(together)
     groups = [numbers] if side_by_side else [(m,) for m in numbers]
@@ -232,7 +235,10 @@ def _fit_group(
 def _check_samples(images: AnyArray, labels: AnyArray, tasks: Tasks) -> None:
     num_charts, num_classes = tasks.classes.shape
     shape = (num_charts, len(images))
-    arrays.check_labels(labels, len(images), num_classes)
+    advice = (
+        "tasks.classes has so many classes; number the labels from 0, as for tasks."
+    )
+    arrays.check_labels(labels, len(images), num_classes, advice=advice)
     arrays.check_mask("tasks.seen", tasks.seen, shape, "(M, N)")
     arrays.check_mask("tasks.validation", tasks.validation, shape, "(M, N)")
     in_classes = np.asarray(tasks.classes)[:, np.asarray(labels)]
@@ -249,34 +255,6 @@ def _check_samples(images: AnyArray, labels: AnyArray, tasks: Tasks) -> None:
     idle = np.flatnonzero(~np.asarray(tasks.seen).any(axis=1))
     if idle.size:
         raise ValueError(f"charts {idle} have no sample to learn from in tasks.seen.")
-
-
-def _check_shapes(
-    chart: Chart, augment: Augment | None, images: AnyArray, num_classes: int
-) -> None:
-    """Raise ValueError unless the chart has C logits, of augmented images too.
-
-    Nothing is computed.
-    """
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    dtype = images.dtype
-    if jnp.issubdtype(dtype, jnp.floating):
-        dtype = jnp.float32
-    image = jax.ShapeDtypeStruct((1, *images.shape[1:]), dtype)
-    if augment is not None:
-        shape = jax.eval_shape(augment, key, image).shape
-        if shape != image.shape:
-            raise ValueError(
-                f"augment must keep the shape of the images; of {image.shape} it makes "
-                f"{shape}."
-            )
-    state = jax.eval_shape(chart.init, key)
-    logits = jax.eval_shape(chart.logits, state, image)
-    if logits.shape != (1, num_classes):
-        raise ValueError(
-            f"the chart must give logits (B, {num_classes}), one for each class of "
-            f"tasks.classes; of one image it gives {logits.shape}."
-        )
 
 
 def _numbers(only: Sequence[int] | None, num_charts: int) -> tuple[int, ...]:

@@ -11,7 +11,11 @@ from jatlas._src.arrays import AnyArray, Number, Precision
 from jatlas._src.weights import Weights
 from jatlas.merging.contraction import Stacked, check_charts, dtype_of, merged_rows
 from jatlas.merging.placed import merged
-from jatlas.merging.relative import Similarity, similarity_function
+from jatlas.merging.relative import (
+    Similarity,
+    check_not_indices,
+    similarity_function,
+)
 
 
 @border.promoting
@@ -79,6 +83,12 @@ def merge(
     Source: Crisostomi et al., "From Charts to Atlas" (2023), section 3.
     """
     border.check_all_known("anchors", anchors)
+    rank = 2 if isinstance(anchors, list | tuple) else 3
+    check_not_indices(
+        anchors,
+        rank,
+        "`merge(E, E[:, anchors], presence)`, or `[x[anchors] for x in E]` of a list",
+    )
     # The function, not its name, is what is compiled for: a name can be given anew.
     options = {
         "similarity": similarity_function(similarity),

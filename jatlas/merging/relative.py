@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,7 @@ def relativize(
     """
     # The function, not its name, is what is compiled for: a name can be given anew.
     function = similarity_function(similarity)
+    check_not_indices(anchors, 2, "`relativize(E, E[anchors])`")
     return _relativize(embeddings, anchors, function, precision)
 
 
@@ -269,6 +271,17 @@ def check_similarity_function(name: str, function: Callable[..., Array]) -> None
         raise ValueError(f"{wanted}; on (3, 4) and (2, 4) it gave {result.dtype}.")
     if not jnp.all(jnp.isfinite(result)):
         raise ValueError(f"{wanted}; on (3, 4) and (2, 4) it gave {result.tolist()}.")
+
+
+def check_not_indices(anchors: Any, rank: int, call: str) -> None:
+    """Raise ValueError if indices of anchors stand for their embeddings."""
+    for leaf in jax.tree.leaves(anchors):
+        if np.ndim(leaf) < rank and jnp.issubdtype(jnp.result_type(leaf), jnp.integer):
+            raise ValueError(
+                "anchors must be embeddings of the anchors, floating point; these are "
+                f"integers, {arrays.described(leaf)}. If they number the anchors, "
+                f"index first: {call}."
+            )
 
 
 def check_spaces(embeddings: Shaped, anchors: Shaped, of: str = "") -> None:

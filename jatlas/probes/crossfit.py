@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import AnyArray, Where
+from jatlas._src.seeds import Seed, as_key
 from jatlas.probes.probe import Probe, probe_logits
 from jatlas.probes.training import fit_probe
 
@@ -27,7 +28,7 @@ class CrossFit(NamedTuple):
 
 @border.border
 def fit_crossfit(
-    key: Array,
+    key: Seed,
     space: Float[AnyArray, "N A"],
     labels: Integer[AnyArray, " N"],
     num_classes: int,
@@ -53,7 +54,7 @@ def fit_crossfit(
     Bhattacharyya coefficient of two distributions: to `merge` they are one chart more.
 
     Args:
-        key: a JAX key.
+        key: a JAX key, or an integer seed of 0 or more.
         space: (N, A), floating point: of several charts, their rows side by side.
         labels: (N,), class numbers in 0..C-1.
         num_classes: C.
@@ -85,6 +86,7 @@ def fit_crossfit(
     learning" (2018); out-of-fold predictions in Wolpert, "Stacked generalization"
     (1992).
     """
+    key = as_key(key)
     arrays.check_count("folds", folds, 2)
     arrays.check_rows("space", space)
     arrays.check_mask("where", where, space.shape[:1], "(N,)")

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 from jatlas._src import arrays, border, early_stopping, layout
 from jatlas._src.arrays import AnyArray, Where
 from jatlas._src.classes import one_hot
+from jatlas._src.seeds import Seed, as_key
 from jatlas.probes.probe import Probe, Weights, initial_weights, logits_of, standardized
 
 
@@ -33,7 +34,7 @@ class _Data(NamedTuple):
 
 @border.border
 def fit_probe(
-    key: Array,
+    key: Seed,
     space: Float[AnyArray, "N A"],
     labels: Integer[AnyArray, " N"],
     num_classes: int,
@@ -71,7 +72,7 @@ def fit_probe(
     the training cannot follow; differentiate `probe_logits`.
 
     Args:
-        key: a JAX key.
+        key: a JAX key, or an integer seed of 0 or more.
         space: (N, A), floating point.
         labels: (N,), class numbers in 0..C-1.
         num_classes: C.
@@ -115,7 +116,7 @@ def fit_probe(
     held = nobody if validation is None else jnp.asarray(validation)
     rows = ~held if where is None else jnp.asarray(where)
     return _fit(
-        key,
+        as_key(key),
         space,
         jnp.asarray(labels),
         num_classes,

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jatlas._src.seeds import generator
+from jatlas._src.seeds import as_key, generator
 
 
 def draw(key):
@@ -38,3 +38,21 @@ def test_what_is_no_key_is_refused():
         ValueError, match=r"one integer seed of 0 or more, got object.*None"
     ):
         generator(None)
+
+
+def test_a_seed_is_a_key_and_a_key_stays():
+    key = jax.random.key(7)
+    assert as_key(key) is key
+    words = jax.random.PRNGKey(7)
+    assert as_key(words) is words
+    assert as_key(np.asarray(words)).tolist() == words.tolist()
+    for seed in (7, np.int64(7), jax.numpy.array(7)):
+        assert as_key(seed) == key
+    assert jax.jit(as_key)(7) == key
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("seed", [-1, 0.5, True])
+def test_what_is_neither_names_a_key(seed):
+    with pytest.raises(ValueError, match=r"such as jax\.random\.key\(0\), .* got"):
+        as_key(seed)

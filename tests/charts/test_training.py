@@ -530,6 +530,15 @@ def test_embedding_takes_no_memory_but_that_of_the_rows_and_a_chunk():
     assert memory.temp_size_in_bytes <= 2 * 200 * 16 * 16 * 4
 
 
+def test_an_integer_seed_is_the_key_of_that_seed(problem):
+    images, labels, tasks = problem
+    first, second = (
+        fit_charts(key, CHART, images, labels, tasks, max_epochs=1)
+        for key in (7, jax.random.key(7))
+    )
+    np.testing.assert_array_equal(first.train_loss, second.train_loss)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused_before_any_compute(problem, fitted):
     images, labels, tasks = problem
@@ -537,8 +546,13 @@ def test_bad_input_is_refused_before_any_compute(problem, fitted):
         fit(images[..., 0], labels, tasks)
     with pytest.raises(ValueError, match="images must be floating point"):
         embed(fitted, (images * 9).astype(np.uint8))
-    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3"):
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3 .* from 0") as e:
         fit(images, labels + 1, tasks)
+    assert "where" not in str(e.value)  # there is no such argument
+    other = from_module(partial(CNN, (12, 12, 1), 4))
+    shapes = r"chart fails on images \(B, 8, 8, 1\), float32, .* yours, float32\(\d+, 8"
+    with pytest.raises(ValueError, match=shapes):
+        fit_charts(KEY, other, images, labels, tasks)
     with pytest.raises(ValueError, match=r"tasks\.seen must have the axes"):
         fit(images, labels, tasks._replace(seen=tasks.seen[:, 1:]))
     seen = tasks.seen & [[False], [True]]

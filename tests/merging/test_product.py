@@ -638,6 +638,23 @@ def test_merge_refuses_charts_that_do_not_fit(x, a, message):
         merge(x, a, ALL)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_indices_of_anchors_are_refused_by_saying_how_to_index():
+    x, numbers, everywhere = (
+        np.ones((2, 5, 3), np.float32),
+        [0, 2],
+        np.ones((2, 5), bool),
+    )
+    call = r"index first: `merge\(E, E\[:, anchors\], presence\)`"
+    for indices in (np.array(numbers), numbers, np.array([numbers, numbers])):
+        with pytest.raises(ValueError, match=call):
+            merge(x, indices, everywhere)
+    with pytest.raises(ValueError, match=call):
+        merge(list(x), [np.array(numbers)] * 2, everywhere)
+    with pytest.raises(ValueError, match=r"first: `relativize\(E, E\[anchors\]\)`"):
+        relativize(x[0], np.array(numbers))
+
+
 def test_merge_refuses_an_unknown_similarity():
     with pytest.raises(ValueError, match="'dot'; known are cosine"):
         merge(*ONES, ALL, similarity="dot")

@@ -52,6 +52,14 @@ def test_its_own_split_and_names_are_kept(tmp_path):
         ({"labels": ARRAYS["labels"][1:]}, r"labels must be integers \(40,\), one for"),
         ({"labels": ARRAYS["labels"] / 2}, r"labels must be integers .* got float64"),
         ({"labels": ARRAYS["labels"] - 1}, r"labels must be 0 or more; got -1"),
+        (
+            {"labels": ARRAYS["labels"] + 1},
+            r"0 does not occur\. .* 4 different .* 1 to 4: number them 0\.\.3\. Sub",
+        ),
+        (
+            {"labels": np.where(ARRAYS["labels"] == 2, 10**12, ARRAYS["labels"])},
+            r"gaps; 2 does not occur.* 0 to 1000000000000: number them 0\.\.3\.$",
+        ),
         ({"test": TEST.astype(int)}, r"test must be boolean \(40,\), .* got int64"),
         ({"test": ~np.zeros(N, bool)}, r"have none of the 0 samples of the training"),
         ({"class_names": np.array(["a"])}, r"labels must lie in 0\.\.0"),
