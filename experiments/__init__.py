@@ -4,7 +4,9 @@ import importlib.util
 import io
 import os
 import sys
+import time
 
+BEGAN = time.perf_counter()  # before the imports, which take seconds
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX starts
 
 # What every command imports before it can say anything.

@@ -180,6 +180,16 @@ def test_importing_jatlas_brings_nothing_heavy():
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_the_main_job_is_refused_or_begun_without_scikit_learn():
+    """It takes as long to import as all else, and what is mistyped need not wait."""
+    program = "import sys, experiments.paper.experiment; print(*sys.modules, sep='\\n')"
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(run.stdout.split())
+    assert "experiments.paper.measure" in loaded
+    assert loaded.isdisjoint({"sklearn", "scipy.stats", "pandas", "matplotlib"})
+
+
 def test_no_folder_of_code_is_crowded():
     counts = {}
     for path in PATHS:

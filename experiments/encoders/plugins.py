@@ -72,7 +72,14 @@ def function(name: str, flag: str = "--similarity") -> Callable[..., Any]:
         ) from error
     value = getattr(module, attribute, None)
     if not callable(value):
-        names = [n for n, v in vars(module).items() if callable(v) and n[0] != "_"]
+        names = [
+            name
+            for name, part in vars(module).items()
+            if callable(part)
+            and not isinstance(part, type)
+            and name[0] != "_"
+            and getattr(part, "__module__", None) == module_name
+        ]
         raise ValueError(
             f"{flag} {name}: the module {module_name} has no function {attribute}; it "
             f"has {', '.join(names) or 'none'}."

@@ -1,8 +1,6 @@
 """K-means clusters of a space, compared with the classes."""
 
 import numpy as np
-from sklearn import metrics
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 # Of more rows, the silhouette is that of so many drawn at random: it takes all pairs.
@@ -32,6 +30,10 @@ def clustering(
     """
     if not np.isfinite(rows).all() or len(rows) < num_classes:
         return dict.fromkeys(NAMES, float("nan"))
+    # Half of what a command imports: one that is refused should not wait for it.
+    from sklearn import metrics
+    from sklearn.cluster import KMeans
+
     means = KMeans(num_classes, n_init=_STARTS, random_state=seed % 2**32)
     # Of this thread only: two spaces are measured at a time, and threads that wait for
     # each other on few cores take four times as long.

@@ -111,11 +111,23 @@ def choose(
     """
     if embeddings is None and choice in _BY_SPACE:
         choice = "uniform"
+    size = bench.options.most_anchors if num_anchors is None else num_anchors
+    if size > (most := int(pool.sum())):
+        more = (
+            "in A these are training samples of the classes that all tasks share, so "
+            "share more classes or take more training samples"
+            if setting.rule == "shared"
+            else "or give a larger --num-held-out"
+        )
+        raise ValueError(
+            f"{setting.name}, seed {seed}: cannot choose {size} anchors from a pool of "
+            f"{most} of {pool.size} samples. Give --num-anchors {most} or less; {more}."
+        )
     return np.asarray(
         jatlas.choose_anchors(
             seeds.fold(benches.key(seed, setting), seeds.ANCHORS),
             pool,
-            bench.options.most_anchors if num_anchors is None else num_anchors,
+            size,
             method=choice,
             labels=bench.dataset.labels if choice == "balanced" else None,
             embeddings=embeddings if choice in _BY_SPACE else None,

@@ -12,6 +12,7 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from experiments.encoders import chart_kinds, plugins
+from experiments.runs import settings
 from experiments.runs.settings import SCENARIOS, Scenario
 from jatlas.merging.relative import SIMILARITIES, Similarity
 
@@ -148,6 +149,9 @@ def check(options: Options) -> None:
         raise ValueError(f"--scenario takes 'A', 'B' and 'C'; got {options.scenario}.")
     if min(options.seeds) < 0:
         raise ValueError(f"--seeds must be 0 or more, got {options.seeds}.")
+    if options.settings:
+        no_data = 0  # where names are given, the number of classes is of no matter
+        settings.chosen(options.settings, options.scenario, options.dataset, no_data)
     check_charts(options.charts)
     plugins.check_similarity(options.similarity)
     for name in COUNTS:

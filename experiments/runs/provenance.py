@@ -1,6 +1,8 @@
 """What a run's numbers come from: code, versions, device, data."""
 
 import platform
+import resource
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import metadata
@@ -31,6 +33,12 @@ def device() -> str:
     """What it is computed on."""
     first = jax.devices()[0]
     return f"{first.platform}: {first.device_kind} ({platform.machine()})"
+
+
+def peak_memory() -> float:
+    """The most memory that this process had, in GiB."""
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, else kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def of_dataset(options: Options, dataset: Dataset) -> dict[str, Any]:

@@ -5,8 +5,6 @@ import dataclasses
 import io
 import itertools
 import re
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, TypeVar
 import tyro
 from rich.console import Console
 
+from experiments import BEGAN
 from experiments.data import storage
 from experiments.data.modules import hash_of
 from experiments.runs import folders, provenance, terminal
@@ -42,7 +41,8 @@ def command(
         args: of the command line; those of the process if None.
         prog: the command in --help, if not that of the experiment's folder.
     """
-    main(experiment, parse(experiment, args, prog))
+    began = BEGAN if args is None else None
+    main(experiment, parse(experiment, args, prog), began)
 
 
 def parse(
@@ -90,9 +90,9 @@ def parse_options(
     return type(defaults)(**values)
 
 
-def main(experiment: Experiment, options: Any) -> None:
-    """A whole run of these options, as the command makes it."""
-    began = time.perf_counter()
+def main(experiment: Experiment, options: Any, began: float | None = None) -> None:
+    """A whole run of these options, which began then, or now."""
+    began = time.perf_counter() if began is None else began
     keep_compiled()
     console = Console(highlight=False, soft_wrap=True)
     with terminal.endings(console), contextlib.ExitStack() as stack:
@@ -101,14 +101,10 @@ def main(experiment: Experiment, options: Any) -> None:
         except (ValueError, OSError, ImportError) as error:
             terminal.fail(error)
         execute(run, console)
-    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, else kilobytes
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    took = time.perf_counter() - began
+    took = f"{time.perf_counter() - began:.0f} s, {provenance.peak_memory():.1f} GB"
     beside = ", the pictures beside it" if experiment.draw else ""
-    console.print(
-        f"{took:.0f} s, {peak:.1f} GB of memory at most. The table is in "
-        f"{run.folder / 'table.md'}{beside}."
-    )
+    table = f"The table is in {run.folder / 'table.md'}{beside}."
+    console.print(f"{took} of memory at most. {table}")
 
 
 def plan(
@@ -133,11 +129,14 @@ def plan(
     folder = options.out
     if folder is None:
         folder = Path("results") / experiment.name / experiment.subfolder(options)
+    known = folder.is_dir()
+    if stack is not None and known:  # a busy folder is refused before data are read
+        stack.enter_context(folders.held(folder))
     with terminal.bar(console or Console(quiet=True), 1.0) as report:
         data = experiment.read(options, report)
         units = experiment.units(options, data)
         settings = describe(experiment, options, data)
-        if stack is not None:
+        if stack is not None and not known:
             stack.enter_context(folders.held(folder))
         forced = folders.claim(
             folder, _claimed(experiment, settings), force=options.force

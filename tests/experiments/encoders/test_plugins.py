@@ -88,13 +88,36 @@ number = 3
 """
 
 
+FEW = """
+from functools import partial
+import jax
+from flax import nnx
+from jatlas.charts import from_module
+
+class Few(nnx.Module):
+    pass
+
+def make(shape, num_classes):
+    return from_module(partial(Few, shape, num_classes))
+
+@jax.jit
+def linear(x, anchors):
+    return x @ anchors.T
+
+def _hidden():
+    pass
+"""
+
+
 @pytest.fixture(autouse=True)
 def mine(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "few.py").write_text(FEW)
     (tmp_path / "broken.py").write_text("import nothing_of_this_name")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("mine", None)
+    sys.modules.pop("few", None)
 
 
 def test_a_chart_of_ones_own_is_a_kind(tiny):
@@ -167,6 +190,7 @@ def test_a_chart_with_preprocessing_of_its_own_gets_the_bytes(tiny):
         ("broken:make", "the module broken cannot be imported .*nothing_of_this_name"),
         ("mine:nothing", "the module mine has no function nothing; it has .*make"),
         ("mine:number", "the module mine has no function number"),
+        ("few:mke", "the module few has no function mke; it has make, linear.$"),
     ],
 )
 def test_a_function_that_is_not_there_is_refused(name, message):

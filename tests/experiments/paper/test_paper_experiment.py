@@ -107,7 +107,7 @@ def test_an_unknown_data_set_is_refused_by_naming_the_known(tmp_path):
 @pytest.mark.parametrize(
     ("scenario", "message"),
     [
-        ("A", "cannot choose 399 anchors from a pool of"),
+        ("A", r"399 anchors from a pool of (\d+) .* Give --num-anchors \1 or less"),
         ("C", "Of 400 training samples 399 are held out"),
     ],
 )
@@ -133,6 +133,10 @@ def test_options_that_make_no_run_are_refused_before_the_data_are_read(
     monkeypatch.setattr(benches, "load", refuse)
     with pytest.raises(ValueError, match="--patience must be 1 or more, got 0"):
         plan(replace(OPTIONS, patience=0, out=tmp_path / "out"))
+    with pytest.raises(ValueError, match="unknown setting 'B'"):
+        plan(replace(OPTIONS, settings=("S4_N2", "B"), out=tmp_path / "out"))
+    with pytest.raises(ValueError, match=r"--scenario C leaves nothing .*\['S4_N2'\]"):
+        plan(replace(OPTIONS, scenario=("C",), out=tmp_path / "out"))
     assert not list(tmp_path.iterdir())
 
 
@@ -254,6 +258,18 @@ def test_finished_the_command_says_where_the_table_is(command, tmp_path, capsys)
     table = re.escape(str(tmp_path / "out" / "table.md"))
     what = rf"\d+ s, \d+\.\d GB of memory at most\. The table is in {table}, the"
     assert re.match(what, last)
+
+
+def test_the_seconds_of_a_command_are_those_since_its_process_began(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(runner, "execute", lambda run, console: None)
+    run = runner.Run(EXPERIMENT, OPTIONS, tmp_path, {}, None, [])
+    monkeypatch.setattr(runner, "plan", lambda *given: run)
+    monkeypatch.setattr(runner, "parse", lambda *given: OPTIONS)
+    monkeypatch.setattr(runner, "BEGAN", time.perf_counter() - 1000)
+    runner.command(EXPERIMENT)
+    assert 1000 <= int(capsys.readouterr().out.split(" s, ")[0]) < 1500
 
 
 def test_help_says_what_every_option_is(capsys):

@@ -162,10 +162,13 @@ def test_a_second_run_in_a_folder_is_refused_while_the_first_is_at_work(
     options = replace(SUMS.options, seeds=(0,), out=tmp_path / "out")
     seen = []
 
+    def read(options, report):
+        raise AssertionError("the second run has read its data first")
+
     def twice(bench, seed, report):
         before = sorted(options.out.rglob("*"))
         with pytest.raises(SystemExit) as ending:
-            runner.main(SUMS, options)
+            runner.main(SUMS._replace(read=read), options)
         seen.append((ending.value.code, capsys.readouterr().err))
         assert sorted(options.out.rglob("*")) == before
         return measure(bench, seed, report)
