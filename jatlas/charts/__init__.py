@@ -1,4 +1,16 @@
-"""Encoders whose spaces can be merged: charts, their models and their training."""
+"""Encoders whose spaces can be merged: charts, their models and their training.
+
+Most of this page is what the models inherit from Flax. What you call:
+
+- `from_module` makes a `Chart` of a Flax module, `with_preprocessing` one of bytes.
+- `fit_charts` trains one a task, and gives `Charts`; it reports `Progress`.
+- `embed` gives the embeddings of images by trained charts.
+- `adam` and `sgd_cosine` are the paper's optimizers, `flip_and_crop` an augmentation.
+- `CNN`, `ResNet20`, `EfficientNetLite` and `Projector` are models for `from_module`.
+- `ChartState` is what a chart holds.
+
+`help(jatlas.charts.fit_charts)` has the whole of one.
+"""
 
 from jatlas.charts.augment import flip_and_crop
 from jatlas.charts.chart import Chart, ChartState, from_module, with_preprocessing

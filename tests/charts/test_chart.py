@@ -1,10 +1,12 @@
 """A chart of raw images is the chart of prepared ones."""
 
+import re
 from functools import partial
 
 import jax
 import numpy as np
 
+import jatlas
 from jatlas.charts import Chart, ChartState, with_preprocessing
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), dtype=np.uint8)
@@ -40,3 +42,9 @@ def test_images_are_prepared_first_wherever_they_go():
 def test_only_a_chart_that_prepares_them_takes_integers():
     assert not linear().takes_integers
     assert with_preprocessing(linear(), partial(np.multiply, 2)).takes_integers
+
+
+def test_the_help_of_the_package_begins_with_every_name():
+    """Below it are hundreds of lines that the models inherit from Flax."""
+    named = set(re.findall(r"`(\w+)`", jatlas.charts.__doc__))
+    assert named == set(jatlas.charts.__all__)

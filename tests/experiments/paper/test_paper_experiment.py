@@ -308,6 +308,16 @@ def test_results_are_the_settings_and_the_rows_of_all_units(finished, tiny):
     assert results["rows"] == [row for part in parts for row in part["rows"]]
 
 
+def test_the_readme_lists_every_metric_that_a_run_writes(finished):
+    folder, _ = finished
+    page = (ROOT / "experiments/paper/README.md").read_text()
+    (table,) = re.findall(r"^\| `metric` \|.*\n\|---\|---\|\n((?:\|.*\n)+)", page, re.M)
+    cells = [line.split("|")[1] for line in table.splitlines()]
+    listed = re.findall(r"`(\w+)`", " ".join(cells))
+    rows = storage.read_json(folder / "results.json")["rows"]
+    assert sorted(listed) == sorted({row["metric"] for row in rows})
+
+
 def test_the_table_has_oracle_and_blind_side_by_side(finished):
     folder, _ = finished
     text = (folder / "table.md").read_text()
