@@ -57,7 +57,8 @@ def _factors_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     # An absent row can hold NaN, which times zero would still be NaN.
     x = jnp.where(present[..., None], x, 0) * power[..., None] * inverse[..., None]
     along = jnp.sum(x * (moved * power[..., None]), axis=-1)
-    return (power, inverse), (jnp.zeros_like(power), -(inverse**2) * along)
+    # Not the square of the inverse, which vanishes for long rows.
+    return (power, inverse), (jnp.zeros_like(power), -inverse * (inverse * along))
 
 
 def _sum_of_squares(x: Float[Array, "*rows D"]) -> Float[Array, "*rows"]:

@@ -8,6 +8,8 @@ from jatlas._src import arrays
 
 Seed = int | np.integer | jax.Array
 
+_SEEDS = 2**32
+
 
 def generator(key: Seed) -> np.random.Generator:
     """A NumPy generator from an integer seed or a JAX key.
@@ -41,22 +43,22 @@ def as_key(key: Seed) -> jax.Array:
     """A JAX key from an integer seed; a key unchanged.
 
     Raises:
-        ValueError: if this is neither.
+        ValueError: if this is neither, or the seed is not from 0 to 2**32 - 1.
 
     Example:
         >>> bool(as_key(7) == jax.random.key(7))
         True
     """
-    if isinstance(key, jax.Array):
-        is_key = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        if is_key or key.ndim > 0:  # words of a key, as of jax.random.PRNGKey
-            return key
-    elif np.ndim(key) > 0:
+    traced = isinstance(key, jax.core.Tracer)
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    given = key if traced else np.asarray(key)
+    if given.ndim > 0 and given.dtype == np.uint32:  # words, as of jax.random.PRNGKey
         return jnp.asarray(key)
-    is_seed = jnp.issubdtype(jnp.result_type(key), jnp.integer)
-    if not is_seed or (not isinstance(key, jax.core.Tracer) and key < 0):
+    is_seed = given.ndim == 0 and jnp.issubdtype(given.dtype, jnp.integer)
+    if not is_seed or (not traced and not 0 <= given < _SEEDS):
         raise ValueError(
             "key must be a JAX key, such as jax.random.key(0), or an integer seed of 0 "
-            f"or more; got {key!r}."
+            f"or more, below 2**32, of which JAX keeps all digits; got {key!r}."
         )
-    return jax.random.key(key)
+    return jax.random.key(key if traced else int(given))

@@ -47,7 +47,9 @@ def test_small_features_beside_a_large_one_keep_their_digits(largest):
     np.testing.assert_allclose(of_length_one(jnp.asarray(x)), exact(x), rtol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [1e-32, 1e-20, 1.0, 1e20, 1e35])
+@pytest.mark.parametrize(
+    "scale", [1e-32, 1e-20, 1e-17, 1.0, 1e17, 2e18, 5e18, 7e18, 1e19, 1e20, 1e35]
+)
 def test_derivatives_are_those_of_the_scaled_row(scale):
     x, moved = RNG.normal(size=(2, 6)).astype(np.float32)
     unit = exact(x)

@@ -57,7 +57,9 @@ def test_the_words_of_a_key_are_a_key_in_numpy_too():
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("seed", [-1, 0.5, True])
+@pytest.mark.parametrize(
+    "seed", [-1, 0.5, True, 2**32, "a", np.array([0.5, 1.0]), np.array([1, 2, 3])]
+)
 def test_what_is_neither_names_a_key(seed):
     with pytest.raises(ValueError, match=r"such as jax\.random\.key\(0\), .* got"):
         as_key(seed)

@@ -1,7 +1,10 @@
 """Warnings about merges and translations that find little."""
 
+import os
+import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -13,13 +16,16 @@ from jatlas.merging.scoring import MergeScore
 
 # A map is learned from so many samples of two charts at least.
 FEWEST_SHARED = 20
-# Two charts are taken for one encoder's if the cosine of their maps' rows is above this
-# (0.37 and more for one encoder on two sets of 60 documents, 0.14 for two of a family),
-# and their means and deviations differ by less, in deviations.
+# Two charts are taken for one encoder's if the cosine of their maps' rows is above one,
+# and their means and deviations differ by less than the other, in deviations.
 _AGREE, _APART = 0.25, 0.35
-# What finds samples less than so many times better than chance is doubtful.
-_CLEARLY = 5
+# What finds samples less than so many times better than chance is doubtful, unless it
+# goes so much of the way from chance to always: among few, chance alone is much.
+_CLEARLY, _SHARE = 5, 0.05
 _IDS = "do equal ids mean equal samples? Are there more samples that the files share?"
+
+
+_LIBRARY = str(Path(__file__).parents[2]) + os.sep
 
 
 class DoubtfulMerge(UserWarning):
@@ -30,7 +36,21 @@ def warn(text: str, say: Say) -> None:
     """Say it, and warn with a `DoubtfulMerge`; nothing for an empty text."""
     if text:
         say(f"warning: {text}")
-        warnings.warn(text, DoubtfulMerge, stacklevel=6)
+        warnings.warn(text, DoubtfulMerge, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """How far above a warning the code is that called the library.
+
+    Python's filter shows a text once for a place: at one of the library's a second
+    merge would be silent.
+    """
+    files, frame = [], sys._getframe(1)
+    while frame is not None:
+        files.append(frame.f_code.co_filename)
+        frame = frame.f_back  # type: ignore[assignment]
+    ours = [level for level, file in enumerate(files) if file.startswith(_LIBRARY)]
+    return max(ours) + 2
 
 
 def at_chance(score: MergeScore, charts: Sequence[str]) -> str:
@@ -40,10 +60,10 @@ def at_chance(score: MergeScore, charts: Sequence[str]) -> str:
         score: of M charts.
         charts: M names.
 
-    >>> many, few = np.full((2, 2), 0.5), np.full((2, 2), 0.2)
-    >>> at_chance(MergeScore(*[many] * 3, few, *[few] * 2, np.eye(2)[::-1]), "ab")[:42]
+    >>> found, each = np.full((2, 2), 0.08), np.eye(2)[::-1]
+    >>> at_chance(MergeScore(*[found] * 3, found / 2, *[found] * 2, each), "ab")[:42]
     'held-out samples are found hardly better t'
-    >>> at_chance(MergeScore(*[many] * 3, few / 3, *[few] * 2, np.eye(2)[::-1]), "ab")
+    >>> at_chance(MergeScore(*[found] * 3, found / 6, *[found] * 2, each), "ab")
     ''
     """
     every = np.ones((len(charts), len(charts)), bool)
@@ -77,7 +97,7 @@ def _hardly_better(score: MergeScore, where: np.ndarray) -> str:
         float(np.sum(np.nan_to_num(x) * weights) / weights.sum())
         for x in (score.mean_reciprocal_rank, score.chance)
     )
-    if rank >= _CLEARLY * chance:
+    if rank >= min(_CLEARLY * chance, chance + _SHARE * (1 - chance)):
         return ""
     return (
         f"hardly better than by chance (mean reciprocal rank {rank:.3f}, by chance "
@@ -105,16 +125,17 @@ def few_linked(samples: Survey, fewest: int = 2 * FEWEST) -> str:
     return ""
 
 
-def same_model(recipe: Recipe, chart: int) -> str:
+def same_model(recipe: Recipe, chart: int, shared: Sequence[int]) -> str:
     """Why a chart seems to be of an encoder before it.
 
-    Charts that share samples tell it by these. Without such, their rows go to the same
-    places by either's map, for the maps of one encoder are alike. Empty if none does.
+    Charts that share samples, so many with each before it, tell it by these. Without
+    such, their rows go to the same places by either's map, for the maps of one encoder
+    are alike. Empty if none does.
     """
     if recipe.consensus is None:
         return ""
     for other in range(chart):
-        if _alike(recipe, other, chart):
+        if shared[other] < 2 and _alike(recipe, other, chart):
             return (
                 f"{_name(recipe, chart)}: its rows go to the same places by the map of "
                 f"chart {other}, {_name(recipe, other)!r}: are both of one encoder? "
@@ -133,9 +154,6 @@ def _alike(recipe: Recipe, one: int, other: int) -> bool:
     """Whether two charts' known rows and maps are much alike."""
     maps = recipe.consensus
     assert maps is not None
-    shared = np.intersect1d(maps.known_ids[one], maps.known_ids[other])
-    if shared.size > 1:  # whose embeddings were compared
-        return False
     x, y = (maps.known[m].astype(np.float64) for m in (one, other))
     if x.shape[1] != y.shape[1] or min(len(x), len(y)) < FEWEST_SHARED:
         return False

@@ -84,7 +84,10 @@ def joined_consensus(
     say_notes([source], say)
     changed = joined_maps(maps, rows, atlas.merged, atlas.ids)
     grown = recipe._replace(**without_anchors(changed), **fields)
-    warn(same_model(grown, len(recipe.anchors)), say)
+    num_shared = [0] * len(recipe.anchors)
+    if atlas.presence is not None:
+        num_shared = atlas.presence[rows.samples].sum(axis=0).tolist()
+    warn(same_model(grown, len(recipe.anchors), num_shared), say)
     return grown
 
 

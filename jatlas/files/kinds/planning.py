@@ -89,7 +89,8 @@ def plan_merge(
         )
         recipe = recipe._replace(hashes=hashes.result())
     for chart in range(1, len(recipe.anchors)):
-        warn(same_model(recipe, chart), lines.append)
+        shared = (samples.presence[:chart] & samples.presence[chart]).sum(axis=1)
+        warn(same_model(recipe, chart, shared.tolist()), lines.append)
     say = say or quiet
     say_survey(samples, say)
     for text in lines:

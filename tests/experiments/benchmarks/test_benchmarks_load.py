@@ -49,7 +49,7 @@ def test_the_formula_is_that_of_the_guide(plan):
     rows = n if 4 * n * M * D <= 2**26 else 2 * (2**26 // (4 * M * D))
     names = {"n": n, "M": M, "A": A, "D": D, "max": max}
     names |= {"sent": 4 * rows * M * D, "made": 4 * A * (n + rows * (rows != n))}
-    (shown,) = re.findall(r"^ {4}(440e6 .*)$", GUIDE.read_text(), re.MULTILINE)
+    (shown,) = re.findall(r"^ {4}(440e6 .*)$", GUIDE.read_text("utf-8"), re.MULTILINE)
     product = re.sub(r"(?<=[\w)]) (?=[\w(])", " * ", shown)
     assert eval(product, names) == load.formula(plan)
 
@@ -59,7 +59,7 @@ def test_of_small_sizes_the_command_writes_the_peak_and_the_formula(tmp_path):
     console = Console(file=io.StringIO(), width=120, soft_wrap=True)
     options = job.Options(only=("load",), quick=True, out=tmp_path)
     job.main(job.plan(options), console)
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = json.loads((tmp_path / "results.json").read_text("utf-8"))
     (row,) = results["jobs"]["load"]["rows"]
     assert row["size"] == {"N": 4000, "chunk": 200, "M": 12, "A": 64, "D": 32, "C": 20}
     peak, expected = (

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from jatlas.cli.commands import main
-from jatlas.files.kinds.doubts import DoubtfulMerge
+from jatlas.files.adding import add_file
+from jatlas.files.kinds.doubts import DoubtfulMerge, at_chance
 from jatlas.files.kinds.evaluating import evaluate_files
 from jatlas.files.merging import merge_files
-from jatlas.files.storage import load
+from jatlas.files.storage import load, save
 from jatlas.files.translation.translating import translate_file
+from jatlas.merging.scoring import MergeScore
 
 N = 300
 HIDDEN = np.random.default_rng(5).normal(size=(N, 8))
@@ -78,10 +80,25 @@ def test_a_translation_at_chance_is_warned_of(old, tmp_path, capsys):
         translate_file(old, to=shifted, method="ridge")
 
 
-def test_a_python_merge_at_chance_is_warned_of(old, tmp_path):
+def test_a_python_merge_at_chance_is_warned_of_where_it_is_called(old, tmp_path):
     shifted = new_of(tmp_path, 200, shift=1)
-    with pytest.warns(DoubtfulMerge, match="do equal ids mean equal samples"):
+    message = "do equal ids mean equal samples"
+    with pytest.warns(DoubtfulMerge, match=message) as merged:
         merge_files([old, shifted], coordinates="consensus", power=1.0)
+    with pytest.warns(DoubtfulMerge, match=message) as translated:
+        translate_file(old, to=shifted, method="ridge")
+    assert [each[0].filename for each in (merged, translated)] == [__file__] * 2
+    assert translated[0].lineno == merged[0].lineno + 2
+
+
+def test_few_samples_that_are_found_far_more_often_than_by_chance_are_no_doubt():
+    each, off = np.eye(2)[::-1], np.full((2, 2), 0.2)
+    score = MergeScore(
+        *[np.full((2, 2), 0.18)] * 3, np.full((2, 2), 0.051), off, off, each
+    )
+    assert at_chance(score, "ab") == ""
+    score = score._replace(mean_reciprocal_rank=np.full((2, 2), 0.09))
+    assert "hardly better than by chance" in at_chance(score, "ab")
 
 
 def test_one_file_of_three_whose_ids_are_wrong_is_named(old, tmp_path):
@@ -167,6 +184,28 @@ def test_another_model_of_the_same_width_is_not_warned_of(old, tmp_path, capsys)
     another = write(tmp_path, "other.npz", np.arange(100, 200), x)
     code, _, err = run(capsys, "add", out, another, "--out", tmp_path / "y.parquet")
     assert (code, err) == (0, [])
+
+
+def test_models_alike_that_share_other_samples_than_are_kept_are_told_apart(tmp_path):
+    # Of 256 ids that are kept of each chart, spread over its own, none is common.
+    size = 1200
+    hidden = np.random.default_rng(6).normal(size=(size, 8))
+    drawn = np.random.default_rng(7)
+    hub, one = (hidden @ drawn.normal(size=(8, width)) for width in (12, 10))
+    near = one + 0.3 * drawn.normal(size=one.shape)
+    paths = [
+        write(tmp_path, f"{name}.npz", ids, x[ids].astype(np.float32))
+        for name, ids, x in (
+            ("hub", np.arange(size), hub),
+            ("one", np.arange(1000), one),
+            ("near", np.arange(1, 1001), near),
+        )
+    ]
+    options = {"coordinates": "consensus", "ridge": 1.0, "power": 1.0}
+    known = merge_files(paths, **options).recipe.consensus.known_ids
+    assert np.intersect1d(known[1], known[2]).size < 2
+    save(tmp_path / "two.parquet", merge_files(paths[:2], **options))
+    add_file(load(tmp_path / "two.parquet"), paths[2])
 
 
 def test_models_alike_that_share_samples_are_told_apart_by_these(old, tmp_path):
