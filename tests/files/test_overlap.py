@@ -124,9 +124,9 @@ def counting(path: Path, rows: np.ndarray, ids: np.ndarray) -> tuple[Source, lis
 )
 def test_a_score_and_a_fit_take_one_reading(tmp_path, options):
     rng = np.random.default_rng(0)
-    ids = np.arange(400)
+    ids, hidden = np.arange(400), rng.normal(size=(400, 8))
     opened = [
-        counting(tmp_path / f"{k}.npz", rng.normal(size=(400, 8)), ids)
+        counting(tmp_path / f"{k}.npz", hidden + rng.normal(size=(400, 8)) / 9, ids)
         for k in range(2)
     ]
     said: list[str] = []
