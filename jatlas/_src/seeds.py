@@ -49,10 +49,10 @@ def as_key(key: Seed) -> jax.Array:
         >>> bool(as_key(7) == jax.random.key(7))
         True
     """
-    traced = isinstance(key, jax.core.Tracer)
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
-    given = key if traced else np.asarray(key)
+    traced = isinstance(key, jax.core.Tracer)
+    given = key if isinstance(key, jax.core.Tracer) else np.asarray(key)
     if given.ndim > 0 and given.dtype == np.uint32:  # words, as of jax.random.PRNGKey
         return jnp.asarray(key)
     is_seed = given.ndim == 0 and jnp.issubdtype(given.dtype, jnp.integer)
