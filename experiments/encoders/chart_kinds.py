@@ -127,8 +127,8 @@ def notes(name: str, dataset: Dataset) -> list[str]:
     """
     if not plugins.is_plugin(name):
         return []
-    shape, _ = _sizes(dataset)
-    chart = plugins.returned(name, *_sizes(dataset)).chart
+    shape, num_classes = _sizes(dataset)
+    chart = plugins.returned(name, shape, num_classes).chart
     if chart.takes_integers:
         how = "as uint8, 0 to 255, without any scaling: its own preprocessing does that"
     else:

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from experiments.data import storage
-from jatlas.cli.progress import Pace, now_and_then
+from jatlas.cli.progress import Pace, clock, now_and_then
 
 Report = Callable[[str, float], None]
 PAUSE = 30.0  # seconds between two lines where there is no terminal
@@ -117,7 +117,7 @@ def _line(what: str, share: float, passed: float, seconds: float | None) -> Text
     """
     about = f"{round(passed)} s so far"
     if seconds is not None:
-        about = f"about {round(seconds) // 60}:{round(seconds) % 60:02d} left"
+        about = f"about {clock(seconds)} left"
     return Text(f"{share:4.0%}, {about}{': ' if what else ''}{what}")
 
 

@@ -119,8 +119,10 @@ def find(ids: np.ndarray, wanted: np.ndarray) -> Int[np.ndarray, " _"]:
     if ids.size == 0:
         return np.full(wanted.shape, -1)
     keys, sought = ids, wanted
-    if ids.dtype == wanted.dtype and ids.dtype.kind == "U" and _differ(_keys(ids)):
-        keys, sought = _keys(ids), _keys(wanted)
+    if ids.dtype == wanted.dtype and ids.dtype.kind == "U":
+        numbers = _keys(ids)
+        if _differ(numbers):
+            keys, sought = numbers, _keys(wanted)
     order = np.argsort(keys)
     after = np.searchsorted(keys, sought, sorter=order)
     places = order[np.minimum(after, ids.size - 1)]

@@ -35,7 +35,7 @@ def to_unit(
 
 @jax.custom_jvp
 def _factors(x: Array, present: Array) -> tuple[Array, Array]:
-    squares = _sum_of_squares(x)
+    squares = jnp.sum(x * x, axis=-1)
     if jax.device_count() > 1:  # that no row needs it, devices would have to be told
         power, squares = _at_three_scales(x, squares)
     else:
@@ -59,10 +59,6 @@ def _factors_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     along = jnp.sum(x * (moved * power[..., None]), axis=-1)
     # Not the square of the inverse, which vanishes for long rows.
     return (power, inverse), (jnp.zeros_like(power), -inverse * (inverse * along))
-
-
-def _sum_of_squares(x: Float[Array, "*rows D"]) -> Float[Array, "*rows"]:
-    return jnp.sum(x * x, axis=-1)
 
 
 def _limits(x: Array) -> tuple[float, float]:

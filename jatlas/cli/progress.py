@@ -171,5 +171,14 @@ def share_left(done: float | int, total: float | int, seconds: float | int) -> s
     >>> share_left(250, 1000, 90.0)
     ' 25%  1:30'
     """
-    left = round(seconds)
-    return f"{min(done / max(total, 1), 1):4.0%} {left // 60:2d}:{left % 60:02d}"
+    return f"{min(done / max(total, 1), 1):4.0%} {clock(seconds):>5}"
+
+
+def clock(seconds: float | int) -> str:
+    """Minutes and seconds.
+
+    >>> clock(90.0)
+    '1:30'
+    """
+    minutes, remaining = divmod(round(seconds), 60)
+    return f"{minutes}:{remaining:02d}"

@@ -12,7 +12,7 @@ from jatlas.files.kinds.held_out_score import FEWEST
 from jatlas.files.recipe import Recipe
 from jatlas.files.reports import Say
 from jatlas.files.survey import Survey
-from jatlas.merging.scoring import MergeScore
+from jatlas.merging.scoring import MergeScore, over_queries
 
 # A map is learned from so many samples of two charts at least.
 FEWEST_SHARED = 20
@@ -90,13 +90,10 @@ def asked_at_chance(score: MergeScore, query: int, answer: int) -> str:
 
 def _hardly_better(score: MergeScore, where: np.ndarray) -> str:
     """The ranks of some queries beside chance; empty if clearly above it."""
-    weights = np.where(where, score.queries, 0)
-    if not weights.any():
+    asked = score._replace(queries=np.where(where, score.queries, 0))
+    if not asked.queries.any():
         return ""
-    rank, chance = (
-        float(np.sum(np.nan_to_num(x) * weights) / weights.sum())
-        for x in (score.mean_reciprocal_rank, score.chance)
-    )
+    rank, chance = over_queries(asked), over_queries(asked, "chance")
     if rank >= min(_CLEARLY * chance, chance + _SHARE * (1 - chance)):
         return ""
     return (

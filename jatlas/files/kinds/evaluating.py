@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from jatlas._src import arrays, border
 from jatlas.files.formats.places import check_local
@@ -47,26 +48,24 @@ class Evaluation(NamedTuple):
 
     def text(self) -> str:
         """The summary, two tables of all pairs, and the advice."""
-        lines = [self.summary, table(self._pairs(), 0), table(self._recalls(), 0)]
+        ranks = [score.mean_reciprocal_rank for score in self.scores]
+        recalls = [score.recall_at_10 for score in self.scores]
+        head = ["mean reciprocal rank", *self.kinds, "by chance"]
+        lines = [
+            self.summary,
+            self._pairs(head, [*ranks, self.scores[0].chance]),
+            self._pairs(["recall at 10", *self.kinds], recalls),
+        ]
         lines += [f"not scored: {reason}" for reason in self.reasons]
         return "\n".join([*lines, self.advice])
 
-    def _pairs(self) -> list[list[str]]:
-        """The mean reciprocal rank of each pair, a kind a column."""
-        rows = [["mean reciprocal rank", *self.kinds, "by chance"]]
+    def _pairs(self, head: list[str], values: list[Float[np.ndarray, "M M"]]) -> str:
+        """A table of these values, a pair of charts a line."""
+        rows = [head]
         for i, j in np.argwhere(self.scores[0].queries > 0):
-            ranks = [score.mean_reciprocal_rank[i, j] for score in self.scores]
-            cells = [f"{x:.3f}" for x in [*ranks, self.scores[0].chance[i, j]]]
+            cells = [f"{x[i, j]:.3f}" for x in values]
             rows.append([f"{self.charts[i]} finds {self.charts[j]}", *cells])
-        return rows
-
-    def _recalls(self) -> list[list[str]]:
-        """The recall at 10 of each pair, a kind a column."""
-        rows = [["recall at 10", *self.kinds]]
-        for i, j in np.argwhere(self.scores[0].queries > 0):
-            cells = [f"{score.recall_at_10[i, j]:.3f}" for score in self.scores]
-            rows.append([f"{self.charts[i]} finds {self.charts[j]}", *cells])
-        return rows
+        return table(rows, 0)
 
     def numbers(self) -> dict[str, Any]:
         """All of it as JSON has it."""
