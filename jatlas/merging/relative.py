@@ -18,6 +18,8 @@ from jatlas._src.pairs.differences import squared_distances
 
 Similarity = str | Callable[..., Array]
 
+_OPPOSITE = 3.8  # |u - v|^2 of unit vectors with a cosine of -0.9
+
 
 @border.border
 def relativize(
@@ -143,16 +145,30 @@ def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Ar
     """1 - angle / pi, in [0, 1]; 1/2 for zero vectors.
 
     The angle is 2 arcsin(|u - v| / 2) on unit vectors, which keeps its digits near 0,
-    where the arc cosine loses half of them. Beyond a right angle it is pi less the
-    angle to -v. An inner product tells which; near a right angle either will do.
+    where the arc cosine loses half of them. Near pi it is pi less the angle to -v.
+    Distances to -v take as long as all else, and are made where some pair needs them.
     """
     u, v = arrays.unit(x), arrays.unit(anchors)
-    inner_product = jax.lax.stop_gradient(inner(u, v, precision=precision))
-    sign = jnp.where(inner_product < 0, -1, 1).astype(u.dtype)
-    half = arrays.safe_sqrt(squared_distances(u, v, sign)) / 2
-    share = arcsine(half) * (2 / jnp.pi)
     known = jnp.any(x != 0, axis=1)[:, None] & jnp.any(anchors != 0, axis=1)
-    return jnp.where(known, jnp.where(sign > 0, 1 - share, share), 0.5)
+
+    def half_turns(squares: Array) -> Array:
+        return arcsine(arrays.safe_sqrt(squares) / 2) * (2 / jnp.pi)
+
+    def some_opposite(opposite: Array) -> Array:
+        signs = jnp.where(opposite, -1, 1).astype(u.dtype)
+        share = half_turns(squared_distances(u, v, signs))
+        return jnp.where(known, jnp.where(opposite, share, 1 - share), 0.5)
+
+    if jax.device_count() > 1:  # that no pair needs it, devices would have to be told
+        product = jax.lax.stop_gradient(inner(u, v, precision=precision))
+        return some_opposite(product < 1 - _OPPOSITE / 2)
+    squares = squared_distances(u, v)
+    return jax.lax.cond(
+        jnp.any(squares > _OPPOSITE),
+        lambda squares: some_opposite(squares > _OPPOSITE),
+        lambda squares: jnp.where(known, 1 - half_turns(squares), 0.5),
+        squares,
+    )
 
 
 def inner(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:

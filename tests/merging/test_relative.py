@@ -175,6 +175,17 @@ def test_angular_of_the_same_is_one_and_of_the_opposite_zero():
 # Edges
 
 
+def test_an_opposite_pair_changes_no_other_angle():
+    rng = np.random.default_rng(2)
+    x, a = (rng.normal(size=(n, 6)).astype(np.float32) for n in (40, 5))
+    alone = np.asarray(relativize(x, a, similarity="angular"))
+    x[-1], a[-1] = -a[0], 0
+    together = np.asarray(relativize(x, a, similarity="angular"))
+    np.testing.assert_array_equal(together[:-1, :-1], alone[:-1, :-1])
+    assert together[-1, 0] < 1e-7
+    np.testing.assert_array_equal(together[:, -1], 0.5)
+
+
 @pytest.mark.parametrize(("similarity", "value"), [("cosine", 0), ("angular", 0.5)])
 def test_a_zero_vector_has_the_similarity_of_a_right_angle(similarity, value):
     zero, some = np.zeros((1, 3), np.float32), np.eye(3, dtype=np.float32)
