@@ -107,7 +107,7 @@ def map_samples(
 
     def take(x: Array, axis: int, k: int | Array) -> Array:
         before, after = x.shape[:axis], x.shape[axis + place + 1 :]
-        chunk = jax.lax.dynamic_slice_in_dim(x, start(k), part, axis + place)
+        chunk = _some(x, start(k), part, axis + place)
         return chunk.reshape(*before, size, *after)
 
     # Made again for the gradient: kept, the chunks' arrays would add up to N rows.
@@ -118,7 +118,7 @@ def map_samples(
 
     def add(k: int | Array, out: Array) -> Array:
         new = rows(parts, k).reshape(*of_groups, part, *trailing)
-        return jax.lax.dynamic_update_slice_in_dim(out, new, start(k), place)
+        return _put(out, new, start(k), place)
 
     parts = [split(x, axis) for x, axis in zip(leaves, places, strict=True)]
     like = jax.eval_shape(rows, parts, jnp.array(0))
@@ -127,3 +127,60 @@ def map_samples(
     out = layout.varying(out, parts)
     out = jax.lax.fori_loop(0, -(-num_samples // size), add, out)
     return out.reshape(num_samples, *trailing)
+
+
+# Floats of fewer than 32 bits, such as bfloat16, are taken and put as integers: most
+# CPUs lack them, and XLA would widen the whole of an array to take or put a part of it.
+
+
+def _is_narrow(dtype: jnp.dtype) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+
+
+def _bits(x: Array) -> Array:
+    """`x`, or integers of the same bits if it is narrow."""
+    if not _is_narrow(x.dtype):
+        return x
+    return jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}")
+
+
+def _from_bits(bits: Array, dtype: jnp.dtype) -> Array:
+    return bits if bits.dtype == dtype else jax.lax.bitcast_convert_type(bits, dtype)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _some(x: Array, start: Array, size: int, axis: int) -> Array:
+    """`size` of `x` along an axis, from `start` on."""
+    if _is_narrow(x.dtype):
+        # Together, or XLA would take all bits before the loop, by a copy.
+        x, start = jax.lax.optimization_barrier((x, start))
+    some = jax.lax.dynamic_slice_in_dim(_bits(x), start, size, axis)
+    return _from_bits(some, x.dtype)
+
+
+@_some.defjvp
+def _some_jvp(
+    size: int, axis: int, primals: tuple[Array, Array], tangents: tuple[Array, Any]
+) -> tuple[Array, Array]:
+    (x, start), (moved, _) = primals, tangents
+    some = jax.lax.dynamic_slice_in_dim(moved, start, size, axis)
+    return _some(x, start, size, axis), some
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _put(x: Array, part: Array, start: Array, axis: int) -> Array:
+    """`x` with a part along an axis, from `start` on."""
+    both = _bits(x), _bits(part)
+    put = jax.lax.dynamic_update_slice_in_dim(*both, start, axis)
+    return _from_bits(put, x.dtype)
+
+
+@_put.defjvp
+def _put_jvp(
+    axis: int,
+    primals: tuple[Array, Array, Array],
+    tangents: tuple[Array, Array, Any],
+) -> tuple[Array, Array]:
+    x, part, start = primals
+    put = jax.lax.dynamic_update_slice_in_dim(*tangents[:2], start, axis)
+    return _put(x, part, start, axis), put

@@ -20,7 +20,8 @@ def to_unit(
     (Blue, "A portable Fortran program to find the Euclidean norm of a vector", 1978).
 
     Args:
-        x: float32 or wider.
+        x: floating point; the factors are float32 or wider. What is narrower is widened
+            as it is read, and not written out.
         present: rows that count; all if None. Of the others the second factor is 0,
             whatever they hold, and their gradient is too.
 
@@ -35,11 +36,12 @@ def to_unit(
 
 @jax.custom_jvp
 def _factors(x: Array, present: Array) -> tuple[Array, Array]:
-    squares = jnp.sum(x * x, axis=-1)
     if jax.device_count() > 1:  # that no row needs it, devices would have to be told
-        power, squares = _at_three_scales(x, squares)
+        power, squares = _suited(x, *_sums(x, (1.0, *_scales(x))))
     else:
-        least, most = _limits(x)
+        wide = _widen(x)
+        squares = jnp.sum(wide * wide, axis=-1)
+        least, most = _limits(wide)
         # A NaN is in no range, and no other scale would change it.
         outside = jnp.any(((squares < least) | (squares > most)) & present)
         branches = _at_three_scales, _as_it_is
@@ -55,10 +57,15 @@ def _factors_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     (x, present), (moved, _) = primals, tangents
     power, inverse = _factors(x, present)
     # An absent row can hold NaN, which times zero would still be NaN.
-    x = jnp.where(present[..., None], x, 0) * power[..., None] * inverse[..., None]
-    along = jnp.sum(x * (moved * power[..., None]), axis=-1)
+    x = jnp.where(present[..., None], _widen(x), 0) * power[..., None]
+    x, moved = x * inverse[..., None], _widen(moved) * power[..., None]
+    along = jnp.sum(x * moved, axis=-1)
     # Not the square of the inverse, which vanishes for long rows.
     return (power, inverse), (jnp.zeros_like(power), -inverse * (inverse * along))
+
+
+def _widen(x: Array) -> Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _limits(x: Array) -> tuple[float, float]:
@@ -73,15 +80,33 @@ def _as_it_is(x: Array, squares: Array) -> tuple[Array, Array]:
 
 
 def _at_three_scales(x: Array, squares: Array) -> tuple[Array, Array]:
+    return _suited(x, squares, *_sums(x, _scales(x)))
+
+
+def _scales(x: Array) -> tuple[float, float]:
+    """Powers of two, for long rows and for short ones."""
+    exponent = jnp.finfo(_widen(x).dtype).maxexp * 3 // 4
+    return 2.0**-exponent, 2.0**exponent
+
+
+def _sums(x: Array, scales: tuple[float, ...]) -> tuple[Array, ...]:
+    """The sums of squares of each row at each scale.
+
+    One reduction, and nothing but what it reads is read: of several, XLA would write
+    rows at a scale, or widened, out first.
+    """
+    x = _widen(x)
+    parts = tuple((x * jnp.asarray(scale, x.dtype)) ** 2 for scale in scales)
+    none = (jnp.zeros((), x.dtype),) * len(scales)
+    return tuple(jax.lax.reduce(parts, none, _added, (x.ndim - 1,)))
+
+
+def _suited(
+    x: Array, squares: Array, below: Array, above: Array
+) -> tuple[Array, Array]:
     """A power of two that suits each row, and its squares' sum."""
-    exponent = jnp.finfo(x.dtype).maxexp * 3 // 4
-    small, large = (jnp.asarray(2.0**e, x.dtype) for e in (-exponent, exponent))
-    parts = tuple((x * scale) ** 2 for scale in (small, large))
-    # One reduction: XLA would write each of two out first.
-    below, above = jax.lax.reduce(
-        parts, (jnp.zeros((), x.dtype),) * 2, _added, (x.ndim - 1,)
-    )
-    least, most = _limits(x)
+    small, large = (jnp.asarray(scale, squares.dtype) for scale in _scales(x))
+    least, most = _limits(_widen(x))
     sums = jnp.where(squares > most, below, jnp.where(squares < least, above, squares))
     power = jnp.where(squares > most, small, jnp.where(squares < least, large, 1))
     return power, sums

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,33 @@ def test_every_row_is_made_whatever_the_size(size):
     expected = np.stack([X.sum(axis=0), X[0] * Y, Y], axis=1)
     got = chunks.map_samples(combined, (X, Y), (1, 0), size)
     np.testing.assert_allclose(got, expected)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn"])
+@pytest.mark.parametrize("size", [5, 7])
+def test_narrow_samples_are_as_they_are_and_have_gradients(dtype, size):
+    x, y = X.astype(dtype), Y.astype(dtype)
+
+    def chunked(x, y, size=size):
+        return chunks.map_samples(combined, (x, y), (1, 0), size)
+
+    whole = partial(chunked, size=20)
+    np.testing.assert_array_equal(
+        np.asarray(chunked(x, y), np.float32), np.asarray(whole(x, y), np.float32)
+    )
+    got, expected = (
+        jax.grad(lambda *xy, f=f: jnp.sum(f(*xy).astype(jnp.float32)), (0, 1))(x, y)
+        for f in (chunked, whole)
+    )
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == dtype
+        np.testing.assert_allclose(
+            np.asarray(one, np.float32), np.asarray(other, np.float32), rtol=0.1
+        )
+    many = jax.vmap(chunked)(jnp.stack([x, x + x]), jnp.stack([y, y]))
+    np.testing.assert_array_equal(
+        np.asarray(many[1], np.float32), np.asarray(whole(x + x, y), np.float32)
+    )
 
 
 @pytest.mark.parametrize("size", [5, 7])

@@ -94,7 +94,8 @@ def test_absent_rows_have_factor_zero_and_no_gradient(bad):
     np.testing.assert_allclose(gradient[1], [-0.024, -0.032, 0], rtol=1e-5)
 
 
-def test_stacked_rows_are_not_copied():
-    x = jnp.ones((4, 3000, 64))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_stacked_rows_are_not_copied(dtype):
+    x = jnp.ones((4, 3000, 64), dtype)
     compiled = jax.jit(lengths.to_unit).lower(x, jnp.ones((4, 3000), bool)).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < x.nbytes / 8

@@ -475,6 +475,13 @@ def test_memory_is_a_small_part_of_the_charts_relative_representations(num_sampl
     assert memory(merge, *sides, present) <= 0.15 * 8 * num_samples * 256 * 4
 
 
+def test_of_bfloat16_no_whole_is_widened():
+    x, a, present = large(4000, dimension=64)
+    needed = memory(merge, x, a, present)
+    narrow = jnp.asarray(x, jnp.bfloat16), jnp.asarray(a, jnp.bfloat16)
+    assert memory(merge, *narrow, present) <= 1.1 * needed
+
+
 def test_bfloat16_is_added_up_in_float32():
     x, a, present = large(600, dimension=64)
     present[:, ~present.any(axis=0)] = True
