@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jatlas._src import arrays
-from jatlas._src.pairs import tiles
+from jatlas._src.pairs import halves, tiles
 from jatlas._src.pairs.median import check_median, median_square
 
 KERNELS = ("linear", "rbf")
@@ -102,20 +102,25 @@ def _sums(
     kernels: Sequence[_Kernel], rows: Bool[Array, " N"], debiased: bool
 ) -> tuple[list[Float[Array, " N"]], Float[Array, "2"]]:
     """Row sums of both kernels, and sums of their squares."""
-
-    def tile(group: tiles.Samples, block: tiles.Samples) -> list[tuple[Array, Array]]:
-        grams = _grams(kernels, group, block, debiased)
-        return [(jnp.sum(gram, axis=0), jnp.sum(gram**2, axis=0)) for gram in grams]
-
-    swept = tiles.sweep(tile, tiles.samples_of([kernel.x for kernel in kernels], rows))
-    sums = [s.ravel()[: len(rows)] for s, _ in swept]
-    return sums, jnp.stack([tiles.total(squares) for _, squares in swept])
+    grams = partial(_grams, kernels, debiased)
+    samples = tiles.samples_of([kernel.x for kernel in kernels], rows)
+    return halves.row_sums(grams, samples)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _products(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
     """Sums over pairs of K K, K L and L L, centered."""
-    return _products_by_tiles(moving, still, debiased)
+    tile, samples = _centered(moving, still, debiased)
+
+    def weighted(
+        group: tiles.Samples, block: tiles.Samples, weights: Float[Array, "R B"]
+    ) -> list[Float[Array, " B"]]:
+        k, l = tile(group, block)  # noqa: E741
+        pairs = (weights * k, k), (weights * k, l), (weights * l, l)
+        return [jnp.sum(a * b, axis=0) for a, b in pairs]
+
+    swept = halves.sweep(weighted, samples, debiased)
+    return jnp.stack([tiles.total(products) for products in swept])
 
 
 @_products.defjvp
@@ -128,33 +133,47 @@ def _products_jvp(
     centered kernel, which is zero: so the gradient takes one pass backwards, not two.
     """
     moving, still = primals
-    fixed = partial(_products_by_tiles, still=still, debiased=debiased)
+    fixed = partial(_products_of_all, still=still, debiased=debiased)
     return jax.jvp(fixed, (moving,), tangents[:1])
 
 
-def _products_by_tiles(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
+def _products_of_all(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
+    """`_products`, by a sweep that has a gradient."""
+    tile, samples = _centered(moving, still, debiased)
+
+    def products(
+        group: tiles.Samples, block: tiles.Samples
+    ) -> list[Float[Array, " B"]]:
+        k, l = tile(group, block)  # noqa: E741
+        return [jnp.sum(a * b, axis=0) for a, b in ((k, k), (k, l), (l, l))]
+
+    return jnp.stack([tiles.total(part) for part in tiles.sweep(products, samples)])
+
+
+def _centered(
+    moving: Any, still: Any, debiased: bool
+) -> tuple[halves.Grams, tiles.Samples]:
+    """Tiles of both kernels, centered, and the samples for them."""
     constants, rows, means, totals = still
     kernels = [_Kernel(*m, *c) for m, c in zip(moving, constants, strict=True)]
 
-    def tile(group: tiles.Samples, block: tiles.Samples) -> list[Float[Array, " B"]]:
+    def tile(group: tiles.Samples, block: tiles.Samples) -> list[Float[Array, "R B"]]:
         pairs = tiles.pairs_of(group, block, debiased)
-        grams = _grams(kernels, group, block, debiased)
+        grams = _grams(kernels, debiased, group, block)
         sides = zip(grams, group.means, block.means, totals, strict=True)
-        k, l = (  # noqa: E741
+        return [
             jnp.where(pairs, gram - (row_means[:, None] + other - total), 0)
             for gram, row_means, other, total in sides
-        )
-        return [jnp.sum(a * b, axis=0) for a, b in ((k, k), (k, l), (l, l))]
+        ]
 
-    samples = tiles.samples_of([kernel.x for kernel in kernels], rows, means)
-    return jnp.stack([tiles.total(products) for products in tiles.sweep(tile, samples)])
+    return tile, tiles.samples_of([kernel.x for kernel in kernels], rows, means)
 
 
 def _grams(
     kernels: Sequence[_Kernel],
+    debiased: bool,
     group: tiles.Samples,
     block: tiles.Samples,
-    debiased: bool,
 ) -> list[Float[Array, "R B"]]:
     """A tile of each kernel, zero for uncounted pairs."""
     pairs = tiles.pairs_of(group, block, debiased)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jatlas._src import arrays, border, layout
 from jatlas._src.arrays import Where
-from jatlas._src.pairs import tiles
+from jatlas._src.pairs import halves, tiles
 
 MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 # Counts of pairs can be beyond the integers that there are without float64: they are
@@ -186,7 +186,8 @@ def _search(
         low, high, above_low, above_high, guess = state
         tried = jnp.clip(_around(guess, low, high), low + 1, high - 1)
         below = partial(_below, space, rule, tried.ravel())
-        many, few = _excess(tiles.sweep(below, samples))
+        counts = halves.sweep(below, samples, distinct=rule != "middle_all")
+        many, few = _excess(counts)
         many, few = many.reshape(tried.shape), few.reshape(tried.shape)
         reached = (many > 0) | ((many == 0) & ((few > 0) | ~lower))
         above = many.astype(space.x.dtype) * LIMB + few.astype(space.x.dtype)
@@ -231,24 +232,27 @@ def _below(
     tried: Int[Array, " K"],
     group: tiles.Samples,
     block: tiles.Samples,
+    weights: Float[Array, "R B"],
 ) -> Int[Array, " K1"]:
     """Counts of a tile's squares below each value tried, then of all."""
     squares = _squares(space, group, block)
-    pairs = tiles.pairs_of(group, block)
     if rule != "middle_all":
-        pairs &= squares != 0
-    squares = jnp.where(pairs, squares, jnp.inf)
+        weights = jnp.where(squares != 0, weights, 0)
+    squares = jnp.where(weights > 0, squares, jnp.inf)
     bits = partial(jax.lax.bitcast_convert_type, new_dtype=tried.dtype)
     tried = jnp.append(tried, bits(jnp.asarray(jnp.inf, squares.dtype)))[:, None, None]
     parts = bits(squares).T.reshape(tiles.AT_ONCE, -1, len(squares))
 
     def add(below: Array, part: Array) -> tuple[Array, None]:
-        return below + jnp.where(part < tried, 1.0, 0.0), None
+        return below + (part < tried).astype(below.dtype), None
 
-    start = jnp.zeros((len(tried), *parts.shape[1:]))
+    start = jnp.zeros((len(tried), *parts.shape[1:]), jnp.int32)
     start = layout.varying(start, parts, tried)
-    below = arrays.matmul(jax.lax.scan(add, start, parts)[0], jnp.ones(len(squares)))
-    return jnp.sum(below, axis=1).astype(jnp.int32)
+    below = jnp.sum(jax.lax.scan(add, start, parts)[0], axis=2)
+    # All count the same but rows with themselves, which are below all values.
+    times = jnp.max(weights)
+    less = jnp.sum(jnp.where(weights > 0, times - weights, 0))
+    return (times * jnp.sum(below, axis=1) - less).astype(jnp.int32)
 
 
 def _squares(
@@ -275,8 +279,16 @@ def _squares(
 def _excess(counts: Int[Array, "J K1"]) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
     """Squares not below each value less those below: multiples of LIMB, remainder."""
     excess = counts[:, -1:] - 2 * counts[:, :-1]
-    few = jnp.sum(excess & (LIMB - 1), axis=0)
-    return jnp.sum(excess >> 16, axis=0) + (few >> 16), few & (LIMB - 1)
+    many, few = excess >> 16, excess & (LIMB - 1)
+    # Of more than LIMB / 2 remainders the sum could be beyond the integers.
+    for some in (LIMB // 2, len(counts)):
+        padding = (0, -len(few) % some), (0, 0)
+        many, few = (
+            jnp.sum(jnp.pad(x, padding).reshape(-1, some, x.shape[1]), axis=1)
+            for x in (many, few)
+        )
+        many, few = many + (few >> 16), few & (LIMB - 1)
+    return many[0], few[0]
 
 
 def _integer(dtype: jnp.dtype) -> jnp.dtype:
