@@ -170,8 +170,9 @@ def relative_rows(
 
     for start, x, rows in behind(begun()):
         values = np.asarray(rows)[: len(x)]
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if bad.size:
+        finite = np.isfinite(values)
+        if not finite.all():  # faster than row by row
+            bad = np.flatnonzero(~finite.all(axis=1))
             path, row = source.place_of(start + int(bad[0]))
             raise BadFile(
                 f"{path}: the {recipe.similarity} similarities of row {row} are too "

@@ -5,9 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from jatlas.files.formats.rows import give_back
 from jatlas.files.recipe import AtlasFile
 
 _MOVED = 2**25  # bytes of an atlas that are in memory twice while it grows
+_ADDED = 2**18  # bytes of rows that are added at once: they stay in a core's cache
 
 
 class Running(NamedTuple):
@@ -28,6 +30,7 @@ class Running(NamedTuple):
 
 def empty_running(num_samples: int, num_anchors: int) -> Running:
     """The state before any chart has joined."""
+    give_back()
     return Running(
         np.zeros((num_samples, num_anchors), np.float32),
         np.zeros(num_samples, np.int32),
@@ -76,21 +79,31 @@ def add_rows(
     state: Running, here: Int[np.ndarray, " n"], rows: Float[np.ndarray, "n A"]
 ) -> None:
     """Add one more chart's rows of the samples `here` to the state."""
-    merged, count, squares = state
+    merged, count, _ = state
     count[here] += 1
     several = count[here] > 1
     if not several.all():  # the first of their samples: they are the mean themselves
         first = slice(None) if not several.any() else ~several
         merged[here[first]] = rows[first] + np.float32(0)  # which makes -0 a 0
-        here, rows = here[several], rows[several]
-    if here.size == 0:
-        return
+    further = np.flatnonzero(several)
+    size = max(_ADDED // max(rows[:1].nbytes, 1), 1)
+    for start in range(0, further.size, size):
+        some = further[start : start + size]
+        _add_further(state, here[some], rows[some])
+
+
+def _add_further(
+    state: Running, here: Int[np.ndarray, " n"], rows: Float[np.ndarray, "n A"]
+) -> None:
+    """Add rows of samples that other charts have too."""
+    merged, count, squares = state
     with np.errstate(over="ignore", invalid="ignore"):  # looked at in the end
         mean = merged[here]
         step = rows - mean
         mean += step / count[here, None].astype(np.float32)
         merged[here] = mean
-        squares[here] += np.einsum("na,na->n", step, rows - mean, dtype=np.float64)
+        residual = np.subtract(rows, mean, out=mean)
+        squares[here] += np.einsum("na,na->n", step, residual, dtype=np.float64)
 
 
 def disagreement(state: Running) -> Float[np.ndarray, " N"]:

@@ -19,7 +19,10 @@ from jatlas.files.recipe import AtlasFile, Recipe, check_atlas
 
 COLUMNS = ("id", "atlas", "charts", "disagreement")
 
-GROUP = 2**25  # bytes of merged rows that a table holds in one group
+GROUP = 2**25  # bytes of merged rows that a part of an atlas holds
+# The same of a group of rows in a table. While Arrow writes a group it takes two and a
+# half times as much beside it.
+_GROUP = 2**24
 
 # Of each sample the names of its charts, if they are known.
 MEMBERS = "members"
@@ -226,9 +229,14 @@ def _write(
     # for a dictionary of them.
     coded = [name for name in table.column_names if name not in (vector, COLUMNS[3])]
     coded.append(f"{MEMBERS}.list.element")
-    size = max(1, GROUP // max(4 * atlas.merged.shape[1], 1))
+    size = group_size(atlas.merged.shape[1])
     options = {"use_dictionary": coded, "write_statistics": [*coded, COLUMNS[3]]}
     parquet.write_table(table, stream, row_group_size=size, **options)
+
+
+def group_size(width: int) -> int:
+    """Rows of a group in a table, by how many numbers a row has."""
+    return max(1, min(GROUP, _GROUP) // max(4 * width, 1))
 
 
 def _members(arrow: Any, atlas: AtlasFile) -> Any:

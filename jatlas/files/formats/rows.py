@@ -1,5 +1,6 @@
 """Rows of embeddings in a file, read in batches."""
 
+import ctypes
 import mmap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ WIDE = 16
 AT_ONCE = 8192
 
 _LOOKED_AT = 2**22  # numbers at once
-_MAPPED = 2**26  # bytes of a mapped file that are in this process's memory at once
+_MAPPED = 2**24  # bytes of a mapped file that are in this process's memory at once
 _SHOWN = 800  # characters of what is not read
 _NAME_THEM = "Name them with embeddings=... (--embeddings)."
 
@@ -134,6 +135,28 @@ def release(array: Any) -> None:
     mapped = getattr(array, "_mmap", array)  # of `numpy.memmap`
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def give_back() -> None:
+    """Give the system what the C library keeps of freed memory.
+
+    Before an atlas takes its room: of the many arrays of a fit and its score glibc
+    keeps the pages, a hundred megabytes or more, and a large array takes none of them.
+    """
+    if _C is not None:
+        _C.malloc_trim(0)
+
+
+def _c_library() -> Any:
+    """The C library of this process, where it can give memory back."""
+    try:
+        library = ctypes.CDLL(None)
+    except (OSError, TypeError):  # a system without `dlopen`
+        return None
+    return library if hasattr(library, "malloc_trim") else None
+
+
+_C = _c_library()
 
 
 def not_finite(x: np.ndarray) -> np.ndarray:

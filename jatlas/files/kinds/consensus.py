@@ -113,8 +113,9 @@ def consensus_rows(
 
     for start, size, mapped in behind(begun()):
         rows = np.asarray(mapped)[:size]
-        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if bad.size:
+        finite = np.isfinite(rows)
+        if not finite.all():  # faster than row by row
+            bad = np.flatnonzero(~finite.all(axis=1))
             path, row = source.place_of(start + int(bad[0]))
             raise BadFile(
                 f"{path}: row {row} is too large for float32 beside "

@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Float
 
-from jatlas.files.formats.atlas_table import GROUP, check_package
+from jatlas.files.formats.atlas_table import check_package, group_size
 from jatlas.files.formats.columns.beside import Beside
 from jatlas.files.formats.faults import package
 from jatlas.files.formats.places import check_local
@@ -77,7 +77,7 @@ def _write_table(
     values: Any = arrow.array(np.ascontiguousarray(rows).reshape(-1))
     lists = arrow.FixedSizeListArray.from_arrays(values, rows.shape[1])
     table = arrow.table({beside.id_name: ids, ROWS: lists, **beside.columns})
-    size = max(1, GROUP // max(4 * rows.shape[1], 1))
+    size = group_size(rows.shape[1])
     parquet.write_table(
         table, stream, row_group_size=size, use_dictionary=[beside.id_name]
     )
