@@ -82,6 +82,21 @@ def golden() -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+@pytest.fixture(params=["one device", "several devices"])
+def devices(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Both ways of what is done otherwise where there is one device, as most have."""
+    if request.param == "several devices":
+        yield request.param
+        return
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "device_count", lambda *_: 1)
+        jax.clear_caches()
+        yield request.param
+    jax.clear_caches()
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """Annotations are not checked, as with those who use the library.

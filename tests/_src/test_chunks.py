@@ -27,6 +27,7 @@ def test_every_row_is_made_whatever_the_size(size):
     np.testing.assert_allclose(got, expected)
 
 
+@pytest.mark.usefixtures("devices")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn"])
 @pytest.mark.parametrize("size", [5, 7])
 def test_narrow_samples_are_as_they_are_and_have_gradients(dtype, size):

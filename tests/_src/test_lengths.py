@@ -9,6 +9,8 @@ import pytest
 
 from jatlas._src import lengths
 
+pytestmark = pytest.mark.usefixtures("devices")
+
 RNG = np.random.default_rng(0)
 # The powers of ten at which squares overflow, vanish, or do neither.
 FLOAT32 = [-37, -30, -24, -19, -15, 0, 15, 18, 19, 25, 37]

@@ -61,6 +61,7 @@ def test_atlas_is_the_golden_one(golden):
 
 
 @each_similarity
+@pytest.mark.usefixtures("devices")
 @pytest.mark.parametrize("weighting", ["none", "charts", "rows"])
 def test_merge_is_masked_mean_of_relativize(similarity, weighting, spaces):
     embeddings, anchors, presence = spaces
@@ -242,6 +243,7 @@ EDGES = {
 
 
 # By one contraction, and by a scan; every similarity is tried in test_relative.py.
+@pytest.mark.usefixtures("devices")
 @pytest.mark.parametrize("similarity", ["cosine", "angular"])
 @pytest.mark.parametrize("edge", EDGES)
 def test_values_and_gradients_of_merge_are_finite_at_the_edges(similarity, edge):
@@ -475,6 +477,7 @@ def test_memory_is_a_small_part_of_the_charts_relative_representations(num_sampl
     assert memory(merge, *sides, present) <= 0.15 * 8 * num_samples * 256 * 4
 
 
+@pytest.mark.usefixtures("devices")
 def test_of_bfloat16_no_whole_is_widened():
     x, a, present = large(4000, dimension=64)
     needed = memory(merge, x, a, present)

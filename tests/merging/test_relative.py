@@ -150,6 +150,7 @@ def test_order_of_samples_and_anchors_is_that_of_rows_and_columns(seed):
     np.testing.assert_allclose(got, relativize(x, a)[rows][:, columns], atol=1e-6)
 
 
+@pytest.mark.usefixtures("devices")
 def test_angular_keeps_its_digits_near_zero_and_pi():
     # The arc cosine of a cosine in float32 gives 0 for all of these angles.
     angles = np.array([1e-6, 1e-5, 1e-4])
@@ -165,6 +166,7 @@ def test_angular_keeps_its_digits_near_zero_and_pi():
         np.testing.assert_allclose(1 - got[0, 0], 1e-9 / np.pi, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("devices")
 def test_angular_of_the_same_is_one_and_of_the_opposite_zero():
     x = draw(5, 3).astype(np.float32)
     got = np.asarray(relativize(x, np.concatenate([x, -x]), similarity="angular"))
@@ -175,6 +177,7 @@ def test_angular_of_the_same_is_one_and_of_the_opposite_zero():
 # Edges
 
 
+@pytest.mark.usefixtures("devices")
 def test_an_opposite_pair_changes_no_other_angle():
     rng = np.random.default_rng(2)
     x, a = (rng.normal(size=(n, 6)).astype(np.float32) for n in (40, 5))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jatlas._src.pairs import tiles
+from jatlas._src.pairs import halves, tiles
 from jatlas.metrics.alignment import cka
 
 rbf = partial(cka, kernel="rbf")
@@ -15,8 +15,9 @@ N = 301  # several tiles, and several groups of rows, none of which comes out ev
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(tiles, "ROWS", 128)
-    monkeypatch.setattr(tiles, "COLUMNS", 32)
+    for module in (tiles, halves):
+        monkeypatch.setattr(module, "ROWS", 128)
+        monkeypatch.setattr(module, "COLUMNS", 32)
 
 
 def related():
@@ -53,7 +54,7 @@ def reference(x, y, sigma, debiased):
     return hsic(k, l) / np.sqrt(hsic(k, k) * hsic(l, l))
 
 
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("small_tiles", "devices")
 @pytest.mark.parametrize(("sigma", "debiased"), [(None, True), (4.0, False)])
 def test_tiles_give_the_value_of_the_whole_matrices(sigma, debiased):
     x, y, where = related()

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jatlas._src.pairs import tiles
+from jatlas._src.pairs import halves, tiles
 from jatlas._src.pairs.median import LIMB, MEDIANS, _excess, median_distance
 
 
@@ -23,6 +23,7 @@ def median_square(x, rule):
     return (middle[lower] + middle[upper]) / 2
 
 
+@pytest.mark.usefixtures("devices")
 @pytest.mark.parametrize("rule", MEDIANS)
 def test_median_distance_by_each_rule(rule):
     x = np.random.default_rng(0).normal(size=(7, 3))
@@ -87,10 +88,12 @@ SPACES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [MEDIANS[0], MEDIANS[2]])
+@pytest.mark.usefixtures("devices")
+@pytest.mark.parametrize("rule", MEDIANS)
 def test_exact_of_many_tiles_whatever_the_distances(rule, monkeypatch):
-    monkeypatch.setattr(tiles, "ROWS", 256)
-    monkeypatch.setattr(tiles, "COLUMNS", 64)
+    for module in (tiles, halves):
+        monkeypatch.setattr(module, "ROWS", 256)
+        monkeypatch.setattr(module, "COLUMNS", 64)
     n = 1021  # more than are looked at for a first guess, and no multiple of a tile
     where = np.arange(n) % 3 > 0
     for draw in SPACES.values():
@@ -129,6 +132,14 @@ def test_counts_beyond_the_integers_are_told_apart():
     assert ((few >= 0) & (few < LIMB)).all()
     exact = 9 * most - 2 * np.int64(below).sum(0)
     np.testing.assert_array_equal(many * LIMB + few, exact)
+
+
+def test_remainders_of_many_tiles_are_told_apart():
+    below = np.full((70_000, 1), 3, np.int32)
+    every = np.full((70_000, 1), 2**16 + 5, np.int32)  # the most remainder a tile has
+    many, few = map(np.int64, _excess(jnp.asarray(np.concatenate([below, every], 1))))
+    assert many * LIMB + few == 70_000 * (2**16 + 5 - 6)
+    assert 0 <= few < LIMB
 
 
 def test_an_unknown_rule_is_refused():
