@@ -78,7 +78,7 @@ def rbf_cka(xp: ModuleType, x: Array, y: Array) -> Array:
     the distances that are not zero.
     """
     k, ell = (_rbf(xp, space) for space in (x, y))
-    return kernel_cka(xp, k, ell, centered_by_products)
+    return kernel_cka(xp, k, ell, centered_by_means)
 
 
 def kernel_cka(xp: ModuleType, k: Array, ell: Array, centered: Any) -> Array:

@@ -17,7 +17,7 @@ from jatlas._src.pairs import tiles
 from jatlas._src.pairs.tiles import Samples
 
 # Most rows and columns of a tile. The fewer, the less is made for the other half.
-ROWS, COLUMNS = 512, 128
+ROWS, COLUMNS = 512, 256
 
 Weighted = Callable[[Samples, Samples, Float[Array, "R B"]], Any]
 Grams = Callable[[Samples, Samples], Sequence[Float[Array, "R B"]]]

@@ -240,15 +240,18 @@ def _below(
         weights = jnp.where(squares != 0, weights, 0)
     squares = jnp.where(weights > 0, squares, jnp.inf)
     bits = partial(jax.lax.bitcast_convert_type, new_dtype=tried.dtype)
-    tried = jnp.append(tried, bits(jnp.asarray(jnp.inf, squares.dtype)))[:, None, None]
-    parts = bits(squares).T.reshape(tiles.AT_ONCE, -1, len(squares))
+    tried = jnp.append(tried, bits(jnp.asarray(jnp.inf, squares.dtype)))[:, None]
+    # A row after another, or a column where rows may lie on several devices.
+    lines = bits(squares.T if jax.device_count() > 1 else squares)
+    parts = lines.reshape(-1, tiles.AT_ONCE, lines.shape[1])
 
     def add(below: Array, part: Array) -> tuple[Array, None]:
-        return below + (part < tried).astype(below.dtype), None
+        for line in part:  # in one go: so the counts are read and written once
+            below += (line < tried).astype(below.dtype)
+        return below, None
 
-    start = jnp.zeros((len(tried), *parts.shape[1:]), jnp.int32)
-    start = layout.varying(start, parts, tried)
-    below = jnp.sum(jax.lax.scan(add, start, parts)[0], axis=2)
+    start = jnp.zeros((len(tried), lines.shape[1]), jnp.int32)
+    below = jax.lax.scan(add, layout.varying(start, parts, tried), parts)[0]
     # All count the same but rows with themselves, which are below all values.
     times = jnp.max(weights)
     less = jnp.sum(jnp.where(weights > 0, times - weights, 0))
