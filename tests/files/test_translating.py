@@ -84,7 +84,10 @@ def test_real_rows_take_the_place_of_translated_ones(files, result, tmp_path, ca
     np.testing.assert_array_equal(ids, translated.ids)
     of_new = dict(zip(*read_embeddings(files["new"], ids="key"), strict=True))
     for name, real, mapped in zip(ids, rows, translated.embeddings, strict=True):
-        np.testing.assert_array_equal(real, of_new.get(name, mapped))
+        if name in of_new:
+            np.testing.assert_array_equal(real, of_new[name])
+        else:  # mapped in batches of other sizes: on some processors off by rounding
+            np.testing.assert_allclose(real, mapped, rtol=1e-5)
 
 
 def test_the_map_takes_other_rows(files, result):
