@@ -82,7 +82,7 @@ def unit(x: Float[AnyArray, "*rows D"]) -> Float[Array, "*rows D"]:
     """
     x = jnp.asarray(x)
     wide = widen(x)
-    power, inverse = lengths.to_unit(x)
+    power, inverse = lengths.to_unit(wide)
     return (wide * power[..., None] * inverse[..., None]).astype(x.dtype)
 
 

@@ -29,12 +29,7 @@ def _groups(num_samples: int) -> int:
 
     It is 1 in `jax.shard_map`: there a device sees its own rows only.
     """
-    return 1 if _manual() else math.gcd(num_samples, jax.device_count())
-
-
-def _manual() -> bool:
-    """Whether this is traced in `jax.shard_map`."""
-    return bool(jax.sharding.get_abstract_mesh().manual_axes)
+    return 1 if layout.manual() else math.gcd(num_samples, jax.device_count())
 
 
 def chunk_size(num_samples: int, rows: int) -> int:

@@ -139,6 +139,16 @@ def varying(start: T, *others: object) -> T:
     return jax.tree.map(one, start)
 
 
+def manual() -> bool:
+    """Whether this is traced in `jax.shard_map`: a device sees its own rows only."""
+    return bool(jax.sharding.get_abstract_mesh().manual_axes)
+
+
+def alone() -> bool:
+    """Whether there is one device, and all arrays are seen whole."""
+    return jax.device_count() == 1 and not manual()
+
+
 def _differs(x: jax.Array) -> frozenset:
     """The mesh axes over which an array differs from device to device."""
     kind = jax.typeof(x)

@@ -100,9 +100,9 @@ def _factors(embeddings: Stacked, presence: Bool[AnyArray, "M N"]) -> Factors:
     presence = jnp.asarray(presence)
     if isinstance(embeddings, Sequence):
         charts = zip(embeddings, presence, strict=True)
-        factors = [lengths.to_unit(x, present) for x, present in charts]
+        factors = [lengths.to_unit(jnp.asarray(x), present) for x, present in charts]
         return jax.tree.map(lambda *rows: jnp.stack(rows), *factors)
-    return lengths.to_unit(embeddings, presence)
+    return lengths.to_unit(jnp.asarray(embeddings), presence)
 
 
 def check_consensus(embeddings: Stacked, consensus: Consensus) -> None:

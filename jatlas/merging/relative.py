@@ -18,7 +18,7 @@ from jatlas._src.pairs.differences import squared_distances
 
 Similarity = str | Callable[..., Array]
 
-_OPPOSITE = 3.8  # |u - v|^2 of unit vectors with a cosine of -0.9
+_OPPOSITE = 3.0  # |u - v|^2 of unit vectors with a cosine of -0.5
 
 
 @border.border
@@ -151,13 +151,17 @@ def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Ar
     u, v = arrays.unit(x), arrays.unit(anchors)
     known = jnp.any(x != 0, axis=1)[:, None] & jnp.any(anchors != 0, axis=1)
 
-    def half_turns(squares: Array) -> Array:
-        return arcsine(arrays.safe_sqrt(squares) / 2) * (2 / jnp.pi)
+    def similar(squares: Array, opposite: Array | bool = False) -> Array:
+        # Of unit vectors |u + v|^2 is 4 - |u - v|^2: the smaller of both has digits.
+        obtuse = squares > 2
+        half = arrays.safe_sqrt(jnp.where(obtuse, 4 - squares, squares)) / 2
+        share = arcsine(half) * (2 / jnp.pi)
+        return jnp.where(known, jnp.where(obtuse | opposite, share, 1 - share), 0.5)
 
+    @jax.checkpoint
     def some_opposite(opposite: Array) -> Array:
         signs = jnp.where(opposite, -1, 1).astype(u.dtype)
-        share = half_turns(squared_distances(u, v, signs))
-        return jnp.where(known, jnp.where(opposite, share, 1 - share), 0.5)
+        return similar(squared_distances(u, v, signs), opposite)
 
     if jax.device_count() > 1:  # that no pair needs it, devices would have to be told
         product = jax.lax.stop_gradient(inner(u, v, precision=precision))
@@ -166,7 +170,7 @@ def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Ar
     return jax.lax.cond(
         jnp.any(squares > _OPPOSITE),
         lambda squares: some_opposite(squares > _OPPOSITE),
-        lambda squares: jnp.where(known, 1 - half_turns(squares), 0.5),
+        jax.checkpoint(similar),
         squares,
     )
 

@@ -98,13 +98,32 @@ def _kernel(
     return _Kernel(x, scale, middle, wide, fine, jnp.where(known, factor, 0))
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _sums(
     kernels: Sequence[_Kernel], rows: Bool[Array, " N"], debiased: bool
 ) -> tuple[list[Float[Array, " N"]], Float[Array, "2"]]:
     """Row sums of both kernels, and sums of their squares."""
     grams = partial(_grams, kernels, debiased)
-    samples = tiles.samples_of([kernel.x for kernel in kernels], rows)
-    return halves.row_sums(grams, samples)
+    return halves.row_sums(grams, _samples(kernels, rows))
+
+
+@_sums.defjvp
+def _sums_jvp(
+    debiased: bool, primals: tuple[Any, Any], tangents: tuple[Any, Any]
+) -> tuple[Any, Any]:
+    """By a sweep that has a gradient, for the derivative of the derivative."""
+
+    def of_all(kernels: Sequence[_Kernel], rows: Bool[Array, " N"]) -> Any:
+        grams = partial(_grams, kernels, debiased)
+        return halves.row_sums_of_all(grams, _samples(kernels, rows))
+
+    return jax.jvp(of_all, primals, tangents)
+
+
+def _samples(
+    kernels: Sequence[_Kernel], rows: Bool[Array, " N"], means: Any = ()
+) -> tiles.Samples:
+    return tiles.samples_of([kernel.x for kernel in kernels], rows, means)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -166,7 +185,7 @@ def _centered(
             for gram, row_means, other, total in sides
         ]
 
-    return tile, tiles.samples_of([kernel.x for kernel in kernels], rows, means)
+    return tile, _samples(kernels, rows, means)
 
 
 def _grams(

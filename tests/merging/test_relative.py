@@ -178,9 +178,25 @@ def test_angular_of_the_same_is_one_and_of_the_opposite_zero():
 
 
 @pytest.mark.usefixtures("devices")
+def test_angular_keeps_its_digits_at_all_angles():
+    rng = np.random.default_rng(4)
+    cosines = np.linspace(-0.999, 0.999, 400)
+    a, across = np.linalg.qr(rng.normal(size=(256, 2)))[0].T
+    x = cosines[:, None] * a + np.sqrt(1 - cosines**2)[:, None] * across
+    for rows in (x[cosines > -0.49], x):  # without a pair that is nearly opposite
+        x32, a32 = rows.astype(np.float32), a[None].astype(np.float32)
+        both = np.float64(x32), np.float64(a32)
+        u, v = (s / np.linalg.norm(s, axis=1, keepdims=True) for s in both)
+        apart, along = np.linalg.norm(u - v, axis=1), np.linalg.norm(u + v, axis=1)
+        exact = 1 - 2 * np.arctan2(apart, along) / np.pi
+        got = relativize(x32, a32, similarity="angular")[:, 0]
+        np.testing.assert_allclose(got, exact, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("devices")
 def test_an_opposite_pair_changes_no_other_angle():
     rng = np.random.default_rng(2)
-    x, a = (rng.normal(size=(n, 6)).astype(np.float32) for n in (40, 5))
+    x, a = (rng.normal(size=(n, 20)).astype(np.float32) for n in (40, 5))
     alone = np.asarray(relativize(x, a, similarity="angular"))
     x[-1], a[-1] = -a[0], 0
     together = np.asarray(relativize(x, a, similarity="angular"))

@@ -111,6 +111,52 @@ def test_20000_rows_and_their_gradient_take_less_than_a_fifth_of_a_gigabyte():
     assert program.memory_analysis().temp_size_in_bytes < 0.2e9
 
 
+@pytest.mark.usefixtures("devices")
+def test_memory_grows_with_n_and_not_with_its_square():
+    def held(n, function):
+        shapes = [jax.ShapeDtypeStruct((n, 8), jnp.float32)] * 2
+        program = jax.jit(function).lower(*shapes).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    for form in (partial(rbf, sigma=1.0), rbf):
+        few, many = (held(n, form) for n in (50_000, 200_000))
+        assert many < 5 * few
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("devices")
+def test_a_derivative_of_the_gradient_takes_no_square_of_n():
+    def along(x, y):
+        def gradient(x):
+            return jnp.vdot(jax.grad(partial(rbf, sigma=1.0))(x, y), y)
+
+        return jax.grad(gradient)(x)
+
+    shapes = [jax.ShapeDtypeStruct((10_000, 8), jnp.float32)] * 2
+    program = jax.jit(along).lower(*shapes).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 0.05e9
+
+
+@pytest.mark.usefixtures("devices")
+def test_widths_can_differ_from_device_to_device():
+    x, y, _ = related()
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(AxisType.Auto,))
+
+    def each(sigma):
+        return rbf(x, y, sigma=sigma[0])[None]
+
+    spec = PartitionSpec("d")
+    got = jax.jit(jax.shard_map(each, mesh=mesh, in_specs=spec, out_specs=spec))
+    expected = rbf(x, y, sigma=4.0)
+    np.testing.assert_allclose(got(jnp.array([4.0]))[0], expected, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("devices")
+def test_spaces_without_features_have_no_value():
+    x = jnp.zeros((20, 0))
+    assert jnp.isnan(rbf(x, x))
+
+
 @pytest.mark.slow
 def test_rows_stay_on_their_devices():
     mesh = jax.make_mesh((4,), ("samples",), axis_types=(AxisType.Auto,))

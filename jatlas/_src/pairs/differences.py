@@ -31,8 +31,9 @@ def squared_distances(
     x, y = jnp.asarray(x), jnp.asarray(y)
     size = max(1, min(AT_ONCE, x.shape[1]))
     more = -x.shape[1] % size
+    steps = (x.shape[1] + more) // size
     sides = tuple(
-        jnp.pad(side, ((0, 0), (0, more))).T.reshape(-1, size, len(side))
+        jnp.pad(side, ((0, 0), (0, more))).T.reshape(steps, size, len(side))
         for side in (x, y)
     )
 

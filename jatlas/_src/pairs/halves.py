@@ -2,6 +2,7 @@
 
 What is symmetric is made for one half of the pairs: of rows on one device. Of those on
 several each device does its part of every tile of `tiles.sweep`, which has all pairs.
+Nothing here has a gradient by tiles: `tiles.sweep` has.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jatlas._src import layout
@@ -26,31 +26,41 @@ Grams = Callable[[Samples, Samples], Sequence[Float[Array, "R B"]]]
 def sweep(tile: Weighted, samples: Samples, distinct: bool) -> Any:
     """What `tile(rows, columns, weights)` gives, for tiles with all pairs.
 
-    It has no gradient by tiles: `tiles.sweep` has.
-
     Args:
         tile: symmetric in rows and columns, and a sum over pairs times their weights.
         samples: as of `tiles.sweep`.
         distinct: whether a row and itself are no pair.
 
     Returns:
-        Stacked over tiles, to be summed up.
+        Stacked over groups of tiles, to be summed up. Of a group on one device whole
+        numbers add up to 2 ROWS N at most, which are integers to N = 2,000,000.
     """
-    if jax.device_count() > 1:
+    dtype = samples.spaces[0].dtype
+    if not layout.alone():
 
         def whole(group: Samples, block: Samples) -> Any:
-            pairs = tiles.pairs_of(group, block, distinct)
-            return tile(group, block, pairs.astype(samples.spaces[0].dtype))
+            return tile(
+                group, block, tiles.pairs_of(group, block, distinct).astype(dtype)
+            )
 
         return tiles.sweep(whole, samples)
 
     def part(group: Samples, block: Samples) -> Any:
-        weights = _weights(group, block).astype(samples.spaces[0].dtype)
+        weights = _weights(group, block).astype(dtype)
         pairs = tiles.pairs_of(group, block, distinct)
         return tile(group, block, jnp.where(pairs, weights, 0))
 
-    starts, take = _tiling(samples)
-    return jax.lax.map(lambda start: part(*take(start)), starts)
+    grid = _Grid(samples)
+
+    def of_rows(number: Int[Array, ""]) -> Any:
+        def add(column: Int[Array, ""], total: Any) -> Any:
+            return jax.tree.map(jnp.add, total, part(*grid.tile(number, column)))
+
+        like = jax.eval_shape(lambda: part(*grid.tile(number, number)))
+        start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+        return jax.lax.fori_loop(0, grid.blocks(number), add, start)
+
+    return jax.lax.map(of_rows, jnp.arange(grid.num_groups))
 
 
 def row_sums(
@@ -62,38 +72,56 @@ def row_sums(
         grams: gives a tile of each matrix, zero for pairs that do not count.
         samples: as of `tiles.sweep`.
     """
-    num_rows = len(samples.rows)
-    if jax.device_count() > 1:
+    if not layout.alone():
+        return row_sums_of_all(grams, samples)
+    grid, dtype = _Grid(samples), samples.spaces[0].dtype
 
-        def whole(group: Samples, block: Samples) -> list[tuple[Array, Array]]:
-            both = grams(group, block)
-            return [(jnp.sum(gram, axis=0), jnp.sum(gram**2, axis=0)) for gram in both]
-
-        swept = tiles.sweep(whole, samples)
-        squares = jnp.stack([tiles.total(part) for _, part in swept])
-        return [sums.ravel()[:num_rows] for sums, _ in swept], squares
-
-    starts, take = _tiling(samples)
-
-    def add(sums: list[Array], start: Int[Array, "2"]) -> tuple[list[Array], Array]:
-        group, block = take(start)
+    def add_tile(number: Int[Array, ""], column: Int[Array, ""], state: Any) -> Any:
+        sums, squares = state
+        group, block = grid.tile(number, column)
         weights = _weights(group, block)
-        new, squares = [], []
-        for total, gram in zip(sums, grams(group, block), strict=True):
-            columns = jnp.sum(jnp.where(weights > 0, gram, 0), axis=0)
-            rows = jnp.sum(jnp.where(weights > 1, gram, 0), axis=1)
-            for first, part in zip(start, (rows, columns), strict=True):
-                both = jax.lax.dynamic_slice_in_dim(total, first, len(part)) + part
-                total = jax.lax.dynamic_update_slice_in_dim(total, both, first, 0)
-            new.append(total)
-            squares.append(jnp.sum(weights * gram**2, axis=0))
-        return new, jnp.stack(squares)
+        both = grams(group, block)
+        parts = [
+            (number * grid.rows, [jnp.where(weights > 1, x, 0).sum(1) for x in both]),
+            (
+                column * grid.columns,
+                [jnp.where(weights > 0, x, 0).sum(0) for x in both],
+            ),
+        ]
+        for first, part in parts:
+            here = jax.lax.dynamic_slice_in_dim(sums, first, len(part[0]), 1)
+            sums = jax.lax.dynamic_update_slice_in_dim(
+                sums, here + jnp.stack(part), first, 1
+            )
+        new = [jnp.sum(weights * x**2, axis=0) for x in both]
+        return sums, squares + jnp.stack(new)
 
-    dtype, size = samples.spaces[0].dtype, num_rows + ROWS
-    sums = [jnp.zeros(size, dtype) for _ in samples.spaces]
-    sums, squares = jax.lax.scan(add, layout.varying(sums, samples), starts)
-    parts = jnp.moveaxis(squares, 1, 0)
-    return [total[:num_rows] for total in sums], jnp.stack([*map(tiles.total, parts)])
+    def add_rows(sums: Array, number: Int[Array, ""]) -> tuple[Array, Array]:
+        squares = jnp.zeros((len(samples.spaces), grid.columns), dtype)
+
+        def add(column: Int[Array, ""], state: Any) -> Any:
+            return add_tile(number, column, state)
+
+        return jax.lax.fori_loop(0, grid.blocks(number), add, (sums, squares))
+
+    sums = jnp.zeros((len(samples.spaces), grid.num_groups * grid.rows), dtype)
+    sums, squares = jax.lax.scan(add_rows, sums, jnp.arange(grid.num_groups))
+    totals = [tiles.total(part) for part in jnp.moveaxis(squares, 1, 0)]
+    return [total[: len(samples.rows)] for total in sums], jnp.stack(totals)
+
+
+def row_sums_of_all(
+    grams: Grams, samples: Samples
+) -> tuple[list[Float[Array, " N"]], Float[Array, " S"]]:
+    """`row_sums`, by a sweep that has a gradient."""
+
+    def whole(group: Samples, block: Samples) -> list[tuple[Array, Array]]:
+        both = grams(group, block)
+        return [(jnp.sum(gram, axis=0), jnp.sum(gram**2, axis=0)) for gram in both]
+
+    swept = tiles.sweep(whole, samples)
+    squares = jnp.stack([tiles.total(part) for _, part in swept])
+    return [sums.ravel()[: len(samples.rows)] for sums, _ in swept], squares
 
 
 def _weights(group: Samples, block: Samples) -> Int[Array, "R B"]:
@@ -105,35 +133,37 @@ def _weights(group: Samples, block: Samples) -> Int[Array, "R B"]:
     return jnp.clip(ahead + 1, 0, 2)
 
 
-def _tiling(
-    samples: Samples,
-) -> tuple[Int[Array, "T 2"], Callable[[Array], tuple[Samples, Samples]]]:
-    """Where tiles begin, in rows and columns, and a function that takes one."""
-    num_rows = len(samples.rows)
-    columns = min(COLUMNS, _whole(num_rows, tiles.AT_ONCE))
-    rows = min(ROWS, _whole(num_rows, columns))
-    firsts = np.arange(0, max(num_rows, 1), rows)
-    of_rows, of_columns = np.meshgrid(
-        firsts, np.arange(0, max(num_rows, 1), columns), indexing="ij"
-    )
-    starts = np.stack([of_rows, of_columns], axis=-1)[of_columns < of_rows + rows]
-    missing = _whole(num_rows, rows) - num_rows
+class _Grid:
+    """Tiles of samples: groups of rows, and of each the blocks up to the diagonal."""
 
-    def padded(x: Array) -> Array:
-        return jnp.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)])
+    def __init__(self, samples: Samples) -> None:
+        num_rows = len(samples.rows)
+        self.columns = min(COLUMNS, _whole(num_rows, tiles.AT_ONCE))
+        self.rows = min(ROWS, _whole(num_rows, self.columns))
+        size = _whole(num_rows, self.rows)
+        self.num_groups = size // self.rows
 
-    all_rows = jax.tree.map(padded, samples)
-    # Those that fill up the last tile count as no rows, and are others than all rows.
-    all_rows = all_rows._replace(ids=jnp.arange(len(all_rows.rows)))
+        def padded(x: Array) -> Array:
+            return jnp.pad(x, [(0, size - num_rows), *[(0, 0)] * (x.ndim - 1)])
 
-    def take(start: Int[Array, "2"]) -> tuple[Samples, Samples]:
+        # Those that fill up the last tile are no rows, and have numbers of their own.
+        self._samples = jax.tree.map(padded, samples)._replace(ids=jnp.arange(size))
+
+    def blocks(self, number: Int[Array, ""]) -> Int[Array, ""]:
+        """Blocks of columns of a group of rows, the last with the diagonal."""
+        return (number + 1) * (self.rows // self.columns)
+
+    def tile(
+        self, number: Int[Array, ""], column: Int[Array, ""]
+    ) -> tuple[Samples, Samples]:
+        """A group of rows and a block of columns."""
+
         def some(first: Array, size: int) -> Samples:
             slices = jax.lax.dynamic_slice_in_dim
-            return jax.tree.map(lambda x: slices(x, first, size), all_rows)
+            return jax.tree.map(lambda x: slices(x, first, size), self._samples)
 
-        return some(start[0], rows), some(start[1], columns)
-
-    return jnp.asarray(starts), take
+        rows = some(number * self.rows, self.rows)
+        return rows, some(column * self.columns, self.columns)
 
 
 def _whole(number: int, of: int) -> int:

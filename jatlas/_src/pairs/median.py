@@ -282,16 +282,8 @@ def _squares(
 def _excess(counts: Int[Array, "J K1"]) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
     """Squares not below each value less those below: multiples of LIMB, remainder."""
     excess = counts[:, -1:] - 2 * counts[:, :-1]
-    many, few = excess >> 16, excess & (LIMB - 1)
-    # Of more than LIMB / 2 remainders the sum could be beyond the integers.
-    for some in (LIMB // 2, len(counts)):
-        padding = (0, -len(few) % some), (0, 0)
-        many, few = (
-            jnp.sum(jnp.pad(x, padding).reshape(-1, some, x.shape[1]), axis=1)
-            for x in (many, few)
-        )
-        many, few = many + (few >> 16), few & (LIMB - 1)
-    return many[0], few[0]
+    few = jnp.sum(excess & (LIMB - 1), axis=0)
+    return jnp.sum(excess >> 16, axis=0) + (few >> 16), few & (LIMB - 1)
 
 
 def _integer(dtype: jnp.dtype) -> jnp.dtype:

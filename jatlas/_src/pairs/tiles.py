@@ -55,7 +55,8 @@ def sweep(
         return jnp.pad(x, [(0, blocks * columns - n), *[(0, 0)] * (x.ndim - 1)])
 
     def strided(x: Array) -> Array:
-        return jnp.moveaxis(x.reshape(-1, groups, *x.shape[1:]), 1, 0)
+        each = len(x) // groups
+        return jnp.moveaxis(x.reshape(each, groups, *x.shape[1:]), 1, 0)
 
     @jax.checkpoint
     def column(first: Int[Array, ""]) -> Any:

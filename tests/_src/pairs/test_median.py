@@ -134,14 +134,6 @@ def test_counts_beyond_the_integers_are_told_apart():
     np.testing.assert_array_equal(many * LIMB + few, exact)
 
 
-def test_remainders_of_many_tiles_are_told_apart():
-    below = np.full((70_000, 1), 3, np.int32)
-    every = np.full((70_000, 1), 2**16 + 5, np.int32)  # the most remainder a tile has
-    many, few = map(np.int64, _excess(jnp.asarray(np.concatenate([below, every], 1))))
-    assert many * LIMB + few == 70_000 * (2**16 + 5 - 6)
-    assert 0 <= few < LIMB
-
-
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match=r"unknown rule 'mean'.*lower_nonzero"):
         median_distance(jnp.ones((3, 2)), rule="mean")
