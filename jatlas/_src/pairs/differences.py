@@ -39,10 +39,11 @@ def squared_distances(
 
     @jax.checkpoint
     def add(total: Array, features: tuple[Array, Array]) -> tuple[Array, None]:
+        some = jnp.zeros_like(total)  # of few numbers the sum keeps more digits
         for one, other in zip(*features, strict=True):
             moved = other if signs is None else signs * other
-            total += (one[:, None] - moved) ** 2
-        return total, None
+            some += (one[:, None] - moved) ** 2
+        return total + some, None
 
     # Of the sharding of the rows, which zeros of a shape alone would not have.
     start = jnp.zeros_like(x[:, :1] + y[:, 0]) if x.shape[1] else _none(x, y)
