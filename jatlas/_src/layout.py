@@ -140,7 +140,10 @@ def varying(start: T, *others: object) -> T:
 
 
 def manual() -> bool:
-    """Whether this is traced in `jax.shard_map`: a device sees its own rows only."""
+    """Whether this is traced in `jax.shard_map`.
+
+    There a device sees its own rows only.
+    """
     return bool(jax.sharding.get_abstract_mesh().manual_axes)
 
 

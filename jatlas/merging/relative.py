@@ -13,12 +13,10 @@ from jaxtyping import Array, Float
 
 from jatlas._src import arrays, border
 from jatlas._src.arrays import AnyArray, Number, Precision, Shaped
-from jatlas._src.pairs.arcs import arcsine
+from jatlas._src.pairs import arcs
 from jatlas._src.pairs.differences import squared_distances
 
 Similarity = str | Callable[..., Array]
-
-_OPPOSITE = 3.0  # |u - v|^2 of unit vectors with a cosine of -0.5
 
 
 @border.border
@@ -146,33 +144,10 @@ def angular(x: Array, anchors: Array, *, precision: Precision = "highest") -> Ar
 
     The angle is 2 arcsin(|u - v| / 2) on unit vectors, which keeps its digits near 0,
     where the arc cosine loses half of them. Near pi it is pi less the angle to -v.
-    Distances to -v take as long as all else, and are made where some pair needs them.
     """
     u, v = arrays.unit(x), arrays.unit(anchors)
     known = jnp.any(x != 0, axis=1)[:, None] & jnp.any(anchors != 0, axis=1)
-
-    def similar(squares: Array, opposite: Array | bool = False) -> Array:
-        # Of unit vectors |u + v|^2 is 4 - |u - v|^2: the smaller of both has digits.
-        obtuse = squares > 2
-        half = arrays.safe_sqrt(jnp.where(obtuse, 4 - squares, squares)) / 2
-        share = arcsine(half) * (2 / jnp.pi)
-        return jnp.where(known, jnp.where(obtuse | opposite, share, 1 - share), 0.5)
-
-    @jax.checkpoint
-    def some_opposite(opposite: Array) -> Array:
-        signs = jnp.where(opposite, -1, 1).astype(u.dtype)
-        return similar(squared_distances(u, v, signs), opposite)
-
-    if jax.device_count() > 1:  # that no pair needs it, devices would have to be told
-        product = jax.lax.stop_gradient(inner(u, v, precision=precision))
-        return some_opposite(product < 1 - _OPPOSITE / 2)
-    squares = squared_distances(u, v)
-    return jax.lax.cond(
-        jnp.any(squares > _OPPOSITE),
-        lambda squares: some_opposite(squares > _OPPOSITE),
-        jax.checkpoint(similar),
-        squares,
-    )
+    return arcs.similarities(u, v, known, precision)
 
 
 def inner(x: Array, anchors: Array, *, precision: Precision = "highest") -> Array:

@@ -111,7 +111,10 @@ def _sums(
 def _sums_jvp(
     debiased: bool, primals: tuple[Any, Any], tangents: tuple[Any, Any]
 ) -> tuple[Any, Any]:
-    """By a sweep that has a gradient, for the derivative of the derivative."""
+    """By a sweep that has a gradient.
+
+    The derivative of the gradient needs it.
+    """
 
     def of_all(kernels: Sequence[_Kernel], rows: Bool[Array, " N"]) -> Any:
         grams = partial(_grams, kernels, debiased)

@@ -1,10 +1,14 @@
-"""The arc sine, for angles from distances of unit vectors."""
+"""Angles from distances of unit vectors, and the arc sine for them."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jatlas._src import arrays
+from jatlas._src.arrays import Precision
+from jatlas._src.pairs.differences import squared_distances
+
+_OPPOSITE = 3.0  # |u - v|^2 of unit vectors with a cosine of -0.5
 
 # Of (arcsin(x) - x) / x^3 in powers of x^2, the highest first (Cephes, `asinf`).
 _SERIES = (
@@ -14,6 +18,47 @@ _SERIES = (
     7.4953002686e-2,
     1.6666752422e-1,
 )
+
+
+def similarities(
+    u: Float[Array, "N D"],
+    v: Float[Array, "A D"],
+    known: Bool[Array, "N A"],
+    precision: Precision,
+) -> Float[Array, "N A"]:
+    """One less the angle between unit vectors as a share of pi.
+
+    Distances to -v take as long as all else, and are made where some pair needs them.
+
+    Args:
+        u: (N, D).
+        v: (A, D).
+        known: the others are given 1/2.
+        precision: of a product that tells which pairs are beyond a right angle.
+    """
+
+    def similar(squares: Array, opposite: Array | bool = False) -> Array:
+        # Of unit vectors |u + v|^2 is 4 - |u - v|^2: the smaller of both has digits.
+        obtuse = squares > 2
+        half = arrays.safe_sqrt(jnp.where(obtuse, 4 - squares, squares)) / 2
+        share = arcsine(half) * (2 / jnp.pi)
+        return jnp.where(known, jnp.where(obtuse | opposite, share, 1 - share), 0.5)
+
+    @jax.checkpoint
+    def some_opposite(opposite: Array) -> Array:
+        signs = jnp.where(opposite, -1, 1).astype(u.dtype)
+        return similar(squared_distances(u, v, signs), opposite)
+
+    if jax.device_count() > 1:  # that no pair needs it, devices would have to be told
+        product = jax.lax.stop_gradient(jnp.matmul(u, v.T, precision=precision))
+        return some_opposite(product < 1 - _OPPOSITE / 2)
+    squares = squared_distances(u, v)
+    return jax.lax.cond(
+        jnp.any(squares > _OPPOSITE),
+        lambda squares: some_opposite(squares > _OPPOSITE),
+        jax.checkpoint(similar),
+        squares,
+    )
 
 
 @jax.custom_jvp

@@ -1,4 +1,4 @@
-"""Sums over all pairs of N rows, in tiles that have each pair once.
+"""Sums over all pairs of rows, each pair made once.
 
 What is symmetric is made for one half of the pairs: of rows on one device. Of those on
 several each device does its part of every tile of `tiles.sweep`, which has all pairs.
@@ -134,7 +134,7 @@ def _weights(group: Samples, block: Samples) -> Int[Array, "R B"]:
 
 
 class _Grid:
-    """Tiles of samples: groups of rows, and of each the blocks up to the diagonal."""
+    """Tiles of samples up to the diagonal: groups of rows, blocks of columns."""
 
     def __init__(self, samples: Samples) -> None:
         num_rows = len(samples.rows)
@@ -150,7 +150,7 @@ class _Grid:
         self._samples = jax.tree.map(padded, samples)._replace(ids=jnp.arange(size))
 
     def blocks(self, number: Int[Array, ""]) -> Int[Array, ""]:
-        """Blocks of columns of a group of rows, the last with the diagonal."""
+        """How many blocks of columns a group of rows has."""
         return (number + 1) * (self.rows // self.columns)
 
     def tile(

@@ -235,7 +235,7 @@ def _write(
 
 
 def group_size(width: int) -> int:
-    """Rows of a group in a table, by how many numbers a row has."""
+    """Rows of a group in a table of such rows."""
     return max(1, min(GROUP, _GROUP) // max(4 * width, 1))
 
 
