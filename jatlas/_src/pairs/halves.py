@@ -134,7 +134,7 @@ def _weights(group: Samples, block: Samples) -> Int[Array, "R B"]:
 
 
 class _Grid:
-    """Tiles of samples up to the diagonal: groups of rows, blocks of columns."""
+    """Tiles of samples up to the diagonal."""
 
     def __init__(self, samples: Samples) -> None:
         num_rows = len(samples.rows)
