@@ -32,8 +32,7 @@ matmul = partial(jnp.matmul, precision="highest")
 
 def widen(x: AnyArray) -> Array:
     """`x` in the dtype for computing: float32, or wider if it is."""
-    x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return lengths.widen(jnp.asarray(x))
 
 
 def all_rows(x: AnyArray, where: Where) -> Bool[Array, " N"]:

@@ -39,7 +39,7 @@ def _factors(x: Array, present: Array) -> tuple[Array, Array]:
     if jax.device_count() > 1:  # that no row needs it, devices would have to be told
         power, squares = _suited(x, *_sums(x, (1.0, *_scales(x))))
     else:
-        wide = _widen(x)
+        wide = widen(x)
         squares = jnp.sum(wide * wide, axis=-1)
         least, most = _limits(wide)
         # A NaN is in no range, and no other scale would change it.
@@ -57,14 +57,15 @@ def _factors_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     (x, present), (moved, _) = primals, tangents
     power, inverse = _factors(x, present)
     # An absent row can hold NaN, which times zero would still be NaN.
-    x = jnp.where(present[..., None], _widen(x), 0) * power[..., None]
-    x, moved = x * inverse[..., None], _widen(moved) * power[..., None]
+    x = jnp.where(present[..., None], widen(x), 0) * power[..., None]
+    x, moved = x * inverse[..., None], widen(moved) * power[..., None]
     along = jnp.sum(x * moved, axis=-1)
     # Not the square of the inverse, which vanishes for long rows.
     return (power, inverse), (jnp.zeros_like(power), -inverse * (inverse * along))
 
 
-def _widen(x: Array) -> Array:
+def widen(x: Array) -> Array:
+    """`x` in the dtype for computing: float32, or wider if it is."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -85,7 +86,7 @@ def _at_three_scales(x: Array, squares: Array) -> tuple[Array, Array]:
 
 def _scales(x: Array) -> tuple[float, float]:
     """Powers of two, for long rows and for short ones."""
-    exponent = jnp.finfo(_widen(x).dtype).maxexp * 3 // 4
+    exponent = jnp.finfo(widen(x).dtype).maxexp * 3 // 4
     return 2.0**-exponent, 2.0**exponent
 
 
@@ -95,7 +96,7 @@ def _sums(x: Array, scales: tuple[float, ...]) -> tuple[Array, ...]:
     One reduction, and nothing but what it reads is read: of several, XLA would write
     rows at a scale, or widened, out first.
     """
-    x = _widen(x)
+    x = widen(x)
     parts = tuple((x * jnp.asarray(scale, x.dtype)) ** 2 for scale in scales)
     none = (jnp.zeros((), x.dtype),) * len(scales)
     return tuple(jax.lax.reduce(parts, none, _added, (x.ndim - 1,)))
@@ -106,7 +107,7 @@ def _suited(
 ) -> tuple[Array, Array]:
     """A power of two that suits each row, and its squares' sum."""
     small, large = (jnp.asarray(scale, squares.dtype) for scale in _scales(x))
-    least, most = _limits(_widen(x))
+    least, most = _limits(widen(x))
     sums = jnp.where(squares > most, below, jnp.where(squares < least, above, squares))
     power = jnp.where(squares > most, small, jnp.where(squares < least, large, 1))
     return power, sums

@@ -13,6 +13,7 @@ from jatlas._src.arrays import AnyArray
 from jatlas._src.ids import short
 from jatlas.files import maps
 from jatlas.files.formats.faults import BadFile
+from jatlas.files.formats.rows import not_finite
 from jatlas.files.formats.sources import Source, batches
 from jatlas.files.overlap import behind
 from jatlas.files.quality import Reach, Variation, hardly_vary
@@ -170,9 +171,8 @@ def relative_rows(
 
     for start, x, rows in behind(begun()):
         values = np.asarray(rows)[: len(x)]
-        finite = np.isfinite(values)
-        if not finite.all():  # faster than row by row
-            bad = np.flatnonzero(~finite.all(axis=1))
+        bad = np.flatnonzero(not_finite(values))
+        if bad.size:
             path, row = source.place_of(start + int(bad[0]))
             raise BadFile(
                 f"{path}: the {recipe.similarity} similarities of row {row} are too "

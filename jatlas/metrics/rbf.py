@@ -1,6 +1,6 @@
 """HSIC of RBF kernels in tiles, with no (N, N) array."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -133,15 +133,7 @@ def _samples(
 def _products(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
     """Sums over pairs of K K, K L and L L, centered."""
     tile, samples = _centered(moving, still, debiased)
-
-    def weighted(
-        group: tiles.Samples, block: tiles.Samples, weights: Float[Array, "R B"]
-    ) -> list[Float[Array, " B"]]:
-        k, l = tile(group, block)  # noqa: E741
-        pairs = (weights * k, k), (weights * k, l), (weights * l, l)
-        return [jnp.sum(a * b, axis=0) for a, b in pairs]
-
-    swept = halves.sweep(weighted, samples, debiased)
+    swept = halves.sweep(tile, samples, debiased)
     return jnp.stack([tiles.total(products) for products in swept])
 
 
@@ -162,31 +154,28 @@ def _products_jvp(
 def _products_of_all(moving: Any, still: Any, debiased: bool) -> Float[Array, "3"]:
     """`_products`, by a sweep that has a gradient."""
     tile, samples = _centered(moving, still, debiased)
-
-    def products(
-        group: tiles.Samples, block: tiles.Samples
-    ) -> list[Float[Array, " B"]]:
-        k, l = tile(group, block)  # noqa: E741
-        return [jnp.sum(a * b, axis=0) for a, b in ((k, k), (k, l), (l, l))]
-
-    return jnp.stack([tiles.total(part) for part in tiles.sweep(products, samples)])
+    return jnp.stack([tiles.total(part) for part in tiles.sweep(tile, samples)])
 
 
 def _centered(
     moving: Any, still: Any, debiased: bool
-) -> tuple[halves.Grams, tiles.Samples]:
-    """Tiles of both kernels, centered, and the samples for them."""
+) -> tuple[Callable[..., list[Float[Array, " B"]]], tiles.Samples]:
+    """Products of tiles of both kernels, centered, and the samples for them."""
     constants, rows, means, totals = still
     kernels = [_Kernel(*m, *c) for m, c in zip(moving, constants, strict=True)]
 
-    def tile(group: tiles.Samples, block: tiles.Samples) -> list[Float[Array, "R B"]]:
+    def tile(
+        group: tiles.Samples, block: tiles.Samples, weights: Array | float = 1.0
+    ) -> list[Float[Array, " B"]]:
         pairs = tiles.pairs_of(group, block, debiased)
         grams = _grams(kernels, debiased, group, block)
         sides = zip(grams, group.means, block.means, totals, strict=True)
-        return [
+        k, l = (  # noqa: E741
             jnp.where(pairs, gram - (row_means[:, None] + other - total), 0)
             for gram, row_means, other, total in sides
-        ]
+        )
+        both = (weights * k, k), (weights * k, l), (weights * l, l)
+        return [jnp.sum(a * b, axis=0) for a, b in both]
 
     return tile, _samples(kernels, rows, means)
 

@@ -242,7 +242,7 @@ def _below(
     bits = partial(jax.lax.bitcast_convert_type, new_dtype=tried.dtype)
     tried = jnp.append(tried, bits(jnp.asarray(jnp.inf, squares.dtype)))[:, None]
     # A row after another, or a column where rows may lie on several devices.
-    lines = bits(squares.T if jax.device_count() > 1 else squares)
+    lines = bits(squares if layout.alone() else squares.T)
     parts = lines.reshape(-1, tiles.AT_ONCE, lines.shape[1])
 
     def add(below: Array, part: Array) -> tuple[Array, None]:

@@ -165,7 +165,8 @@ def not_finite(x: np.ndarray) -> np.ndarray:
     size = max(_LOOKED_AT * len(x) // max(x.size, 1), 1)
     for start in range(0, len(x), size):
         finite = np.isfinite(x[start : start + size])
-        bad[start : start + size] = ~finite.all(axis=tuple(range(1, x.ndim)))
+        if not finite.all():  # faster than row by row
+            bad[start : start + size] = ~finite.all(axis=tuple(range(1, x.ndim)))
     return bad
 
 

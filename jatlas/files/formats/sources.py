@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import DTypeLike
 
-from jatlas._src.ids import few, union
-from jatlas.files.formats.faults import faults_of
+from jatlas._src.ids import few, short, union
+from jatlas.files.formats.faults import BadFile, faults_of
 from jatlas.files.formats.places import Place, place
-from jatlas.files.formats.rows import AT_ONCE, Rows
+from jatlas.files.formats.rows import AT_ONCE, Rows, not_finite
 from jatlas.files.overlap import ahead
 
 LEAVE_OUT = (
@@ -192,9 +192,20 @@ def check_finite(source: Source, start: int, rows: np.ndarray) -> None:
 
     The first row has the number `start`.
     """
-    infinite = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    infinite = np.flatnonzero(not_finite(rows))
     if infinite.size:
         _refuse(source, start, infinite, infinite[:0])
+
+
+def check_mapped(source: Source, start: int, rows: np.ndarray) -> None:
+    """Raise BadFile if a map takes a row beyond float32."""
+    bad = np.flatnonzero(not_finite(rows))
+    if bad.size:
+        path, row = source.place_of(start + int(bad[0]))
+        raise BadFile(
+            f"{path}: row {row} is too large for float32 beside the others (id "
+            f"{short(source.ids[start + bad[0]])!r}); scale it down."
+        )
 
 
 def _refuse(

@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float
 from jatlas._src import arrays
 from jatlas._src.consensus import linked, rotations, solving
 from jatlas._src.consensus.moments import ConsensusState
-from jatlas._src.ids import few, short
+from jatlas._src.ids import few
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
 from jatlas.files.formats.names import near_ids
-from jatlas.files.formats.sources import Source, batches
+from jatlas.files.formats.sources import Source, batches, check_mapped
 from jatlas.files.kinds.linked_rows import (
     MOST_KNOWN,
     LinkedRows,
@@ -113,14 +113,7 @@ def consensus_rows(
 
     for start, size, mapped in behind(begun()):
         rows = np.asarray(mapped)[:size]
-        finite = np.isfinite(rows)
-        if not finite.all():  # faster than row by row
-            bad = np.flatnonzero(~finite.all(axis=1))
-            path, row = source.place_of(start + int(bad[0]))
-            raise BadFile(
-                f"{path}: row {row} is too large for float32 beside "
-                f"the others (id {short(source.ids[start + bad[0]])!r}); scale it down."
-            )
+        check_mapped(source, start, rows)
         yield start, rows
 
 

@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from jatlas._src import arrays, border
-from jatlas._src.ids import short
 from jatlas.files.coordinates import filled
 from jatlas.files.formats.faults import BadFile
-from jatlas.files.formats.sources import Source, batches, few_common
+from jatlas.files.formats.sources import Source, batches, check_mapped, few_common
 from jatlas.files.kinds.doubts import (
     FEWEST_SHARED,
     asked_at_chance,
@@ -273,11 +272,5 @@ def _translated(
             centered = (x - mean).astype(np.float32)
         rows = np.asarray(apply_transform(narrow, filled(centered, batch_size)))
         rows = rows[: len(x)]
-        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if bad.size:
-            path, row = source.place_of(start + int(bad[0]))
-            raise BadFile(
-                f"{path}: row {row} is too large for float32 beside the others (id "
-                f"{short(source.ids[start + bad[0]])!r}); scale it down."
-            )
+        check_mapped(source, start, rows)
         yield start, rows
