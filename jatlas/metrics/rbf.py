@@ -2,37 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jatlas._src import arrays
+from jatlas._src import chunks, layout
 from jatlas._src.pairs import halves, tiles
-from jatlas._src.pairs.median import check_median, median_square
+from jatlas._src.pairs.kernels import Kernel, grams_of, kernel_of, samples_of
+from jatlas._src.pairs.median import check_median
 
 KERNELS = ("linear", "rbf")
-# The exponent of the row farthest from the middle up to which distances are made by a
-# product: it is then off by some 16 eps at most.
-_HARMLESS = 8
-
-
-class _Kernel(NamedTuple):
-    """A kernel exp(-scale d^2), or that less one, times factor.
-
-    x less middle is centered. Of a wide kernel what counts is how far it is below one,
-    of a narrow one how far above zero: so the smaller is given, which has digits.
-    Centered, it is the same. A kernel much narrower than the space tells near rows from
-    each other, and needs the digits of their differences: then it is `fine`.
-    """
-
-    x: Float[Array, "N D"]
-    scale: Float[Array, ""]
-    middle: Float[Array, " D"]
-    wide: Bool[Array, ""]
-    fine: Bool[Array, ""]
-    factor: Float[Array, ""]
+# Rows from which on one pass is tried before two: of few, to compile both takes longer.
+_MANY = 2048
 
 
 def rbf_hsic(
@@ -45,66 +28,138 @@ def rbf_hsic(
     """The (2, 2) HSIC of two spaces' kernels, its rounding, and factors.
 
     HSIC is a sum over pairs, times the factors of both kernels, which CKA does not see.
-    The factor is zero of a kernel that has no width. The kernels are centered before
-    they are multiplied, lest digits be lost: by the means of their rows, from a first
-    pass over the tiles. Debiased, they are centered without the diagonal, by sums over
-    n - 2 (Székely and Rizzo, 2014): HSIC is then an inner product of two such matrices,
-    too.
+    The factor is zero of a kernel that has no width.
     """
     both = zip(spaces, sigmas, strict=True)
-    kernels = [_kernel(x, rows, sigma, rule) for x, sigma in both]
-    n = jnp.sum(rows, dtype=kernels[0].x.dtype)
-    if debiased:
-        n = jnp.where(n > 3, n, 4)
-        row_divisor, total_divisor = n - 2, (n - 1) * (n - 2)
-    else:
-        n = jnp.where(n > 0, n, 1)
-        row_divisor, total_divisor = n, n**2
-    sums, squares = _sums(kernels, rows, debiased)
-    means = tuple(s / row_divisor for s in sums)
-    totals = [jnp.sum(s) / total_divisor for s in sums]
-    moving = [kernel[:2] for kernel in kernels]
-    still = [kernel[2:] for kernel in kernels]
-    hsic = _products(moving, (still, rows, means, totals), debiased)
+    kernels = [kernel_of(x, rows, sigma, rule) for x, sigma in both]
+    hsic, squares = _hsic(kernels, rows, debiased)
     rounding = 16 * jnp.finfo(hsic.dtype).eps
     factors = jnp.stack([kernel.factor for kernel in kernels])
     return jnp.stack([hsic[:2], hsic[1:]]), rounding**2 * squares, factors
 
 
-def _kernel(
-    x: Float[Array, "N D"],
-    rows: Bool[Array, " N"],
-    sigma: float | Array | None,
-    rule: str,
-) -> _Kernel:
-    """The kernel of a given or median width; zero unless positive."""
-    x, factor = arrays.rescaled(x, rows)
-    if sigma is None:
-        width = median_square(x, rule, rows, False)
-    else:
-        # A width of zero or less is none.
-        width = jnp.square(jnp.where(jnp.asarray(sigma) > 0, sigma, jnp.nan) * factor)
-    known = width > 0
-    scale = jnp.where(known, 0.5 / jnp.where(known, width, 1), 0).astype(x.dtype)
-    mean_square, farthest, middle = tiles.spread(x, rows)
-    unit = jax.lax.stop_gradient(scale)
-    typical = unit * mean_square
-    # Of a space in which nothing varies a product would give rounding.
-    fine = (unit * farthest > _HARMLESS) | (mean_square == 0)
-    wide = typical < jnp.log(2)
-    # The largest of a narrow kernel stand on its diagonal. A power of two.
-    largest = jnp.where(wide, -jnp.expm1(-typical), 1)
-    _, factor = arrays.rescaled(largest[None, None], jnp.ones(1, bool))
-    return _Kernel(x, scale, middle, wide, fine, jnp.where(known, factor, 0))
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _hsic(
+    kernels: Sequence[Kernel], rows: Bool[Array, " N"], debiased: bool
+) -> tuple[Float[Array, "3"], Float[Array, "2"]]:
+    """HSIC of two kernels, and their sums of squares.
+
+    Of K and K, K and L, L and L; the squares are of K and of L as they are. Many rows
+    take one pass over the pairs, if that keeps the digits.
+    """
+    if len(rows) < _MANY or not layout.alone():
+        return _in_two_passes(kernels, rows, debiased)
+    *once, sure = _in_one_pass(kernels, rows, debiased)
+    return jax.lax.cond(
+        sure, lambda: tuple(once), lambda: _in_two_passes(kernels, rows, debiased)
+    )
+
+
+@_hsic.defjvp
+def _hsic_jvp(
+    debiased: bool, primals: tuple[Any, Any], tangents: tuple[Any, Any]
+) -> tuple[Any, Any]:
+    return jax.jvp(partial(_in_two_passes, debiased=debiased), primals, tangents)
+
+
+def _divisors(
+    rows: Bool[Array, " N"], dtype: jnp.dtype, debiased: bool
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """What divides sums of rows, and of all, in centering.
+
+    Debiased, it is centered without the diagonal, by sums over n - 2 (Székely and
+    Rizzo, 2014): HSIC is then an inner product of two such matrices, too.
+    """
+    n = jnp.sum(rows, dtype=dtype)
+    if debiased:
+        n = jnp.where(n > 3, n, 4)
+        return n - 2, (n - 1) * (n - 2)
+    n = jnp.where(n > 0, n, 1)
+    return n, n**2
+
+
+def _in_two_passes(
+    kernels: Sequence[Kernel], rows: Bool[Array, " N"], debiased: bool
+) -> tuple[Float[Array, "3"], Float[Array, "2"]]:
+    """The same from centered kernels, which keeps all digits.
+
+    They are centered by the means of their rows, from a first pass over the tiles.
+    """
+    row_divisor, total_divisor = _divisors(rows, kernels[0].x.dtype, debiased)
+    sums, squares = _sums(kernels, rows, debiased)
+    means = tuple(s / row_divisor for s in sums)
+    totals = [jnp.sum(s) / total_divisor for s in sums]
+    moving = [kernel[:2] for kernel in kernels]
+    still = [kernel[2:] for kernel in kernels]
+    return _products(moving, (still, rows, means, totals), debiased), squares
+
+
+def _in_one_pass(
+    kernels: Sequence[Kernel], rows: Bool[Array, " N"], debiased: bool
+) -> tuple[Float[Array, "3"], Float[Array, "2"], Bool[Array, ""]]:
+    """The same from nearly centered kernels, and whether that is enough.
+
+    Their rows' means are those of some columns. What is left of the means is small, and
+    taken off at the end: centering does not see what is added to rows and columns.
+    """
+    row_divisor, total_divisor = _divisors(rows, kernels[0].x.dtype, debiased)
+
+    def tile(
+        group: tiles.Samples, block: tiles.Samples
+    ) -> tuple[list[Array], list[Array]]:
+        pairs = tiles.pairs_of(group, block, debiased)
+        grams = grams_of(kernels, debiased, group, block)
+        sides = zip(grams, group.means, block.means, strict=True)
+        k, l = (  # noqa: E741
+            jnp.where(pairs, gram - (row_means[:, None] + other), 0)
+            for gram, row_means, other in sides
+        )
+        return [k, l], [k * k, k * l, l * l, *(gram**2 for gram in grams)]
+
+    samples = samples_of(kernels, rows, _near_means(kernels, rows))
+    sums, totals = halves.row_sums(tile, samples)
+    pairs = [(sums[i], sums[j]) for i, j in ((0, 0), (0, 1), (1, 1))]
+    left = jnp.stack(
+        [
+            2 * jnp.sum(a * b) / row_divisor - jnp.sum(a) * jnp.sum(b) / total_divisor
+            for a, b in pairs
+        ]
+    )
+    hsic = totals[:3] - left
+    sure = jnp.all(hsic[::2] > totals[:3:2] / 2)
+    return hsic, totals[3:], sure
+
+
+def _near_means(
+    kernels: Sequence[Kernel], rows: Bool[Array, " N"]
+) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
+    """What to take off rows and columns, by some columns' means."""
+    some = jnp.arange(halves.COLUMNS) * (len(rows) // halves.COLUMNS)
+    samples = samples_of(kernels, rows)
+    block = jax.tree.map(lambda x: x[some], samples)
+
+    def means(group: tuple[Array, ...]) -> Float[Array, "n 2"]:
+        x, y, counted, ids = group
+        grams = grams_of(kernels, False, tiles.Samples((x, y), counted, ids), block)
+        return jnp.stack([jnp.sum(gram, axis=1) for gram in grams], axis=1)
+
+    columns = jnp.maximum(jnp.sum(block.rows, dtype=kernels[0].x.dtype), 1)
+    parts = (*samples.spaces, samples.rows, samples.ids)
+    of_rows = chunks.map_padded(means, parts) / columns
+    total = jnp.sum(of_rows, axis=0) / jnp.maximum(
+        jnp.sum(rows, dtype=of_rows.dtype), 1
+    )
+    first, second = (of_rows - total / 2).T
+    return first, second
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _sums(
-    kernels: Sequence[_Kernel], rows: Bool[Array, " N"], debiased: bool
+    kernels: Sequence[Kernel], rows: Bool[Array, " N"], debiased: bool
 ) -> tuple[list[Float[Array, " N"]], Float[Array, "2"]]:
     """Row sums of both kernels, and sums of their squares."""
-    grams = partial(_grams, kernels, debiased)
-    return halves.row_sums(grams, _samples(kernels, rows))
+    both = partial(_with_squares, kernels, debiased)
+    return halves.row_sums(both, samples_of(kernels, rows))
 
 
 @_sums.defjvp
@@ -116,17 +171,22 @@ def _sums_jvp(
     The derivative of the gradient needs it.
     """
 
-    def of_all(kernels: Sequence[_Kernel], rows: Bool[Array, " N"]) -> Any:
-        grams = partial(_grams, kernels, debiased)
-        return halves.row_sums_of_all(grams, _samples(kernels, rows))
+    def of_all(kernels: Sequence[Kernel], rows: Bool[Array, " N"]) -> Any:
+        both = partial(_with_squares, kernels, debiased)
+        return halves.row_sums_of_all(both, samples_of(kernels, rows))
 
     return jax.jvp(of_all, primals, tangents)
 
 
-def _samples(
-    kernels: Sequence[_Kernel], rows: Bool[Array, " N"], means: Any = ()
-) -> tiles.Samples:
-    return tiles.samples_of([kernel.x for kernel in kernels], rows, means)
+def _with_squares(
+    kernels: Sequence[Kernel],
+    debiased: bool,
+    group: tiles.Samples,
+    block: tiles.Samples,
+) -> tuple[list[Array], list[Array]]:
+    """A tile of each kernel, and their squares."""
+    grams = grams_of(kernels, debiased, group, block)
+    return grams, [gram**2 for gram in grams]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -162,13 +222,13 @@ def _centered(
 ) -> tuple[Callable[..., list[Float[Array, " B"]]], tiles.Samples]:
     """Products of tiles of both kernels, centered, and the samples for them."""
     constants, rows, means, totals = still
-    kernels = [_Kernel(*m, *c) for m, c in zip(moving, constants, strict=True)]
+    kernels = [Kernel(*m, *c) for m, c in zip(moving, constants, strict=True)]
 
     def tile(
         group: tiles.Samples, block: tiles.Samples, weights: Array | float = 1.0
     ) -> list[Float[Array, " B"]]:
         pairs = tiles.pairs_of(group, block, debiased)
-        grams = _grams(kernels, debiased, group, block)
+        grams = grams_of(kernels, debiased, group, block)
         sides = zip(grams, group.means, block.means, totals, strict=True)
         k, l = (  # noqa: E741
             jnp.where(pairs, gram - (row_means[:, None] + other - total), 0)
@@ -177,25 +237,7 @@ def _centered(
         both = (weights * k, k), (weights * k, l), (weights * l, l)
         return [jnp.sum(a * b, axis=0) for a, b in both]
 
-    return tile, _samples(kernels, rows, means)
-
-
-def _grams(
-    kernels: Sequence[_Kernel],
-    debiased: bool,
-    group: tiles.Samples,
-    block: tiles.Samples,
-) -> list[Float[Array, "R B"]]:
-    """A tile of each kernel, zero for uncounted pairs."""
-    pairs = tiles.pairs_of(group, block, debiased)
-    grams = []
-    for kernel, x, y in zip(kernels, group.spaces, block.spaces, strict=True):
-        forms = tiles.squares, tiles.squares_by_product
-        squares = jax.lax.cond(kernel.fine, *forms, x, y, kernel.middle)
-        exponent = -kernel.scale * squares
-        gram = jax.lax.cond(kernel.wide, jnp.expm1, jnp.exp, exponent)
-        grams.append(jnp.where(pairs, gram * kernel.factor, 0))
-    return grams
+    return tile, samples_of(kernels, rows, means)
 
 
 def check_kernel(kernel: str, sigma: object, median: str) -> None:

@@ -7,6 +7,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jatlas._src.pairs import halves, tiles
+from jatlas._src.pairs.kernels import kernel_of
+from jatlas.metrics import rbf as forms
 from jatlas.metrics.alignment import cka
 
 rbf = partial(cka, kernel="rbf")
@@ -54,13 +56,48 @@ def reference(x, y, sigma, debiased):
     return hsic(k, l) / np.sqrt(hsic(k, k) * hsic(l, l))
 
 
-@pytest.mark.usefixtures("small_tiles", "devices")
+@pytest.fixture(params=["one pass", "two passes"])
+def passes(request, monkeypatch):
+    """Both ways over the pairs."""
+    least = {"one pass": 64, "two passes": 10 * N}[request.param]
+    monkeypatch.setattr(forms, "_MANY", least)
+    jax.clear_caches()
+    return request.param
+
+
+@pytest.mark.usefixtures("small_tiles", "devices", "passes")
 @pytest.mark.parametrize(("sigma", "debiased"), [(None, True), (4.0, False)])
 def test_tiles_give_the_value_of_the_whole_matrices(sigma, debiased):
     x, y, where = related()
     exact = reference(x[where], y[where], sigma, debiased)
     value = rbf(x, y, sigma=sigma, debiased=debiased, where=where)
     assert float(value) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.usefixtures("small_tiles", "passes")
+@pytest.mark.parametrize("devices", ["one device"], indirect=True)
+def test_columns_like_no_others_cost_no_digits(devices):
+    x, y, _ = related()
+    first = np.arange(N) % (N // halves.COLUMNS) == 0  # those that are looked at
+    x, y = (np.where(first[:, None], s + 50 * s.std(0), s) for s in (x, y))
+    for debiased in (False, True):
+        exact = reference(x, y, 30.0, debiased)
+        value = rbf(x, y, sigma=30.0, debiased=debiased)
+        assert float(value) == pytest.approx(exact, abs=2e-7)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("devices", ["one device"], indirect=True)
+def test_one_pass_is_enough_where_some_columns_are_like_the_others(devices):
+    def sure(x, y):
+        rows = jnp.ones(N, bool)
+        both = [kernel_of(jnp.asarray(s), rows, 30.0, "middle_all") for s in (x, y)]
+        return bool(forms._in_one_pass(both, rows, False)[-1])
+
+    x, y, _ = related()
+    assert sure(x, y)
+    assert not sure(x, np.ones_like(y))
+    assert not sure(x, np.where(np.arange(N)[:, None] == 5, np.nan, y))
 
 
 @pytest.mark.slow

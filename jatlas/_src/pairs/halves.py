@@ -20,7 +20,8 @@ from jatlas._src.pairs.tiles import Samples
 ROWS, COLUMNS = 512, 256
 
 Weighted = Callable[[Samples, Samples, Float[Array, "R B"]], Any]
-Grams = Callable[[Samples, Samples], Sequence[Float[Array, "R B"]]]
+Matrices = Sequence[Float[Array, "R B"]]
+Tiles = Callable[[Samples, Samples], tuple[Matrices, Matrices]]
 
 
 def sweep(tile: Weighted, samples: Samples, distinct: bool) -> Any:
@@ -64,28 +65,28 @@ def sweep(tile: Weighted, samples: Samples, distinct: bool) -> Any:
 
 
 def row_sums(
-    grams: Grams, samples: Samples
-) -> tuple[list[Float[Array, " N"]], Float[Array, " S"]]:
-    """The sums of S symmetric matrices' rows, and of their squares.
+    tile: Tiles, samples: Samples
+) -> tuple[list[Float[Array, " N"]], Float[Array, " T"]]:
+    """Sums of symmetric matrices' rows, and whole sums of others.
 
     Args:
-        grams: gives a tile of each matrix, zero for pairs that do not count.
+        tile: gives a tile of each of both, zero for pairs that do not count.
         samples: as of `tiles.sweep`.
     """
     if not layout.alone():
-        return row_sums_of_all(grams, samples)
-    grid, dtype = _Grid(samples), samples.spaces[0].dtype
+        return row_sums_of_all(tile, samples)
+    grid = _Grid(samples)
 
     def add_tile(number: Int[Array, ""], column: Int[Array, ""], state: Any) -> Any:
-        sums, squares = state
+        sums, totals = state
         group, block = grid.tile(number, column)
         weights = _weights(group, block)
-        both = grams(group, block)
+        by_row, whole = tile(group, block)
         parts = [
-            (number * grid.rows, [jnp.where(weights > 1, x, 0).sum(1) for x in both]),
+            (number * grid.rows, [jnp.where(weights > 1, x, 0).sum(1) for x in by_row]),
             (
                 column * grid.columns,
-                [jnp.where(weights > 0, x, 0).sum(0) for x in both],
+                [jnp.where(weights > 0, x, 0).sum(0) for x in by_row],
             ),
         ]
         for first, part in parts:
@@ -93,35 +94,39 @@ def row_sums(
             sums = jax.lax.dynamic_update_slice_in_dim(
                 sums, here + jnp.stack(part), first, 1
             )
-        new = [jnp.sum(weights * x**2, axis=0) for x in both]
-        return sums, squares + jnp.stack(new)
+        new = [jnp.sum(weights * x, axis=0) for x in whole]
+        return sums, totals + jnp.stack(new)
 
     def add_rows(sums: Array, number: Int[Array, ""]) -> tuple[Array, Array]:
-        squares = jnp.zeros((len(samples.spaces), grid.columns), dtype)
-
         def add(column: Int[Array, ""], state: Any) -> Any:
             return add_tile(number, column, state)
 
-        return jax.lax.fori_loop(0, grid.blocks(number), add, (sums, squares))
+        return jax.lax.fori_loop(0, grid.blocks(number), add, (sums, no_totals))
 
-    sums = jnp.zeros((len(samples.spaces), grid.num_groups * grid.rows), dtype)
-    sums, squares = jax.lax.scan(add_rows, sums, jnp.arange(grid.num_groups))
-    totals = [tiles.total(part) for part in jnp.moveaxis(squares, 1, 0)]
-    return [total[: len(samples.rows)] for total in sums], jnp.stack(totals)
+    like = jax.eval_shape(tile, *jax.eval_shape(grid.tile, 0, 0))
+    no_sums, no_totals = (
+        jnp.zeros((len(matrices), size), matrices[0].dtype)
+        for matrices, size in zip(
+            like, (grid.num_groups * grid.rows, grid.columns), strict=True
+        )
+    )
+    sums, totals = jax.lax.scan(add_rows, no_sums, jnp.arange(grid.num_groups))
+    added = [tiles.total(part) for part in jnp.moveaxis(totals, 1, 0)]
+    return [total[: len(samples.rows)] for total in sums], jnp.stack(added)
 
 
 def row_sums_of_all(
-    grams: Grams, samples: Samples
-) -> tuple[list[Float[Array, " N"]], Float[Array, " S"]]:
+    tile: Tiles, samples: Samples
+) -> tuple[list[Float[Array, " N"]], Float[Array, " T"]]:
     """`row_sums`, by a sweep that has a gradient."""
 
-    def whole(group: Samples, block: Samples) -> list[tuple[Array, Array]]:
-        both = grams(group, block)
-        return [(jnp.sum(gram, axis=0), jnp.sum(gram**2, axis=0)) for gram in both]
+    def both(group: Samples, block: Samples) -> tuple[list[Array], list[Array]]:
+        by_row, whole = tile(group, block)
+        return [x.sum(0) for x in by_row], [x.sum(0) for x in whole]
 
-    swept = tiles.sweep(whole, samples)
-    squares = jnp.stack([tiles.total(part) for _, part in swept])
-    return [sums.ravel()[: len(samples.rows)] for sums, _ in swept], squares
+    sums, totals = tiles.sweep(both, samples)
+    added = jnp.stack([tiles.total(part) for part in totals])
+    return [each.ravel()[: len(samples.rows)] for each in sums], added
 
 
 def _weights(group: Samples, block: Samples) -> Int[Array, "R B"]:

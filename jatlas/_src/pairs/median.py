@@ -1,6 +1,5 @@
 """The median distance between rows, exact, with no array of (N, N)."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,12 +15,16 @@ MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 # Counts of pairs can be beyond the integers that there are without float64: they are
 # kept as multiples of this and the rest.
 LIMB = 1 << 16
-# Rows whose median is a first guess at that of all.
-_SOME = 512
-# By products a median is searched to so many units in the last place, of some rows to
-# so many. It is exact enough unless so many times smaller than the mean; and a square
-# that is no more than so many eps of what it is the difference of can be of copies.
-_NEARLY, _ROUGHLY, _SMALL, _UNSURE = 8, 1 << 14, 16, 64
+# Rows whose median is a first guess at that of all, and how many bits of the fraction
+# are right of it: almost always; else it takes longer.
+_SOME, _NEAR = 1024, 5
+# By products a median is searched to 2 to this power of units in the last place, of
+# some rows to that; by differences then within an interval that is so wide. It is exact
+# enough unless so many times smaller than the mean; and a square that is no more than
+# so many eps of what it is the difference of can be of copies.
+_NEARLY, _ROUGHLY, _CLOSE, _SMALL, _UNSURE = 4, 10, 13, 16, 64
+# Most and fewest bits that a pass finds, and the most counts that it has.
+_DIGITS, _FEWEST, _MOST_COUNTS, _MOST_OF_EACH = 14, 8, 1 << 20, 1 << 16
 
 
 @border.jit(static_argnames="rule")
@@ -135,15 +138,20 @@ def _middle_squares(
     """
     x = jax.lax.stop_gradient(x)
     mean_square, _, mean = tiles.spread(x, rows)
+    every = jnp.iinfo(_integer(x.dtype)).bits - 1
     guess = jnp.full(1 if rule == "lower_nonzero" else 2, mean_square)
+    width = every
     if len(x) > 2 * _SOME:
         step = len(x) // _SOME  # of some of the rows: near enough, and soon known
         some = _Space(x[::step], rows[::step], mean, jnp.bool_(False))
-        guess = _search(some, rule, guess, _ROUGHLY)
+        guess = _search(some, rule, guess, every, _ROUGHLY)
+        width = jnp.finfo(x.dtype).nmant - _NEAR
 
     def tried(state: tuple[Array, ...]) -> tuple[Array, ...]:
         fine, _, guess = state
-        squares = _search(_Space(x, rows, mean, fine), rule, guess, _NEARLY)
+        space = _Space(x, rows, mean, fine)
+        around = jnp.where(fine, max(_digits(len(x)), _CLOSE), width)
+        squares = _search(space, rule, guess, around, jnp.where(fine, 0, _NEARLY))
         enough = ~jnp.bool_(exact) & (jnp.min(squares) > mean_square / _SMALL)
         return layout.varying((jnp.bool_(True), fine | enough, squares), x, rows)
 
@@ -165,97 +173,95 @@ class _Space(NamedTuple):
 
 
 def _search(
-    space: _Space, rule: str, guess: Float[Array, " T"], tolerance: int
+    space: _Space,
+    rule: str,
+    guess: Float[Array, " T"],
+    width: int | Int[Array, ""],
+    least: int | Int[Array, ""],
 ) -> Float[Array, " T"]:
     """The squared distances in the middle, from a guess at them.
 
-    Exactly by differences; by products to so many units in the last place.
-
     Floats that are not negative have the order of their bits. A square in the middle is
     at least t if more squares are t or above than below it; for the upper of two, at
-    least as many. A pass over the tiles tries some t close to the guess, others ever
-    farther from it, others spread evenly between the bounds, and guesses anew: two or
-    three passes as a rule, and never more than one for three bits.
+    least as many. A pass over the tiles counts the squares in as many parts of an
+    interval as `_digits` says, and takes the part with the middle; if that is outside,
+    all numbers.
+
+    Args:
+        space: the rows.
+        rule: one of `MEDIANS`.
+        guess: one, or the lower and the upper.
+        width: of the interval around the guess that is looked at first; as all widths,
+            the logarithm to base 2 of units in the last place.
+        least: the width at which the lower end is exact enough; 0: it is exact.
     """
     bits = partial(jax.lax.bitcast_convert_type, new_dtype=_integer(space.x.dtype))
+    every = jnp.iinfo(_integer(space.x.dtype)).bits - 1
+    digits = _digits(len(space.x))
     samples = tiles.samples_of([space.x], space.rows)
     lower = jnp.arange(len(guess))[:, None] == 0
-    enough = jnp.where(space.fine, 1, tolerance)
 
     def narrowed(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        low, high, above_low, above_high, guess = state
-        tried = jnp.clip(_around(guess, low, high), low + 1, high - 1)
-        below = partial(_below, space, rule, tried.ravel())
-        counts = halves.sweep(below, samples, distinct=rule != "middle_all")
-        many, few = _excess(counts)
-        many, few = many.reshape(tried.shape), few.reshape(tried.shape)
+        low, width, sure = state
+        part = jnp.maximum(width - digits, least)
+        count = partial(_counted, space, rule, digits, low, part)
+        counts = halves.sweep(count, samples, distinct=rule != "middle_all")
+        below = jnp.cumsum(counts, axis=2)
+        many, few = jax.vmap(_excess, in_axes=1)(below)
         reached = (many > 0) | ((many == 0) & ((few > 0) | ~lower))
-        above = many.astype(space.x.dtype) * LIMB + few.astype(space.x.dtype)
+        number = jnp.sum(reached, axis=1, dtype=low.dtype)
+        sure |= width == every  # also if there are no pairs, and no middle
+        held = sure | ((number > 0) & (number <= 1 << digits))
+        number = jnp.clip(number - 1, 0, (1 << digits) - 1)
+        low = jnp.where(held, low + (number << part), 0)
+        return low, jnp.where(held, part, every), sure
 
-        def best(pick: Callable, ours: Array, new: Array, old: Array) -> Array:
-            return pick(jnp.where(ours, new, old), axis=1, keepdims=True)
-
-        low = best(jnp.max, reached, tried, low)
-        high = best(jnp.min, ~reached, tried, high)
-        above_low = best(jnp.min, reached, above, above_low)
-        above_high = best(jnp.max, ~reached, above, above_high)
-        share = jnp.nan_to_num(above_low / (above_low - above_high), nan=0.5)
-        guess = low + (share * (high - low).astype(space.x.dtype)).astype(low.dtype)
-        return low, high, above_low, above_high, guess
-
-    guess = guess[:, None]
-    infinite = jnp.full_like(guess, jnp.inf)
-    bounds = bits(jnp.zeros_like(guess)), bits(infinite)
-    start: tuple[Array, ...] = (*bounds, infinite, -infinite, bits(guess))
+    width = jnp.full(len(guess), width, _integer(space.x.dtype))
+    low = jnp.where(width < every, jnp.maximum(bits(guess) - (1 << (width - 1)), 0), 0)
     low, *_ = jax.lax.while_loop(
-        lambda state: jnp.any(state[1] - state[0] > enough),
+        lambda state: jnp.any(state[1] > least),
         narrowed,
-        layout.varying(start, samples),
+        layout.varying((low, width, width == every), samples),
     )
-    return jax.lax.bitcast_convert_type(low[:, 0], space.x.dtype)
+    return jax.lax.bitcast_convert_type(low, space.x.dtype)
 
 
-def _around(
-    guess: Int[Array, "T 1"], low: Int[Array, "T 1"], high: Int[Array, "T 1"]
-) -> Int[Array, "T K"]:
-    """Values to try: near the guess, far, and evenly between the bounds."""
-    dtype = guess.dtype
-    near = jnp.arange(-4, 5, dtype=dtype)
-    far = 32 << jnp.arange(0, jnp.iinfo(dtype).bits - 7, 3, dtype=dtype)
-    even = low + (high - low) // 8 * jnp.arange(1, 8, dtype=dtype)
-    return jnp.concatenate([guess + near, guess + far, guess - far, even], axis=1)
+def _digits(num_rows: int) -> int:
+    """How many bits a pass over the tiles finds.
+
+    Of many rows fewer, as each group of tiles has counts of its own. Where rows may lie
+    on several devices, each device has all of them.
+    """
+    if layout.alone():
+        most = _MOST_COUNTS // (num_rows // halves.ROWS + 1)
+    else:
+        most = _MOST_OF_EACH // (num_rows // tiles.COLUMNS + 1)
+    return min(max(most.bit_length() - 1, _FEWEST), _DIGITS)
 
 
-def _below(
+def _counted(
     space: _Space,
     rule: str,
-    tried: Int[Array, " K"],
+    digits: int,
+    low: Int[Array, " T"],
+    part: Int[Array, " T"],
     group: tiles.Samples,
     block: tiles.Samples,
     weights: Float[Array, "R B"],
-) -> Int[Array, " K1"]:
-    """Counts of a tile's squares below each value tried, then of all."""
+) -> Int[Array, "T K2"]:
+    """Counts of a tile's squares below an interval, in its parts, above."""
     squares = _squares(space, group, block)
     if rule != "middle_all":
         weights = jnp.where(squares != 0, weights, 0)
-    squares = jnp.where(weights > 0, squares, jnp.inf)
-    bits = partial(jax.lax.bitcast_convert_type, new_dtype=tried.dtype)
-    tried = jnp.append(tried, bits(jnp.asarray(jnp.inf, squares.dtype)))[:, None]
-    # A row after another, or a column where rows may lie on several devices.
-    lines = bits(squares if layout.alone() else squares.T)
-    parts = lines.reshape(-1, tiles.AT_ONCE, lines.shape[1])
+    times = weights.astype(jnp.int32)
+    bits = jax.lax.bitcast_convert_type(squares, low.dtype)
+    none = layout.varying(jnp.zeros((1 << digits) + 2, jnp.int32), bits, times, low)
 
-    def add(below: Array, part: Array) -> tuple[Array, None]:
-        for line in part:  # in one go: so the counts are read and written once
-            below += (line < tried).astype(below.dtype)
-        return below, None
+    def counts(low: Int[Array, ""], part: Int[Array, ""]) -> Int[Array, " K2"]:
+        place = jnp.clip(((bits - low) >> part) + 1, 0, (1 << digits) + 1)
+        return none.at[place].add(times)
 
-    start = jnp.zeros((len(tried), lines.shape[1]), jnp.int32)
-    below = jax.lax.scan(add, layout.varying(start, parts, tried), parts)[0]
-    # All count the same but rows with themselves, which are below all values.
-    times = jnp.max(weights)
-    less = jnp.sum(jnp.where(weights > 0, times - weights, 0))
-    return (times * jnp.sum(below, axis=1) - less).astype(jnp.int32)
+    return jnp.stack([counts(*each) for each in zip(low, part, strict=True)])
 
 
 def _squares(

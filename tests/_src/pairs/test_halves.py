@@ -41,18 +41,17 @@ def test_weights_of_a_symmetric_function_stand_for_all_pairs(n, distinct):
 def test_row_sums_are_those_of_whole_matrices(n):
     x, rows, samples = drawn(n)
 
-    def grams(group, block):
+    def tile(group, block):
         product = group.spaces[0] @ block.spaces[0].T
-        both = jnp.where(tiles.pairs_of(group, block), product, 0)
-        return [both, 2 * both]
+        once = jnp.where(tiles.pairs_of(group, block), product, 0)
+        return [once, 2 * once], [once**2, 4 * once**2, once]
 
-    (once, twice), squares = halves.row_sums(
-        grams, samples._replace(spaces=samples.spaces * 2)
-    )
+    (once, twice), totals = halves.row_sums(tile, samples)
     gram = np.where(rows[:, None] & rows, x @ x.T, 0)
     np.testing.assert_array_equal(once, gram.sum(axis=0))
     np.testing.assert_array_equal(twice, 2 * gram.sum(axis=0))
-    np.testing.assert_allclose(squares, np.sum(gram**2) * np.array([1, 4]), rtol=1e-6)
+    square = np.sum(gram**2)
+    np.testing.assert_allclose(totals, [square, 4 * square, gram.sum()], rtol=1e-6)
 
 
 def test_about_half_of_the_pairs_are_made_on_one_device(devices):

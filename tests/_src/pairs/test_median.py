@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jatlas._src.pairs import halves, tiles
+from jatlas._src.pairs import halves, median, tiles
 from jatlas._src.pairs.median import LIMB, MEDIANS, _excess, median_distance
 
 
@@ -84,6 +84,10 @@ SPACES = {
     "two heaps": lambda rng, n: (
         2e-4 * rng.normal(size=(n, 3)) + rng.integers(0, 2, (n, 1))
     ),
+    # The rows that are looked at for a first guess: nothing like the others.
+    "no guess": lambda rng, n: (
+        rng.normal(size=(n, 3)) * np.where(np.arange(n) % 4, 1, 1e4)[:, None]
+    ),
 }
 
 
@@ -94,6 +98,7 @@ def test_exact_of_many_tiles_whatever_the_distances(rule, monkeypatch):
     for module in (tiles, halves):
         monkeypatch.setattr(module, "ROWS", 256)
         monkeypatch.setattr(module, "COLUMNS", 64)
+    monkeypatch.setattr(median, "_SOME", 250)
     n = 1021  # more than are looked at for a first guess, and no multiple of a tile
     where = np.arange(n) % 3 > 0
     for draw in SPACES.values():
@@ -101,6 +106,19 @@ def test_exact_of_many_tiles_whatever_the_distances(rule, monkeypatch):
         square = median_square(x[where], rule)
         value = median_distance(x, rule=rule, where=where)
         assert float(value) == pytest.approx(np.sqrt(square), rel=2e-7)
+
+
+@pytest.mark.usefixtures("devices")
+@pytest.mark.parametrize("bits", [8, 14])
+def test_by_products_it_is_right_to_some_units_in_the_last_place(bits, monkeypatch):
+    for name, value in (("_SOME", 32), ("_DIGITS", bits), ("_MOST_OF_EACH", 1 << 20)):
+        monkeypatch.setattr(median, name, value)
+    for draw in (SPACES["normal"], SPACES["no guess"]):
+        x = np.float32(draw(np.random.default_rng(3), 131))
+        square = median_square(x, "middle_nonzero")
+        rows = jnp.ones(len(x), bool)
+        value = median.median_square(jnp.asarray(x), "middle_nonzero", rows, False)
+        assert float(value) == pytest.approx(square, rel=3e-6)
 
 
 @pytest.mark.slow
