@@ -13,7 +13,7 @@ from experiments.paper import published_tables, tables
 from experiments.paper.measure import measure
 from experiments.paper.published_tables import PaperOptions
 from experiments.runs.experiment import Experiment, Run
-from experiments.runs.rows import of_setting, select
+from experiments.runs.rows import Rows, of_setting, select
 from experiments.runs.settings import titles_of
 
 
@@ -22,6 +22,17 @@ def draw(run: Run, results: dict[str, Any]) -> None:
     from experiments.paper import outputs  # takes seconds, and is needed last
 
     outputs.show(run, results)
+
+
+def brief(rows: Rows) -> list[str]:
+    """A unit's accuracies in a line: oracle / blind."""
+    shown = []
+    for space in ("original_abs", "merged", "merged_nystroem"):
+        by_seed = [select(rows, p, space, "accuracy") for p in PROTOCOLS]
+        values = [f"{value:.3f}" for of in by_seed for value in of.values()]
+        if values:
+            shown.append(f"{tables.SPACES[space]} {' / '.join(values)}")
+    return [f"accuracy, oracle / blind: {'; '.join(shown)}"] if shown else []
 
 
 def accuracies(results: dict[str, Any]) -> list[Table | str]:
@@ -61,6 +72,7 @@ EXPERIMENT = Experiment(
     report=tables.table,
     draw=draw,
     show=accuracies,
+    brief=brief,
     resolve=published_tables.resolve,
     subfolder=published_tables.subfolder,
 )

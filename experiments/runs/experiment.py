@@ -24,13 +24,14 @@ measured again by the next command. All that is not rows stands in results.json 
 draws and prints: a run is gone on with if no module has changed that these import.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.runs import benches, deals, provenance
 from experiments.runs.deals import Unit
 from experiments.runs.options import Options
+from experiments.runs.rows import Rows
 from experiments.runs.terminal import Report
 
 
@@ -46,6 +47,7 @@ class Experiment(NamedTuple):
         unused: flags that it has no use for.
         draw: writes pictures and pages: (run, results).
         show: results.json to what the terminal shows; the text of table.md if None.
+        brief: a unit's rows to lines that the terminal shows when it is done.
         check: raises ValueError for options that cannot be, before data are read.
         resolve: options to those of the run, such as a preset's.
         read: (options, report) to the data.
@@ -66,6 +68,7 @@ class Experiment(NamedTuple):
     unused: tuple[str, ...] = ()
     draw: Callable[["Run", dict[str, Any]], None] | None = None
     show: Callable[[dict[str, Any]], Any] | None = None
+    brief: Callable[[Rows], Sequence[str]] = lambda rows: ()
     check: Callable[[Any], None] = lambda options: None
     resolve: Callable[[Any], Any] = lambda options: options
     read: Callable[[Any, Report], Any] = benches.read

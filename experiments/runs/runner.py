@@ -208,7 +208,7 @@ def measure_all(run: Run, console: Console) -> list[Any]:
                 line = f"{number + 1} of {len(missing)}: {unit.title}{left(number)}"
                 console.print(line)
             content = measure(run, unit, _of_unit(report, unit, number))
-            for line in _lines(content):
+            for line in _lines(run.experiment, content):
                 console.print(f"{unit.title}: {line}", markup=False)
     return [storage.read_json(part(run, unit)) for unit in run.units]
 
@@ -245,8 +245,9 @@ def rows(content: Any) -> Rows:
     return content if isinstance(content, list) else content["rows"]
 
 
-def _lines(content: Any) -> Sequence[str]:
-    return () if isinstance(content, list) else content.get("lines", ())
+def _lines(experiment: Experiment, content: Any) -> Sequence[str]:
+    kept = () if isinstance(content, list) else content.get("lines", ())
+    return *kept, *experiment.brief(rows(content))
 
 
 def _about(unit: Unit, content: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from experiments.paper.experiment import EXPERIMENT
 from experiments.paper.plots import figures, gallery, planes
 from experiments.paper.published_tables import PaperOptions
 from experiments.runs import benches, provenance, runner
+from experiments.runs.rows import of_setting, select
 from jatlas.charts import training
 from jatlas.files.formats import whole
 
@@ -427,12 +428,31 @@ LEFT = r"; about \d+ s left"
 
 def test_without_a_terminal_a_line_as_each_unit_begins_says_what_is_left(finished):
     _, said = finished
-    first, *others = said.splitlines()[:4]
+    first, *others = said.splitlines()[:8:2]
     assert first == "1 of 4: A S4_N2, seed 0"  # nothing to judge by yet
     names = ("C T2, seed 0", "A S4_N2, seed 1", "C T2, seed 1")
     for i, (name, line) in enumerate(zip(names, others, strict=True)):
         assert re.fullmatch(f"{i + 2} of 4: {name}{LEFT}", line)
     assert "done before" not in said
+
+
+def test_the_accuracies_of_a_unit_stand_there_when_it_is_done(finished):
+    folder, said = finished
+    line = said.splitlines()[1]
+    rows = of_setting(
+        storage.read_json(folder / "results.json")["rows"], ("A", "S4_N2")
+    )
+    end_to_end, atlas, nystroem = (
+        " / ".join(
+            f"{select(rows, protocol, space, 'accuracy')[0]:.3f}"
+            for protocol in ("oracle", "blind")
+        )
+        for space in ("original_abs", "merged", "merged_nystroem")
+    )
+    assert line == (
+        f"A S4_N2, seed 0: accuracy, oracle / blind: end-to-end {end_to_end}; "
+        f"atlas {atlas}; atlas, Nystroem {nystroem}"
+    )
 
 
 def test_on_a_terminal_a_bar_says_it_instead(finished, tmp_path):
@@ -496,7 +516,7 @@ def test_interrupted_it_goes_on_from_the_last_finished_unit_and_ends_in_the_same
         return fit_charts(key, chart, images, labels, tasks, **others)
 
     monkeypatch.setattr(training, "fit_charts", counted)
-    first, second, third = start(folder).splitlines()[:3]
+    first, second, _, third = start(folder).splitlines()[:4]
     assert first == "2 of 4 were done before"
     assert second == "1 of 2: A S4_N2, seed 1"
     assert re.fullmatch(f"2 of 2: C T2, seed 1{LEFT}", third)
