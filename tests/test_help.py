@@ -1,6 +1,9 @@
 """What `help` and `inspect.signature` say of public functions: names, in short."""
 
+import copy
+import functools
 import inspect
+import pickle
 import pydoc
 import typing
 
@@ -79,6 +82,39 @@ def test_what_jit_offers_is_still_there():
     powered.clear_cache()
     assert powered._cache_size() == 0
     np.testing.assert_array_equal(powered.__wrapped__(np.arange(3)), [0, 1, 4])
+
+
+def test_what_a_transformation_offers_is_its_own():
+    x = jnp.arange(3.0)
+    for form, expected in (
+        (jax.vmap(jax.grad(powered)), [0, 2, 4]),
+        (jax.vmap(jax.value_and_grad(powered)), ([0, 1, 4], [0, 2, 4])),
+        (jax.vmap(powered), [0, 1, 4]),
+    ):
+        jitted = jax.jit(form)
+        shapes = jax.tree.map(jnp.shape, jitted(x))
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            jitted.lower(x).compile()(x),
+            jax.tree.map(jnp.array, expected, is_leaf=lambda e: isinstance(e, list)),
+        )
+        assert jax.tree.map(lambda out: out.shape, jitted.eval_shape(x)) == shapes
+        assert len(jitted.trace(x).jaxpr.out_avals) == len(jax.tree.leaves(jitted(x)))
+
+
+@each_function
+def test_no_function_hands_on_what_a_jitted_one_offers(name):
+    """JAX copies the attributes of a function to what it makes of it, functools too."""
+    own = vars(functools.wraps(FUNCTIONS[name])(lambda: None))
+    assert own["__wrapped__"] is FUNCTIONS[name]
+    assert not {"lower", "trace", "eval_shape", "clear_cache"} & set(own)
+
+
+@each_function
+def test_a_function_is_pickled_and_copied_by_its_name(name):
+    function = FUNCTIONS[name]
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert copy.deepcopy(function) is function
 
 
 def test_transformations_go_through():

@@ -28,11 +28,10 @@ def brief(rows: Rows) -> list[str]:
     """A unit's accuracies in a line: oracle / blind."""
     shown = []
     for space in ("original_abs", "merged", "merged_nystroem"):
-        by_seed = [select(rows, p, space, "accuracy") for p in PROTOCOLS]
-        values = [f"{value:.3f}" for of in by_seed for value in of.values()]
-        if values:
-            shown.append(f"{tables.SPACES[space]} {' / '.join(values)}")
-    return [f"accuracy, oracle / blind: {'; '.join(shown)}"] if shown else []
+        by_seed = [select(rows, p, space, "accuracy").values() for p in PROTOCOLS]
+        values = [f"{sum(v) / len(v):.3f}" if v else "-" for v in by_seed]
+        shown.append(f"{tables.SPACES[space]} {' / '.join(values)}")
+    return [f"accuracy, oracle / blind: {'; '.join(shown)}"]
 
 
 def accuracies(results: dict[str, Any]) -> list[Table | str]:

@@ -7,7 +7,7 @@ that no function below needs to know.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -128,13 +128,29 @@ def jit(**options: Any) -> Callable[[Callable[P, R]], Callable[..., R]]:
     def decorate(function: Callable[P, R]) -> Callable[..., R]:
         compiled: Any = jax.jit(function, **options)
         wrapper = border(compiled)
+        attributes = _Attributes(vars(wrapper))
         for name in _METHODS:
-            setattr(wrapper, name, getattr(compiled, name))
+            attributes[name] = getattr(compiled, name)
         for name in ("lower", "trace", "eval_shape"):
-            setattr(wrapper, name, border(getattr(compiled, name)))
+            attributes[name] = border(getattr(compiled, name))
+        wrapper.__dict__ = attributes
         return wrapper
 
     return decorate
+
+
+class _Attributes(dict[str, Any]):
+    """Attributes of a function, without methods where they are listed.
+
+    JAX copies a function's attributes to what it makes of it: `jax.jit(jax.grad(f))`
+    would have the `lower` of f, and compile f instead of its gradient.
+    """
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in super().__iter__() if name not in _METHODS)
+
+    def keys(self) -> Any:  # what `dict.update` asks for, as there is an `__iter__`
+        return list(self)
 
 
 def native(x: Any) -> Any:

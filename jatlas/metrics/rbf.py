@@ -49,10 +49,23 @@ def _hsic(
     """
     if len(rows) < _MANY or not layout.alone():
         return _in_two_passes(kernels, rows, debiased)
-    *once, sure = _in_one_pass(kernels, rows, debiased)
-    return jax.lax.cond(
-        sure, lambda: tuple(once), lambda: _in_two_passes(kernels, rows, debiased)
-    )
+
+    @jax.custom_batching.custom_vmap
+    def at_best(kernels: Sequence[Kernel], rows: Bool[Array, " N"]) -> Any:
+        *once, sure = _in_one_pass(kernels, rows, debiased)
+        return jax.lax.cond(
+            sure, lambda: tuple(once), lambda: _in_two_passes(kernels, rows, debiased)
+        )
+
+    @at_best.def_vmap
+    def of_many(axis_size: int, batched: Any, *arguments: Any) -> tuple[Any, Any]:
+        """Both forms would be made for all of them."""
+        axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, batched)
+        form = partial(_in_two_passes, debiased=debiased)
+        given = jax.vmap(form, tuple(axes), axis_size=axis_size)(*arguments)
+        return given, jax.tree.map(lambda _: True, given)
+
+    return at_best(kernels, rows)
 
 
 @_hsic.defjvp

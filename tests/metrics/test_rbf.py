@@ -62,7 +62,8 @@ def passes(request, monkeypatch):
     least = {"one pass": 64, "two passes": 10 * N}[request.param]
     monkeypatch.setattr(forms, "_MANY", least)
     jax.clear_caches()
-    return request.param
+    yield request.param
+    jax.clear_caches()
 
 
 @pytest.mark.usefixtures("small_tiles", "devices", "passes")
@@ -72,6 +73,27 @@ def test_tiles_give_the_value_of_the_whole_matrices(sigma, debiased):
     exact = reference(x[where], y[where], sigma, debiased)
     value = rbf(x, y, sigma=sigma, debiased=debiased, where=where)
     assert float(value) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.usefixtures("small_tiles", "passes")
+@pytest.mark.parametrize("devices", ["one device"], indirect=True)
+def test_several_at_once_are_one_after_another_without_their_absent_rows(devices):
+    x, y, where = related()
+    absent = np.where(where[:, None], x, np.nan)
+    xs, wheres = np.stack([absent, x[::-1]]), np.stack([where, np.full(N, True)])
+
+    def value(x, where):
+        return rbf(x, y, sigma=30.0, where=where)
+
+    form = jax.vmap(jax.value_and_grad(value))
+    values, gradients = form(jnp.asarray(xs), jnp.asarray(wheres))
+    for k in range(2):
+        exact = reference(xs[k][wheres[k]], y[wheres[k]], 30.0, False)
+        assert float(jax.vmap(value)(xs, wheres)[k]) == pytest.approx(exact, abs=1e-6)
+        assert float(value(xs[k], wheres[k])) == pytest.approx(exact, abs=1e-6)
+        assert float(values[k]) == pytest.approx(exact, abs=1e-6)
+        assert np.isfinite(gradients[k]).all()
+        assert not np.any(gradients[k][~wheres[k]])
 
 
 @pytest.mark.usefixtures("small_tiles", "passes")

@@ -16,14 +16,14 @@ MEDIANS = ("lower_nonzero", "middle_nonzero", "middle_all")
 # kept as multiples of this and the rest.
 LIMB = 1 << 16
 # Rows whose median is a first guess at that of all, and how many bits of the fraction
-# are right of it: almost always; else it takes longer.
+# are right of it: of spaces of many features almost always. A miss takes two passes.
 _SOME, _NEAR = 1024, 5
 # By products a median is searched to 2 to this power of units in the last place, of
-# some rows to that; by differences then within an interval that is so wide. It is exact
+# some rows to that; by differences within an interval at least so wide. It is exact
 # enough unless so many times smaller than the mean; and a square that is no more than
 # so many eps of what it is the difference of can be of copies.
 _NEARLY, _ROUGHLY, _CLOSE, _SMALL, _UNSURE = 4, 10, 13, 16, 64
-# Most and fewest bits that a pass finds, and the most counts that it has.
+# Most and fewest bits that a pass finds, and the most counts that it has of a middle.
 _DIGITS, _FEWEST, _MOST_COUNTS, _MOST_OF_EACH = 14, 8, 1 << 20, 1 << 16
 
 
@@ -218,10 +218,11 @@ def _search(
 
     width = jnp.full(len(guess), width, _integer(space.x.dtype))
     low = jnp.where(width < every, jnp.maximum(bits(guess) - (1 << (width - 1)), 0), 0)
+    start: tuple[Array, ...] = (low, width, width == every)
     low, *_ = jax.lax.while_loop(
         lambda state: jnp.any(state[1] > least),
         narrowed,
-        layout.varying((low, width, width == every), samples),
+        layout.varying(start, samples),
     )
     return jax.lax.bitcast_convert_type(low, space.x.dtype)
 
@@ -229,14 +230,15 @@ def _search(
 def _digits(num_rows: int) -> int:
     """How many bits a pass over the tiles finds.
 
-    Of many rows fewer, as each group of tiles has counts of its own. Where rows may lie
-    on several devices, each device has all of them.
+    Of few rows fewer, which have few pairs; of many rows too, as each group of tiles
+    has counts of its own. Where rows may lie on several devices, each device has all.
     """
     if layout.alone():
         most = _MOST_COUNTS // (num_rows // halves.ROWS + 1)
     else:
         most = _MOST_OF_EACH // (num_rows // tiles.COLUMNS + 1)
-    return min(max(most.bit_length() - 1, _FEWEST), _DIGITS)
+    of_pairs = 2 * num_rows.bit_length() - 2
+    return max(_FEWEST, min(most.bit_length() - 1, of_pairs, _DIGITS))
 
 
 def _counted(

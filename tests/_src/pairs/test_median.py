@@ -121,6 +121,57 @@ def test_by_products_it_is_right_to_some_units_in_the_last_place(bits, monkeypat
         assert float(value) == pytest.approx(square, rel=3e-6)
 
 
+@pytest.mark.usefixtures("devices")
+@pytest.mark.parametrize("rule", MEDIANS)
+def test_of_whole_numbers_it_is_equal_whatever_the_first_guess(rule, monkeypatch):
+    monkeypatch.setattr(median, "_SOME", 32)
+    n = 131
+    rng, step = np.random.default_rng(1), n // 32
+    x = np.round(8 * rng.normal(size=(n, 3)))
+    chosen = np.arange(n) % step == 0  # those that the guess is of
+    heaps = x + 100 * (np.arange(n)[:, None] < 66)  # the middles are far apart
+    for rows, where in (
+        (x, np.full(n, True)),
+        (heaps, np.full(n, True)),
+        (np.where(chosen[:, None], 1.0, x), np.full(n, True)),
+        (np.where(chosen[:, None], np.nan, x), ~chosen),
+    ):
+        square = median_square(rows[where], rule)
+        value = median_distance(np.float32(rows), rule=rule, where=where)
+        assert float(value) == np.sqrt(np.float32(square))
+
+
+def test_a_guess_that_is_near_takes_one_pass_and_one_that_is_not_takes_three(
+    monkeypatch,
+):
+    passes, sweep = [], halves.sweep
+
+    def counted(*arguments, **options):
+        passes.append(1)
+        return sweep(*arguments, **options)
+
+    monkeypatch.setattr(halves, "sweep", counted)
+    monkeypatch.setattr(median, "_digits", lambda num_rows: 14)
+    x = np.float32(np.random.default_rng(2).normal(size=(40, 3)))
+    square = median_square(x, "lower_nonzero")
+    every = jnp.ones(len(x), bool)
+    space = median._Space(jnp.asarray(x), every, jnp.mean(x, 0), jnp.bool_(True))
+    for off, number in ((0, 1), (0.009, 1), (-0.006, 1), (0.04, 3), (-0.5, 3)):
+        passes.clear()
+        guess = jnp.array([square * (1 + off)], jnp.float32)
+        with jax.disable_jit():
+            value = median._search(space, "lower_nonzero", guess, 18, 4)
+        assert len(passes) == number
+        assert float(value[0]) == pytest.approx(square, rel=3e-6)
+
+
+def test_the_median_of_many_small_spaces_takes_memory_of_their_pairs():
+    shape = jax.ShapeDtypeStruct((256, 16, 8), jnp.float32)
+    program = jax.jit(jax.vmap(median_distance)).lower(shape).compile()
+    pairs = 256 * 16 * 16 * 4
+    assert program.memory_analysis().temp_size_in_bytes < 20 * pairs
+
+
 @pytest.mark.slow
 def test_the_gradient_is_that_of_the_pairs_in_the_middle():
     x = np.random.default_rng(0).normal(size=(150, 5))
