@@ -7,7 +7,7 @@ from experiments.benchmarks import report, timing
 from experiments.readmes.files import Results, Runs
 from experiments.runs.rows import markdown_table
 
-RUN, CLUSTER, LOAD = "cpu", "cluster", "load"
+RUN, FILES, CLUSTER, LOAD = "cpu", "files", "cluster", "load"
 
 _PEAKS = "peak", "by the formula"
 
@@ -63,21 +63,32 @@ def _without_title(text: str) -> str:
     return text.partition("\n\n")[2] if text.startswith("#") else text
 
 
-def _section(made: Callable[[list[dict[str, Any]]], str]) -> Callable[[Runs], str]:
-    return lambda runs: _without_title(made(rows_of(runs[RUN])))
+def _section(
+    made: Callable[[list[dict[str, Any]]], str], run: str = RUN
+) -> Callable[[Runs], str]:
+    return lambda runs: _without_title(made(rows_of(runs[run])))
+
+
+def _bars(run: str) -> Callable[[Runs], str]:
+    def bars(runs: Runs) -> str:
+        quick = runs[run]["settings"]["options"]["quick"]
+        return _without_title(report.bars(rows_of(runs[run]), quick))
+
+    return bars
 
 
 TABLES = {
     "machine": lambda runs: machine(runs[RUN]),
-    "bars": lambda runs: _without_title(
-        report.bars(rows_of(runs[RUN]), runs[RUN]["settings"]["options"]["quick"])
-    ),
+    "bars": _bars(RUN),
     "times": _section(report.times),
     "growth": _section(report.growth),
     "memory": _section(report.memory),
     "values": _section(report.values),
     "billion": lambda runs: _without_title(report.billion(runs[RUN]["paper"])),
     "ratios": lambda runs: ratios(runs[RUN]),
+    "files": _section(report.values, FILES),
+    "files_bars": _bars(FILES),
+    "files_times": _section(report.times, FILES),
     "load": lambda runs: load(runs[LOAD]),
-    "cluster": lambda runs: _without_title(report.values(rows_of(runs[CLUSTER]))),
+    "cluster": _section(report.values, CLUSTER),
 }
