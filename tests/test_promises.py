@@ -575,6 +575,31 @@ def test_jit_and_vmap_are_a_loop(p):
         assert_close(own, call(p, inputs), rtol=1e-5, atol=2e-6)
 
 
+@each([p for p in PROMISES if p.smooth and float_arrays(arrays_of(p))])
+def test_the_derivative_of_several_at_once_is_that_of_each(p):
+    """Of one argument alone: its axis need not be where those of others would be."""
+    still = cast(arrays_of(p), np.float32)
+    name = float_arrays(still)[0]
+    values, ways = (
+        np.stack([cast(arrays_of(p, seed), np.float32)[name] for seed in seeds])
+        for seeds in ((0, 1, 2), (3, 4, 5))
+    )
+
+    def floats(value):
+        leaves = jax.tree.leaves(call(p, {**still, name: value}))
+        return [leaf for leaf in leaves if is_float(leaf)]
+
+    along = jax.jit(lambda value, way: jax.jvp(floats, (value,), (way,)))
+    together = jax.jit(lambda *both: jax.jvp(jax.vmap(floats), both[:1], both[1:]))
+    each = [along(*both) for both in zip(values, ways, strict=True)]
+    expected = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    for got, right in zip(
+        jax.tree.leaves(together(values, ways)), jax.tree.leaves(expected), strict=True
+    ):
+        scale = max(np.nanmax(np.abs(right), initial=0), 1)
+        np.testing.assert_allclose(got, right, rtol=1e-4, atol=1e-4 * scale)
+
+
 def zero_row(x):
     x = x.copy()
     x[..., 1, :] = 0

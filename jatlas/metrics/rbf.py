@@ -32,7 +32,8 @@ def rbf_hsic(
     """
     both = zip(spaces, sigmas, strict=True)
     kernels = [kernel_of(x, rows, sigma, rule) for x, sigma in both]
-    hsic, squares = _hsic(kernels, rows, debiased)
+    numbers = _hsic(kernels, rows, debiased)
+    hsic, squares = jnp.stack(numbers[:3]), jnp.stack(numbers[3:])
     rounding = 16 * jnp.finfo(hsic.dtype).eps
     factors = jnp.stack([kernel.factor for kernel in kernels])
     return jnp.stack([hsic[:2], hsic[1:]]), rounding**2 * squares, factors
@@ -41,14 +42,17 @@ def rbf_hsic(
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _hsic(
     kernels: Sequence[Kernel], rows: Bool[Array, " N"], debiased: bool
-) -> tuple[Float[Array, "3"], Float[Array, "2"]]:
+) -> tuple[Float[Array, ""], ...]:
     """HSIC of two kernels, and their sums of squares.
 
     Of K and K, K and L, L and L; the squares are of K and of L as they are. Many rows
     take one pass over the pairs, if that keeps the digits.
+
+    Numbers, not arrays: under `jax.vmap` JAX takes the batch axis of what the
+    derivative gives to be that of the value, and only numbers have no other.
     """
     if len(rows) < _MANY or not layout.alone():
-        return _in_two_passes(kernels, rows, debiased)
+        return _numbers(*_in_two_passes(kernels, rows, debiased))
 
     @jax.custom_batching.custom_vmap
     def at_best(kernels: Sequence[Kernel], rows: Bool[Array, " N"]) -> Any:
@@ -65,14 +69,21 @@ def _hsic(
         given = jax.vmap(form, tuple(axes), axis_size=axis_size)(*arguments)
         return given, jax.tree.map(lambda _: True, given)
 
-    return at_best(kernels, rows)
+    return _numbers(*at_best(kernels, rows))
 
 
 @_hsic.defjvp
 def _hsic_jvp(
     debiased: bool, primals: tuple[Any, Any], tangents: tuple[Any, Any]
 ) -> tuple[Any, Any]:
-    return jax.jvp(partial(_in_two_passes, debiased=debiased), primals, tangents)
+    def numbers(kernels: Sequence[Kernel], rows: Bool[Array, " N"]) -> Any:
+        return _numbers(*_in_two_passes(kernels, rows, debiased))
+
+    return jax.jvp(numbers, primals, tangents)
+
+
+def _numbers(*arrays: Float[Array, " _"]) -> tuple[Float[Array, ""], ...]:
+    return tuple(number for array in arrays for number in array)
 
 
 def _divisors(

@@ -98,6 +98,23 @@ def test_several_at_once_are_one_after_another_without_their_absent_rows(devices
 
 @pytest.mark.usefixtures("small_tiles", "passes")
 @pytest.mark.parametrize("devices", ["one device"], indirect=True)
+def test_the_derivative_by_several_widths_is_that_by_each(devices):
+    x, y, _ = related()
+
+    def value(sigma):
+        return rbf(x, y, sigma=(sigma, 30.0))
+
+    # As many as there are inner products: an axis taken for another has its length.
+    widths, ways = jnp.array([5.0, 9.0, 30.0]), jnp.array([1.0, -2.0, 0.5])
+    together = jax.jvp(jax.vmap(value), (widths,), (ways,))
+    for k in range(3):
+        alone = jax.jvp(value, (widths[k],), (ways[k],))
+        for got, right in zip(together, alone, strict=True):
+            np.testing.assert_allclose(got[k], right, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.usefixtures("small_tiles", "passes")
+@pytest.mark.parametrize("devices", ["one device"], indirect=True)
 def test_columns_like_no_others_cost_no_digits(devices):
     x, y, _ = related()
     first = np.arange(N) % (N // halves.COLUMNS) == 0  # those that are looked at
