@@ -26,12 +26,15 @@ def draw(run: Run, results: dict[str, Any]) -> None:
 
 def brief(rows: Rows) -> list[str]:
     """A unit's accuracies in a line: oracle / blind."""
-    shown = []
-    for space in ("original_abs", "merged", "merged_nystroem"):
-        by_seed = [select(rows, p, space, "accuracy").values() for p in PROTOCOLS]
-        values = [f"{sum(v) / len(v):.3f}" if v else "-" for v in by_seed]
-        shown.append(f"{tables.SPACES[space]} {' / '.join(values)}")
+    spaces = ("original_abs", "merged", "merged_nystroem")
+    shown = [f"{tables.SPACES[space]} {_by_protocol(rows, space)}" for space in spaces]
     return [f"accuracy, oracle / blind: {'; '.join(shown)}"]
+
+
+def _by_protocol(rows: Rows, space: str) -> str:
+    """The mean accuracies of a space over seeds: oracle / blind."""
+    values = [select(rows, p, space, "accuracy").values() for p in PROTOCOLS]
+    return " / ".join(f"{sum(v) / len(v):.3f}" if v else "  -  " for v in values)
 
 
 def accuracies(results: dict[str, Any]) -> list[Table | str]:
@@ -41,13 +44,8 @@ def accuracies(results: dict[str, Any]) -> list[Table | str]:
     for scenario, setting in titles:
         table.add_column(f"{scenario} {setting}", justify="right", no_wrap=True)
     for space, name in tables.SPACES.items():
-        cells = []
-        for key in titles:
-            mine = of_setting(results["rows"], key)
-            values = [select(mine, p, space, "accuracy").values() for p in PROTOCOLS]
-            means = [f"{sum(v) / len(v):.3f}" if v else "  -  " for v in values]
-            cells.append(" / ".join(means))
-        table.add_row(name, *cells)
+        of_titles = (of_setting(results["rows"], key) for key in titles)
+        table.add_row(name, *(_by_protocol(rows, space) for rows in of_titles))
     return [
         table,
         "Mean over seeds. oracle: a sample is embedded by the charts of its own tasks, "

@@ -127,21 +127,16 @@ def _in_one_pass(
     taken off at the end: centering does not see what is added to rows and columns.
     """
     row_divisor, total_divisor = _divisors(rows, kernels[0].x.dtype, debiased)
+    means, totals = _near_means(kernels, rows)
 
     def tile(
         group: tiles.Samples, block: tiles.Samples
     ) -> tuple[list[Array], list[Array]]:
-        pairs = tiles.pairs_of(group, block, debiased)
         grams = grams_of(kernels, debiased, group, block)
-        sides = zip(grams, group.means, block.means, strict=True)
-        k, l = (  # noqa: E741
-            jnp.where(pairs, gram - (row_means[:, None] + other), 0)
-            for gram, row_means, other in sides
-        )
+        k, l = _less_means(grams, totals, debiased, group, block)  # noqa: E741
         return [k, l], [k * k, k * l, l * l, *(gram**2 for gram in grams)]
 
-    samples = samples_of(kernels, rows, _near_means(kernels, rows))
-    sums, totals = halves.row_sums(tile, samples)
+    sums, whole = halves.row_sums(tile, samples_of(kernels, rows, means))
     pairs = [(sums[i], sums[j]) for i, j in ((0, 0), (0, 1), (1, 1))]
     left = jnp.stack(
         [
@@ -149,15 +144,15 @@ def _in_one_pass(
             for a, b in pairs
         ]
     )
-    hsic = totals[:3] - left
-    sure = jnp.all(hsic[::2] > totals[:3:2] / 2)
-    return hsic, totals[3:], sure
+    hsic = whole[:3] - left
+    sure = jnp.all(hsic[::2] > whole[:3:2] / 2)
+    return hsic, whole[3:], sure
 
 
 def _near_means(
     kernels: Sequence[Kernel], rows: Bool[Array, " N"]
-) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
-    """What to take off rows and columns, by some columns' means."""
+) -> tuple[list[Float[Array, " N"]], list[Float[Array, ""]]]:
+    """The means of both kernels' rows in some columns, and their means."""
     some = jnp.arange(halves.COLUMNS) * (len(rows) // halves.COLUMNS)
     samples = samples_of(kernels, rows)
     block = jax.tree.map(lambda x: x[some], samples)
@@ -170,11 +165,24 @@ def _near_means(
     columns = jnp.maximum(jnp.sum(block.rows, dtype=kernels[0].x.dtype), 1)
     parts = (*samples.spaces, samples.rows, samples.ids)
     of_rows = chunks.map_padded(means, parts) / columns
-    total = jnp.sum(of_rows, axis=0) / jnp.maximum(
-        jnp.sum(rows, dtype=of_rows.dtype), 1
-    )
-    first, second = (of_rows - total / 2).T
-    return first, second
+    num_rows = jnp.maximum(jnp.sum(rows, dtype=of_rows.dtype), 1)
+    return list(of_rows.T), list(jnp.sum(of_rows, axis=0) / num_rows)
+
+
+def _less_means(
+    grams: Sequence[Float[Array, "R B"]],
+    totals: Sequence[Float[Array, ""]],
+    debiased: bool,
+    group: tiles.Samples,
+    block: tiles.Samples,
+) -> list[Float[Array, "R B"]]:
+    """Tiles of both kernels, less the means of rows and columns."""
+    pairs = tiles.pairs_of(group, block, debiased)
+    sides = zip(grams, group.means, block.means, totals, strict=True)
+    return [
+        jnp.where(pairs, gram - (row_means[:, None] + other - total), 0)
+        for gram, row_means, other, total in sides
+    ]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -251,13 +259,8 @@ def _centered(
     def tile(
         group: tiles.Samples, block: tiles.Samples, weights: Array | float = 1.0
     ) -> list[Float[Array, " B"]]:
-        pairs = tiles.pairs_of(group, block, debiased)
         grams = grams_of(kernels, debiased, group, block)
-        sides = zip(grams, group.means, block.means, totals, strict=True)
-        k, l = (  # noqa: E741
-            jnp.where(pairs, gram - (row_means[:, None] + other - total), 0)
-            for gram, row_means, other, total in sides
-        )
+        k, l = _less_means(grams, totals, debiased, group, block)  # noqa: E741
         both = (weights * k, k), (weights * k, l), (weights * l, l)
         return [jnp.sum(a * b, axis=0) for a, b in both]
 
